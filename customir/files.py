@@ -1,0 +1,33 @@
+"""Private files: folders 0700, files 0600, and writes that are whole or absent."""
+
+import hashlib
+import os
+from pathlib import Path
+
+READ_BYTES = 1 << 20
+
+
+def make_private_folder(folder: Path) -> Path:
+    """Create `folder` (and its parents) readable by its owner alone; return it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to `path` with mode 0600, so that a crash leaves the old file or the new."""
+    temporary = path.with_name(path.name + ".part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in lower-case hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

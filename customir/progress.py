@@ -1,0 +1,135 @@
+"""Progress of long work: a bar with a rate and an ETA on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+PLAIN_SECONDS = 10.0
+
+
+class Task(Protocol):
+    """A piece of long work with a known number of steps."""
+
+    def advance(self, steps: int = 1) -> None: ...
+
+
+class Reporter(Protocol):
+    """Where long work says what it is doing. Everything goes to stderr; stdout is for results."""
+
+    def say(self, message: str) -> None: ...
+
+    def task(self, title: str, total: int, unit: str) -> "ContextManagerOfTask": ...
+
+
+class ContextManagerOfTask(Protocol):
+    def __enter__(self) -> Task: ...
+
+    def __exit__(self, *exc: object) -> bool | None: ...
+
+
+class Silent:
+    """Says nothing: for tests and for use as a library."""
+
+    def say(self, message: str) -> None:
+        pass
+
+    def advance(self, steps: int = 1) -> None:
+        pass
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
+        yield self
+
+
+class Plain:
+    """One line every few seconds, without control characters: for pipes, files and CI."""
+
+    def say(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
+        task = _PlainTask(title, total, unit)
+        yield task
+        task.line()
+
+
+class _PlainTask:
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        self._title, self._total, self._unit = title, total, unit
+        self._done = 0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, steps: int = 1) -> None:
+        self._done += steps
+        if time.monotonic() - self._last >= PLAIN_SECONDS:
+            self.line()
+
+    def line(self) -> None:
+        self._last = time.monotonic()
+        elapsed = max(self._last - self._start, 1e-9)
+        rate = self._done / elapsed
+        left = (self._total - self._done) / rate if rate else 0.0
+        print(
+            f"  {self._title}: {self._done}/{self._total} {self._unit}, "
+            f"{rate:.1f} {self._unit}/s, {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+class Bars:
+    """rich's progress bars, on stderr."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+
+    def say(self, message: str) -> None:
+        self._console.print(message, highlight=False, markup=False)
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console) as progress:
+            number = progress.add_task(title, total=total, rate="")
+            yield _BarTask(progress, number, unit)
+
+
+class _BarTask:
+    def __init__(self, progress: Progress, number: int, unit: str) -> None:
+        self._progress, self._number, self._unit = progress, number, unit
+        self._start, self._done = time.monotonic(), 0
+
+    def advance(self, steps: int = 1) -> None:
+        self._done += steps
+        rate = self._done / max(time.monotonic() - self._start, 1e-9)
+        self._progress.update(
+            self._number, advance=steps, rate=f"{rate:.1f} {self._unit}/s"
+        )  # type: ignore[arg-type]
+
+
+def reporter_for_terminal() -> Reporter:
+    """Bars where stderr is a terminal, plain lines where it is piped."""
+    return Bars() if sys.stderr.isatty() else Plain()

@@ -1,0 +1,133 @@
+"""Every setting, typed and with its default; read from DIR/customir.toml, overridden by flags."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from customir.errors import UserError
+from customir.files import write_atomically
+
+SETTINGS_NAME = "customir.toml"
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Section(BaseModel):
+    """A table of customir.toml. An unknown name in it is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Corpus(Section):
+    """How documents are cut into passages and which passages count as the same."""
+
+    passage_tokens: int = Field(200, ge=32, description="longest passage, in the embedder's tokens")
+    overlap_tokens: int = Field(20, ge=0, description="of one passage repeated in the next")
+    duplicate_similarity: float = Field(0.8, gt=0, le=1, description="Jaccard, of word 3-shingles")
+
+
+class Synthesis(Section):
+    """Which passages get queries, and how these are written."""
+
+    passages: int = Field(600, ge=1, description="passages to write queries for")
+    queries_per_passage: int = Field(4, ge=1, le=16)
+    temperature: float = Field(0.7, ge=0)
+    max_tokens: int = Field(32, ge=4, description="longest query, in the LLM's tokens")
+    round_trip_depth: int = Field(
+        50, ge=1, description="the passage must be among this many hits of BM25 or the base"
+    )
+
+
+class Mining(Section):
+    """Hard negatives: how many are looked at and how many are kept."""
+
+    candidates: int = Field(4, ge=0, description="judged a query; 0: in-batch negatives only")
+    negatives: int = Field(2, ge=0, description="kept a query, hardest first")
+    skip_top: float = Field(
+        0.95, gt=0, le=1, description="drop candidates above this share of the positive's score"
+    )
+    judge_auc: float = Field(
+        0.75, ge=0.5, le=1, description="a judge below this area under the ROC curve is not used"
+    )
+
+
+class Training(Section):
+    """The LoRA adapter and its contrastive training."""
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    temperature: float = Field(0.05, gt=0)
+    epochs: int = Field(2, ge=1)
+    batch: int = Field(128, ge=2, description="pairs in a batch, whatever the memory")
+    tokens_per_pass: int = Field(4096, ge=256, description="of a micro-batch, padding counted")
+    max_tokens: int = Field(256, ge=16, description="a text is cut there")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class Evaluation(Section):
+    """The held-out part and the gate."""
+
+    held_out: float = Field(0.3, gt=0, lt=0.9, description="share of threads never trained on")
+    alphas: tuple[float, ...] = Field(
+        (0.25, 0.5, 0.75, 1.0), description="shares of the adapter's weights that are candidates"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the paired bootstrap interval")
+    resamples: int = Field(10_000, ge=1000)
+
+
+class Settings(Section):
+    """All that decides what `customir adapt` makes."""
+
+    sources: tuple[str, ...] = ()
+    embedder: str = Field("minilm", description="a name from `customir models list`, or a folder")
+    llm: str = Field("qwen2.5-coder-0.5b", description="a name, or a GGUF file")
+    device: Device = "auto"
+    threads: int = Field(0, ge=0, description="for the LLM; 0: as many as there are cores")
+    seed: int = 0
+    corpus: Corpus = Corpus()
+    synthesis: Synthesis = Synthesis()
+    mining: Mining = Mining()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+
+def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
+    """DIR/customir.toml where it exists, else the defaults, with `overrides` laid over.
+
+    Args:
+        folder: DIR.
+        overrides: By dotted name ("synthesis.passages"); None means: not given.
+
+    Raises:
+        UserError: the file is no TOML, or a name or value in it is wrong; names the field.
+    """
+    path = folder / SETTINGS_NAME
+    values: dict[str, Any] = {}
+    if path.exists():
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: {error}. Mend the line or delete the file.") from error
+    for name, value in overrides.items():
+        if value is not None:
+            section, _, field = name.rpartition(".")
+            target = values.setdefault(section, {}) if section else values
+            target[field] = value
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise UserError(f"{path}: {problems}") from error
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Record every setting in force in DIR/customir.toml, each with what it means."""
+    text = tomli_w.dumps(settings.model_dump(mode="json"))
+    header = "# Every setting in force. Edit and run the command again; flags override.\n"
+    write_atomically(folder / SETTINGS_NAME, (header + text).encode())

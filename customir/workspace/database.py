@@ -1,0 +1,156 @@
+"""The workspace: one SQLite file in DIR that every stage reads from and writes to."""
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from customir.errors import UserError
+from customir.files import make_private_folder
+from customir.workspace.migrations import migrate
+
+DATABASE_NAME = "workspace.db"
+LOCK_NAME = "workspace.lock"
+KEYS_A_STATEMENT = 500
+
+
+@dataclass(frozen=True)
+class StageState:
+    """What the workspace knows of a stage. `seconds` counts work, not interruptions."""
+
+    name: str
+    fingerprint: str
+    finished: bool
+    units_done: int
+    units_total: int
+    seconds: float
+    detail: dict[str, Any]
+
+
+class Workspace:
+    """A connection to DIR/workspace.db. Use as a context manager.
+
+    Args:
+        folder: DIR. Created, readable by its owner alone, where it does not exist.
+        write: Take the lock that keeps a second writer out. Readers need none (WAL).
+
+    Raises:
+        UserError: another process is writing, the file is no workspace of this version, or
+            (for a reader) there is no workspace in `folder`.
+    """
+
+    def __init__(self, folder: Path, *, write: bool = True) -> None:
+        self.folder = folder
+        path = folder / DATABASE_NAME
+        self._lock: int | None = None
+        if write:
+            make_private_folder(folder)
+            self._lock = _take_lock(folder / LOCK_NAME)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        elif not path.exists():
+            raise UserError(f"{folder}: no workspace here. Run: customir adapt SOURCE --out {folder}")
+        try:
+            self.database = sqlite3.connect(path, isolation_level=None, timeout=30)
+            self.database.execute("PRAGMA journal_mode = WAL")
+            self.database.execute("PRAGMA synchronous = FULL")
+            self.database.execute("PRAGMA foreign_keys = ON")
+            migrate(self.database)
+        except (sqlite3.DatabaseError, ValueError) as error:
+            self.close()
+            raise UserError(
+                f"{path}: not a usable workspace ({error}). Move it away and run adapt again."
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and give the writer's lock back."""
+        if hasattr(self, "database"):
+            self.database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of what is written inside, or nothing."""
+        self.database.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.database
+        except BaseException:
+            self.database.execute("ROLLBACK")
+            raise
+        self.database.execute("COMMIT")
+
+    def results(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The results that are there for `keys`, by key."""
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, bytes] = {}
+        for start in range(0, len(wanted), KEYS_A_STATEMENT):
+            part = wanted[start : start + KEYS_A_STATEMENT]
+            marks = ",".join("?" * len(part))
+            found.update(
+                self.database.execute(f"SELECT key, value FROM result WHERE key IN ({marks})", part)
+            )
+        return found
+
+    def stage(self, name: str) -> StageState | None:
+        """The state of stage `name`, or None where it never ran."""
+        row = self.database.execute("SELECT * FROM stage WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        name, fingerprint, finished, done, total, seconds, detail = row
+        return StageState(
+            name, fingerprint, bool(finished), done, total, seconds, json.loads(detail)
+        )
+
+    def begin_stage(self, name: str, fingerprint: str) -> None:
+        """Mark a stage as under way. An interrupted run of the same work keeps its seconds."""
+        self.database.execute(
+            "INSERT INTO stage VALUES (?, ?, 0, 0, 0, 0, '{}') ON CONFLICT (name) DO UPDATE SET "
+            "seconds = CASE WHEN fingerprint = excluded.fingerprint THEN seconds ELSE 0 END, "
+            "fingerprint = excluded.fingerprint, finished = 0, units_done = 0, units_total = 0, "
+            "detail = '{}'",
+            (name, fingerprint),
+        )
+
+    def finish_stage(self, name: str, detail: dict[str, Any]) -> None:
+        """Mark a stage as done, with what the report shows of it."""
+        self.database.execute(
+            "UPDATE stage SET finished = 1, detail = ? WHERE name = ?", (json.dumps(detail), name)
+        )
+
+    def count_work(self, name: str, *, done: int, total: int, seconds: float) -> None:
+        """Say how far a stage is: `done` of `total` units, and `seconds` more of work spent."""
+        self.database.execute(
+            "UPDATE stage SET units_done = ?, units_total = ?, seconds = seconds + ? "
+            "WHERE name = ?",
+            (done, total, seconds, name),
+        )
+
+
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise UserError(
+            f"{path.parent}: another customir is at work there. Wait for it, or stop it first."
+        ) from error
+    return descriptor

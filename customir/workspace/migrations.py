@@ -1,0 +1,82 @@
+"""The workspace's schema, as numbered steps. A step that has been released is never edited."""
+
+import sqlite3
+
+MIGRATIONS: tuple[str, ...] = (
+    # 1: the stages' rows and the results of the units of work
+    """
+    CREATE TABLE stage (
+        name TEXT PRIMARY KEY,
+        fingerprint TEXT NOT NULL,      -- of its input and settings; another one: stale
+        finished INTEGER NOT NULL,      -- 0 while it is under way
+        units_done INTEGER NOT NULL,
+        units_total INTEGER NOT NULL,   -- 0 where it does not count units
+        seconds REAL NOT NULL,          -- of work, over all runs, interruptions left out
+        detail TEXT NOT NULL            -- JSON: what the report shows of it
+    ) STRICT;
+
+    CREATE TABLE result (               -- of a unit of work: never computed twice
+        key TEXT PRIMARY KEY,
+        kind TEXT NOT NULL,             -- query, judgment, embedding
+        value BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE document (
+        key TEXT PRIMARY KEY,
+        source TEXT NOT NULL,           -- the path as given to `ingest`
+        identifier TEXT NOT NULL,       -- Message-ID, _id, or path below the source
+        title TEXT NOT NULL,
+        sender TEXT NOT NULL,
+        date TEXT,                      -- ISO 8601, UTC
+        thread TEXT NOT NULL,
+        text TEXT NOT NULL              -- cleaned
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX document_thread ON document (thread);
+
+    CREATE TABLE skipped (              -- read = kept + skipped
+        source TEXT NOT NULL,
+        identifier TEXT NOT NULL,       -- Message-ID, line number, or path below the source
+        reason TEXT NOT NULL
+    ) STRICT;
+
+    CREATE TABLE passage (
+        key TEXT PRIMARY KEY,
+        document TEXT NOT NULL REFERENCES document (key) ON DELETE CASCADE,
+        ordinal INTEGER NOT NULL,       -- position in the document, from 0
+        text TEXT NOT NULL,             -- without the document's title
+        duplicates TEXT NOT NULL        -- near-duplicate group: the smallest key in it
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX passage_document ON passage (document);
+
+    CREATE TABLE query (
+        key TEXT PRIMARY KEY,
+        passage TEXT NOT NULL,          -- the passage that it was written for
+        style TEXT NOT NULL,
+        text TEXT NOT NULL,
+        rejected TEXT,                  -- the filter that dropped it; NULL where kept
+        split TEXT NOT NULL             -- train, dev or test, by thread
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE negative (             -- candidates, judged
+        query TEXT NOT NULL REFERENCES query (key) ON DELETE CASCADE,
+        passage TEXT NOT NULL,
+        rank INTEGER NOT NULL,          -- from 0, hardest first
+        score REAL,                     -- the judge's log-odds of Yes; NULL where not judged
+        kept INTEGER NOT NULL,          -- 0: judged relevant, so masked instead of pushed away
+        PRIMARY KEY (query, passage)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(database: sqlite3.Connection) -> None:
+    """Bring `database` to the newest schema, one transaction a step.
+
+    Raises:
+        ValueError: the file was written by a newer CustomIR.
+    """
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise ValueError(f"schema {version} is newer than this CustomIR's {len(MIGRATIONS)}")
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        database.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT")

@@ -1,0 +1,19 @@
+"""What tests share: the real models, as `make test` fetched them."""
+
+from pathlib import Path
+
+import pytest
+
+from customir import models
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2."""
+    return models.locate("minilm")
+
+
+@pytest.fixture(scope="session")
+def smollm() -> Path:
+    """The GGUF file of SmolLM2-135M-Instruct, the smallest LLM."""
+    return models.locate("smollm2-135m")
