@@ -1,0 +1,118 @@
+"""The streaming loss against a naive one in float64, block edges included."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from customir.kernels import NegativeMask, info_nce, infonce
+
+DIMENSIONS = 16
+TEMPERATURE = 0.05
+
+
+def naive(
+    queries: Tensor,
+    passages: Tensor,
+    positives: Tensor,
+    symmetric: bool,
+    mask: NegativeMask | None,
+    margin: float | None,
+) -> Tensor:
+    """The definition, cell by cell."""
+    products = queries @ passages.T
+    terms = []
+    for query, positive in enumerate(positives.tolist()):
+        kept = [positive] + [
+            passage
+            for passage in range(len(passages))
+            if is_negative(products, query, passage, positives, mask, margin)
+        ]
+        logits = products[query, kept] / TEMPERATURE
+        term = torch.logsumexp(logits, 0) - logits[0]
+        if symmetric:
+            askers = [query] + [
+                other
+                for other in range(len(queries))
+                if is_negative(products, other, positive, positives, mask, margin)
+            ]
+            logits = products[askers, positive] / TEMPERATURE
+            term = (term + torch.logsumexp(logits, 0) - logits[0]) / 2
+        terms.append(term)
+    return torch.stack(terms).mean()
+
+
+def is_negative(
+    products: Tensor,
+    query: int,
+    passage: int,
+    positives: Tensor,
+    mask: NegativeMask | None,
+    margin: float | None,
+) -> bool:
+    positive = int(positives[query])
+    if passage == positive:
+        return False
+    if margin is not None and products[query, passage] > products[query, positive] + margin:
+        return False
+    if mask is None:
+        return True
+    same = (mask.query_labels[query] == mask.passage_labels[passage]).any()
+    return not same and passage not in mask.excluded[query].tolist()
+
+
+def a_batch(queries: int, passages: int, seed: int) -> tuple[Tensor, Tensor, Tensor, NegativeMask]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def vectors(count: int) -> Tensor:
+        made = torch.randn(count, DIMENSIONS, generator=generator, dtype=torch.float64)
+        return torch.nn.functional.normalize(made, dim=1)
+
+    positives = torch.randint(0, passages, (queries,), generator=generator)
+    labels = torch.stack([torch.arange(passages), torch.arange(passages) // 3 + passages], 1)
+    excluded = torch.randint(-1, passages, (queries, 2), generator=generator)
+    mask = NegativeMask(labels[positives], labels, excluded)
+    return vectors(queries), vectors(passages), positives, mask
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("margin", [None, 0.1])
+@pytest.mark.parametrize(("queries", "passages"), [(1, 1), (5, 5), (7, 23), (12, 8)])
+def test_equals_the_definition(
+    monkeypatch: pytest.MonkeyPatch,
+    symmetric: bool,
+    masked: bool,
+    margin: float | None,
+    queries: int,
+    passages: int,
+) -> None:
+    monkeypatch.setattr(infonce, "ROWS_A_BLOCK", 4)
+    monkeypatch.setattr(infonce, "COLUMNS_A_BLOCK", 5)
+    left, right, positives, mask = a_batch(queries, passages, seed=queries)
+    chosen = mask if masked else None
+    exact = [left.clone().requires_grad_(), right.clone().requires_grad_()]
+    wanted = naive(*exact, positives, symmetric, chosen, margin)
+    wanted.backward()
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):
+        ours = [vectors.clone().to(dtype).requires_grad_() for vectors in (left, right)]
+        loss = info_nce(
+            *ours, positives, TEMPERATURE, symmetric=symmetric, mask=chosen, margin=margin
+        )
+        loss.backward()
+        assert loss.item() == pytest.approx(wanted.item(), rel=tolerance, abs=tolerance)
+        for mine, theirs in zip(ours, exact, strict=True):
+            torch.testing.assert_close(
+                mine.grad.double(), theirs.grad, rtol=tolerance, atol=tolerance * 10
+            )
+
+
+def test_a_query_without_negatives_costs_nothing() -> None:
+    """All masked: the loss and its gradient are 0, not NaN."""
+    left, right, positives, _ = a_batch(4, 4, seed=1)
+    one = torch.zeros(4, 1, dtype=torch.int64)
+    mask = NegativeMask(one, one, torch.empty(4, 0, dtype=torch.int64))
+    left.requires_grad_()
+    loss = info_nce(left, right, positives, TEMPERATURE, symmetric=True, mask=mask)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-12)
+    assert left.grad.abs().max() < 1e-9
