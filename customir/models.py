@@ -371,6 +371,7 @@ def _take_from_hub(model: Model, staging: Path, problem: str, reporter: Reporter
             f"(pip install huggingface_hub). {advice}"
         ) from error
     reporter.say(f"{problem}. Trying the model hub: {model.hub_repository}")
+    make_private_folder(staging / "model")
     with reporter.task(model.name, len(model.files), "files") as task:
         for file in model.files:
             try:
@@ -392,6 +393,7 @@ def _take_from_hub(model: Model, staging: Path, problem: str, reporter: Reporter
 
 def _extract_files(archive: zipfile.ZipFile, folder: str, model: Model, target: Path) -> None:
     """Take the model's files, and nothing else, out of `folder` in the archive."""
+    make_private_folder(target)
     for file in model.files:
         path = target / file.path
         make_private_folder(path.parent)
