@@ -16,6 +16,7 @@ class RawDocument:
         text: The text as found (HTML already turned to text).
         references: Message-IDs that this one answers, oldest first (References, In-Reply-To).
         is_mail: Whether quoted replies and signatures are to be looked for.
+        thread: The name of its thread, where the source itself names one; else empty.
     """
 
     identifier: str
@@ -25,6 +26,7 @@ class RawDocument:
     text: str
     references: tuple[str, ...] = ()
     is_mail: bool = False
+    thread: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,172 @@
+"""Cuts a document's text into passages that the embedder can take in whole."""
+
+import bisect
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from tokenizers import Encoding, Tokenizer
+
+from customir.errors import UserError
+
+# Text is tokenized this much at a time, so that a giant document takes no giant memory.
+SLAB_CHARACTERS = 1 << 16
+SLABS_AT_ONCE = 256
+# A token that covers more characters (a WordPiece tokenizer calls a long word one [UNK]) counts
+# as several, or a passage could hold a megabyte.
+TOKEN_CHARACTERS = 32
+
+# Where to cut, best first. Each matches what stands between two passages.
+BREAKS = (
+    re.compile(r"\n\s*\n"),  # paragraphs
+    re.compile(r"(?<=[.!?…。！？])[\"')\]]*\s+"),  # sentences
+    re.compile(r"\n"),  # lines
+    re.compile(r"\s+"),  # words
+)
+
+
+class Chunker:
+    """Cuts texts at paragraphs, else sentences, lines, words, else anywhere.
+
+    Args:
+        tokenizer_file: The embedder's tokenizer.json.
+        passage_tokens: The longest passage, in its tokens, [CLS] and the like not counted.
+        overlap_tokens: At most this much of a passage is repeated in the next, in whole words.
+
+    Raises:
+        UserError: the file is no tokenizer, or the overlap is half a passage or more.
+    """
+
+    def __init__(self, tokenizer_file: Path, passage_tokens: int, overlap_tokens: int) -> None:
+        if overlap_tokens * 2 > passage_tokens:
+            raise UserError(
+                f"corpus.overlap_tokens is {overlap_tokens}: at most half of "
+                f"corpus.passage_tokens ({passage_tokens}) may be repeated. Lower it."
+            )
+        try:
+            self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        except Exception as error:  # the library raises a bare Exception
+            raise UserError(
+                f"{tokenizer_file}: not a tokenizer.json ({error}). Give a sentence-transformers "
+                "folder that holds one."
+            ) from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._passage_tokens = passage_tokens
+        self._overlap_tokens = overlap_tokens
+
+    def cut(self, texts: Sequence[str]) -> list[list[str]]:
+        """The passages of each of `texts`, in order; none of a text that is blank.
+
+        Every character that is not white space is in at least one of them, and each, tokenized
+        by itself, has at most `passage_tokens` tokens.
+        """
+        starts = self._token_starts(texts)
+        passages = [self._pieces(*each, exact=False) for each in zip(texts, starts, strict=True)]
+        # Cut out of its context a text can have more tokens: "##ing" becomes "ing". That is rare
+        # enough to look for it afterwards, all at once.
+        for at, sizes in enumerate(self._sizes(passages)):
+            if any(size > self._passage_tokens for size in sizes):
+                passages[at] = self._pieces(texts[at], starts[at], exact=True)
+        return passages
+
+    def _sizes(self, passages: Sequence[Sequence[str]]) -> Iterator[list[int]]:
+        """The tokens in each passage, by text; of whole texts they are known to be few enough."""
+        pieces = (piece for each in passages if len(each) > 1 for piece in each)
+        sizes = (len(encoded.ids) for encoded in self._encoded(pieces))
+        return ([*islice(sizes, len(each) if len(each) > 1 else 0)] for each in passages)
+
+    def _encoded(self, texts: Iterator[str]) -> Iterator[Encoding]:
+        while batch := list(islice(texts, SLABS_AT_ONCE)):
+            yield from self._tokenizer.encode_batch(batch, add_special_tokens=False)
+
+    def _pieces(self, text: str, starts: list[int], *, exact: bool) -> list[str]:
+        if not text.strip():
+            return []
+        if len(starts) <= self._passage_tokens:
+            return [text.strip()]
+        passages: list[str] = []
+        begin = 0
+        while begin < len(text):
+            end = self._end(text, starts, begin, exact=exact)
+            if passage := text[begin:end].strip():
+                passages.append(passage)
+            if not text[end:].strip():
+                break
+            begin = self._next_begin(text, starts, begin, end)
+        return passages
+
+    def _token_starts(self, texts: Sequence[str]) -> list[list[int]]:
+        """The first character of every token; long tokens and gaps count as several."""
+        slabs = [(at, *ends) for at, text in enumerate(texts) for ends in _slabs(text)]
+        encoded = self._encoded(texts[at][begin:end] for at, begin, end in slabs)
+        starts: list[list[int]] = [[] for _ in texts]
+        for (at, begin, _), encoding in zip(slabs, encoded, strict=True):
+            starts[at].extend(begin + start for start, _ in encoding.offsets)
+        return [_filled(own, len(text)) for own, text in zip(starts, texts, strict=True)]
+
+    def _end(self, text: str, starts: list[int], begin: int, *, exact: bool) -> int:
+        """Where the passage that begins at character `begin` ends; `exact`: count its tokens."""
+        first = bisect.bisect_left(starts, begin)
+        budget = self._passage_tokens
+        while True:
+            last = first + budget
+            if last >= len(starts):
+                end = len(text)
+            else:
+                middle = max(starts[first + budget // 2], begin + 1)
+                end = _best_break(text, middle, starts[last])
+            if not exact or budget == 1:
+                return max(end, begin + 1)
+            piece = self._tokenizer.encode(text[begin:end].strip(), add_special_tokens=False)
+            excess = len(piece.ids) - self._passage_tokens
+            if excess <= 0:
+                return max(end, begin + 1)
+            budget = max(budget - excess, 1)
+
+    def _next_begin(self, text: str, starts: list[int], begin: int, end: int) -> int:
+        """Where the next passage begins: up to `overlap_tokens` before `end`, at a word."""
+        if not self._overlap_tokens:
+            return end
+        at = bisect.bisect_left(starts, end) - self._overlap_tokens
+        earliest = max(starts[max(at, 0)], begin + 1)
+        for pattern in (BREAKS[1], BREAKS[3]):
+            found = pattern.search(text, earliest, end)
+            if found and found.end() < end:
+                return found.end()
+        return end
+
+
+def _slabs(text: str) -> Iterator[tuple[int, int]]:
+    """Begin and end of pieces of at most SLAB_CHARACTERS, ending at white space if there is any."""
+    at = 0
+    while at < len(text):
+        end = min(at + SLAB_CHARACTERS, len(text))
+        if end < len(text):
+            gap = max(text.rfind(" ", at, end), text.rfind("\n", at, end))
+            end = gap + 1 if gap > at else end
+        yield at, end
+        at = end
+
+
+def _filled(starts: list[int], length: int) -> list[int]:
+    """Rising starts from 0, none further than TOKEN_CHARACTERS from the next."""
+    filled: list[int] = []
+    begin = 0
+    for following in [*starts, length]:
+        if following - begin > TOKEN_CHARACTERS:
+            filled.extend(range(begin, following, TOKEN_CHARACTERS))
+        elif following > begin:
+            filled.append(begin)
+        begin = max(begin, following)
+    return filled
+
+
+def _best_break(text: str, earliest: int, limit: int) -> int:
+    """Where the last of the best kind of break in `earliest`..`limit` ends; else `limit`."""
+    for pattern in BREAKS:
+        ends = [found.end() for found in pattern.finditer(text, earliest, limit)]
+        if ends:
+            return ends[-1]
+    return limit

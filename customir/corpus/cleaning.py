@@ -1,0 +1,296 @@
+"""What an author wrote, without what mail programs and list servers put around it.
+
+The rules look at lines, each once, so that no message takes more than linear time. They were
+chosen over mail-parser-reply 1.36, measured on 900 mails of three lists: that drops 29-46% of the
+lines that are not quoted (all below a bullet point, below a line that begins with "Thanks,", and
+below the first "wrote:", where lists answer), leaves quotes in 26-40% of the mails, and takes
+seconds for one long line that begins with "On".
+"""
+
+import re
+import unicodedata
+
+from customir.corpus.document import RawDocument
+
+# A title is embedded with every passage of its document; nobody writes a longer one.
+MAXIMUM_TITLE = 1000
+# A signature or a list's footer is not longer than this.
+MAXIMUM_FOOTER = 20
+
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2060\ufeff\ud800-\udfff]")
+BLANK_LINES = re.compile(r"\n{3,}")
+
+QUOTED = re.compile(r"\s{0,4}(?:>|[A-Z][A-Za-z]{0,3}>\s)")
+WROTE = re.compile(
+    r"\b(?:wrote|writes|write|said|says|schrieb|schreibt|écrit|ecrit|escribió|escribio|escreveu"
+    r"|ha scritto|schreef|skrev|napisał|napisal|kirjoitti|пишет|написал)\b.{0,60}[:;]?\s*$"
+    r"|\b(?:wrote|writes|said|schrieb|écrit)\b.{0,40}:",
+    re.IGNORECASE,
+)
+ATTRIBUTION_START = re.compile(
+    r"\s*[*-]*\s*(?:On|At|In|Am|Le|El|Em|Il|Op|Den|Quoting|In message|In article)\b.*\d"
+)
+ON_WROTE = re.compile(r"\s*On\b.{0,200}\d.{0,200}\bwrote:\s*$")
+
+SEPARATOR = re.compile(
+    r"\s*(?:[-_*]{2,}\s*)(?:Original|Ursprüngliche|Forwarded|Weitergeleitet|Message d'origine"
+    r"|Mensaje original|Messaggio originale|Reply Message|Inline attachment)\b.{0,200}[-_*\d:M]\s*$"
+    r"|\s*Begin forwarded message:\s*$",
+    re.IGNORECASE,
+)
+FORWARDED = re.compile(r"forwarded|weitergeleitet", re.IGNORECASE)
+# The header that mail programs copy above the message that is answered or forwarded.
+COPIED_HEADER = re.compile(
+    r"\s*[*_]*(From|Von|De|Sent|Gesendet|Envoyé|Date|Datum|To|An|À|Cc|CC|Bcc|Subject|Betreff|Objet"
+    r"|Reply-To|Organization|Importance|Attachments?)[*_]*\s*:",
+    re.IGNORECASE,
+)
+FIRST_HEADERS = frozenset(("from", "von", "de", "to", "an"))
+LAST_HEADERS = frozenset(("sent", "gesendet", "envoyé", "date", "datum", "subject", "betreff", "objet"))
+LOTUS_DATE = re.compile(r".*\d{1,2}/\d{1,2}/\d{2,4}\s+\d{1,2}:\d\d(?::\d\d)?\s*(?:[AP]M)?\s*$")
+
+FOOTER_RULE = re.compile(r"\s*(?:[-_=*~+]\s?){10,}|\s*-{2,}.{0,60}-{2,}>?\s*$")
+FOOTER_WORDS = re.compile(
+    r"mailing list|mailing-list|unsubscribe|subscription|sponsored by|sf\.net|yahoo! groups"
+    r"|mailman|listinfo|do you yahoo|mail archive|list archive|posting guide|opt[- ]out",
+    re.IGNORECASE,
+)
+DISCLAIMER = re.compile(
+    r"(?:this|the information|the content).{0,80}(?:e-?mail|message|communication|transmission)"
+    r".{0,300}(?:confidential|privileged|intended (?:only|solely|recipient)|property of)",
+    re.IGNORECASE | re.DOTALL,
+)
+DISCLAIMER_CHARACTERS = 3000
+SENT_FROM = re.compile(
+    r"\s*(?:Sent from my |Sent from (?:Mail|Outlook|Yahoo)|Get Outlook for |Von meinem \w+ gesendet)"
+    r".{0,60}$|\s*\[\[alternative HTML version deleted\]\]\s*$"
+    r"|\s*\[?(?:Non-text|HTML) (?:part|attachment).{0,80}\]?\s*$",
+    re.IGNORECASE,
+)
+VALEDICTION = re.compile(
+    r"\s*(?:(?:with )?(?:best|kind|kindest|warm|warmest|many thanks and)?\s*(?:regards|wishes)"
+    r"|(?:many |lots of )?thanks(?: (?:again|a lot|in advance|so much))?|thank you(?: very much)?"
+    r"|thx|tia|cheers|sincerely(?: yours)?|yours(?: \w+)?|best|all the best|mit freundlichen grüßen"
+    r"|viele grüße|cordialement|saludos)\s*[,.!-]*\s*$",
+    re.IGNORECASE,
+)
+ENCODED_START = re.compile(r"begin \d{3} \S")
+ANSWERS = re.compile(r"\s*(?:re|aw|antw|sv|vs|res|rif)\s*(?:\[\d+\])?\s*:", re.IGNORECASE)
+FORWARDS = re.compile(r"\s*(?:fwd?|wg|tr|i|rv)\s*(?:\[\d+\])?\s*:", re.IGNORECASE)
+
+
+def clean(document: RawDocument) -> str:
+    """The document's own text: NFC, no control characters, and of mail only what is new in it.
+
+    Quoted replies, attributions, signatures, list footers, disclaimers and PGP armour are cut.
+    The first message below a forward is kept without its header, for it is what was sent. Lines
+    that begin with ">" in mail that answers nothing are kept: they are a console's.
+    """
+    lines = [line.rstrip() for line in tidy(document.text).split("\n")]
+    if document.is_mail:
+        lines = _without_armour(lines)
+        answers = bool(document.references) or ANSWERS.match(document.title) is not None
+        lines = _without_earlier(lines, forwards=FORWARDS.match(document.title) is not None)
+        lines = _without_footer(lines)
+        lines = _without_quotes(lines, answers=answers)
+        lines = _without_signature(_without_footer(lines))
+    return BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
+
+
+def clean_line(text: str, longest: int | None = None) -> str:
+    """A title, sender or identifier on one line, with single spaces."""
+    return " ".join(tidy(text).split())[:longest]
+
+
+def why_empty(document: RawDocument) -> str:
+    """What a document consists of whose cleaned text is empty."""
+    if "-----BEGIN PGP MESSAGE-----" in document.text:
+        return "encrypted (PGP): no readable text"
+    if not tidy(document.text).strip():
+        return "no text"
+    return "nothing but quotes, signature or footer"
+
+
+def tidy(text: str) -> str:
+    """Unicode NFC, line feeds, no control characters, no half surrogates, plain spaces."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).replace("\u00a0", " ").replace("\u2028", "\n")
+    return CONTROL.sub("", text)
+
+
+def _without_armour(lines: list[str]) -> list[str]:
+    """Lines without PGP armour, encrypted blocks and uuencoded files."""
+    kept: list[str] = []
+    closing = ""
+    for line in lines:
+        if closing:
+            if line.strip() == closing:
+                closing = ""
+            continue
+        if line.startswith("-----BEGIN PGP SIGNED MESSAGE"):
+            closing = ""
+        elif line.startswith("-----BEGIN PGP "):
+            closing = line.replace("BEGIN", "END").strip()
+        elif ENCODED_START.match(line):
+            closing = "end"
+        elif not line.startswith(("Hash: SHA", "Hash: MD5", "-----END PGP ")):
+            kept.append(line.removeprefix("- ") if line.startswith("- -") else line)
+    return kept
+
+
+def _without_earlier(lines: list[str], *, forwards: bool) -> list[str]:
+    """Lines above the first copied message, and for a forward that message too."""
+    for at in range(len(lines)):
+        below = _below_separator(lines, at)
+        if below is None:
+            continue
+        above = lines[: _author_line(lines, at)]
+        if forwards or FORWARDED.search(lines[at]):
+            return [*above, "", *_without_earlier(lines[below:], forwards=False)]
+        return above
+    return lines
+
+
+def _below_separator(lines: list[str], at: int) -> int | None:
+    """Where the copied message begins whose separator or header is on line `at`."""
+    line = lines[at]
+    separator = len(line) < 300 and SEPARATOR.match(line) is not None
+    wrote = not separator and _answers_unquoted(lines, at)
+    if not (separator or wrote or _is_copied_header(lines, at)):
+        return None
+    below = at + (separator or wrote)
+    # The copied header: header-like lines and what they run on to, up to a blank line.
+    start = below
+    while start < len(lines) and start < below + 4 and not COPIED_HEADER.match(lines[start]):
+        start += 1
+    if start == len(lines) or not COPIED_HEADER.match(lines[start]):
+        return below
+    while start < len(lines) and (lines[start].strip() or _header_goes_on(lines, start)):
+        start += 1
+    return start
+
+
+def _header_goes_on(lines: list[str], blank: int) -> bool:
+    following = lines[blank + 1 : blank + 2]
+    return bool(following) and COPIED_HEADER.match(following[0]) is not None
+
+
+def _is_copied_header(lines: list[str], at: int) -> bool:
+    """Whether From or To on line `at` and Sent, Date or Subject in the next few make a header."""
+    first = COPIED_HEADER.match(lines[at])
+    if first is None or first[1].lower() not in FIRST_HEADERS:
+        return False
+    following = [COPIED_HEADER.match(line) for line in lines[at + 1 : at + 6]]
+    names = [header[1].lower() for header in following if header]
+    return len(names) >= 1 and any(name in LAST_HEADERS for name in names)
+
+
+def _author_line(lines: list[str], at: int) -> int:
+    """The first line of what belongs to a separator: Lotus puts author and date above "To:"."""
+    header = COPIED_HEADER.match(lines[at])
+    if header is None or header[1].lower() not in ("to", "an"):
+        return at
+    for before in range(at - 1, max(at - 4, -1), -1):
+        if LOTUS_DATE.match(lines[before][:300]):
+            above = before - 1
+            return above if above >= 0 and 0 < len(lines[above].strip()) < 60 else before
+    return at
+
+
+def _answers_unquoted(lines: list[str], at: int) -> bool:
+    """Whether line `at` is "On ... wrote:" and the earlier message follows without ">" marks."""
+    if len(lines[at]) > 400 or not ON_WROTE.match(lines[at]):
+        return False
+    above = any(line.strip() for line in lines[:at])
+    below = [line for line in lines[at + 1 : at + 6] if line.strip()]
+    return above and bool(below) and not any(QUOTED.match(line) for line in below)
+
+
+def _without_quotes(lines: list[str], *, answers: bool) -> list[str]:
+    """Lines without quoted ones and the attribution above them."""
+    kept: list[str] = []
+    inside = False
+    for line in lines:
+        if QUOTED.match(line):
+            if not inside:
+                attributed = _drop_attribution(kept)
+                if not (answers or attributed):
+                    kept.append(line)
+                    continue
+                inside = True
+        else:
+            # Text between two quotes stands apart from what stood before them.
+            if inside and line.strip() and kept and kept[-1].strip():
+                kept.append("")
+            inside = inside and not line.strip()
+            kept.append(line)
+    return kept
+
+
+def _drop_attribution(kept: list[str]) -> bool:
+    """Take "... wrote:", of up to three lines, off the end of `kept`; whether there was one."""
+    end = len(kept)
+    while end and not kept[end - 1].strip():
+        end -= 1
+    if not end or len(kept[end - 1]) > 300 or not WROTE.search(kept[end - 1]):
+        return False
+    start = end - 1
+    if not ATTRIBUTION_START.match(kept[start]):
+        for above in (end - 2, end - 3):
+            if above < 0 or not kept[above].strip():
+                break
+            if len(kept[above]) < 300 and ATTRIBUTION_START.match(kept[above]):
+                start = above
+                break
+    del kept[start:]
+    return True
+
+
+def _without_footer(lines: list[str]) -> list[str]:
+    """Lines without what list servers, free mail services and lawyers add at the end."""
+    lines = [line for line in lines if len(line) > 200 or not SENT_FROM.match(line)]
+    filled = [at for at, line in enumerate(lines) if line.strip()][-MAXIMUM_FOOTER:]
+    for at in filled:
+        if FOOTER_RULE.match(lines[at][:300]):
+            following = "\n".join(lines[at : at + 5])[:1000]
+            if FOOTER_WORDS.search(following):
+                lines = lines[:at]
+                break
+    return _without_disclaimer(lines)
+
+
+def _without_disclaimer(lines: list[str]) -> list[str]:
+    end = len(lines)
+    while end:
+        while end and not lines[end - 1].strip():
+            end -= 1
+        start = end
+        while start and lines[start - 1].strip():
+            start -= 1
+        paragraph = "\n".join(lines[start:end])
+        rule = FOOTER_RULE.fullmatch(paragraph[:300]) is not None and end < len(lines)
+        if start == 0 or len(paragraph) > DISCLAIMER_CHARACTERS:
+            break
+        if not (rule or DISCLAIMER.search(paragraph)):
+            break
+        lines, end = lines[:start], start
+    return lines
+
+
+def _without_signature(lines: list[str]) -> list[str]:
+    """Lines above the signature: below "--", or below a closing formula near the end."""
+    filled = [at for at, line in enumerate(lines) if line.strip()]
+    for at in filled[-MAXIMUM_FOOTER:]:
+        if lines[at].strip() in ("--", "—", "- --", "__"):
+            above = lines[:at]
+            if any(line.strip() for line in above):
+                lines = above
+            break
+    filled = [at for at, line in enumerate(lines) if line.strip()]
+    for at in filled[1:][-8:]:
+        name = [lines[below] for below in filled if below > at]
+        if VALEDICTION.match(lines[at][:100]) and all(len(line) < 60 for line in name):
+            return lines[:at]
+    return lines

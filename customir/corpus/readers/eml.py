@@ -1,0 +1,44 @@
+"""One message per file: .eml, the files of a Maildir, Enron's files without an extension."""
+
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from customir.corpus.document import RawDocument, Unreadable
+from customir.corpus.readers.message import read_message
+from customir.corpus.readers.streams import open_bytes
+
+HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:")
+# Two of these at the top make a message; "Note: ..." at the top of a text does not.
+MAIL_HEADER = re.compile(
+    rb"^(?:received|return-path|delivered-to|message-id|date|from|to|subject|mime-version"
+    rb"|content-type|x-[a-z-]+)[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def matches(head: bytes, name: str) -> bool:
+    """Whether a file that begins with `head` is a message."""
+    head = head.lstrip(b"\xef\xbb\xbf\r\n")
+    if not HEADER_LINE.match(head):
+        return False
+    headers = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
+    needed = 1 if name.lower().endswith(".eml") else 2
+    return len(MAIL_HEADER.findall(headers)) >= needed
+
+
+def count(path: Path) -> int:
+    """How many items `read` gives."""
+    return 1
+
+
+def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+    """The message."""
+    with open_bytes(path) as file:
+        try:
+            content = file.read()
+        except (EOFError, OSError, zlib.error) as error:
+            yield Unreadable(name, f"damaged file: {error}")
+            return
+    yield read_message(content.lstrip(b"\xef\xbb\xbf\r\n"), name)

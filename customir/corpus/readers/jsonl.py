@@ -1,0 +1,102 @@
+"""JSON lines: `_id`, `title`, `text`, and, where the source knows it, `thread`."""
+
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from customir.corpus.document import RawDocument, Unreadable
+from customir.corpus.readers.streams import open_bytes
+
+
+def matches(head: bytes, name: str) -> bool:
+    """Whether a file that begins with `head` is JSONL."""
+    head = head.lstrip(b"\xef\xbb\xbf\r\n\t ")
+    if name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+        return bool(head) and b"\0" not in head
+    line, newline, _ = head.partition(b"\n")
+    if not line.startswith(b"{"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return not newline and b'"text"' in line  # one line, longer than the head
+
+
+def count(path: Path) -> int:
+    """How many items `read` gives."""
+    return sum(1 for _ in _lines(path))
+
+
+def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+    """Every line that is not blank, in order. A second document of the same `_id` is refused."""
+    first_line: dict[str, int] = {}
+    for number, line in _lines(path):
+        where = f"{name}: line {number}"
+        if isinstance(line, str):
+            yield Unreadable(where, line)
+            continue
+        try:
+            document = _document(line, where)
+        except _Fault as fault:
+            yield Unreadable(where, str(fault))
+            continue
+        earlier = first_line.setdefault(document.identifier, number)
+        if earlier != number:
+            shown = document.identifier[:80]
+            yield Unreadable(where, f"the _id of an earlier line: {shown!r} is on line {earlier}")
+        else:
+            yield document
+
+
+class _Fault(Exception):
+    """What is wrong with a line."""
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes | str]]:
+    """Numbered lines that are not blank; a text in place of bytes says that the file is broken."""
+    number = 0
+    with open_bytes(path) as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if content.strip():
+                    yield number, content
+        except (EOFError, OSError, zlib.error) as error:
+            yield number + 1, f"damaged file, nothing can be read after this: {error}"
+
+
+def _document(line: bytes, where: str) -> RawDocument:
+    try:
+        row: Any = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise _Fault(f"not UTF-8: byte {error.start + 1} of the line") from error
+    except RecursionError as error:
+        raise _Fault("JSON nested too deep") from error
+    except ValueError as error:
+        raise _Fault(f"not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise _Fault("not a JSON object")
+    if "text" not in row:
+        raise _Fault("no text: the field `text` is missing")
+    return RawDocument(
+        identifier=_field(row, "_id", number=True) or where,
+        title=_field(row, "title"),
+        sender="",
+        date=None,
+        text=_field(row, "text"),
+        thread=_field(row, "thread", number=True),
+    )
+
+
+def _field(row: dict[str, Any], name: str, *, number: bool = False) -> str:
+    """A text field; absent and null are empty. `number`: a whole number is as good as a text."""
+    value = row.get(name)
+    if value is None:
+        return ""
+    if number and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise _Fault(f"wrong type: `{name}` is a {type(value).__name__}, not a text")
+    return value

@@ -1,0 +1,66 @@
+"""What the user points at, looked at before any work: is it there, can it be read, is it new."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from customir.corpus.readers import FORMATS_HELP, format_of, regular_files
+from customir.errors import UserError
+from customir.files import sha256_of
+from customir.workspace import content_key
+
+
+def check_sources(sources: Sequence[Path]) -> None:
+    """Nothing, where every source holds something that can be read.
+
+    Raises:
+        UserError: no source is given, or one is not there, is empty, is of no format that is
+            read, or is a folder with no such file; names it and the formats.
+    """
+    if not sources:
+        raise UserError(f"No source is given. A source is {FORMATS_HELP}.")
+    for source in sources:
+        try:
+            _check(source)
+        except OSError as error:
+            raise UserError(f"{source}: can't be read ({error.strerror}).") from error
+
+
+def sources_fingerprint(sources: Sequence[Path]) -> str:
+    """A content key of all files of the sources, their names below them, and the sources' order.
+
+    The same fingerprint means that reading again would give the same documents.
+    """
+    parts: list[str] = []
+    for source in sources:
+        parts.append(str(source))
+        for path, name in regular_files(source):
+            try:
+                parts += [name, sha256_of(path)]
+            except OSError as error:
+                parts += [name, f"unreadable: {error.strerror}"]
+    return content_key(*parts)
+
+
+def _check(source: Path) -> None:
+    if not source.exists():
+        raise UserError(f"{source}: no such file or folder. A source is {FORMATS_HELP}.")
+    if source.is_dir():
+        if not any(_readable(path) for path, _ in regular_files(source)):
+            raise UserError(f"{source}: nothing in this folder can be read. A source is {FORMATS_HELP}.")
+        return
+    if not source.is_file():
+        raise UserError(f"{source}: not a regular file. A source is {FORMATS_HELP}.")
+    if source.stat().st_size == 0:
+        raise UserError(f"{source}: the file is empty. A source is {FORMATS_HELP}.")
+    if not _readable(source):
+        raise UserError(
+            f"{source}: not a format that can be read, whatever its name says. "
+            f"A source is {FORMATS_HELP}."
+        )
+
+
+def _readable(path: Path) -> bool:
+    try:
+        return format_of(path) is not None
+    except OSError:
+        return False

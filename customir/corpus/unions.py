@@ -1,0 +1,34 @@
+"""Disjoint sets (union-find), for threads and near-duplicate groups."""
+
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Unions(Generic[T]):
+    """Sets that grow together. Path halving (Tarjan and van Leeuwen 1984)."""
+
+    def __init__(self) -> None:
+        self._parent: dict[T, T] = {}
+
+    def find(self, item: T) -> T:
+        """The item that stands for the set of `item`; unknown items are sets of their own."""
+        parent = self._parent
+        parent.setdefault(item, item)
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    def join(self, one: T, other: T) -> None:
+        """Make the sets of `one` and `other` one set."""
+        self._parent[self.find(other)] = self.find(one)
+
+    def smallest(self, items: Iterable[T]) -> dict[T, T]:
+        """For each of `items`, the smallest of `items` in its set."""
+        named: dict[T, T] = {}
+        ordered = sorted(items)  # type: ignore[type-var]
+        for item in ordered:
+            named.setdefault(self.find(item), item)
+        return {item: named[self.find(item)] for item in ordered}
