@@ -1,0 +1,110 @@
+"""What the packaging and the Makefile promise."""
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {"torch", "transformers", "peft", "optimum", "sentence_transformers", "llama_cpp"}
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """In the repository root, which `python -c` puts first on sys.path."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+def constraints() -> dict[str, Version]:
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if match := re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line):
+            pins[canonicalize_name(match[1])] = Version(match[2])
+        else:
+            # No path, no URL, no local version: the file has to mean the same everywhere.
+            assert line.startswith("#") or not line, line
+    return pins
+
+
+def test_transformers_imports_beside_our_kernels() -> None:
+    """transformers tries `import kernels`, which is a folder of ours where the root is on sys.path."""
+    done = run(
+        "import kernels, transformers\n"
+        "from transformers import AutoModel, AutoTokenizer, BertModel, MPNetModel\n"
+        "print(kernels.__file__)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(ROOT / "kernels" / "__init__.py")
+
+
+def test_kernels_and_exporters_are_installed_below_customir() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import customir.kernels, customir.exporters"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_runtime_imports_nothing_heavy() -> None:
+    modules = sorted((ROOT / "customir" / "runtime").glob("[a-z]*.py"))
+    if not modules:
+        pytest.skip("the runtime has no module yet")
+    imports = "".join(f"import customir.runtime.{module.stem}\n" for module in modules)
+    done = run(f"{imports}import sys\nprint(*sorted(set(sys.modules) & {HEAVY!r}))")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""
+
+
+def test_every_dependency_is_pinned_within_its_range() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    pins = constraints()
+    for requirement in map(Requirement, itertools.chain(*groups)):
+        name = canonicalize_name(requirement.name)
+        assert name in pins, requirement
+        assert pins[name] in requirement.specifier, requirement
+
+
+def test_second_make_has_nothing_to_do(tmp_path: Path) -> None:
+    """With the stamps newer than their sources, make asks for neither pip nor a model."""
+    sources = ["Makefile", "pyproject.toml", "constraints.txt"]
+    for name in (*sources, "customir/models.py", "demo/fetch_mail.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    first = make(tmp_path, "test")
+    assert "pip install" in first
+    assert "customir models fetch smollm2-135m" in first
+
+    (tmp_path / ".venv").mkdir()
+    for name in ("installed", "model-minilm", "model-smollm2-135m"):
+        (tmp_path / ".venv" / f"stamp-{name}").touch()
+    assert make(tmp_path, "test").splitlines() == [".venv/bin/python -m pytest"]
+    assert "customir models fetch qwen2.5-coder-0.5b" in make(tmp_path, "demo")
+    assert 'adapt "my mail.mbox" --out "demo/out-my-mail"' in make(
+        tmp_path, "demo", "MAIL=my mail.mbox"
+    )
+
+
+def make(folder: Path, *arguments: str) -> str:
+    """What make would do."""
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    done = subprocess.run(
+        ["make", "--dry-run", *arguments],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name not in outer},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
