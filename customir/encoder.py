@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from customir.errors import UserError
@@ -51,7 +51,7 @@ class Encoder:
     def __init__(
         self,
         folder: Path,
-        model: nn.Module,
+        model: PreTrainedModel,
         tokenizer: Any,
         pooling: Pooling,
         prompts: dict[Kind, str],

@@ -59,8 +59,11 @@ class Training(Section):
 
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1)
-    learning_rate: float = Field(2e-4, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1, description="of the adapter's input")
+    learning_rate: float = Field(2e-4, gt=0, description="the highest, after the warm-up")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps")
     temperature: float = Field(0.05, gt=0)
+    symmetric: bool = Field(True, description="contrast passages with queries too")
     epochs: int = Field(2, ge=1)
     batch: int = Field(128, ge=2, description="pairs in a batch, whatever the memory")
     tokens_per_pass: int = Field(4096, ge=256, description="of a micro-batch, padding counted")

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import Tensor
-
 from customir.kernels import NegativeMask, info_nce, infonce
+from torch import Tensor
 
 DIMENSIONS = 16
 TEMPERATURE = 0.05

@@ -1,0 +1,68 @@
+"""The LoRA adapter: put on by peft, saved as peft loads it."""
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from torch import nn
+
+from customir.encoder import Encoder
+from customir.files import make_private_folder, write_atomically
+from customir.settings import Training
+
+CONFIG_NAME = "adapter_config.json"
+WEIGHTS_NAME = "adapter_model.safetensors"
+
+
+def encoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
+    """The name and the list of the transformer's layers (BERT and MPNet: encoder.layer)."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+            return name, module
+    raise ValueError(f"no list of {model.config.num_hidden_layers} layers in {type(model)}")
+
+
+def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
+    """Put LoRA on every linear of the encoder's layers; only its weights are trainable.
+
+    Hu et al. 2021 (arXiv 2106.09685), section 4.1: W x + alpha / rank * B A x, with B zero at first.
+    In bf16 the frozen weights are kept in bfloat16, as autocast would make them in every pass.
+    """
+    root, layers = encoder_layers(encoder.model)
+    linears = [name for name, module in layers.named_modules() if isinstance(module, nn.Linear)]
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=[f"{root}.{name}" for name in linears],
+    )
+    if encoder.precision == "bf16":
+        for name in linears:
+            layers.get_submodule(name).to(torch.bfloat16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = get_peft_model(encoder.model, config, autocast_adapter_dtype=True)
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.lora_dropout.train()  # the base's own dropout stays off
+            # peft would raise its input to float32, and autocast would take it down again.
+            module.cast_input_dtype_enabled = False
+    return model
+
+
+def save(model: PeftModel, base: Path, folder: Path) -> Path:
+    """Write the adapter as peft's `PeftModel.from_pretrained` reads it; return `folder`."""
+    make_private_folder(folder)
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = str(base)
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    write_atomically(folder / CONFIG_NAME, (folder / CONFIG_NAME).read_bytes())
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    write_atomically(folder / WEIGHTS_NAME, safetensors.torch.save(tensors, {"format": "pt"}))
+    return folder

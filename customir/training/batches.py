@@ -1,0 +1,128 @@
+"""Which pairs share a batch, which passages are its columns, and which of these are no negatives."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from customir.kernels import NegativeMask
+from customir.training.examples import Example, TrainingPassage
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch with every text in it once.
+
+    Attributes:
+        queries: Unique query texts.
+        passages: Unique passages by key: positives and hard negatives of all pairs.
+        asked: int64, shape (pairs,): each pair's query, a position in `queries`.
+        positives: int64, shape (pairs,): each pair's positive, a position in `passages`.
+        mask: Which passages are no negatives of which pairs' queries.
+    """
+
+    queries: tuple[str, ...]
+    passages: tuple[TrainingPassage, ...]
+    asked: Tensor
+    positives: Tensor
+    mask: NegativeMask
+
+
+def cut_epoch(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Batches of an epoch: positions in `examples`, shuffled by `seed` and `epoch` alone.
+
+    Batches are of nearly equal size, at most `size`. A pair goes to the first batch with room that
+    holds no pair of its thread, near-duplicate group or query text; where there is none, to the
+    one with the most room, and the false-negative mask does the rest.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(examples)).tolist()
+    count = -(-len(examples) // size)
+    capacity = -(-len(examples) // count)
+    batches: list[list[int]] = [[] for _ in range(count)]
+    taken: list[set[Hashable]] = [set() for _ in range(count)]
+    left: list[int] = []
+    first = 0  # every batch before this one is full
+    for index in order:
+        labels = _labels(examples[index])
+        while first < count and len(batches[first]) == capacity:
+            first += 1
+        for number in range(first, count):
+            if len(batches[number]) < capacity and taken[number].isdisjoint(labels):
+                batches[number].append(index)
+                taken[number] |= labels
+                break
+        else:
+            left.append(index)
+    for index in left:
+        min(batches, key=len).append(index)
+    return batches
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """The batch of `examples`: unique texts, and the mask over them.
+
+    Passage j is no negative of query i where both stand in one thread or near-duplicate group
+    (i by its positive), where j is the positive of another pair with the same query text, or where
+    the judge called j relevant to i. A positive that is some pair's hard negative is one column.
+    """
+    queries = _positions(example.query for example in examples)
+    passages: dict[str, TrainingPassage] = {}
+    for example in examples:
+        for passage in (example.positive, *example.negatives):
+            passages.setdefault(passage.key, passage)
+    columns = _positions(passages)
+    answers: dict[str, set[str]] = defaultdict(set)
+    for example in examples:
+        answers[example.query].add(example.positive.key)
+    excluded = [
+        sorted(
+            columns[key]
+            for key in (answers[example.query] | example.relevant) - {example.positive.key}
+            if key in columns
+        )
+        for example in examples
+    ]
+    width = max(map(len, excluded), default=0)
+    positives = torch.tensor([columns[example.positive.key] for example in examples])
+    labels = _passage_labels(list(passages.values()))
+    return Batch(
+        queries=tuple(queries),
+        passages=tuple(passages.values()),
+        asked=torch.tensor([queries[example.query] for example in examples]),
+        positives=positives,
+        mask=NegativeMask(
+            query_labels=labels[positives],
+            passage_labels=labels,
+            excluded=torch.tensor(
+                [row + [-1] * (width - len(row)) for row in excluded], dtype=torch.int64
+            ).reshape(len(examples), width),
+        ),
+    )
+
+
+def _labels(example: Example) -> set[Hashable]:
+    labels: set[Hashable] = {
+        ("query", example.query),
+        ("duplicates", example.positive.duplicates or example.positive.key),
+    }
+    if example.positive.thread:
+        labels.add(("thread", example.positive.thread))
+    return labels
+
+
+def _passage_labels(passages: Sequence[TrainingPassage]) -> Tensor:
+    """int64, shape (passages, 2): numbers of the thread and of the near-duplicate group."""
+    threads = [passage.thread or ("none", passage.key) for passage in passages]
+    groups = [passage.duplicates or ("none", passage.key) for passage in passages]
+    names = (_positions(threads), _positions(groups))
+    return torch.tensor(
+        [[names[0][thread], names[1][group]] for thread, group in zip(threads, groups, strict=True)]
+    )
+
+
+def _positions(values: Iterable[Hashable]) -> dict:
+    """Each distinct value with its position, in the order of first sight."""
+    return {value: place for place, value in enumerate(dict.fromkeys(values))}

@@ -1,0 +1,203 @@
+"""The training loop: LoRA, InfoNCE over the whole batch, gradient caching, checkpoints."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from customir.encoder import Encoder
+from customir.errors import UserError
+from customir.files import make_private_folder
+from customir.kernels import info_nce
+from customir.progress import Reporter
+from customir.settings import Training
+from customir.training import adapter, checkpoint
+from customir.training.batches import Batch, collate, cut_epoch
+from customir.training.examples import Example, without_empty
+from customir.training.gradient_cache import backward
+
+CHECKPOINT_SECONDS = 30.0
+CLIP = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training made and what it cost.
+
+    Attributes:
+        adapter: A folder that peft loads: adapter_config.json and adapter_model.safetensors.
+        losses: One a step.
+        pairs: Trained on, over all epochs.
+        seconds: Of work, over all runs where it was interrupted.
+        padding: Share of the encoded tokens that was padding, from 0 to 1.
+        skipped: Examples left out because their query or positive is empty.
+    """
+
+    adapter: Path
+    losses: tuple[float, ...]
+    steps: int
+    pairs: int
+    seconds: float
+    padding: float
+    skipped: int
+
+
+def train(
+    base: Path,
+    examples: Sequence[Example],
+    settings: Training,
+    seed: int,
+    device: str,
+    folder: Path,
+    reporter: Reporter,
+) -> TrainingResult:
+    """Fit a LoRA adapter of the embedder in `base` to `examples`.
+
+    Interrupted and called again with the same arguments, it goes on from the last checkpoint in
+    `folder` and, on a CPU, comes to the same bytes as without the interruption.
+
+    Args:
+        base: A sentence-transformers folder.
+        folder: Where the checkpoint and, at the end, the adapter are written.
+
+    Raises:
+        UserError: there are fewer than two usable examples, or the loss is no number any more.
+    """
+    start = time.monotonic()
+    usable = without_empty(list(examples))
+    skipped = len(examples) - len(usable)
+    if skipped:
+        reporter.say(f"Training leaves out {skipped} examples with an empty query or passage.")
+    if len(usable) < 2:
+        raise UserError(
+            f"Training needs at least 2 examples with text; there are {len(usable)}. "
+            "Add documents, or let more queries through the filters."
+        )
+    make_private_folder(folder)
+    encoder = Encoder.load(base, device, settings.max_tokens, settings.precision)
+    tokens = _Tokens(encoder, usable)
+    model = adapter.attach(encoder, settings, seed)
+    weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate)
+    fingerprint = _fingerprint(encoder, usable, settings, seed)
+    state = checkpoint.load(folder, fingerprint, weights, optimizer)
+    if state is None:
+        state = checkpoint.Progress(fingerprint)
+    else:
+        reporter.say(f"Training goes on after step {state.steps}.")
+    per_epoch = -(-len(usable) // settings.batch)
+    total = per_epoch * settings.epochs
+    before, saved = state.seconds, time.monotonic()
+    batches: list[list[int]] = []
+    with reporter.task("Training", total=total, unit="steps") as task:
+        task.advance(state.steps)
+        for step in range(state.steps, total):
+            epoch, number = divmod(step, per_epoch)
+            if number == 0 or not batches:
+                batches = cut_epoch(usable, settings.batch, seed, epoch)
+            batch = collate([usable[index] for index in batches[number]])
+            optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(
+                step, total, settings.warmup
+            )
+            done = backward(
+                encoder,
+                tokens.of(batch),
+                partial(_loss, batch=batch, settings=settings),
+                settings.tokens_per_pass,
+                _step_seed(seed, step),
+            )
+            norm = torch.nn.utils.clip_grad_norm_(weights.values(), CLIP)
+            if not (math.isfinite(done.loss) and math.isfinite(norm.item())):
+                raise UserError(
+                    f"Training: the loss of step {step + 1} is {done.loss}, its gradient's norm "
+                    f"{norm.item()}. Lower training.learning_rate, raise training.temperature, or "
+                    'set training.precision = "fp32".'
+                )
+            optimizer.step()
+            optimizer.zero_grad()
+            state = replace(
+                state,
+                losses=(*state.losses, done.loss),
+                pairs=state.pairs + len(batches[number]),
+                seconds=before + time.monotonic() - start,
+                tokens=state.tokens + done.tokens,
+                padded_tokens=state.padded_tokens + done.padded_tokens,
+            )
+            if step + 1 == total or time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                checkpoint.save(folder, state, weights, optimizer)
+                saved = time.monotonic()
+            task.advance()
+    return TrainingResult(
+        adapter=adapter.save(model, base, folder / "adapter"),
+        losses=state.losses,
+        steps=state.steps,
+        pairs=state.pairs,
+        seconds=state.seconds,
+        padding=1 - state.tokens / state.padded_tokens,
+        skipped=skipped,
+    )
+
+
+class _Tokens:
+    """The token ids of every text, made once."""
+
+    def __init__(self, encoder: Encoder, examples: Sequence[Example]) -> None:
+        queries = list(dict.fromkeys(example.query for example in examples))
+        passages = list(
+            dict.fromkeys(
+                passage.text
+                for example in examples
+                for passage in (example.positive, *example.negatives)
+            )
+        )
+        self._queries = dict(zip(queries, encoder.tokenize(queries, "query"), strict=True))
+        self._passages = dict(zip(passages, encoder.tokenize(passages, "passage"), strict=True))
+
+    def of(self, batch: Batch) -> list[list[int]]:
+        """The queries' tokens, then the passages'."""
+        return [
+            *(self._queries[query] for query in batch.queries),
+            *(self._passages[passage.text] for passage in batch.passages),
+        ]
+
+
+def _loss(representations: Tensor, batch: Batch, settings: Training) -> Tensor:
+    queries = representations[: len(batch.queries)]
+    passages = representations[len(batch.queries) :]
+    return info_nce(
+        queries[batch.asked],
+        passages,
+        batch.positives,
+        settings.temperature,
+        symmetric=settings.symmetric,
+        mask=batch.mask,
+    )
+
+
+def _schedule(step: int, total: int, warmup: float) -> float:
+    """The learning rate's factor: up in a line for the first steps, then down in a line to 0."""
+    rising = max(1, round(warmup * total))
+    return min((step + 1) / rising, (total - step) / max(1, total - rising + 1))
+
+
+def _step_seed(seed: int, step: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:7], "big")
+
+
+def _fingerprint(
+    encoder: Encoder, examples: Sequence[Example], settings: Training, seed: int
+) -> str:
+    """Of all that decides the adapter's numbers."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([encoder.fingerprint, settings.model_dump(), seed]).encode())
+    for example in examples:
+        about = {**asdict(example), "relevant": sorted(example.relevant)}
+        digest.update(json.dumps(about).encode())
+    return digest.hexdigest()

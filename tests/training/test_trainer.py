@@ -1,0 +1,135 @@
+"""Training end to end on MiniLM: it learns, resumes to the byte, and says what is wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from peft import PeftModel
+
+from customir.encoder import Encoder
+from customir.errors import UserError
+from customir.progress import Silent
+from customir.settings import Training
+from customir.training import Example, TrainingPassage, checkpoint, train, trainer
+
+SETTINGS = Training(
+    batch=8, epochs=3, learning_rate=1e-3, tokens_per_pass=256, precision="fp32", dropout=0.1
+)
+CODES = ["AX7", "BQ2", "CZ9", "DK4", "EM1", "FP8", "GR3", "HT6", "JV5", "KW0", "LY2", "MN7"]
+PLACES = ["Oslo", "Lima", "Cairo", "Perth", "Delhi", "Quito", "Riga", "Accra", "Seoul", "Bern"]
+
+
+def examples() -> list[Example]:
+    """Mail whose meaning MiniLM can't know: codes that stand for places."""
+    made = [
+        TrainingPassage(
+            f"p{n}", f"Desk {CODES[n]} has closed its books. " * (1 + n % 5), f"t{n}", f"p{n}"
+        )
+        for n in range(10)
+    ]
+    return [
+        Example(f"{verb} {PLACES[n]}", passage, (made[(n + 3) % 10],))
+        for verb in ("office in", "accounts of")
+        for n, passage in enumerate(made)
+    ]
+
+
+def run(base: Path, folder: Path, settings: Training = SETTINGS, seed: int = 0) -> Path:
+    return train(base, examples(), settings, seed, "cpu", folder, Silent()).adapter
+
+
+def bytes_of(adapter: Path) -> bytes:
+    return (adapter / "adapter_model.safetensors").read_bytes()
+
+
+def test_it_learns_and_peft_loads_what_it_wrote(minilm: Path, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 8})
+    result = train(minilm, examples(), settings, 0, "cpu", tmp_path, Silent())
+    assert result.steps == len(result.losses) == 24
+    assert result.pairs == 160
+    assert sum(result.losses[-3:]) < 0.5 * sum(result.losses[:3])
+    encoder = Encoder.load(minilm, precision="fp32")
+    queries = [example.query for example in examples()[:10]]
+    passages = [example.positive.text for example in examples()[:10]]
+
+    def hits() -> int:
+        scores = encoder.encode(queries, "query") @ encoder.encode(passages).T
+        return sum(int(row.argmax() == n) for n, row in enumerate(scores))
+
+    before = hits()
+    PeftModel.from_pretrained(encoder.model, result.adapter)
+    assert hits() > before + 3
+    for path in [tmp_path / checkpoint.NAME, *result.adapter.iterdir()]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_two_runs_of_one_seed_are_equal_and_of_another_are_not(
+    minilm: Path, tmp_path: Path
+) -> None:
+    first = bytes_of(run(minilm, tmp_path / "a"))
+    assert first == bytes_of(run(minilm, tmp_path / "b"))
+    assert first != bytes_of(run(minilm, tmp_path / "c", seed=1))
+
+
+def test_killed_and_run_again_it_comes_to_the_same_bytes(minilm: Path, tmp_path: Path) -> None:
+    whole = train(minilm, examples(), SETTINGS, 0, "cpu", tmp_path / "whole", Silent())
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_trainer; from pathlib import Path; from customir.training import trainer\n"
+        "trainer.CHECKPOINT_SECONDS = 0\n"
+        f"test_trainer.run(Path({str(minilm)!r}), Path({str(tmp_path / 'killed')!r}))\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script])
+    path = tmp_path / "killed" / checkpoint.NAME
+    while not path.exists() and child.poll() is None:
+        time.sleep(0.001)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert path.exists()
+    assert not (tmp_path / "killed" / "adapter").exists(), "it was killed too late to prove much"
+    again = train(minilm, examples(), SETTINGS, 0, "cpu", tmp_path / "killed", Silent())
+    assert again.losses == whole.losses
+    assert bytes_of(again.adapter) == bytes_of(whole.adapter)
+
+
+def test_a_finished_run_is_not_done_again(
+    minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(minilm, tmp_path)
+    made = bytes_of(first)
+    monkeypatch.setattr(trainer, "backward", None)
+    assert bytes_of(run(minilm, tmp_path)) == made
+
+
+def test_a_checkpoint_of_other_data_or_a_damaged_one_is_ignored(
+    minilm: Path, tmp_path: Path
+) -> None:
+    wanted = bytes_of(run(minilm, tmp_path / "clean"))
+    run(minilm, tmp_path / "used", seed=1)
+    assert bytes_of(run(minilm, tmp_path / "used")) == wanted
+    (tmp_path / "used" / checkpoint.NAME).write_bytes(b"half a fi")
+    assert bytes_of(run(minilm, tmp_path / "used")) == wanted
+
+
+def test_empty_texts_are_left_out_and_too_few_are_an_error(minilm: Path, tmp_path: Path) -> None:
+    first, second = examples()[:2]
+    empty = [
+        replace(first, query=" "),
+        replace(second, positive=replace(second.positive, text="\n")),
+        replace(first, negatives=(replace(first.positive, key="x", text=""),)),
+    ]
+    result = train(minilm, [*empty, second], SETTINGS, 0, "cpu", tmp_path, Silent())
+    assert result.skipped == 2
+    assert result.pairs == 2 * SETTINGS.epochs
+    with pytest.raises(UserError, match="at least 2 examples"):
+        train(minilm, empty, SETTINGS, 0, "cpu", tmp_path, Silent())
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(minilm: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"learning_rate.*fp32"):
+        run(minilm, tmp_path, SETTINGS.model_copy(update={"learning_rate": 1e30}))
