@@ -1,0 +1,322 @@
+"""The index: passages, their vectors (sqlite-vec) and their words (FTS5) in one SQLite file."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import apsw
+import sqlite_vec
+
+from customir.errors import UserError
+from customir.files import make_private_folder
+from customir.runtime.embedder import Embedder
+
+if TYPE_CHECKING:
+    from customir.progress import Reporter
+
+INDEX_NAME = "index.db"
+APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
+FORMAT = 1
+# Passages a transaction: some seconds of work on two cores, and all that a kill can cost.
+PASSAGES_A_COMMIT = 256
+BUSY_MILLISECONDS = 30_000
+
+SCHEMA = f"""
+    CREATE TABLE generation (           -- the newest whole one is searched
+        number INTEGER PRIMARY KEY,
+        fingerprint TEXT NOT NULL,      -- of the embedder
+        dimensions INTEGER NOT NULL,
+        whole INTEGER NOT NULL,         -- 0: never finished, so never searched
+        updating INTEGER NOT NULL       -- 1: an update is under way or was cut short
+    ) STRICT;
+    PRAGMA application_id = {APPLICATION};
+    PRAGMA user_version = {FORMAT};
+"""
+
+GENERATION_SCHEMA = """
+    CREATE TABLE passage_{number} (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        document TEXT NOT NULL,
+        identifier TEXT NOT NULL,
+        source TEXT NOT NULL,
+        title TEXT NOT NULL,
+        sender TEXT NOT NULL,
+        date TEXT,                      -- ISO 8601
+        thread TEXT NOT NULL,
+        duplicates TEXT NOT NULL,       -- near-duplicate group
+        text TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX passage_{number}_duplicates ON passage_{number} (duplicates);
+    CREATE VIRTUAL TABLE vector_{number} USING vec0(
+        embedding float[{dimensions}] distance_metric=cosine
+    );
+    CREATE VIRTUAL TABLE words_{number} USING fts5(
+        title, text, content='passage_{number}', content_rowid='id', tokenize='porter unicode61'
+    );
+    CREATE TRIGGER words_{number}_insert AFTER INSERT ON passage_{number} BEGIN
+        INSERT INTO words_{number} (rowid, title, text) VALUES (new.id, new.title, new.text);
+    END;
+    CREATE TRIGGER words_{number}_delete AFTER DELETE ON passage_{number} BEGIN
+        INSERT INTO words_{number} (words_{number}, rowid, title, text)
+        VALUES ('delete', old.id, old.title, old.text);
+    END;
+"""
+
+
+@dataclass(frozen=True)
+class IndexedPassage:
+    """A passage as the index holds it.
+
+    Attributes:
+        key: Unique in the index.
+        document: Key of the document that it is a part of.
+        identifier: The document's Message-ID, `_id`, or path below the source.
+        date: ISO 8601 or None.
+        duplicates: Near-duplicate group; the same for all passages in it.
+        text: Without the title.
+    """
+
+    key: str
+    document: str
+    identifier: str
+    source: str
+    title: str
+    sender: str
+    date: str | None
+    thread: str
+    duplicates: str
+    text: str
+
+    @property
+    def content(self) -> str:
+        """What is embedded: the title, where there is one, above the text."""
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """What `build_index` did, in passages. `rebuilt`: nothing older could be used."""
+
+    added: int
+    removed: int
+    changed: int
+    total: int
+    rebuilt: bool
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A complete set of tables in the file, and the model that made its vectors."""
+
+    number: int
+    fingerprint: str
+    dimensions: int
+    whole: bool
+    updating: bool
+
+
+def build_index(
+    path: Path, passages: Sequence[IndexedPassage], embedder: Embedder, reporter: "Reporter"
+) -> IndexSummary:
+    """Make the index at `path` hold exactly `passages`, embedding only those that it lacks.
+
+    An index made by another model is left as it is, and searched, until a new generation beside
+    it in the same file is whole. Each batch is one transaction: killed anywhere and run again,
+    this goes on where it was, and leaves what an uninterrupted run would have left.
+
+    Raises:
+        UserError: another process is building it, the file is no index of this version, or two
+            passages have the same key.
+    """
+    wanted = {passage.key: passage for passage in passages}
+    if len(wanted) != len(passages):
+        raise UserError(f"{path}: {len(passages) - len(wanted)} passages have a key twice.")
+    make_private_folder(path.parent)
+    with _writer_lock(path), explained(path), closing(connect(path, write=True)) as database:
+        generation = _generation_for(database, embedder)
+        summary = _update(database, generation, wanted, embedder, reporter)
+        _finish(database, generation)
+        return summary
+
+
+def connect(path: Path, *, write: bool = False) -> apsw.Connection:
+    """Open an index, with sqlite-vec loaded. Call it, and use it, within `explained`.
+
+    Raises:
+        UserError: the file is missing (unless `write`) or no index of this version.
+    """
+    if write:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    elif not path.exists():
+        raise UserError(f"{path.parent}: no index here. Run: customir index {path.parent}")
+    flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
+    database = apsw.Connection(str(path), flags=flags)
+    try:
+        database.set_busy_timeout(BUSY_MILLISECONDS)
+        database.enable_load_extension(True)
+        database.load_extension(sqlite_vec.loadable_path())
+        database.enable_load_extension(False)
+        if write and database.pragma("page_count") == 0:
+            database.pragma("journal_mode", "wal")
+            with database:
+                database.execute(SCHEMA)
+        if database.pragma("application_id") != APPLICATION:
+            raise UserError(f"{path}: not an index of CustomIR. Move it away.")
+        if database.pragma("user_version") != FORMAT:
+            raise UserError(f"{path}: written by another version of CustomIR. {_rebuild(path)}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's complaints about the file into errors that say what to do."""
+    try:
+        yield
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise UserError(f"{path}: damaged ({error}). {_rebuild(path)}") from error
+    except apsw.BusyError as error:
+        raise UserError(f"{path}: in use by another process. Try again later.") from error
+    except apsw.FullError as error:
+        raise UserError(f"{path}: the disk is full. Make room and run it again.") from error
+
+
+def _rebuild(path: Path) -> str:
+    return f"Delete it and run: customir index {path.parent}"
+
+
+def live_generation(database: apsw.Connection) -> Generation | None:
+    """The generation that is to be searched; None where none was ever finished."""
+    whole = [generation for generation in _generations(database) if generation.whole]
+    return whole[-1] if whole else None
+
+
+def _generations(database: apsw.Connection) -> list[Generation]:
+    rows = database.execute(
+        "SELECT number, fingerprint, dimensions, whole, updating FROM generation ORDER BY number"
+    )
+    return [
+        Generation(number, fingerprint, dimensions, bool(whole), bool(updating))
+        for number, fingerprint, dimensions, whole, updating in rows
+    ]
+
+
+def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation:
+    """The generation to work on: the embedder's own, or a new one; half-made others are dropped."""
+    stamp = (embedder.fingerprint, embedder.dimensions)
+    generations = _generations(database)
+    fitting = [entry for entry in generations if (entry.fingerprint, entry.dimensions) == stamp]
+    with database:
+        for entry in generations:
+            if not entry.whole and entry not in fitting:
+                _drop(database, entry.number)
+        if fitting:
+            database.execute(
+                "UPDATE generation SET updating = 1 WHERE number = ?", (fitting[-1].number,)
+            )
+            return fitting[-1]
+        number = max((entry.number for entry in generations), default=0) + 1
+        database.execute("INSERT INTO generation VALUES (?, ?, ?, 0, 1)", (number, *stamp))
+        database.execute(GENERATION_SCHEMA.format(number=number, dimensions=stamp[1]))
+    return Generation(number, *stamp, whole=False, updating=True)
+
+
+def _update(
+    database: apsw.Connection,
+    generation: Generation,
+    wanted: dict[str, IndexedPassage],
+    embedder: Embedder,
+    reporter: "Reporter",
+) -> IndexSummary:
+    number = generation.number
+    gone: list[int] = []
+    changed: list[tuple[int, IndexedPassage]] = []
+    missing = dict(wanted)
+    for row in database.execute(f"SELECT * FROM passage_{number}"):
+        held = IndexedPassage(*row[1:])
+        passage = wanted.get(held.key)
+        if passage is None or passage.content != held.content:
+            gone.append(row[0])
+            continue
+        del missing[held.key]
+        if passage != held:
+            changed.append((row[0], passage))
+    with database:
+        for identifier in gone:
+            database.execute(f"DELETE FROM vector_{number} WHERE rowid = ?", (identifier,))
+            database.execute(f"DELETE FROM passage_{number} WHERE id = ?", (identifier,))
+        for identifier, passage in changed:
+            _replace_row(database, number, identifier, passage)
+    # By length, so that a batch wastes no padding; the rest of a killed run is cut the same way.
+    rest = sorted(missing.values(), key=lambda passage: (len(passage.content), passage.key))
+    with reporter.task("Indexing", total=len(rest), unit="passages") as task:
+        for start in range(0, len(rest), PASSAGES_A_COMMIT):
+            batch = rest[start : start + PASSAGES_A_COMMIT]
+            vectors = embedder.encode([passage.content for passage in batch], "passage", task)
+            with database:
+                for passage, vector in zip(batch, vectors, strict=True):
+                    _insert_row(database, number, None, passage)
+                    database.execute(
+                        f"INSERT INTO vector_{number} (rowid, embedding) VALUES (?, ?)",
+                        (database.last_insert_rowid(), vector.tobytes()),
+                    )
+    return IndexSummary(
+        added=len(rest),
+        removed=len(gone),
+        changed=len(changed),
+        total=len(wanted),
+        rebuilt=not generation.whole,
+    )
+
+
+def _finish(database: apsw.Connection, generation: Generation) -> None:
+    """Let `generation` be the one that is searched, and drop what it replaces."""
+    with database:
+        database.execute(
+            "UPDATE generation SET whole = 1, updating = 0 WHERE number = ?", (generation.number,)
+        )
+        for entry in _generations(database):
+            if entry.number != generation.number:
+                _drop(database, entry.number)
+
+
+def _drop(database: apsw.Connection, number: int) -> None:
+    for table in ("vector", "words", "passage"):
+        database.execute(f"DROP TABLE {table}_{number}")
+    database.execute("DELETE FROM generation WHERE number = ?", (number,))
+
+
+def _replace_row(
+    database: apsw.Connection, number: int, identifier: int, passage: IndexedPassage
+) -> None:
+    database.execute(f"DELETE FROM passage_{number} WHERE id = ?", (identifier,))
+    _insert_row(database, number, identifier, passage)
+
+
+def _insert_row(
+    database: apsw.Connection, number: int, identifier: int | None, passage: IndexedPassage
+) -> None:
+    values = (identifier, *astuple(passage))
+    marks = ", ".join("?" * len(values))
+    database.execute(f"INSERT INTO passage_{number} VALUES ({marks})", values)
+
+
+@contextmanager
+def _writer_lock(path: Path) -> Iterator[None]:
+    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UserError(
+            f"{path}: another customir is building it. Wait for it, or stop it first."
+        ) from error
+    finally:
+        os.close(descriptor)

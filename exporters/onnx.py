@@ -1,0 +1,110 @@
+"""A sentence-transformers folder to one ONNX graph that pools and normalises."""
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from optimum.exporters.onnx import onnx_export_from_model
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Normalize, Pooling
+from transformers.utils import logging as transformers_logging
+
+from customir.errors import UserError
+from customir.files import make_private_folder, sha256_of, write_atomically
+from customir.runtime.embedder import CHECKSUMS_NAME
+
+ONNX_FOLDER = "onnx"
+FP32_NAME = "model.onnx"
+
+
+def export_onnx(model: Path) -> Path:
+    """Write model/onnx/model.onnx, float32.
+
+    Inputs: input_ids and attention_mask, int64 of shape (batch, sequence), both dynamic.
+    Outputs: token_embeddings, float32 of shape (batch, sequence, d), which is what
+    sentence-transformers' own ONNX backend reads; sentence_embedding, float32 of shape (batch, d),
+    pooled as the folder says, rows of length 1 (also where the folder has no Normalize module).
+
+    Returns:
+        The file's path. Its checksum is in SHA256SUMS beside it.
+
+    Raises:
+        UserError: the folder is not one that can be exported.
+    """
+    with quiet():
+        try:
+            # "eager": the attention that onnxruntime.transformers knows how to fuse.
+            encoder = SentenceTransformer(
+                str(model),
+                device="cpu",
+                local_files_only=True,
+                model_kwargs={"attn_implementation": "eager", "use_safetensors": True},
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{model}: not a usable sentence-transformers folder ({error})."
+            ) from error
+        for module in encoder:
+            if isinstance(module, Pooling) and not module.include_prompt:
+                raise UserError(f"{model}: leaves the prompt out of pooling; no graph can do that.")
+        if not any(isinstance(module, Normalize) for module in encoder):
+            encoder.append(Normalize())
+        with scratch_folder(model / ".onnx.part") as scratch:
+            onnx_export_from_model(
+                encoder, output=scratch, task="feature-extraction", do_validation=False
+            )
+            return place(scratch / FP32_NAME, model / ONNX_FOLDER / FP32_NAME)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """An empty private folder that is gone afterwards; clears what a killed run left there."""
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        yield make_private_folder(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def place(made: Path, path: Path) -> Path:
+    """Move a finished ONNX file to `path`, private and whole, and record its checksum."""
+    make_private_folder(path.parent)
+    made.chmod(0o600)
+    with made.open("rb") as file:
+        os.fsync(file.fileno())
+    # Between these two a checksum is missing, never wrong.
+    _record_checksum(path, None)
+    os.replace(made, path)
+    _record_checksum(path, sha256_of(path))
+    return path
+
+
+def _record_checksum(path: Path, checksum: str | None) -> None:
+    """Set or drop the line of `path` in SHA256SUMS, as `sha256sum --check` reads it."""
+    sums = path.with_name(CHECKSUMS_NAME)
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
+    lines = [line for line in lines if line.partition("  ")[2] != path.name]
+    if checksum is not None:
+        lines.append(f"{checksum}  {path.name}")
+    write_atomically(sums, "".join(f"{line}\n" for line in sorted(lines)).encode())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporters' libraries from telling how they trace and fuse."""
+    verbosity = transformers_logging.get_verbosity()
+    disabled = logging.root.manager.disable
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        transformers_logging.set_verbosity(verbosity)
