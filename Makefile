@@ -6,7 +6,8 @@
 # tree by default. pip's and npm's own settings (a mirror, a proxy) hold.
 #
 # llama.cpp is compiled for the processor of this machine. For an environment or a wheel that
-# travels to others: CMAKE_ARGS=-DGGML_NATIVE=OFF make setup
+# travels to others: PIP_NO_CACHE_DIR=1 CMAKE_ARGS=-DGGML_NATIVE=OFF make setup
+# (pip keeps what it built, and would take it from there whatever CMAKE_ARGS says).
 
 MAIL =
 PASSAGES = 150

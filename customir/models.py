@@ -381,7 +381,7 @@ def _take_from_hub(model: Model, staging: Path, problem: str, reporter: Reporter
                 )
             # The client raises its own errors and those of two HTTP libraries.
             except Exception as error:
-                reason = _last_line(str(error))
+                reason = _last_line(str(error)).rstrip(".")
                 raise UserError(
                     f"{model.name} can't be had: {problem}; and the model hub: {reason}. {advice}"
                 ) from error

