@@ -3,7 +3,8 @@
 import bisect
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
@@ -24,6 +25,16 @@ BREAKS = (
     re.compile(r"\n"),  # lines
     re.compile(r"\s+"),  # words
 )
+# Between white space a piece has at most this many tokens more than within its text.
+SPARE_TOKENS = 4
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A passage, and whether its tokens must be counted to know that they are few enough."""
+
+    text: str
+    doubtful: bool
 
 
 class Chunker:
@@ -62,40 +73,46 @@ class Chunker:
         Every character that is not white space is in at least one of them, and each, tokenized
         by itself, has at most `passage_tokens` tokens.
         """
+        texts = [text.strip() for text in texts]
         starts = self._token_starts(texts)
-        passages = [self._pieces(*each, exact=False) for each in zip(texts, starts, strict=True)]
+        cuts = [self._pieces(*each, exact=False) for each in zip(texts, starts, strict=True)]
         # Cut out of its context a text can have more tokens: "##ing" becomes "ing". That is rare
         # enough to look for it afterwards, all at once.
-        for at, sizes in enumerate(self._sizes(passages)):
-            if any(size > self._passage_tokens for size in sizes):
-                passages[at] = self._pieces(texts[at], starts[at], exact=True)
-        return passages
-
-    def _sizes(self, passages: Sequence[Sequence[str]]) -> Iterator[list[int]]:
-        """The tokens in each passage, by text; of whole texts they are known to be few enough."""
-        pieces = (piece for each in passages if len(each) > 1 for piece in each)
-        sizes = (len(encoded.ids) for encoded in self._encoded(pieces))
-        return ([*islice(sizes, len(each) if len(each) > 1 else 0)] for each in passages)
+        doubtful = [
+            (at, piece.text) for at, pieces in enumerate(cuts) for piece in pieces if piece.doubtful
+        ]
+        sizes = self._encoded(text for _, text in doubtful)
+        long = {
+            at
+            for (at, _), encoded in zip(doubtful, sizes, strict=True)
+            if len(encoded.ids) > self._passage_tokens
+        }
+        for at in long:
+            cuts[at] = self._pieces(texts[at], starts[at], exact=True)
+        return [[piece.text for piece in pieces] for pieces in cuts]
 
     def _encoded(self, texts: Iterator[str]) -> Iterator[Encoding]:
         while batch := list(islice(texts, SLABS_AT_ONCE)):
             yield from self._tokenizer.encode_batch(batch, add_special_tokens=False)
 
-    def _pieces(self, text: str, starts: list[int], *, exact: bool) -> list[str]:
-        if not text.strip():
-            return []
+    def _pieces(self, text: str, starts: list[int], *, exact: bool) -> list[_Piece]:
         if len(starts) <= self._passage_tokens:
-            return [text.strip()]
-        passages: list[str] = []
-        begin = 0
-        while begin < len(text):
+            return [_Piece(text, doubtful=False)] if text else []
+        pieces: list[_Piece] = []
+        begin = done = 0
+        while done < len(text):
             end = self._end(text, starts, begin, exact=exact)
-            if passage := text[begin:end].strip():
-                passages.append(passage)
-            if not text[end:].strip():
-                break
+            if end <= done:  # the overlap left no room for anything new
+                begin = done
+                continue
+            if piece := text[begin:end].strip():
+                tokens = bisect.bisect_left(starts, end) - bisect.bisect_left(starts, begin)
+                full = tokens > self._passage_tokens - SPARE_TOKENS
+                inside_word = not (_is_gap(text, begin) and _is_gap(text, end))
+                pieces.append(_Piece(piece, doubtful=full or inside_word))
+            done = end
             begin = self._next_begin(text, starts, begin, end)
-        return passages
+        return pieces
 
     def _token_starts(self, texts: Sequence[str]) -> list[list[int]]:
         """The first character of every token; long tokens and gaps count as several."""
@@ -138,6 +155,11 @@ class Chunker:
         return end
 
 
+def _is_gap(text: str, at: int) -> bool:
+    """Whether no word goes over character `at`."""
+    return at == 0 or at >= len(text) or text[at].isspace() or text[at - 1].isspace()
+
+
 def _slabs(text: str) -> Iterator[tuple[int, int]]:
     """Begin and end of pieces of at most SLAB_CHARACTERS, ending at white space if there is any."""
     at = 0
@@ -151,15 +173,12 @@ def _slabs(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _filled(starts: list[int], length: int) -> list[int]:
-    """Rising starts from 0, none further than TOKEN_CHARACTERS from the next."""
+    """`starts`, the first of them 0, with more where one is far from the next."""
     filled: list[int] = []
-    begin = 0
-    for following in [*starts, length]:
-        if following - begin > TOKEN_CHARACTERS:
-            filled.extend(range(begin, following, TOKEN_CHARACTERS))
-        elif following > begin:
-            filled.append(begin)
-        begin = max(begin, following)
+    for start, following in pairwise([0, *starts[1:], length]):
+        filled.append(start)
+        if following - start > TOKEN_CHARACTERS:
+            filled.extend(range(start + TOKEN_CHARACTERS, following, TOKEN_CHARACTERS))
     return filled
 
 

@@ -19,7 +19,9 @@ from customir.progress import Reporter
 SHINGLE_WORDS = 3
 PERMUTATIONS = 128
 SEED = 1
-# Bands for recall: what they let through too much is refused by the exact similarity.
+# The bands are made for recall, at a lower similarity than asked for: what they let through too
+# much is refused by the exact similarity. At 0.8, 98% of the pairs just above it are found.
+INDEX_SHARE = 0.9
 FALSE_POSITIVE_WEIGHT, FALSE_NEGATIVE_WEIGHT = 0.1, 0.9
 # A passage that is near the members of a large group is near its first ones; to look each up
 # would take quadratic time where a machine sent the same notice 50,000 times.
@@ -92,7 +94,7 @@ def jaccard(one: Shingles, other: Shingles) -> float:
 
 def _index(similarity: float) -> MinHashLSH:
     return MinHashLSH(
-        threshold=similarity,
+        threshold=similarity * INDEX_SHARE,
         num_perm=PERMUTATIONS,
         weights=(FALSE_POSITIVE_WEIGHT, FALSE_NEGATIVE_WEIGHT),
     )

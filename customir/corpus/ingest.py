@@ -22,6 +22,7 @@ from customir.settings import Corpus
 from customir.workspace import Workspace, content_key
 
 STAGE = "ingest"
+WORK = "reading"
 BATCH = 500
 # Fewer passages than this can't adapt anything: with 30% of the threads held out, 28 are left to
 # train on, one small batch of in-batch negatives, and the gate has 12 passages' queries, on which
@@ -86,23 +87,28 @@ def ingest(
         database.execute("DELETE FROM skipped")
     reading = _Reading()
     total = sum(count_source(source) for source in sources)
-    workspace.count_work(STAGE, done=0, total=total, seconds=0.0)
-    with reporter.task("reading", total=total, unit="documents") as task:
+    workspace.count_work(STAGE, "reading", done=0, total=total, computed=0, seconds=0.0)
+    with reporter.task(WORK, total=total, unit="documents") as task:
+        start = time.monotonic()
         for batch in _batches(sources):
-            start = time.monotonic()
             documents, skipped = reading.take(batch)
             passages = chunker.cut([document.text for document in documents])
             with workspace.transaction() as database:
                 _write(database, documents, passages, skipped)
                 workspace.count_work(
-                    STAGE, done=reading.read, total=total, seconds=time.monotonic() - start
+                    STAGE,
+                    "reading",
+                    done=reading.read,
+                    total=total,
+                    computed=len(batch),
+                    seconds=time.monotonic() - start,
                 )
+            start = time.monotonic()
             task.advance(len(batch))
     if not reading.posts:
         raise UserError(_nothing_kept(sources, reading))
-    start = time.monotonic()
     removed = _settle(workspace, reading.posts, settings.duplicate_similarity, reporter)
-    workspace.count_work(STAGE, done=total, total=total, seconds=time.monotonic() - start)
+    workspace.count_work(STAGE, "reading", done=total, total=total, computed=0, seconds=0.0)
     return _summary(workspace, reading, new=len(reading.posts.keys() - known), removed=removed)
 
 

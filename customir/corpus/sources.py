@@ -46,7 +46,9 @@ def _check(source: Path) -> None:
         raise UserError(f"{source}: no such file or folder. A source is {FORMATS_HELP}.")
     if source.is_dir():
         if not any(_readable(path) for path, _ in regular_files(source)):
-            raise UserError(f"{source}: nothing in this folder can be read. A source is {FORMATS_HELP}.")
+            raise UserError(
+                f"{source}: nothing in this folder can be read. A source is {FORMATS_HELP}."
+            )
         return
     if not source.is_file():
         raise UserError(f"{source}: not a regular file. A source is {FORMATS_HELP}.")

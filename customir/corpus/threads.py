@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from customir.corpus.unions import Unions
 
@@ -55,7 +56,7 @@ def find_threads(posts: Sequence[Post]) -> dict[str, str]:
             subjects[subject].append(post)
     for same in subjects.values():
         same.sort(key=lambda post: (post.date or "", post.key))
-        for earlier, later in zip(same, same[1:], strict=False):
+        for earlier, later in pairwise(same):
             if not later.references and _is_answer(later.title):
                 unions.join(_document(earlier.key), _document(later.key))
     named = unions.smallest(_document(post.key) for post in posts)

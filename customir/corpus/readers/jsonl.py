@@ -39,7 +39,7 @@ def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
             continue
         try:
             document = _document(line, where)
-        except _Fault as fault:
+        except _LineError as fault:
             yield Unreadable(where, str(fault))
             continue
         earlier = first_line.setdefault(document.identifier, number)
@@ -50,7 +50,7 @@ def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
             yield document
 
 
-class _Fault(Exception):
+class _LineError(Exception):
     """What is wrong with a line."""
 
 
@@ -71,15 +71,15 @@ def _document(line: bytes, where: str) -> RawDocument:
     try:
         row: Any = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise _Fault(f"not UTF-8: byte {error.start + 1} of the line") from error
+        raise _LineError(f"not UTF-8: byte {error.start + 1} of the line") from error
     except RecursionError as error:
-        raise _Fault("JSON nested too deep") from error
+        raise _LineError("JSON nested too deep") from error
     except ValueError as error:
-        raise _Fault(f"not JSON: {error}") from error
+        raise _LineError(f"not JSON: {error}") from error
     if not isinstance(row, dict):
-        raise _Fault("not a JSON object")
+        raise _LineError("not a JSON object")
     if "text" not in row:
-        raise _Fault("no text: the field `text` is missing")
+        raise _LineError("no text: the field `text` is missing")
     return RawDocument(
         identifier=_field(row, "_id", number=True) or where,
         title=_field(row, "title"),
@@ -98,5 +98,5 @@ def _field(row: dict[str, Any], name: str, *, number: bool = False) -> str:
     if number and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise _Fault(f"wrong type: `{name}` is a {type(value).__name__}, not a text")
+        raise _LineError(f"wrong type: `{name}` is a {type(value).__name__}, not a text")
     return value

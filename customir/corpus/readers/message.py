@@ -18,6 +18,8 @@ MAXIMUM_DEPTH = 100
 # A mail with more HTML than this is a report or an attack; html2text would take minutes.
 MAXIMUM_HTML = 4_000_000
 MESSAGE_ID = re.compile(r"<[^<>\s]+>")
+TEXT_KINDS = frozenset(("text/plain", "text/html", "text/enriched"))
+HTML_START = re.compile(r"\s*<(?:!doctype\s+)?html\b", re.IGNORECASE)
 HEADERS_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
 # compat32 keeps what it can't parse; the newer policies raise on some malformed headers.
 PARSER = BytesParser(policy=compat32)
@@ -104,11 +106,14 @@ def _texts(part: Message, depth: int) -> list[str]:
         forwarded = [child for child in children if child.get_content_type() == "message/rfc822"]
         return [text for child in forwarded for text in _texts(child, depth + 1)]
     attached = depth > 0 and part.get_content_disposition() == "attachment"
-    if attached or kind not in ("text/plain", "text/html", "text/enriched"):
+    # A multipart whose boundary never comes is what its lines say.
+    if attached or not (kind in TEXT_KINDS or kind.startswith("multipart/")):
         return []
     content = part.get_payload(decode=True)
     text = decode(content, _charset(part)) if isinstance(content, bytes) else ""
-    return [html_to_text(text)] if kind == "text/html" else [text]
+    # Enron's mail, and some scripts', has HTML under the name of plain text.
+    is_html = kind == "text/html" or HTML_START.match(text) is not None
+    return [html_to_text(text)] if is_html else [text]
 
 
 def _charset(part: Message) -> str | None:
@@ -148,7 +153,7 @@ def _why_no_text(message: Message) -> str:
             waiting.extend(part.get_payload())  # type: ignore[arg-type]
         else:
             kinds[kind] = None
-    if set(kinds) <= {"text/plain", "text/html", "text/enriched"}:
+    if set(kinds) <= TEXT_KINDS:
         return "empty body"
     return "no text part: " + ", ".join(sorted(kinds))
 

@@ -1,0 +1,74 @@
+"""Conversations, by reference and by subject."""
+
+import random
+
+import pytest
+
+from customir.corpus.threads import Post, bare_subject, find_threads
+
+
+def post(
+    key: str,
+    title: str = "",
+    references: tuple[str, ...] = (),
+    date: str | None = None,
+    *,
+    thread: str = "",
+    source: str = "a",
+    is_mail: bool = True,
+) -> Post:
+    message_id = f"<{key}@x>" if is_mail else ""
+    return Post(key, source, message_id, title, date, references, is_mail, thread)
+
+
+def test_references_join_also_through_messages_that_are_missing() -> None:
+    posts = [
+        post("c", "one"),
+        post("b", "two", ("<c@x>",)),
+        post("d", "three", ("<gone@x>",)),
+        post("a", "four", ("<gone@x>", "<elsewhere@x>")),
+        post("e", "five"),
+    ]
+    expected = {"a": "a", "d": "a", "b": "b", "c": "b", "e": "e"}
+    for seed in range(5):
+        random.Random(seed).shuffle(posts)
+        assert find_threads(posts) == expected
+
+
+def test_an_answer_without_references_joins_the_latest_message_before_it() -> None:
+    posts = [
+        post("a", "[list] Status", date="2001-01-01T00:00:00+00:00"),
+        post("b", "Status", date="2002-01-01T00:00:00+00:00"),
+        post("c", "Re: [list] status", date="2002-01-02T00:00:00+00:00"),
+        post("d", "AW: Fwd: Status", date="2002-01-03T00:00:00+00:00"),
+        post("e", "RE: Status", ("<else@x>",), date="2002-01-04T00:00:00+00:00"),
+        post("f", "Re:"),
+        post("g", "Re: "),
+    ]
+    assert find_threads(posts) == {
+        "a": "a", "b": "b", "c": "b", "d": "b", "e": "e", "f": "f", "g": "g",
+    }  # fmt: skip
+
+
+def test_documents_that_are_no_mail_are_alone_unless_their_source_names_a_thread() -> None:
+    posts = [
+        post("a", "Re: x", is_mail=False),
+        post("b", "x", is_mail=False),
+        post("c", thread="t", is_mail=False),
+        post("d", thread="t", is_mail=False),
+        post("e", thread="t", source="another file", is_mail=False),
+    ]
+    assert find_threads(posts) == {"a": "a", "b": "b", "c": "c", "d": "c", "e": "e"}
+
+
+@pytest.mark.parametrize(
+    ("title", "bare"),
+    [
+        ("Re: [R-sig] RE[2]: Fwd:  The   Mill ", "the mill"),
+        ("WG: AW: Mühle", "mühle"),
+        ("Regarding: x", "regarding: x"),
+        ("Re: [a]", ""),
+    ],
+)
+def test_bare_subject(title: str, bare: str) -> None:
+    assert bare_subject(title) == bare
