@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -23,21 +24,19 @@ PLAIN_SECONDS = 10.0
 class Task(Protocol):
     """A piece of long work with a known number of steps."""
 
-    def advance(self, steps: int = 1) -> None: ...
+    def advance(self, steps: int = 1) -> None:
+        """Say that `steps` more are done."""
 
 
 class Reporter(Protocol):
     """Where long work says what it is doing. Everything goes to stderr; stdout is for results."""
 
-    def say(self, message: str) -> None: ...
+    def say(self, message: str) -> None:
+        """Print a line."""
 
-    def task(self, title: str, total: int, unit: str) -> "ContextManagerOfTask": ...
-
-
-class ContextManagerOfTask(Protocol):
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *exc: object) -> bool | None: ...
+    def task(self, title: str, total: int, unit: str) -> AbstractContextManager[Task]:
+        """Show the progress of `total` units of work, until the context ends."""
+        raise NotImplementedError
 
 
 class Silent:
@@ -118,16 +117,14 @@ class Bars:
 
 
 class _BarTask:
-    def __init__(self, progress: Progress, number: int, unit: str) -> None:
+    def __init__(self, progress: Progress, number: TaskID, unit: str) -> None:
         self._progress, self._number, self._unit = progress, number, unit
         self._start, self._done = time.monotonic(), 0
 
     def advance(self, steps: int = 1) -> None:
         self._done += steps
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
-        self._progress.update(
-            self._number, advance=steps, rate=f"{rate:.1f} {self._unit}/s"
-        )  # type: ignore[arg-type]
+        self._progress.update(self._number, advance=steps, rate=f"{rate:.1f} {self._unit}/s")
 
 
 def reporter_for_terminal() -> Reporter:

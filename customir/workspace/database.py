@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,16 +22,31 @@ KEYS_A_STATEMENT = 500
 
 
 @dataclass(frozen=True)
+class Work:
+    """How far a stage is with one kind of unit, and how long the units that it computed took."""
+
+    kind: str
+    done: int
+    total: int
+    computed: int
+    seconds: float
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second as measured; None before any was computed."""
+        return self.computed / self.seconds if self.computed and self.seconds else None
+
+
+@dataclass(frozen=True)
 class StageState:
     """What the workspace knows of a stage. `seconds` counts work, not interruptions."""
 
     name: str
     fingerprint: str
     finished: bool
-    units_done: int
-    units_total: int
     seconds: float
     detail: dict[str, Any]
+    work: tuple[Work, ...]
 
 
 class Workspace:
@@ -49,12 +65,15 @@ class Workspace:
         self.folder = folder
         path = folder / DATABASE_NAME
         self._lock: int | None = None
+        self._clock = time.monotonic()
         if write:
             make_private_folder(folder)
             self._lock = _take_lock(folder / LOCK_NAME)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         elif not path.exists():
-            raise UserError(f"{folder}: no workspace here. Run: customir adapt SOURCE --out {folder}")
+            raise UserError(
+                f"{folder}: no workspace here. Run: customir adapt SOURCE --out {folder}"
+            )
         try:
             self.database = sqlite3.connect(path, isolation_level=None, timeout=30)
             self.database.execute("PRAGMA journal_mode = WAL")
@@ -114,34 +133,64 @@ class Workspace:
         row = self.database.execute("SELECT * FROM stage WHERE name = ?", (name,)).fetchone()
         if row is None:
             return None
-        name, fingerprint, finished, done, total, seconds, detail = row
+        name, fingerprint, finished, seconds, detail = row
+        work = self.database.execute(
+            "SELECT kind, done, total, computed, seconds FROM work WHERE stage = ? ORDER BY kind",
+            (name,),
+        )
         return StageState(
-            name, fingerprint, bool(finished), done, total, seconds, json.loads(detail)
+            name,
+            fingerprint,
+            bool(finished),
+            seconds,
+            json.loads(detail),
+            tuple(Work(*kind) for kind in work),
         )
 
     def begin_stage(self, name: str, fingerprint: str) -> None:
         """Mark a stage as under way. An interrupted run of the same work keeps its seconds."""
-        self.database.execute(
-            "INSERT INTO stage VALUES (?, ?, 0, 0, 0, 0, '{}') ON CONFLICT (name) DO UPDATE SET "
-            "seconds = CASE WHEN fingerprint = excluded.fingerprint THEN seconds ELSE 0 END, "
-            "fingerprint = excluded.fingerprint, finished = 0, units_done = 0, units_total = 0, "
-            "detail = '{}'",
-            (name, fingerprint),
-        )
+        with self.transaction() as database:
+            database.execute(
+                "DELETE FROM work WHERE stage = ? AND NOT EXISTS "
+                "(SELECT 1 FROM stage WHERE name = ? AND fingerprint = ?)",
+                (name, name, fingerprint),
+            )
+            database.execute(
+                "INSERT INTO stage VALUES (?, ?, 0, 0, '{}') ON CONFLICT (name) DO UPDATE SET "
+                "seconds = CASE WHEN fingerprint = excluded.fingerprint THEN seconds ELSE 0 END, "
+                "fingerprint = excluded.fingerprint, finished = 0, detail = '{}'",
+                (name, fingerprint),
+            )
+        self._clock = time.monotonic()
 
     def finish_stage(self, name: str, detail: dict[str, Any]) -> None:
         """Mark a stage as done, with what the report shows of it."""
-        self.database.execute(
-            "UPDATE stage SET finished = 1, detail = ? WHERE name = ?", (json.dumps(detail), name)
-        )
+        with self.transaction() as database:
+            self._tick(name)
+            database.execute(
+                "UPDATE stage SET finished = 1, detail = ? WHERE name = ?",
+                (json.dumps(detail), name),
+            )
 
-    def count_work(self, name: str, *, done: int, total: int, seconds: float) -> None:
-        """Say how far a stage is: `done` of `total` units, and `seconds` more of work spent."""
+    def count_work(
+        self, stage: str, kind: str, *, done: int, total: int, computed: int, seconds: float
+    ) -> None:
+        """Say how far a stage is: `done` of `total` units; `computed` more took `seconds`."""
         self.database.execute(
-            "UPDATE stage SET units_done = ?, units_total = ?, seconds = seconds + ? "
-            "WHERE name = ?",
-            (done, total, seconds, name),
+            "INSERT INTO work VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stage, kind) DO UPDATE SET "
+            "done = excluded.done, total = excluded.total, "
+            "computed = computed + excluded.computed, seconds = seconds + excluded.seconds",
+            (stage, kind, done, total, computed, seconds),
         )
+        self._tick(stage)
+
+    def _tick(self, stage: str) -> None:
+        """Add the time since the last tick to a stage that is under way."""
+        now = time.monotonic()
+        self.database.execute(
+            "UPDATE stage SET seconds = seconds + ? WHERE name = ?", (now - self._clock, stage)
+        )
+        self._clock = now
 
 
 def _take_lock(path: Path) -> int:

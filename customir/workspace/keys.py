@@ -13,7 +13,9 @@ def content_key(*parts: str | bytes | int | float | None) -> str:
     """
     digest = hashlib.blake2b(digest_size=KEY_BYTES)
     for part in parts:
-        encoded = part if isinstance(part, bytes) else repr_of(part).encode("utf-8", "surrogatepass")
+        encoded = (
+            part if isinstance(part, bytes) else repr_of(part).encode("utf-8", "surrogatepass")
+        )
         digest.update(f"{type(part).__name__}:{len(encoded)}:".encode())
         digest.update(encoded)
     return digest.hexdigest()

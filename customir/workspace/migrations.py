@@ -9,11 +9,19 @@ MIGRATIONS: tuple[str, ...] = (
         name TEXT PRIMARY KEY,
         fingerprint TEXT NOT NULL,      -- of its input and settings; another one: stale
         finished INTEGER NOT NULL,      -- 0 while it is under way
-        units_done INTEGER NOT NULL,
-        units_total INTEGER NOT NULL,   -- 0 where it does not count units
         seconds REAL NOT NULL,          -- of work, over all runs, interruptions left out
         detail TEXT NOT NULL            -- JSON: what the report shows of it
     ) STRICT;
+
+    CREATE TABLE work (                 -- how far a stage is with one kind of unit
+        stage TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        done INTEGER NOT NULL,
+        total INTEGER NOT NULL,
+        computed INTEGER NOT NULL,      -- of those done, what this stage itself computed,
+        seconds REAL NOT NULL,          -- and how long that took
+        PRIMARY KEY (stage, kind)
+    ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE result (               -- of a unit of work: never computed twice
         key TEXT PRIMARY KEY,

@@ -10,6 +10,8 @@ from customir.workspace.database import Workspace
 
 T = TypeVar("T")
 
+UNIT_NAMES = {"query": "queries", "judgment": "judgments", "embedding": "texts"}
+
 
 @dataclass(frozen=True)
 class Unit(Generic[T]):
@@ -37,20 +39,21 @@ def complete(
 
     Args:
         compute: Gives one result a unit, in order.
+        kind: "query", "judgment" or "embedding".
         batch: How many units make a batch, or a function that cuts units into batches.
     """
     unique = list({unit.key: unit for unit in units}.values())
     found = workspace.results(unit.key for unit in unique)
     missing = [unit for unit in unique if unit.key not in found]
     done = len(unique) - len(missing)
-    workspace.count_work(stage, done=done, total=len(unique), seconds=0.0)
+    workspace.count_work(stage, title, done=done, total=len(unique), computed=0, seconds=0.0)
     if not missing:
         return found
     if callable(batch):
         batches = batch(missing)
     else:
         batches = (missing[start : start + batch] for start in range(0, len(missing), batch))
-    with reporter.task(title, total=len(missing), unit=kind) as task:
+    with reporter.task(title, total=len(missing), unit=UNIT_NAMES[kind]) as task:
         for members in batches:
             start = time.monotonic()
             values = compute([unit.work for unit in members])
@@ -59,7 +62,12 @@ def complete(
             with workspace.transaction() as database:
                 database.executemany("INSERT INTO result VALUES (?, ?, ?)", rows)
                 workspace.count_work(
-                    stage, done=done, total=len(unique), seconds=time.monotonic() - start
+                    stage,
+                    title,
+                    done=done,
+                    total=len(unique),
+                    computed=len(rows),
+                    seconds=time.monotonic() - start,
                 )
             found.update((key, value) for key, _, value in rows)
             task.advance(len(rows))

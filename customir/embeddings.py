@@ -1,0 +1,34 @@
+"""Embeddings as units of work: each text is embedded once a model, and kept in the workspace."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from customir.encoder import Encoder
+from customir.progress import Reporter
+from customir.workspace import Unit, Workspace, complete, content_key
+
+BATCH_TEXTS = 512
+
+
+def embed(
+    workspace: Workspace,
+    stage: str,
+    encoder: Encoder,
+    texts: Sequence[str],
+    kind: Literal["query", "passage"],
+    reporter: Reporter,
+    title: str,
+) -> np.ndarray:
+    """Unit vectors of `texts` by `encoder`, float32 (len(texts), dimensions)."""
+    units = [
+        Unit(content_key("embedding", encoder.fingerprint, kind, text), text) for text in texts
+    ]
+
+    def compute(batch: Sequence[str]) -> list[bytes]:
+        return [vector.tobytes() for vector in encoder.encode(batch, kind)]
+
+    found = complete(workspace, stage, "embedding", units, compute, BATCH_TEXTS, reporter, title)
+    vectors = [np.frombuffer(found[unit.key], dtype=np.float32) for unit in units]
+    return np.stack(vectors) if vectors else np.empty((0, encoder.dimensions), np.float32)

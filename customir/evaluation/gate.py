@@ -1,0 +1,72 @@
+"""The gate: what ships is the base, unless something is surely better on held-out queries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from customir.evaluation.significance import Difference, paired_bootstrap
+from customir.settings import Evaluation
+
+DECIDING, GUARDING = "nDCG@10", "Recall@10"
+# With fewer, the bootstrap's interval is not what it says (its coverage falls below 90%).
+MINIMUM_QUERIES = 20
+
+Metrics = Mapping[str, np.ndarray]
+"""By metric name, float64 (queries,)."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What ships and why.
+
+    Attributes:
+        alpha: Share of the adapter's weights in the model that ships; 0 is the base.
+        reason: One sentence for the report.
+        differences: Of the candidate against the base on the test queries, by metric name.
+    """
+
+    alpha: float
+    reason: str
+    differences: Mapping[str, Difference]
+
+    @property
+    def ships_adapted(self) -> bool:
+        return self.alpha > 0
+
+
+def choose_alpha(dev: Mapping[float, Metrics]) -> float:
+    """The alpha with the best mean nDCG@10 on the dev queries; of equals, the nearest to the base."""
+    return max(sorted(dev), key=lambda alpha: (float(np.mean(dev[alpha][DECIDING])), -alpha))
+
+
+def decide(
+    alpha: float, candidate: Metrics, base: Metrics, settings: Evaluation, seed: int
+) -> Verdict:
+    """Whether the candidate ships: nDCG@10 surely better, Recall@10 not surely worse.
+
+    `candidate` and `base` are measured on test queries, which took no part in choosing `alpha`:
+    one comparison, so the interval needs no correction for the number of alphas.
+    """
+    queries = len(base[DECIDING])
+    if alpha == 0:
+        return Verdict(0.0, "No share of the adapter beat the base on the dev queries.", {})
+    if queries < MINIMUM_QUERIES:
+        return Verdict(
+            0.0, f"Only {queries} test queries; the gate needs {MINIMUM_QUERIES} to decide.", {}
+        )
+    differences = {
+        name: paired_bootstrap(
+            candidate[name], base[name], settings.confidence, settings.resamples, seed
+        )
+        for name in (GUARDING, DECIDING)
+    }
+    gain, percent = differences[DECIDING], round(100 * settings.confidence)
+    interval = (
+        f"{DECIDING} {gain.mean:+.3f}, {percent}% interval {gain.low:+.3f} to {gain.high:+.3f}"
+    )
+    if not gain.surely_better:
+        return Verdict(0.0, f"Not surely better than the base: {interval}.", differences)
+    if differences[GUARDING].surely_worse:
+        return Verdict(0.0, f"{GUARDING} is surely worse than the base's.", differences)
+    return Verdict(alpha, f"Surely better than the base: {interval}.", differences)

@@ -1,0 +1,223 @@
+"""DIR/report.md: what was read, written, judged, trained and measured, the verdict first."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from customir.files import write_atomically
+from customir.settings import Settings
+from customir.workspace import Workspace
+
+REPORT_NAME = "report.md"
+BLOCKS = "▁▂▃▄▅▆▇█"
+CURVE_POINTS = 40
+
+Detail = dict[str, Any]
+
+
+def write_report(workspace: Workspace, settings: Settings) -> Path:
+    """Write DIR/report.md from the workspace's rows; return its path."""
+    path = workspace.folder / REPORT_NAME
+    write_atomically(path, report_text(workspace, settings).encode())
+    return path
+
+
+def report_text(workspace: Workspace, settings: Settings) -> str:
+    """The report as Markdown. Stages that have not run are left out."""
+    sections = [
+        _verdict(_detail(workspace, "evaluate"), settings),
+        _corpus(_detail(workspace, "ingest"), settings),
+        _queries(_detail(workspace, "generate")),
+        _judge(_detail(workspace, "mine")),
+        _training(_detail(workspace, "train")),
+        _export(_detail(workspace, "export"), _detail(workspace, "index")),
+        _times(workspace),
+        _skipped(workspace),
+    ]
+    return "\n".join(line for section in sections for line in section) + "\n"
+
+
+def comparison_rows(evaluated: Detail, confidence: float) -> list[list[str]]:
+    """The table of systems, with its header: metrics, and differences to the base."""
+    percent = round(100 * confidence)
+    rows = [["", "Recall@10", "nDCG@10", f"nDCG@10 against base ({percent}% interval)"]]
+    for row in evaluated["table"]:
+        difference = row.get("nDCG@10 difference")
+        rows.append(
+            [
+                row["system"],
+                _three(row["Recall@10"]),
+                _three(row["nDCG@10"]),
+                "{:+.3f} ({:+.3f} to {:+.3f})".format(*difference) if difference else "",
+            ]
+        )
+    return rows
+
+
+def verdict_line(evaluated: Detail) -> str:
+    """What ships, and why, in one line."""
+    what = f"{evaluated['alpha']:g} of the adapter" if evaluated["alpha"] else "the base model"
+    return f"Ships: {what}. {evaluated['reason']}"
+
+
+def sparkline(values: Sequence[float], points: int = CURVE_POINTS) -> str:
+    """The course of `values` in at most `points` block characters, low to high."""
+    if not values:
+        return ""
+    size = max(1, -(-len(values) // points))
+    means = [
+        sum(values[start : start + size]) / len(values[start : start + size])
+        for start in range(0, len(values), size)
+    ]
+    low, span = min(means), (max(means) - min(means)) or 1.0
+    return "".join(BLOCKS[round((mean - low) / span * (len(BLOCKS) - 1))] for mean in means)
+
+
+def _verdict(detail: Detail, settings: Settings) -> list[str]:
+    if not detail:
+        return ["# CustomIR report", ""]
+    lines = ["# CustomIR report", "", f"**{verdict_line(detail)}**", ""]
+    lines += [f"On {detail['queries']} test queries of threads that were never trained on:", ""]
+    lines += _table(comparison_rows(detail, settings.evaluation.confidence))
+    if len(detail["dev"]) > 1:
+        lines += ["", "Shares of the adapter on the dev queries, where the share is chosen:", ""]
+        lines += _table(
+            [["share", "Recall@10", "nDCG@10"]]
+            + [
+                [f"{row['alpha']:g}", _three(row["Recall@10"]), _three(row["nDCG@10"])]
+                for row in detail["dev"]
+            ]
+        )
+    return [*lines, "", "The queries were written by the LLM, not by people.", ""]
+
+
+def _corpus(detail: Detail, settings: Settings) -> list[str]:
+    if not detail:
+        return []
+    sources = ", ".join(f"`{source}`" for source in settings.sources)
+    figures = {
+        "read": detail["read"],
+        "kept": detail["kept"],
+        "skipped": detail["skipped"],
+        "threads": detail["threads"],
+        "passages": detail["passages"],
+        "near-duplicate groups": detail["duplicate_groups"],
+        "passages in them": detail["duplicate_passages"],
+    }
+    return ["## Corpus", "", f"Sources: {sources}", "", *_figures(figures), ""]
+
+
+def _queries(detail: Detail) -> list[str]:
+    if not detail:
+        return []
+    figures = {
+        "passages sampled": detail["sampled_passages"],
+        "queries written": detail["written"],
+        **{f"rejected: {reason}": n for reason, n in sorted(detail["rejected"].items())},
+        **{f"kept: {style}": n for style, n in sorted(detail["kept_by_style"].items())},
+        **{f"for {split}": n for split, n in sorted(detail["kept_by_split"].items())},
+        "tokens submitted": detail["tokens"]["submitted"],
+        "tokens computed": detail["tokens"]["computed"],
+    }
+    samples = _table(
+        [["style", "query"]] + [[row["style"], _cell(row["text"])] for row in detail["samples"]]
+    )
+    return ["## Queries", "", *_figures(figures), "", *samples, ""]
+
+
+def _judge(detail: Detail) -> list[str]:
+    if not detail:
+        return []
+    calibration = detail["calibration"]
+    if calibration is None:
+        return ["## Judge", "", "No hard negatives were mined.", ""]
+    rates = (
+        f"Area under the ROC curve {calibration['auc']:.3f} on {calibration['pairs']} known "
+        f"positives against as many random passages; at the threshold "
+        f"{calibration['threshold']:+.2f} its true positive rate is "
+        f"{calibration['true_positive_rate']:.2f}, its false positive rate "
+        f"{calibration['false_positive_rate']:.2f}."
+    )
+    use = (
+        f"Of {detail['candidates']} candidates for hard negatives it called "
+        f"{detail['judged_relevant']} relevant; these are masked."
+        if calibration["used"]
+        else f"That is too low to be believed: the {detail['candidates']} candidates were not "
+        "judged, and all may be hard negatives."
+    )
+    return ["## Judge", "", rates, use, ""]
+
+
+def _training(detail: Detail) -> list[str]:
+    if not detail:
+        return []
+    losses = detail["losses"]
+    if not losses:
+        return ["## Training", "", f"Not trained: only {detail['examples']} pairs.", ""]
+    figures = {
+        "pairs": detail["examples"],
+        "hard negatives": detail["negatives"],
+        "steps": detail["steps"],
+        "padding": f"{100 * detail['padding']:.1f}%",
+    }
+    curve = f"Loss, first step to last: {losses[0]:.3f} `{sparkline(losses)}` {losses[-1]:.3f}"
+    return ["## Training", "", *_figures(figures), "", curve, ""]
+
+
+def _export(exported: Detail, indexed: Detail) -> list[str]:
+    if not exported:
+        return []
+    parity = exported["parity"]
+    figures = {
+        **{name: f"{size / 1e6:.1f} MB" for name, size in exported["sizes"].items()},
+        "INT8 setting": exported["setting"],
+        "INT8 against fp32, cosine": f"mean {parity['mean_cosine']:.4f}, "
+        f"smallest {parity['min_cosine']:.4f}",
+    }
+    if indexed:
+        figures["passages in the index"] = indexed["total"]
+    return ["## Export", "", *_figures(figures), ""]
+
+
+def _times(workspace: Workspace) -> list[str]:
+    rows = workspace.database.execute(
+        "SELECT name, seconds FROM stage WHERE finished = 1 ORDER BY rowid"
+    ).fetchall()
+    total = sum(seconds for _, seconds in rows)
+    table = [["stage", "seconds"], *([name, f"{seconds:.1f}"] for name, seconds in rows)]
+    return ["## Times", "", *_table([*table, ["all", f"{total:.1f}"]]), ""]
+
+
+def _skipped(workspace: Workspace) -> list[str]:
+    rows = workspace.database.execute(
+        "SELECT source, identifier, reason FROM skipped ORDER BY source, rowid"
+    ).fetchall()
+    if not rows:
+        return []
+    table = [["source", "message, line or file", "reason"]]
+    table += [[_cell(value) for value in row] for row in rows]
+    return ["## Skipped", "", "Read, but not used:", "", *_table(table), ""]
+
+
+def _figures(figures: dict[str, Any]) -> list[str]:
+    return _table([["", ""], *([name, str(value)] for name, value in figures.items())])
+
+
+def _table(rows: Iterable[Sequence[str]]) -> list[str]:
+    header, *body = rows
+    line = ["---"] * len(header)
+    return [f"| {' | '.join(cells)} |" for cells in (header, line, *body)]
+
+
+def _cell(text: str) -> str:
+    """Text that can't break out of a table's cell."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _three(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _detail(workspace: Workspace, stage: str) -> Detail:
+    state = workspace.stage(stage)
+    return state.detail if state and state.finished else {}

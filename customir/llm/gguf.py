@@ -1,0 +1,105 @@
+"""A GGUF model in memory: loading, tokens and text."""
+
+import ctypes
+from pathlib import Path
+
+import llama_cpp
+
+from customir.errors import UserError
+
+_log_lines: list[str] = []
+LOG_LINES_KEPT = 20
+TOKEN_PIECE_BYTES = 256
+
+
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+def _keep_log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
+    """llama.cpp talks a lot; the last lines are kept for the message of an error."""
+    _log_lines.append(text.decode("utf-8", "replace").strip())
+    del _log_lines[:-LOG_LINES_KEPT]
+
+
+def last_log() -> str:
+    """The last lines that llama.cpp logged, for an error message."""
+    return " / ".join(line for line in _log_lines[-4:] if line)
+
+
+class Gguf:
+    """A loaded GGUF file.
+
+    Args:
+        path: The file.
+        use_gpu: Offload every layer; only where `gpu_is_there()`.
+
+    Raises:
+        UserError: the file is not a GGUF that llama.cpp can load, or it is a model that doesn't
+            generate text (an embedding model).
+    """
+
+    def __init__(self, path: Path, *, use_gpu: bool) -> None:
+        llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p())
+        llama_cpp.llama_backend_init()
+        parameters = llama_cpp.llama_model_default_params()
+        parameters.n_gpu_layers = -1 if use_gpu else 0
+        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
+        if not self.model:
+            raise UserError(
+                f"{path}: llama.cpp cannot load it ({last_log()}). "
+                "Verify it with `customir models verify`, or fetch it again."
+            )
+        if not llama_cpp.llama_model_has_decoder(self.model) or self._is_embedder():
+            self.close()
+            raise UserError(
+                f"{path}: an embedding model; it can't write. Give a text LLM as --llm."
+            )
+        self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
+        self.vocabulary_size = llama_cpp.llama_vocab_n_tokens(self.vocabulary)
+        self.longest_context = llama_cpp.llama_model_n_ctx_train(self.model)
+
+    def _is_embedder(self) -> bool:
+        """Whether the file says that attention is not causal (BERT and its kin)."""
+        architecture = self.metadata("general.architecture")
+        return self.metadata(f"{architecture}.attention.causal") == "false"
+
+    def metadata(self, name: str) -> str:
+        """A metadata value as text; empty where there is none."""
+        buffer = ctypes.create_string_buffer(1024)
+        length = llama_cpp.llama_model_meta_val_str(self.model, name.encode(), buffer, 1024)
+        return buffer.value.decode("utf-8", "replace") if length >= 0 else ""
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        if self.model:
+            llama_cpp.llama_model_free(self.model)
+            self.model = None
+
+    def tokens(self, text: str, *, first: bool = False) -> list[int]:
+        """The token ids of `text`. `first`: with the model's BOS, where it wants one.
+
+        Special tokens that stand in the text ("<|im_end|>") are read as plain characters: text
+        comes from mail that anybody may have written.
+        """
+        data = text.encode("utf-8", "surrogatepass")
+        room = len(data) + 8
+        buffer = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(
+            self.vocabulary, data, len(data), buffer, room, first, False
+        )
+        return list(buffer[:count])
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for (a character may span several tokens)."""
+        buffer = ctypes.create_string_buffer(TOKEN_PIECE_BYTES)
+        length = llama_cpp.llama_token_to_piece(
+            self.vocabulary, token, buffer, TOKEN_PIECE_BYTES, 0, False
+        )
+        return buffer.raw[: max(length, 0)]
+
+    def is_end(self, token: int) -> bool:
+        """Whether the model ends its answer with this token."""
+        return bool(llama_cpp.llama_vocab_is_eog(self.vocabulary, token))
+
+
+def gpu_is_there() -> bool:
+    """Whether this llama.cpp was built with a GPU backend."""
+    return bool(llama_cpp.llama_supports_gpu_offload())

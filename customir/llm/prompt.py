@@ -1,0 +1,36 @@
+"""What is asked of the LLM: prompts in three parts, so that what they share is computed once."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A completion prompt. The model reads `shared + branch + leaf`.
+
+    Attributes:
+        shared: The instruction and its examples; the same for every prompt of a call.
+        branch: What several prompts have in common (a passage, a query); computed once for
+            neighbours that have the same.
+        leaf: The rest (a style's cue, a candidate); ends where the model is to go on.
+    """
+
+    shared: str
+    branch: str
+    leaf: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. `temperature` 0 is greedy.
+
+    Attributes:
+        max_tokens: An answer is cut there; it also ends at the first line break.
+        top_k: Only this many tokens are considered.
+        min_p: Tokens less likely than this share of the likeliest are dropped
+            (Nguyen et al. 2024, arXiv 2407.01082).
+    """
+
+    temperature: float
+    max_tokens: int
+    top_k: int = 40
+    min_p: float = 0.05

@@ -1,0 +1,82 @@
+"""The judge is measured before it is believed: known positives against random passages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import mannwhitneyu
+
+from customir.corpus.document import Passage
+from customir.workspace import content_key
+from customir.workspace.queries import Query
+
+PAIRS = 150
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well the judge tells a query's own passage from a random one.
+
+    Attributes:
+        auc: Area under the ROC curve (Mann-Whitney), 0.5 is chance.
+        threshold: Log-odds in nats at and above which a candidate counts as relevant.
+        true_positive_rate, false_positive_rate: At the threshold.
+        pairs: Of each kind.
+        used: Whether `auc` reached the required one.
+    """
+
+    auc: float
+    threshold: float
+    true_positive_rate: float
+    false_positive_rate: float
+    pairs: int
+    used: bool
+
+
+def calibration_pairs(
+    queries: Sequence[Query], passages: Sequence[Passage], seed: int
+) -> tuple[list[tuple[Query, Passage]], list[tuple[Query, Passage]]]:
+    """Known positives, and the same queries with passages of other threads and groups.
+
+    Both are drawn by content: the same queries give the same pairs.
+    """
+    by_key = {passage.key: passage for passage in passages}
+    ordered = sorted(passages, key=lambda p: content_key("calibration", seed, p.key))
+    chosen = sorted(queries, key=lambda q: content_key("calibration", seed, q.key))[:PAIRS]
+    known, random = [], []
+    for number, query in enumerate(chosen):
+        own = by_key[query.passage]
+        for step in range(len(ordered)):
+            other = ordered[(number + step) % len(ordered)]
+            if other.thread != own.thread and other.duplicates != own.duplicates:
+                known.append((query, own))
+                random.append((query, other))
+                break
+    return known, random
+
+
+def calibrate(known: np.ndarray, random: np.ndarray, required_auc: float) -> Calibration:
+    """Rates and threshold from the scores of known positives and of random passages.
+
+    The threshold is where the true positive rate is furthest above the false positive rate
+    (Youden 1950, J = TPR - FPR).
+
+    Args:
+        known: float64 (n,), log-odds of relevant pairs.
+        random: float64 (m,), log-odds of random pairs.
+    """
+    if not len(known) or not len(random):
+        return Calibration(0.5, float("inf"), 0.0, 0.0, 0, used=False)
+    auc = float(mannwhitneyu(known, random).statistic) / (len(known) * len(random))
+    thresholds = np.unique(np.concatenate([known, random]))
+    true_rates = (known[None, :] >= thresholds[:, None]).mean(axis=1)
+    false_rates = (random[None, :] >= thresholds[:, None]).mean(axis=1)
+    best = int(np.argmax(true_rates - false_rates))
+    return Calibration(
+        auc=auc,
+        threshold=float(thresholds[best]),
+        true_positive_rate=float(true_rates[best]),
+        false_positive_rate=float(false_rates[best]),
+        pairs=len(known),
+        used=auc >= required_auc,
+    )

@@ -1,0 +1,76 @@
+"""Candidates for hard negatives: what BM25 and the base embedder rank high, the relevant masked."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from customir.corpus.document import Passage
+from customir.retrieval.bm25 import Bm25
+from customir.retrieval.dense import top_k
+from customir.workspace.queries import Query
+
+# How deep each ranking is looked into for candidates that are not masked.
+DEPTH = 50
+
+
+def mine_candidates(
+    queries: Sequence[Query],
+    passages: Sequence[Passage],
+    query_vectors: np.ndarray,
+    passage_vectors: np.ndarray,
+    count: int,
+    skip_top: float,
+) -> list[list[Passage]]:
+    """The hardest `count` passages for each query that may be irrelevant, hardest first.
+
+    The dense ranking and BM25's take turns. Masked are the query's own passage, its near-duplicate
+    group and thread, every passage that the same query text was written for, and those whose
+    dense score is above `skip_top` of the positive's (NV-Retriever, arXiv 2407.15831,
+    "TopK-PercPos"). Of a near-duplicate group one candidate is taken.
+
+    Args:
+        query_vectors: float32 (queries, d), unit norm.
+        passage_vectors: float32 (passages, d), unit norm.
+    """
+    if not queries or not count:
+        return [[] for _ in queries]
+    row_of = {passage.key: row for row, passage in enumerate(passages)}
+    depth = DEPTH + count
+    dense_rows, _ = top_k(query_vectors, passage_vectors, depth)
+    bm25 = Bm25([passage.content for passage in passages])
+    text_rows, text_scores = bm25.top([query.text for query in queries], depth)
+    asked: dict[str, set[str]] = {}
+    for query in queries:
+        asked.setdefault(query.text.lower(), set()).add(passages[row_of[query.passage]].duplicates)
+    found = []
+    for number, query in enumerate(queries):
+        positive = passages[row_of[query.passage]]
+        vector = query_vectors[number]
+        limit = skip_top * float(vector @ passage_vectors[row_of[query.passage]])
+        masked = set(asked[query.text.lower()])
+        chosen: list[Passage] = []
+        matched = text_rows[number][text_scores[number] > 0]
+        for row in _in_turns(dense_rows[number], matched):
+            passage = passages[row]
+            if (
+                passage.duplicates in masked
+                or passage.thread == positive.thread
+                or float(vector @ passage_vectors[row]) > limit
+            ):
+                continue
+            masked.add(passage.duplicates)
+            chosen.append(passage)
+            if len(chosen) == count:
+                break
+        found.append(chosen)
+    return found
+
+
+def _in_turns(first: np.ndarray, second: np.ndarray) -> list[int]:
+    """Both rankings, interleaved, each row once."""
+    rows: dict[int, None] = {}
+    for place in range(max(len(first), len(second))):
+        for ranking in (first, second):
+            if place < len(ranking):
+                rows.setdefault(int(ranking[place]))
+    return list(rows)

@@ -1,0 +1,521 @@
+"""The order of the stages: the only file that knows them all.
+
+A stage is done when its row in the workspace says so with the fingerprint of what it would work on
+now: its settings and the stages before it. Then it is skipped; else it runs, and finds in the
+workspace whatever an earlier or interrupted run of it has computed already.
+"""
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from customir import __version__, models
+from customir.corpus.document import Passage
+from customir.corpus.ingest import ingest, require_enough
+from customir.corpus.sources import check_sources, sources_fingerprint
+from customir.errors import UserError
+from customir.evaluation.splits import split_passages
+from customir.progress import Reporter
+from customir.settings import Settings
+from customir.workspace import StageState, Workspace, content_key
+from customir.workspace.passages import read_passages
+from customir.workspace.queries import (
+    Negative,
+    Query,
+    read_negatives,
+    read_queries,
+    write_negatives,
+    write_queries,
+)
+
+Detail = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage works with."""
+
+    workspace: Workspace
+    settings: Settings
+    reporter: Reporter
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.folder
+
+    @cached_property
+    def embedder(self) -> Path:
+        return models.locate(self.settings.embedder, "embedder")
+
+    @cached_property
+    def llm(self) -> Path:
+        return models.locate(self.settings.llm, "llm")
+
+    @cached_property
+    def passages(self) -> list[Passage]:
+        return read_passages(self.workspace)
+
+    @property
+    def threads(self) -> int:
+        return self.settings.threads or len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the way.
+
+    Attributes:
+        name: As in the workspace and on the command line.
+        title: What it does, for the user.
+        run: Does it, and returns what the report shows.
+        basis: What decides its result, beside the stages before it.
+        artifacts: What it leaves in DIR, beside rows; without them it is not done.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Job], Detail]
+    basis: Callable[[Job], Sequence[str]]
+    artifacts: tuple[str, ...] = ()
+
+
+def check(job: Job) -> None:
+    """All that can be wrong before any work: sources and models.
+
+    Raises:
+        UserError: says which, and what to do.
+    """
+    if not job.settings.sources:
+        raise UserError("No source. Give an mbox, a folder of .eml, .txt or .md files, or a JSONL.")
+    check_sources(_sources(job))
+    models.locate(job.settings.embedder, "embedder")
+    models.locate(job.settings.llm, "llm")
+
+
+def run_all(job: Job) -> None:
+    """Every stage that is not done, in order."""
+    for stage in STAGES:
+        run_stage(stage, job)
+
+
+def run_stage(stage: Stage, job: Job) -> None:
+    """Run one stage, unless it is done.
+
+    Raises:
+        UserError: the stage before it is not done; names the command.
+    """
+    number = STAGES.index(stage)
+    for earlier in STAGES[:number]:
+        if not is_done(earlier, job):
+            raise UserError(
+                f"{job.folder}: stage `{earlier.name}` comes before `{stage.name}` and is not "
+                f"done. Run: customir {earlier.name} {job.folder}"
+            )
+    if is_done(stage, job):
+        job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}: done before")
+        return
+    job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}")
+    job.workspace.begin_stage(stage.name, _fingerprint(stage, job))
+    job.workspace.finish_stage(stage.name, stage.run(job))
+
+
+def is_done(stage: Stage, job: Job) -> bool:
+    """Whether the stage's result is that of the settings and the stages before it as they are."""
+    state = job.workspace.stage(stage.name)
+    return (
+        state is not None
+        and state.finished
+        and state.fingerprint == _fingerprint(stage, job)
+        and all((job.folder / name).exists() for name in stage.artifacts)
+    )
+
+
+def states(job: Job) -> list[tuple[Stage, StageState | None, bool]]:
+    """Each stage, what the workspace knows of it, and whether it is done."""
+    return [(stage, job.workspace.stage(stage.name), is_done(stage, job)) for stage in STAGES]
+
+
+def _fingerprint(stage: Stage, job: Job) -> str:
+    number = STAGES.index(stage)
+    before = _fingerprint(STAGES[number - 1], job) if number else __version__
+    return content_key(before, stage.name, *stage.basis(job))
+
+
+def _sources(job: Job) -> list[Path]:
+    return [Path(source) for source in job.settings.sources]
+
+
+def _ingest(job: Job) -> Detail:
+    summary = ingest(
+        job.workspace,
+        _sources(job),
+        job.settings.corpus,
+        job.embedder / "tokenizer.json",
+        job.reporter,
+    )
+    require_enough(job.workspace)
+    return summary.as_detail()
+
+
+def _generate(job: Job) -> Detail:
+    from customir.analysis.sampling import sample_passages
+    from customir.embeddings import embed
+    from customir.llm import Engine
+    from customir.retrieval.bm25 import Bm25
+    from customir.retrieval.dense import top_k
+    from customir.synthesis import filters
+    from customir.synthesis.generate import write_queries as let_write
+    from customir.synthesis.styles import shown_queries
+    from customir.synthesis.subjects import STYLE, subject_queries
+
+    settings, passages = job.settings, job.passages
+    splits = split_passages(passages, settings.evaluation.held_out, settings.seed)
+    sampled = sample_passages(passages, settings.synthesis.passages, settings.seed)
+    with Engine(job.llm, device=settings.device, threads=job.threads) as engine:
+        written = let_write(
+            job.workspace, "generate", engine, models.fingerprint(job.llm), sampled,
+            settings.synthesis, settings.seed, job.reporter,
+        )  # fmt: skip
+        usage = dataclasses.asdict(engine.usage)
+    rejected = [
+        filters.reject_by_form(
+            query.text, query.request.passage.content, shown_queries(query.request.rotation)
+        )
+        for query in written
+    ]
+    for number, again in enumerate(filters.repeated([query.text for query in written])):
+        rejected[number] = rejected[number] or ("said before" if again else None)
+    left = [number for number, reason in enumerate(rejected) if reason is None]
+    if left:
+        texts = [written[number].text for number in left]
+        encoder = _base_encoder(job)
+        corpus = [passage.content for passage in passages]
+        corpus_vectors = embed(
+            job.workspace, "generate", encoder, corpus, "passage", job.reporter,
+            "embedding passages",
+        )  # fmt: skip
+        query_vectors = embed(
+            job.workspace, "generate", encoder, texts, "query", job.reporter, "embedding queries"
+        )
+        depth = settings.synthesis.round_trip_depth
+        found = filters.round_trip(
+            [written[number].request.passage.duplicates for number in left],
+            [passage.duplicates for passage in passages],
+            top_k(query_vectors, corpus_vectors, depth)[0],
+            Bm25(corpus).top(texts, depth)[0],
+        )
+        for number, came_back in zip(left, found, strict=True):
+            rejected[number] = None if came_back else "does not lead back"
+    queries = [
+        Query(
+            content_key("written", query.key, query.request.passage.key),
+            query.request.passage.key,
+            query.request.style.name,
+            query.text,
+            reason,
+            splits[query.request.passage.key],
+        )
+        for query, reason in zip(written, rejected, strict=True)
+    ]
+    queries += [
+        Query(content_key("subject", passage.key, text), passage.key, STYLE, text, None, "train")
+        for passage, text in subject_queries(passages)
+        if splits[passage.key] == "train"
+    ]
+    write_queries(job.workspace, queries)
+    kept = [query for query in queries if query.rejected is None]
+    return {
+        "sampled_passages": len(sampled),
+        "written": len(written),
+        "rejected": dict(Counter(query.rejected for query in queries if query.rejected)),
+        "kept_by_style": dict(Counter(query.style for query in kept)),
+        "kept_by_split": dict(Counter(query.split for query in kept)),
+        "samples": [
+            {"style": query.style, "text": query.text, "passage": query.passage}
+            for query in sorted(kept, key=lambda query: query.key)[:12]
+        ],
+        "tokens": usage,
+    }
+
+
+def _mine(job: Job) -> Detail:
+    from customir.embeddings import embed
+    from customir.llm import Engine
+    from customir.mining.calibration import calibrate, calibration_pairs
+    from customir.mining.candidates import mine_candidates
+    from customir.mining.judge import Pair, judge
+
+    settings, passages = job.settings, job.passages
+    queries = _written(read_queries(job.workspace, splits=("train",)))
+    if not queries or not settings.mining.candidates:
+        write_negatives(job.workspace, [])
+        return {"candidates": 0, "calibration": None}
+    encoder = _base_encoder(job)
+    candidates = mine_candidates(
+        queries,
+        passages,
+        embed(
+            job.workspace, "mine", encoder, [query.text for query in queries], "query",
+            job.reporter, "embedding queries",
+        ),
+        embed(
+            job.workspace, "mine", encoder, [passage.content for passage in passages], "passage",
+            job.reporter, "embedding passages",
+        ),
+        settings.mining.candidates,
+        settings.mining.skip_top,
+    )  # fmt: skip
+    known, random = calibration_pairs(queries, passages, settings.seed)
+    pairs = [
+        (query, passage)
+        for query, found in zip(queries, candidates, strict=True)
+        for passage in found
+    ]
+    model_key = models.fingerprint(job.llm)
+    with Engine(job.llm, device=settings.device, threads=job.threads) as engine:
+
+        def scores(judged: Sequence[tuple[Query, Passage]]) -> np.ndarray:
+            texts = [Pair(query.text, passage.content) for query, passage in judged]
+            return judge(job.workspace, "mine", engine, model_key, texts, job.reporter)
+
+        calibration = calibrate(scores(known), scores(random), settings.mining.judge_auc)
+        odds = scores(pairs) if calibration.used else None
+        usage = dataclasses.asdict(engine.usage)
+    ranks: Counter[str] = Counter()
+    negatives = []
+    for number, (query, passage) in enumerate(pairs):
+        score = None if odds is None else float(odds[number])
+        kept = score is None or score < calibration.threshold
+        negatives.append(Negative(query.key, passage.key, ranks[query.key], score, kept))
+        ranks[query.key] += 1
+    write_negatives(job.workspace, negatives)
+    return {
+        "queries": len(queries),
+        "candidates": len(negatives),
+        "judged_relevant": sum(not negative.kept for negative in negatives),
+        "calibration": dataclasses.asdict(calibration),
+        "tokens": usage,
+    }
+
+
+def _train(job: Job) -> Detail:
+    from customir.training.examples import Example, TrainingPassage
+    from customir.training.trainer import train
+
+    by_key = {passage.key: passage for passage in job.passages}
+
+    def as_trained(key: str, *, title: bool = True) -> TrainingPassage:
+        passage = by_key[key]
+        text = passage.content if title else passage.text
+        return TrainingPassage(key, text, passage.thread, passage.duplicates)
+
+    mined: dict[str, list[Negative]] = {}
+    for negative in read_negatives(job.workspace):
+        mined.setdefault(negative.query, []).append(negative)
+    examples = []
+    for query in read_queries(job.workspace, splits=("train",)):
+        found = mined.get(query.key, [])
+        kept = [negative for negative in found if negative.kept]
+        examples.append(
+            Example(
+                query.text,
+                as_trained(query.passage, title=query in _written([query])),
+                tuple(
+                    as_trained(negative.passage)
+                    for negative in kept[: job.settings.mining.negatives]
+                ),
+                frozenset(negative.passage for negative in found if not negative.kept),
+            )
+        )
+    if len(examples) < MINIMUM_EXAMPLES:
+        return {"examples": len(examples), "adapter": None, "losses": []}
+    result = train(
+        job.embedder,
+        examples,
+        job.settings.training,
+        job.settings.seed,
+        job.settings.device,
+        job.folder / "training",
+        job.reporter,
+    )
+    return {
+        "examples": len(examples),
+        "negatives": sum(len(example.negatives) for example in examples),
+        "steps": result.steps,
+        "pairs": result.pairs,
+        "padding": result.padding,
+        "seconds": result.seconds,
+        "losses": [round(loss, 4) for loss in result.losses],
+        "adapter": str(result.adapter.relative_to(job.folder)),
+    }
+
+
+def _evaluate(job: Job) -> Detail:
+    from customir.evaluation.compare import compare
+    from customir.evaluation.significance import paired_bootstrap
+
+    adapter = _detail(job, "train")["adapter"]
+    evaluation = job.settings.evaluation
+    comparison = compare(
+        job.workspace,
+        "evaluate",
+        job.embedder,
+        job.folder / adapter if adapter else None,
+        job.passages,
+        read_queries(job.workspace, splits=("dev",)),
+        read_queries(job.workspace, splits=("test",)),
+        job.settings,
+        job.reporter,
+    )
+    base = comparison.test["base"]
+    table = []
+    for system, metrics in comparison.test.items():
+        row: Detail = {"system": system}
+        for name, values in metrics.items():
+            row[name] = float(np.mean(values)) if len(values) else None
+            if system != "base" and len(values):
+                difference = paired_bootstrap(
+                    values, base[name], evaluation.confidence, evaluation.resamples,
+                    job.settings.seed,
+                )  # fmt: skip
+                row[f"{name} difference"] = dataclasses.astuple(difference)
+        table.append(row)
+    return {
+        "table": table,
+        "dev": [
+            {"alpha": alpha, **{name: float(np.mean(values)) for name, values in metrics.items()}}
+            for alpha, metrics in sorted(comparison.dev.items())
+            if all(len(values) for values in metrics.values())
+        ],
+        "queries": len(base["nDCG@10"]),
+        "alpha": comparison.verdict.alpha,
+        "reason": comparison.verdict.reason,
+    }
+
+
+def _export(job: Job) -> Detail:
+    from customir.exporters.int8 import quantize
+    from customir.exporters.merge import copy_base, merge_adapter
+    from customir.exporters.onnx import export_onnx
+
+    alpha, adapter = _detail(job, "evaluate")["alpha"], _detail(job, "train")["adapter"]
+    model = job.folder / "model"
+    if alpha:
+        job.reporter.say(f"  merging {alpha:g} of the adapter into the base")
+        merge_adapter(job.embedder, job.folder / adapter, alpha, model)
+    else:
+        job.reporter.say("  copying the base")
+        copy_base(job.embedder, model)
+    job.reporter.say("  exporting to ONNX")
+    export_onnx(model)
+    job.reporter.say("  quantising to INT8")
+    texts = [passage.content for passage in job.passages[:PARITY_TEXTS]]
+    quantized = quantize(model, texts)
+    return {
+        "setting": quantized.setting,
+        "parity": dataclasses.asdict(quantized.parity),
+        "sizes": {
+            path.name: path.stat().st_size
+            for path in (model / "model.safetensors", *sorted((model / "onnx").glob("*.onnx")))
+        },
+    }
+
+
+def _index(job: Job) -> Detail:
+    from customir.runtime.embedder import Embedder
+    from customir.runtime.index import INDEX_NAME, IndexedPassage, build_index
+
+    rows = job.workspace.database.execute(
+        "SELECT passage.key, document, identifier, source, title, sender, date, thread, "
+        "duplicates, passage.text FROM passage JOIN document ON document.key = document "
+        "ORDER BY passage.key"
+    )
+    passages = [IndexedPassage(*row) for row in rows]
+    embedder = Embedder(job.folder / "model", threads=job.threads)
+    summary = build_index(job.folder / INDEX_NAME, passages, embedder, job.reporter)
+    return {**dataclasses.asdict(summary), "fingerprint": embedder.fingerprint}
+
+
+def _report(job: Job) -> Detail:
+    from customir.evaluation.report import write_report
+
+    path = write_report(job.workspace, job.settings)
+    return {"path": path.name}
+
+
+def _base_encoder(job: Job) -> Any:
+    from customir.encoder import Encoder
+
+    training = job.settings.training
+    return Encoder.load(job.embedder, job.settings.device, training.max_tokens, training.precision)
+
+
+def _written(queries: Sequence[Query]) -> list[Query]:
+    """The queries that the LLM wrote: those that are not their passage's own subject."""
+    from customir.synthesis.subjects import STYLE
+
+    return [query for query in queries if query.style != STYLE]
+
+
+def _detail(job: Job, name: str) -> Detail:
+    state = job.workspace.stage(name)
+    assert state is not None, f"stage {name} is checked to be done before it is read"
+    return state.detail
+
+
+# With fewer there is no contrast to learn from.
+MINIMUM_EXAMPLES = 8
+PARITY_TEXTS = 256
+
+STAGES = (
+    Stage(
+        "ingest",
+        "Reading the corpus",
+        _ingest,
+        lambda job: (
+            sources_fingerprint(_sources(job)),
+            job.settings.corpus.model_dump_json(),
+            models.fingerprint(job.embedder),
+        ),
+    ),
+    Stage(
+        "generate",
+        "Writing queries",
+        _generate,
+        lambda job: (
+            job.settings.synthesis.model_dump_json(),
+            models.fingerprint(job.llm),
+            str(job.settings.seed),
+            str(job.settings.evaluation.held_out),
+        ),
+    ),
+    Stage(
+        "mine",
+        "Mining and judging hard negatives",
+        _mine,
+        lambda job: (job.settings.mining.model_dump_json(),),
+    ),
+    Stage(
+        "train",
+        "Training the adapter",
+        _train,
+        lambda job: (job.settings.training.model_dump_json(),),
+        ("training",),
+    ),
+    Stage(
+        "evaluate",
+        "Evaluating on held-out queries",
+        _evaluate,
+        lambda job: (job.settings.evaluation.model_dump_json(),),
+    ),
+    Stage("export", "Exporting the model", _export, lambda job: (), ("model",)),
+    Stage("index", "Indexing the corpus", _index, lambda job: (), ("index.db",)),
+    Stage("report", "Writing the report", _report, lambda job: (), ("report.md",)),
+)

@@ -1,0 +1,1 @@
+"""Exact retrieval over a corpus in memory: what filters, mining and evaluation rank with."""

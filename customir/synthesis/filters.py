@@ -1,0 +1,81 @@
+"""Which written queries are worth training on. Each filter has a name that the report counts."""
+
+import itertools
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+MINIMUM_WORDS, MAXIMUM_WORDS = 2, 24
+LONGEST_COPY = 5
+LONGEST_LEAK = 3
+MARKS_OF_THE_PROMPT = re.compile(
+    r"(?i)\b(passage|keywords|question|looking for|summary|query|search|answer)\s*:|^\W*$|as an ai\b"
+)
+
+
+def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | None:
+    """The first fault that shows in a query's text, or None.
+
+    "leaks the prompt": has a cue in it, or more than 3 words in a row from one of `examples`, the
+    queries that the prompt showed. "too short", "too long": outside 2 to 24 words. "repeats
+    itself": at most half of its words, or of its word pairs, are different. "copies a span": more
+    than 5 words in a row from the passage.
+    """
+    words = words_of(query)
+    if MARKS_OF_THE_PROMPT.search(query) or any(
+        longest_copy(words, words_of(example)) > LONGEST_LEAK for example in examples
+    ):
+        return "leaks the prompt"
+    if len(words) < MINIMUM_WORDS:
+        return "too short"
+    if len(words) > MAXIMUM_WORDS:
+        return "too long"
+    pairs = list(itertools.pairwise(words))
+    if len(set(words)) <= len(words) / 2 or len(set(pairs)) <= len(pairs) / 2:
+        return "repeats itself"
+    if longest_copy(words, words_of(passage)) > LONGEST_COPY:
+        return "copies a span"
+    return None
+
+
+def words_of(text: str) -> list[str]:
+    """The words of `text` in lower case, without punctuation."""
+    return re.findall(r"\w+", text.lower())
+
+
+def longest_copy(words: Sequence[str], source: Sequence[str]) -> int:
+    """The length of the longest run of `words` that stands in `source` in the same order."""
+    longest = 0
+    lengths = [0] * (len(source) + 1)
+    for word in words:
+        lengths = [0] + [
+            lengths[place] + 1 if word == other else 0 for place, other in enumerate(source)
+        ]
+        longest = max(longest, max(lengths))
+    return longest
+
+
+def repeated(queries: Sequence[str]) -> list[bool]:
+    """Which queries say what an earlier one said, case and punctuation aside."""
+    seen: set[tuple[str, ...]] = set()
+    verdicts = []
+    for query in queries:
+        form = tuple(words_of(query))
+        verdicts.append(form in seen)
+        seen.add(form)
+    return verdicts
+
+
+def round_trip(own_groups: Sequence[str], groups: Sequence[str], *runs: np.ndarray) -> list[bool]:
+    """Which queries lead back to their passage, in any of the runs (Dai et al. 2022, Promptagator).
+
+    Args:
+        own_groups: Near-duplicate group of each query's passage, (queries,).
+        groups: Near-duplicate group of each passage of the corpus.
+        runs: Row numbers of each query's hits, int64 (queries, depth).
+    """
+    return [
+        any(groups[row] == own for run in runs for row in run[number])
+        for number, own in enumerate(own_groups)
+    ]

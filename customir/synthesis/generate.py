@@ -1,0 +1,110 @@
+"""The LLM writes queries for sampled passages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from customir.corpus.document import Passage
+from customir.llm import Engine, Prompt, Sampling
+from customir.progress import Reporter
+from customir.settings import Synthesis
+from customir.synthesis.styles import ROTATIONS, STYLES, Style, query_prompt
+from customir.workspace import Unit, Workspace, complete, content_key
+
+# A passage longer than this many of the LLM's tokens is cut: two thirds of a prompt is prefill.
+PASSAGE_TOKENS = 256
+# Units that share one call of the engine, and one transaction.
+PASSAGES_A_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """One query to be written. `variant` tells apart queries of one style for one passage."""
+
+    passage: Passage
+    style: Style
+    rotation: int
+    variant: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """A query as the LLM wrote it. `key` is that of its unit of work."""
+
+    key: str
+    request: Request
+    text: str
+
+
+def requests(passages: Sequence[Passage], settings: Synthesis, seed: int) -> list[Request]:
+    """What is to be written: each passage's styles in turn, the same examples side by side."""
+    planned = []
+    for passage in passages:
+        rotation = int(content_key("rotation", seed, passage.key)[:8], 16) % len(ROTATIONS)
+        for number in range(settings.queries_per_passage):
+            variant, place = divmod(number, len(STYLES))
+            style = STYLES[place]
+            draw = int(content_key("draw", seed, passage.key, style.name, variant)[:8], 16)
+            planned.append(Request(passage, style, rotation, variant, draw))
+    return sorted(planned, key=lambda request: (request.rotation, request.passage.key))
+
+
+def write_queries(
+    workspace: Workspace,
+    stage: str,
+    engine: Engine,
+    model_key: str,
+    passages: Sequence[Passage],
+    settings: Synthesis,
+    seed: int,
+    reporter: Reporter,
+) -> list[Written]:
+    """A query for each passage and style, those in the workspace taken from there.
+
+    Args:
+        model_key: SHA-256 of the GGUF file; part of each query's key.
+    """
+    sampling = Sampling(settings.temperature, settings.max_tokens)
+    units = []
+    for request in requests(passages, settings, seed):
+        text = engine.truncate(request.passage.content, PASSAGE_TOKENS)
+        prompt = query_prompt(text, request.style, request.rotation)
+        key = content_key(
+            "query", model_key, prompt.shared, prompt.branch, prompt.leaf,
+            sampling.temperature, sampling.max_tokens, sampling.top_k, sampling.min_p,
+            request.seed,
+        )  # fmt: skip
+        units.append(Unit(key, _Work(request, prompt)))
+
+    def compute(batch: Sequence[_Work]) -> list[bytes]:
+        answers = engine.generate(
+            [work.prompt for work in batch], [work.request.seed for work in batch], sampling
+        )
+        return [answer.encode() for answer in answers]
+
+    found = complete(
+        workspace, stage, "query", units, compute, _batches, reporter, "writing queries"
+    )
+    return [Written(unit.key, unit.work.request, found[unit.key].decode()) for unit in units]
+
+
+@dataclass(frozen=True)
+class _Work:
+    request: Request
+    prompt: Prompt
+
+
+def _batches(units: Sequence[Unit[_Work]]) -> list[list[Unit[_Work]]]:
+    """Whole passages of one rotation: what a call shares is computed once."""
+    batches: list[list[Unit[_Work]]] = []
+    in_batch: set[str] = set()
+    rotation = -1
+    for unit in units:
+        request = unit.work.request
+        full = len(in_batch) == PASSAGES_A_BATCH and request.passage.key not in in_batch
+        if full or request.rotation != rotation:
+            batches.append([])
+            in_batch, rotation = set(), request.rotation
+        in_batch.add(request.passage.key)
+        batches[-1].append(unit)
+    return batches

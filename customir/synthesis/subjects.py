@@ -1,0 +1,31 @@
+"""Free queries: the subject that a person wrote, for the text that stands below it."""
+
+import re
+from collections.abc import Sequence
+
+from customir.corpus.document import Passage
+from customir.synthesis.filters import words_of
+
+MINIMUM_WORDS = 2
+STYLE = "subject"
+ANSWER_MARKS = re.compile(
+    r"(?i)^\s*((re|fwd?|aw|wg|sv|antw)\s*(\[\d+\])?\s*:\s*|\[[^\]]{1,24}\]\s*)+"
+)
+
+
+def subject_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
+    """One passage a thread with its title as the query, marks of answers and lists taken off.
+
+    The passage is the first one of its document. Its title is to be hidden from it in training,
+    or there would be nothing to learn.
+    """
+    pairs: dict[str, tuple[Passage, str]] = {}
+    for passage in sorted(passages, key=lambda p: p.key):
+        query = ANSWER_MARKS.sub("", passage.title).strip()
+        if (
+            passage.ordinal == 0
+            and passage.thread not in pairs
+            and len(words_of(query)) >= MINIMUM_WORDS
+        ):
+            pairs[passage.thread] = (passage, query)
+    return list(pairs.values())

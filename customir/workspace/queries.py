@@ -1,0 +1,86 @@
+"""Queries and hard negatives as rows of the workspace."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from customir.workspace.database import Workspace
+
+Split = Literal["train", "dev", "test"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query and the passage that it was written for.
+
+    Attributes:
+        style: How it came about: keywords, question, need, summary; or subject, the passage's own
+            title, which is then hidden from the passage.
+        rejected: The filter that dropped it; None where it was kept.
+        split: By thread: no thread or near-duplicate group is in two splits.
+    """
+
+    key: str
+    passage: str
+    style: str
+    text: str
+    rejected: str | None
+    split: Split
+
+
+@dataclass(frozen=True)
+class Negative:
+    """A candidate for a hard negative of `query`.
+
+    Attributes:
+        rank: From 0, hardest first.
+        score: The judge's log-odds of Yes, in nats; None where no judge was used.
+        kept: False where the judge called it relevant: masked, not pushed away.
+    """
+
+    query: str
+    passage: str
+    rank: int
+    score: float | None
+    kept: bool
+
+
+def write_queries(workspace: Workspace, queries: Iterable[Query]) -> None:
+    """Replace all queries (and with them their negatives), in one transaction."""
+    with workspace.transaction() as database:
+        database.execute("DELETE FROM query")
+        database.executemany(
+            "INSERT INTO query VALUES (?, ?, ?, ?, ?, ?)",
+            [(q.key, q.passage, q.style, q.text, q.rejected, q.split) for q in queries],
+        )
+
+
+def read_queries(
+    workspace: Workspace, *, splits: Sequence[Split] = ("train", "dev", "test")
+) -> list[Query]:
+    """The kept queries of `splits`, ordered by key."""
+    marks = ",".join("?" * len(splits))
+    rows = workspace.database.execute(
+        "SELECT key, passage, style, text, rejected, split FROM query "
+        f"WHERE rejected IS NULL AND split IN ({marks}) ORDER BY key",
+        list(splits),
+    )
+    return [Query(*row) for row in rows]
+
+
+def write_negatives(workspace: Workspace, negatives: Iterable[Negative]) -> None:
+    """Replace all negatives, in one transaction."""
+    with workspace.transaction() as database:
+        database.execute("DELETE FROM negative")
+        database.executemany(
+            "INSERT INTO negative VALUES (?, ?, ?, ?, ?)",
+            [(n.query, n.passage, n.rank, n.score, int(n.kept)) for n in negatives],
+        )
+
+
+def read_negatives(workspace: Workspace) -> list[Negative]:
+    """All negatives, ordered by query and rank."""
+    rows = workspace.database.execute(
+        "SELECT query, passage, rank, score, kept FROM negative ORDER BY query, rank"
+    )
+    return [Negative(q, p, rank, score, bool(kept)) for q, p, rank, score, kept in rows]
