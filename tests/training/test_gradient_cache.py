@@ -1,0 +1,121 @@
+"""The cached gradient is the full batch's: each LoRA tensor, dropout off and replayed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from customir.encoder import Encoder, cut_by_tokens
+from customir.settings import Training
+from customir.training import adapter
+from customir.training.batches import collate
+from customir.training.examples import Example, TrainingPassage
+from customir.training.gradient_cache import backward
+from customir.training.trainer import _loss
+
+SEED = 7
+WHOLE = 10**9
+
+
+def an_encoder(base: Path, dropout: float) -> tuple[Encoder, dict[str, Tensor]]:
+    """MiniLM with an adapter that is not at its start (where half of the gradient is zero)."""
+    encoder = Encoder.load(base, precision="fp32")
+    model = adapter.attach(encoder, Training(dropout=dropout), seed=0)
+    weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, value in weights.items():
+            if "lora_B" in name:
+                value.copy_(0.05 * torch.randn(value.shape, generator=generator))
+    return encoder, weights
+
+
+def texts(pairs: int, negatives: int) -> list[Example]:
+    """Passages whose lengths differ fiftyfold; some share a thread, one is judged relevant."""
+
+    def passage(number: int) -> TrainingPassage:
+        words = ["gas", "contract", "meeting", f"desk{number}", "Oslo"][number % 5 :]
+        length = 1 + (number * 37) % 50
+        return TrainingPassage(
+            f"p{number}",
+            " ".join(words * length)[: 6 * length],
+            f"t{number // 2 if number > 2 else number}",
+            f"p{number}",
+        )
+
+    return [
+        Example(
+            f"query {number} about desk{number}",
+            passage(number),
+            tuple(passage(number + pairs * (1 + extra)) for extra in range(negatives)),
+            frozenset({f"p{number - 2}"}),
+        )
+        for number in range(pairs)
+    ]
+
+
+def gradients(weights: dict[str, Tensor], work: Callable[[], object]) -> dict[str, Tensor]:
+    for value in weights.values():
+        value.grad = None
+    work()
+    return {name: value.grad.clone() for name, value in weights.items()}
+
+
+def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    for name, exact in wanted.items():
+        ours = found[name]
+        assert exact.norm() > 0, name
+        cosine = torch.cosine_similarity(ours.flatten(), exact.flatten(), dim=0)
+        assert cosine > 0.99999, (name, cosine)
+        assert (ours - exact).norm() / exact.norm() < 1e-4, name
+
+
+@pytest.mark.parametrize(
+    ("pairs", "negatives", "tokens_per_pass"),
+    [(2, 0, 256), (7, 0, 256), (12, 1, 256), (12, 3, 300), (20, 1, 1024), (12, 2, WHOLE)],
+)
+def test_equals_the_full_batch(
+    minilm: Path, pairs: int, negatives: int, tokens_per_pass: int
+) -> None:
+    encoder, weights = an_encoder(minilm, dropout=0.0)
+    batch = collate(texts(pairs, negatives))
+    tokens = encoder.tokenize(batch.queries, "query")
+    tokens += encoder.tokenize([passage.text for passage in batch.passages], "passage")
+    settings = Training()
+
+    def loss_of(found: Tensor) -> Tensor:
+        return _loss(found, batch, settings)
+
+    wanted = gradients(weights, lambda: loss_of(encoder.embed(tokens)).backward())
+    found = gradients(weights, lambda: backward(encoder, tokens, loss_of, tokens_per_pass, SEED))
+    assert_equal(found, wanted)
+
+
+@pytest.mark.parametrize("tokens_per_pass", [256, 512, WHOLE])
+def test_dropout_is_replayed(minilm: Path, tokens_per_pass: int) -> None:
+    encoder, weights = an_encoder(minilm, dropout=0.3)
+    batch = collate(texts(12, 1))
+    tokens = encoder.tokenize(batch.queries, "query")
+    tokens += encoder.tokenize([passage.text for passage in batch.passages], "passage")
+    passes = cut_by_tokens([len(ids) for ids in tokens], tokens_per_pass)
+
+    def loss_of(found: Tensor) -> Tensor:
+        return _loss(found, batch, Training())
+
+    def full(seed: int) -> None:
+        """One graph over the whole batch, with the masks that the micro-batches draw."""
+        found = torch.empty(len(tokens), encoder.dimensions)
+        for number, members in enumerate(passes):
+            torch.manual_seed(seed + number)
+            found[members] = encoder.embed([tokens[index] for index in members])
+        loss_of(found).backward()
+
+    wanted = gradients(weights, lambda: full(SEED))
+    found = gradients(weights, lambda: backward(encoder, tokens, loss_of, tokens_per_pass, SEED))
+    assert_equal(found, wanted)
+    other = gradients(weights, lambda: full(SEED + 1000))
+    name = next(iter(wanted))
+    unlike = torch.cosine_similarity(other[name].flatten(), wanted[name].flatten(), dim=0)
+    assert unlike < 0.99, "masks that don't matter would prove nothing"
