@@ -40,6 +40,8 @@ SEPARATOR = re.compile(
     r"|\s*-*\s*Begin forwarded (?:message|text)\s*:?\s*-*$",
     re.IGNORECASE,
 )
+# A first look at a line, for speed: all that the rules above and below match begins like this.
+MAY_SEPARATE = re.compile(r"\s*[-_*]|\s*(?:On|Begin|From|Von|De|To|An)\b", re.IGNORECASE)
 FORWARDED = re.compile(r"forwarded|weitergeleitet", re.IGNORECASE)
 # The header that mail programs copy above the message that is answered or forwarded.
 COPIED_HEADER = re.compile(
@@ -201,6 +203,8 @@ def _is_quote_next(lines: list[str], at: int) -> bool:
 def _below_separator(lines: list[str], at: int) -> int | None:
     """Where the copied message begins whose separator or header is on line `at`."""
     line = lines[at]
+    if not MAY_SEPARATE.match(line):
+        return None
     separator = len(line) < 300 and SEPARATOR.match(line) is not None
     wrote = not separator and _answers_unquoted(lines, at)
     if not (separator or wrote or _is_copied_header(lines, at)):

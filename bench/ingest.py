@@ -1,0 +1,137 @@
+"""Messages a second and memory: our mbox reader against mailbox.mbox with email's newest policy.
+
+Both give subject, sender, date and body text of every message. Each run is a process of its own;
+the best of three counts. The mailbox is generated, or given: `python bench/ingest.py FILE.mbox`.
+"""
+
+import argparse
+import json
+import mailbox
+import multiprocessing
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from email import message_from_binary_file, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from customir.corpus.document import RawDocument
+from customir.corpus.readers import read_source
+
+RUNS = 3
+Result = tuple[int, int, float, float]
+"""messages read, of them with text, seconds, peak memory in MB"""
+
+
+def ours(path: Path) -> tuple[int, int]:
+    """(messages, of them with text)"""
+    read = texts = 0
+    for item in read_source(path):
+        read += 1
+        texts += isinstance(item, RawDocument)
+    return read, texts
+
+
+def standard_library(path: Path) -> tuple[int, int]:
+    """The same by mailbox.mbox, which leaves charsets and MIME to email.policy.default."""
+    read = texts = 0
+
+    def parse(file: Any) -> Any:
+        return message_from_binary_file(file, policy=policy.default)
+
+    for message in mailbox.mbox(path, factory=parse, create=False):
+        read += 1
+        try:
+            found = [message["subject"], message["from"], message["date"]]
+            body = message.get_body(preferencelist=("plain", "html"))  # type: ignore[attr-defined]
+            texts += bool(found and body is not None and body.get_content().strip())
+        except Exception:  # it raises on a charset that it does not know, among others
+            continue
+    return read, texts
+
+
+def generate(path: Path, messages: int) -> None:
+    """Plain, base64, quoted-printable and HTML mail with answers, headers as mail has them."""
+    chance = random.Random(0)
+    words = ["".join(chance.choices("aeioustrnlm", k=chance.randint(2, 9))) for _ in range(5000)]
+    with path.open("wb") as file:
+        for number in range(messages):
+            lines = [" ".join(chance.choices(words, k=11)) for _ in range(chance.randint(5, 60))]
+            quote = ["> " + line for line in lines[: chance.randint(0, 12)]]
+            text = "\n".join([*lines, "", "Ada wrote:", *quote]) + "\nGrüße\n"
+            message = EmailMessage()
+            for hop in range(6):
+                message["Received"] = (
+                    f"from a{hop}.example.org by b{hop}.example.org; Thu, 22 Aug 2002"
+                )
+            message["From"] = f"Jörg {words[number % 50]} <j{number % 50}@example.org>"
+            message["Subject"] = " ".join(chance.choices(words, k=5))
+            message["Date"] = "Thu, 22 Aug 2002 18:26:25 +0700"
+            message["Message-ID"] = f"<{number}@example.org>"
+            message.set_content(
+                text, cte=chance.choice(["8bit", "8bit", "base64", "quoted-printable"])
+            )
+            if number % 5 == 0:
+                message.add_alternative(f"<p>{text}</p>", subtype="html")
+            file.write(b"From ada@example.org Thu Aug 22 18:26:25 2002\n")
+            file.write(message.as_bytes().replace(b"\nFrom ", b"\n>From ") + b"\n\n")
+
+
+def measured(read: Callable[[Path], tuple[int, int]], path: Path) -> Result:
+    """One run in a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_run, (read, path))
+
+
+def _run(read: Callable[[Path], tuple[int, int]], path: Path) -> Result:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    messages, texts = read(path)
+    seconds = time.perf_counter() - start
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return messages, texts, seconds, grown / 1024
+
+
+def main() -> None:
+    """Measure both, alternating, and print a table and one line of JSON."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("mbox", nargs="?", type=Path)
+    arguments.add_argument("--quick", action="store_true", help="about half a minute")
+    given = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = given.mbox or Path(folder) / "generated.mbox"
+        if given.mbox is None:
+            generate(path, 4_000 if given.quick else 40_000)
+        best: dict[str, Result] = {}
+        for _ in range(RUNS):
+            for read in (ours, standard_library):
+                result = measured(read, path)
+                best[read.__name__] = min(
+                    best.get(read.__name__, result), result, key=lambda r: r[2]
+                )
+        on = f"{'given' if given.mbox else 'generated'} mbox, {path.stat().st_size / 1e6:.0f} MB"
+    for name, (messages, texts, seconds, memory) in best.items():
+        print(
+            f"{name:>17}: {messages} messages ({texts} with text) in {seconds:.2f} s, "
+            f"{messages / seconds:.0f}/s, {memory:.1f} MB more memory"
+        )
+    mine, theirs = best["ours"], best["standard_library"]
+    speed, peer_speed = mine[0] / mine[2], theirs[0] / theirs[2]
+    claims = [
+        {
+            "name": "messages read a second",
+            "ours": round(speed),
+            "peer": "mailbox.mbox + email.policy.default",
+            "peer_figure": round(peer_speed),
+            "ratio": round(speed / peer_speed, 2),
+            "measured": f"{on}, {mine[0]} messages, subject, sender, date and text; one core",
+        }
+    ]
+    print(json.dumps({"bench": "ingest", "claims": claims}))
+
+
+if __name__ == "__main__":
+    main()
