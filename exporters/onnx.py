@@ -1,13 +1,15 @@
 """A sentence-transformers folder to one ONNX graph that pools and normalises."""
 
+import io
 import logging
 import os
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+import onnx
 from optimum.exporters.onnx import onnx_export_from_model
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Normalize, Pooling
@@ -25,9 +27,10 @@ def export_onnx(model: Path) -> Path:
     """Write model/onnx/model.onnx, float32.
 
     Inputs: input_ids and attention_mask, int64 of shape (batch, sequence), both dynamic.
-    Outputs: token_embeddings, float32 of shape (batch, sequence, d), which is what
-    sentence-transformers' own ONNX backend reads; sentence_embedding, float32 of shape (batch, d),
-    pooled as the folder says, rows of length 1 (also where the folder has no Normalize module).
+    Outputs: last_hidden_state, the token embeddings, float32 of shape (batch, sequence, d), under
+    the name that optimum and so sentence-transformers' ONNX backend asks for; sentence_embedding,
+    float32 of shape (batch, d), pooled as the folder says, rows of length 1 (also where the folder
+    has no Normalize module).
 
     Returns:
         The file's path. Its checksum is in SHA256SUMS beside it.
@@ -57,7 +60,19 @@ def export_onnx(model: Path) -> Path:
             onnx_export_from_model(
                 encoder, output=scratch, task="feature-extraction", do_validation=False
             )
+            _rename_tensor(scratch / FP32_NAME, "token_embeddings", "last_hidden_state")
             return place(scratch / FP32_NAME, model / ONNX_FOLDER / FP32_NAME)
+
+
+def _rename_tensor(path: Path, old: str, new: str) -> None:
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+    for value in (*model.graph.output, *model.graph.value_info):
+        if value.name == old:
+            value.name = new
+    onnx.save(model, path)
 
 
 @contextmanager
@@ -102,7 +117,7 @@ def quiet() -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

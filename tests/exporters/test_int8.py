@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from customir.exporters import int8
+from customir.exporters.int8 import SETTINGS, quantize
+from customir.exporters.parity import compare
+from sentence_transformers import SentenceTransformer
+
+from customir.errors import UserError
+from customir.runtime.embedder import Embedder
+
+
+def test_int8_stays_near_fp32_and_is_half_its_size(exported, texts: list[str]) -> None:
+    quantized = exported.quantized
+    assert quantized.parity.mean_cosine >= 0.99
+    assert quantized.path.stat().st_size * 2 < (quantized.path.parent / "model.onnx").stat().st_size
+
+    fp32 = Embedder(exported.folder, "onnx/model.onnx").encode(texts)
+    assert compare(fp32, Embedder(exported.folder).encode(texts)) == quantized.parity
+
+
+def test_weights_use_seven_bits(exported) -> None:
+    graph = onnx.load(exported.quantized.path).graph
+    weights = [
+        onnx.numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
+    ]
+    products = [node for node in graph.node if node.op_type in ("MatMulInteger", "QAttention")]
+    assert len(products) >= 6 * 3
+    assert max(int(np.abs(weight).max()) for weight in weights) <= 64
+
+
+def test_sentence_transformers_loads_it(exported, texts: list[str]) -> None:
+    model = SentenceTransformer(
+        str(exported.folder),
+        device="cpu",
+        backend="onnx",
+        model_kwargs={"file_name": "onnx/model_qint8.onnx", "provider": "CPUExecutionProvider"},
+    )
+    # One text a batch: an INT8 vector depends on the texts that share its batch.
+    theirs = model.encode(texts, batch_size=1)
+    embedder = Embedder(exported.folder)
+    ours = np.concatenate([embedder.encode([text]) for text in texts])
+    np.testing.assert_allclose(theirs, ours, atol=1e-5)
+
+
+def test_a_gentler_setting_is_chosen_where_int8_loses_too_much(
+    copied: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = quantize(copied, texts).parity.mean_cosine
+    monkeypatch.setattr(int8, "LEAST_MEAN_COSINE", (first + 1) / 2)
+    gentler = quantize(copied, texts)
+    assert gentler.setting != SETTINGS[0].name
+    assert gentler.parity.mean_cosine >= (first + 1) / 2
+    assert sorted(path.name for path in gentler.path.parent.iterdir()) == [
+        "SHA256SUMS",
+        "model.onnx",
+        "model_qint8.onnx",
+    ]
+    assert not (copied / ".int8.part").exists()
+
+    monkeypatch.setattr(int8, "LEAST_MEAN_COSINE", 1.1)
+    with pytest.raises(UserError, match="even its gentlest INT8"):
+        quantize(copied, texts)
+
+
+def test_settings_go_from_fast_to_gentle(copied: Path, texts: list[str]) -> None:
+    fp32 = Embedder(copied, "onnx/model.onnx").encode(texts)
+    fused = int8._fuse(copied, copied / "onnx" / "model.onnx", copied / "fused.onnx")
+    cosines = []
+    for setting in SETTINGS:
+        int8._quantize(fused, setting, copied / "candidate.onnx")
+        vectors = Embedder(copied, "candidate.onnx").encode(texts)
+        cosines.append(compare(fp32, vectors).mean_cosine)
+    assert cosines == sorted(cosines)
+    assert cosines[-1] > 0.999
+
+
+def test_it_says_what_is_missing(minilm: Path, copied: Path, texts: list[str]) -> None:
+    with pytest.raises(UserError, match="Export the model first"):
+        quantize(minilm, texts)
+    with pytest.raises(UserError, match="no texts"):
+        quantize(copied, [])
