@@ -139,7 +139,7 @@ class Embedder:
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         tokens: list[list[int]] = []
         for start in range(0, len(texts), TEXTS_A_TOKENIZATION):
-            part = [text.strip() for text in texts[start : start + TEXTS_A_TOKENIZATION]]
+            part = [_valid(text).strip() for text in texts[start : start + TEXTS_A_TOKENIZATION]]
             if self._recipe["lower_case"]:
                 part = [text.lower() for text in part]
             tokens += [encoding.ids for encoding in self._tokenizer.encode_batch_fast(part)]
@@ -234,6 +234,11 @@ def _verified_checksum(path: Path) -> str:
                     "Copy it again from where it was exported, or export the model again."
                 )
     return checksum
+
+
+def _valid(text: str) -> str:
+    """`text` with "?" for lone surrogates, which is what bad bytes on a command line become."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _present(path: Path) -> Path:

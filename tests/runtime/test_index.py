@@ -1,0 +1,247 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from customir.errors import UserError
+from customir.progress import Silent
+from customir.runtime import index
+from customir.runtime.embedder import Embedder
+from customir.runtime.index import IndexedPassage, IndexSummary, build_index, connect
+from customir.runtime.search import Searcher
+
+BUILD_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from customir.progress import Silent
+from customir.runtime import index
+from customir.runtime.embedder import Embedder
+
+class Deadly(Silent):
+    left = int(sys.argv[4])
+    def advance(self, steps=1):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+index.PASSAGES_A_COMMIT = 2
+passages = [index.IndexedPassage(*values) for values in eval(sys.argv[3])]
+index.build_index(Path(sys.argv[1]), passages, Embedder(Path(sys.argv[2])), Deadly())
+"""
+
+
+@pytest.fixture(scope="session")
+def embedder(model: Path) -> Embedder:
+    return Embedder(model)
+
+
+def build_and_die(path: Path, model: Path, passages: list[IndexedPassage], steps: int) -> None:
+    values = repr([tuple(vars(passage).values()) for passage in passages])
+    arguments = [str(path), str(model), values, str(steps)]
+    done = subprocess.run([sys.executable, "-c", BUILD_AND_DIE, *arguments], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def content(path: Path) -> tuple[list[tuple], dict[str, bytes]]:
+    """The live generation's passages and vectors."""
+    with closing(connect(path)) as database:
+        number = index.live_generation(database).number
+        rows = list(database.execute(f"SELECT * FROM passage_{number} ORDER BY key"))
+        vectors = dict(database.execute(f"SELECT rowid, embedding FROM vector_{number}"))
+        assert sorted(vectors) == sorted(row[0] for row in rows)
+        database_words = f"INSERT INTO words_{number} (words_{number}) VALUES ('integrity-check')"
+    with closing(connect(path, write=True)) as database:
+        database.execute(database_words)
+        assert database.pragma("integrity_check") == "ok"
+    return [row[1:] for row in rows], {row[1]: vectors[row[0]] for row in rows}
+
+
+def test_it_holds_the_passages_and_their_vectors(
+    tmp_path: Path, embedder: Embedder, passages: list[IndexedPassage]
+) -> None:
+    path = tmp_path / "index.db"
+    summary = build_index(path, passages, embedder, Silent())
+
+    assert summary == IndexSummary(added=8, removed=0, changed=0, total=8, rebuilt=True)
+    rows, vectors = content(path)
+    assert [IndexedPassage(*row) for row in rows] == sorted(passages, key=lambda one: one.key)
+    in_order = sorted(passages, key=lambda one: (len(one.content), one.key))
+    expected = embedder.encode([one.content for one in in_order])
+    for one, vector in zip(in_order, expected, strict=True):
+        assert np.array_equal(np.frombuffer(vectors[one.key], np.float32), vector)
+
+
+def test_files_are_private(
+    tmp_path: Path, embedder: Embedder, passages: list[IndexedPassage]
+) -> None:
+    path = tmp_path / "new" / "index.db"
+    build_index(path, passages, embedder, Silent())
+    with closing(connect(path)) as database:
+        list(database.execute("SELECT * FROM generation"))
+        assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_only_what_changed_is_embedded_again(
+    tmp_path: Path,
+    embedder: Embedder,
+    passages: list[IndexedPassage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "index.db"
+    build_index(path, passages, embedder, Silent())
+    before = content(path)[1]
+    embedded: list[str] = []
+    inner = embedder.encode
+    monkeypatch.setattr(
+        embedder, "encode", lambda texts, *rest: embedded.extend(texts) or inner(texts, *rest)
+    )
+    assert build_index(path, passages, embedder, Silent()).added == 0
+
+    retitled = replace(passages[0], title="A better title")
+    regrouped = replace(passages[1], duplicates="key-other", sender="Bob")
+    fresh = replace(passages[2], key="key-fresh", text="Entirely new words.")
+    now = [retitled, regrouped, fresh, *passages[3:]]
+    summary = build_index(path, now, embedder, Silent())
+
+    assert summary == IndexSummary(added=2, removed=2, changed=1, total=8, rebuilt=False)
+    assert sorted(embedded) == sorted([retitled.content, fresh.content])
+    rows, vectors = content(path)
+    assert [IndexedPassage(*row) for row in rows] == sorted(now, key=lambda one: one.key)
+    kept = {one.key for one in [regrouped, *passages[3:]]}
+    assert {key: vectors[key] for key in kept} == {key: before[key] for key in kept}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_killed_and_run_again_equals_uninterrupted(
+    tmp_path: Path,
+    model: Path,
+    embedder: Embedder,
+    passages: list[IndexedPassage],
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+) -> None:
+    monkeypatch.setattr(index, "PASSAGES_A_COMMIT", 2)
+    build_index(tmp_path / "whole.db", passages, embedder, Silent())
+
+    path = tmp_path / "index.db"
+    shutil.copytree(model, tmp_path / "model")
+    build_and_die(path, model, passages, steps)
+    with pytest.raises(UserError, match="unfinished"):
+        Searcher(tmp_path)
+
+    summary = build_index(path, passages, embedder, Silent())
+    assert summary.added < 8 or steps == 1
+    assert content(path) == content(tmp_path / "whole.db")
+    with Searcher(tmp_path) as searcher:
+        hits = searcher.search("gas contract")
+    os.replace(tmp_path / "whole.db", path)
+    with Searcher(tmp_path) as searcher:
+        assert searcher.search("gas contract") == hits
+
+
+def test_another_models_index_is_searched_until_its_successor_is_whole(
+    tmp_path: Path,
+    spoilable: Path,
+    model: Path,
+    embedder: Embedder,
+    passages: list[IndexedPassage],
+) -> None:
+    path = tmp_path / "index.db"
+    shutil.copytree(model, tmp_path / "model")
+    build_index(path, passages, embedder, Silent())
+    settings = spoilable / "sentence_bert_config.json"
+    settings.write_text('{"max_seq_length": 16}')
+    build_and_die(path, spoilable, passages, 3)
+
+    with Searcher(tmp_path) as searcher:  # the old model, the old generation
+        assert searcher.search("pizza", k=1)[0].identifier == "<lunch@example.org>"
+        other = Embedder(spoilable)
+        assert build_index(path, passages, other, Silent()).rebuilt
+        with pytest.raises(UserError, match="made by another model"):
+            searcher.search("pizza")
+    with pytest.raises(UserError, match=f"customir index {tmp_path}"):
+        Searcher(tmp_path)
+    with closing(connect(path)) as database:
+        assert list(database.execute("SELECT fingerprint, whole, updating FROM generation")) == [
+            (other.fingerprint, 1, 0)
+        ]
+
+
+def test_an_update_that_was_cut_short_is_said(
+    tmp_path: Path,
+    model: Path,
+    embedder: Embedder,
+    passages: list[IndexedPassage],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "index.db"
+    shutil.copytree(model, tmp_path / "model")
+    build_index(path, passages[:4], embedder, Silent())
+    build_and_die(path, model, passages, 1)
+    with Searcher(tmp_path) as searcher:
+        assert searcher.search("pizza")[0].identifier == "<lunch@example.org>"
+    assert "was cut short" in caplog.text
+
+    caplog.clear()
+    build_index(path, passages, embedder, Silent())
+    Searcher(tmp_path).close()
+    assert caplog.text == ""
+
+
+def test_readers_go_on_while_one_writes_and_a_second_writer_is_refused(
+    tmp_path: Path, model: Path, embedder: Embedder, passages: list[IndexedPassage]
+) -> None:
+    path = tmp_path / "index.db"
+    shutil.copytree(model, tmp_path / "model")
+    build_index(path, passages[:4], embedder, Silent())
+    seen: list[int] = []
+
+    class Reading(Silent):
+        def advance(self, steps: int = 1) -> None:
+            with Searcher(tmp_path) as searcher:
+                seen.append(len(searcher.search("mail", k=20)))
+            with pytest.raises(UserError, match="another customir is building it"):
+                build_index(path, passages, embedder, Silent())
+
+    build_index(path, passages, embedder, Reading())
+    assert seen
+    assert set(seen) == {4}
+    with Searcher(tmp_path) as searcher:
+        assert len(searcher.search("mail", k=20)) == 8
+
+
+def test_a_key_given_twice_is_an_error(
+    tmp_path: Path, embedder: Embedder, passages: list[IndexedPassage]
+) -> None:
+    with pytest.raises(UserError, match="1 passages have a key twice"):
+        build_index(tmp_path / "index.db", [*passages, passages[0]], embedder, Silent())
+
+
+def test_a_damaged_or_foreign_file_is_named(
+    tmp_path: Path, embedder: Embedder, passages: list[IndexedPassage]
+) -> None:
+    path = tmp_path / "index.db"
+    build_index(path, passages, embedder, Silent())
+    whole = path.read_bytes()
+
+    for spoiled in (whole[: len(whole) // 2], b"no database at all, whatever it is" * 100):
+        path.write_bytes(spoiled)
+        with pytest.raises(UserError, match=rf"{path}: damaged .*Delete it and run"):
+            build_index(path, passages, embedder, Silent())
+
+    path.unlink()
+    import sqlite3
+
+    with closing(sqlite3.connect(path)) as foreign:
+        foreign.execute("CREATE TABLE mine (x)")
+        foreign.commit()
+    with pytest.raises(UserError, match="not an index of CustomIR"):
+        build_index(path, passages, embedder, Silent())
