@@ -66,7 +66,7 @@ class Training(Section):
     symmetric: bool = Field(True, description="contrast passages with queries too")
     epochs: int = Field(2, ge=1)
     batch: int = Field(128, ge=2, description="pairs in a batch, whatever the memory")
-    tokens_per_pass: int = Field(4096, ge=256, description="of a micro-batch, padding counted")
+    tokens_per_pass: int = Field(1024, ge=256, description="of a micro-batch, padding counted")
     max_tokens: int = Field(256, ge=16, description="a text is cut there")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 

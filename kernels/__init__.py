@@ -1,5 +1,6 @@
-"""The hot loops: losses over a whole batch in memory that does not grow with its square."""
+"""The hot loops: the loss over a whole batch, and the linear under it."""
 
 from .infonce import NegativeMask, info_nce
+from .linear import InferenceLinear, lora_linear
 
-__all__ = ["NegativeMask", "info_nce"]
+__all__ = ["InferenceLinear", "NegativeMask", "info_nce", "lora_linear"]

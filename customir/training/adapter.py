@@ -6,15 +6,32 @@ from typing import Any
 import safetensors.torch
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
-from torch import nn
+from peft.tuners.lora import Linear
+from torch import Tensor, nn
 
 from customir.encoder import Encoder
 from customir.files import make_private_folder, write_atomically
+from customir.kernels import lora_linear
 from customir.settings import Training
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
+
+
+class FusedLinear(Linear):
+    """peft's LoRA linear, with its one adapter computed in one operation."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        dropout, base = self.lora_dropout["default"], self.get_base_layer()
+        return lora_linear(
+            x,
+            x if isinstance(dropout, nn.Identity) else dropout(x),
+            base.weight,
+            base.bias,
+            self.lora_A["default"].weight,
+            self.lora_B["default"].weight,
+            self.scaling["default"],
+        )
 
 
 def encoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
@@ -47,10 +64,9 @@ def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
         model = get_peft_model(encoder.model, config, autocast_adapter_dtype=True)
     model.eval()
     for module in model.modules():
-        if isinstance(module, LoraLayer):
+        if isinstance(module, Linear):
+            module.__class__ = FusedLinear
             module.lora_dropout.train()  # the base's own dropout stays off
-            # peft would raise its input to float32, and autocast would take it down again.
-            module.cast_input_dtype_enabled = False
     return model
 
 
