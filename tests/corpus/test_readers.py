@@ -132,6 +132,42 @@ def test_plain_text_is_preferred_and_attachments_are_left_alone(tmp_path: Path) 
     assert reason_of(one(tmp_path, mail(b"  \n"))) == "empty body"
 
 
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "<",
+        "<!--",
+        "<a ",
+        "<a href='",
+        "&",
+        "<ul><li>",
+        "<blockquote>x\n",
+        "<![",
+        "</a ",
+        "<!",
+        "<?",
+    ],
+)
+def test_no_html_takes_long(tmp_path: Path, unit: str) -> None:
+    start = time.process_time()
+    one(tmp_path, mail(b"<p>" + unit.encode() * 30_000, content_type="text/html"))
+    assert time.process_time() - start < 5
+
+
+def test_broken_html_is_still_read(tmp_path: Path) -> None:
+    html = b"<p>a < b<!-- <b>hidden</b> --><![if x]>shown<![endif]><br>Gr&uuml;&szlig;e <b"
+    text = text_of(one(tmp_path, mail(html, content_type="text/html")))
+    assert "a < b" in text
+    assert "hidden" not in text
+    assert "shown" in text
+    assert "Grüße" in text
+
+
+def test_bytes_after_a_broken_header_line_are_survived(tmp_path: Path) -> None:
+    message = mail("Grüße\n".encode("latin-1"), x_a="b\nno header \x00 line")
+    assert text_of(one(tmp_path, message)).endswith("Grüße")
+
+
 def test_an_attachment_of_30_mb(tmp_path: Path) -> None:
     data = base64.encodebytes(os.urandom(1 << 20)) * 30
     big = b"Content-Type: application/zip\nContent-Transfer-Encoding: base64\n\n" + data

@@ -7,6 +7,7 @@ from email.header import decode_header
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import compat32
+from html import unescape
 
 import html2text
 
@@ -18,6 +19,9 @@ MAXIMUM_DEPTH = 100
 # A mail with more HTML than this is a report or an attack; html2text would take minutes.
 MAXIMUM_HTML = 4_000_000
 MESSAGE_ID = re.compile(r"<[^<>\s]+>")
+NESTING_TAG = re.compile(r"<(/?)(?:ul|ol|blockquote)\b", re.IGNORECASE)
+UNCLOSED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
+ANY_TAG = re.compile(r"<[^<>]*>")
 TEXT_KINDS = frozenset(("text/plain", "text/html", "text/enriched"))
 HTML_START = re.compile(r"\s*<(?:!doctype\s+)?html\b", re.IGNORECASE)
 HEADERS_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
@@ -74,12 +78,9 @@ def _parse(content: bytes) -> Message:
     message: Message = PARSER.parsebytes(content[: end.end()])
     if message.get_content_maintype() in ("multipart", "message"):
         return PARSER.parsebytes(content)
-    if not message.keys():  # no header at all, or a defect before the first: body only
+    if not message.keys() or message.get_payload():  # a header line that is none ends the headers
         return PARSER.parsebytes(content)
-    body = content[end.end() :]
-    # What the header parser took for the body (after a line that is no header) is body.
-    rest = message.get_payload() if not message.is_multipart() else ""
-    message.set_payload(str(rest) + body.decode("ascii", "surrogateescape"))
+    message.set_payload(content[end.end() :].decode("ascii", "surrogateescape"))
     return message
 
 
@@ -124,17 +125,42 @@ def _charset(part: Message) -> str | None:
 
 
 def html_to_text(html: str) -> str:
-    """HTML as plain text without links, pictures and emphasis; blockquotes become "> " lines."""
+    """HTML as plain text without links, pictures and emphasis; blockquotes become "> " lines.
+
+    Raises:
+        ValueError: there is so much of it, or it is nested so deep, that it would take minutes.
+    """
     if len(html) > MAXIMUM_HTML:
         raise ValueError(f"{len(html):,} characters of HTML; at most {MAXIMUM_HTML:,} are read")
+    depth = 0
+    for tag in NESTING_TAG.finditer(html):
+        depth = max(depth - 1, 0) if tag[1] else depth + 1
+        if depth > MAXIMUM_DEPTH:
+            raise ValueError(f"HTML lists or quotes nested deeper than {MAXIMUM_DEPTH}")
     converter = html2text.HTML2Text(bodywidth=0)
     converter.ignore_links = True
     converter.ignore_images = True
     converter.ignore_emphasis = True
     converter.ignore_tables = True
-    converter.single_line_break = False
-    converter.escape_snob = False
-    return str(converter.handle(html))
+    converter.unicode_snob = True  # "ü" stays "ü"
+    # The parser looks for the end of an unclosed tag through all that follows, for each of them.
+    html = UNCLOSED_TAG.sub("&lt;", _without_comments(html))
+    try:
+        return str(converter.handle(html))
+    except AssertionError:  # by html.parser, on some marked sections
+        return unescape(ANY_TAG.sub(" ", html))
+
+
+def _without_comments(html: str) -> str:
+    kept: list[str] = []
+    at = 0
+    while (begin := html.find("<!--", at)) >= 0:
+        end = html.find("-->", begin + 4)
+        if end < 0:
+            break
+        kept.append(html[at:begin])
+        at = end + 3
+    return "".join([*kept, html[at:]])
 
 
 def _why_no_text(message: Message) -> str:
