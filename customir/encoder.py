@@ -177,15 +177,19 @@ class Encoder:
         Gradients flow where they are enabled. The texts are padded to the longest of them: call
         this with texts of like length (see `cut_by_tokens`).
         """
+        ids, mask = self.padded(tokens)
+        with self.autocast():
+            hidden = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return self.pool(hidden.float(), mask)
+
+    def padded(self, tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids, int64, padded on the right, and which are real, bool: both (texts, longest)."""
         lengths = torch.tensor([len(ids) for ids in tokens])
         longest = int(lengths.max())
         padding = self._tokenizer.pad_token_id or 0
         ids = torch.tensor([[*row, *([padding] * (longest - len(row)))] for row in tokens])
         mask = torch.arange(longest)[None, :] < lengths[:, None]
-        ids, mask = ids.to(self.device), mask.to(self.device)
-        with self.autocast():
-            hidden = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return self.pool(hidden.float(), mask)
+        return ids.to(self.device), mask.to(self.device)
 
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Token vectors (texts, tokens, dimensions) to normalised text vectors; right-padded."""

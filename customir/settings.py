@@ -59,6 +59,9 @@ class Training(Section):
 
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1)
+    top_layers: int = Field(
+        0, ge=0, description="adapt this many from the top, run those below once a text; 0: all"
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="of the adapter's input")
     learning_rate: float = Field(2e-4, gt=0, description="the highest, after the warm-up")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps")

@@ -43,18 +43,20 @@ def encoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
 
 
 def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
-    """Put LoRA on every linear of the encoder's layers; only its weights are trainable.
+    """Put LoRA on every linear of the (top) layers; only its weights are trainable.
 
     Hu et al. 2021 (arXiv 2106.09685), section 4.1: W x + alpha / rank * B A x, with B zero at first.
     In bf16 the frozen weights are kept in bfloat16, as autocast would make them in every pass.
     """
     root, layers = encoder_layers(encoder.model)
     linears = [name for name, module in layers.named_modules() if isinstance(module, nn.Linear)]
+    below = len(layers) - (settings.top_layers or len(layers))
+    adapted = [name for name in linears if int(name.partition(".")[0]) >= below]
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=[f"{root}.{name}" for name in linears],
+        target_modules=[f"{root}.{name}" for name in adapted],
     )
     if encoder.precision == "bf16":
         for name in linears:

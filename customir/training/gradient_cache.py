@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from customir.encoder import Encoder, cut_by_tokens
+from customir.encoder import cut_by_tokens
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Pass:
 
 
 def backward(
-    encoder: Encoder,
-    tokens: Sequence[Sequence[int]],
+    embed: Callable[[Sequence[int]], Tensor],
+    lengths: Sequence[int],
     loss_of: Callable[[Tensor], Tensor],
     tokens_per_pass: int,
     seed: int,
 ) -> Pass:
-    """Add the gradient of a loss over all of `tokens` to the parameters that want one.
+    """Add the gradient of a loss over many texts to the parameters that want one.
 
     Gao et al. 2021 (arXiv 2101.06983), section 3: represent all texts without a graph, take the
     loss's gradient at the representations, then represent each micro-batch again, with a graph,
@@ -35,18 +35,18 @@ def backward(
     so a batch that fits into one micro-batch is represented once.
 
     Args:
-        tokens: Token ids of each text.
-        loss_of: From representations, float32 (len(tokens), dimensions), to a scalar.
+        embed: From positions in `lengths` to representations, float32 (texts, dimensions).
+        lengths: Tokens of each text.
+        loss_of: From the representations of all texts, in their order, to a scalar.
         tokens_per_pass: Most tokens in a micro-batch, padding counted: what bounds the memory.
         seed: Decides the dropout masks; a micro-batch has the same ones in both of its forwards.
     """
-    lengths = [len(ids) for ids in tokens]
     passes = cut_by_tokens(lengths, tokens_per_pass)
     places = torch.tensor([index for members in passes for index in members])
 
     def represent(number: int) -> Tensor:
-        with _seeded(encoder.device, seed, number):
-            return encoder.embed([tokens[index] for index in passes[number]])
+        with _seeded(seed + number):
+            return embed(passes[number])
 
     with torch.no_grad():
         parts = [represent(number) for number in range(len(passes) - 1)]
@@ -71,8 +71,9 @@ def backward(
 
 
 @contextmanager
-def _seeded(device: torch.device, seed: int, number: int) -> Iterator[None]:
-    """Random numbers that depend on `seed` and the micro-batch's number alone."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed + number)
+def _seeded(seed: int) -> Iterator[None]:
+    """Random numbers that depend on `seed` alone; the caller's own go on as if nothing was."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
         yield

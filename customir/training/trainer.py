@@ -22,6 +22,7 @@ from customir.training import adapter, checkpoint
 from customir.training.batches import Batch, collate, cut_epoch
 from customir.training.examples import Example, without_empty
 from customir.training.gradient_cache import backward
+from customir.training.texts import FrozenBelow, Texts
 
 CHECKPOINT_SECONDS = 30.0
 CLIP = 1.0
@@ -82,7 +83,12 @@ def train(
         )
     make_private_folder(folder)
     encoder = Encoder.load(base, device, settings.max_tokens, settings.precision)
-    tokens = _Tokens(encoder, usable)
+    layers = len(adapter.encoder_layers(encoder.model)[1])
+    if settings.top_layers > layers:
+        raise UserError(
+            f"training.top_layers is {settings.top_layers}, and the model has {layers}. "
+            "Lower it; 0 adapts all."
+        )
     model = adapter.attach(encoder, settings, seed)
     weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate)
@@ -94,6 +100,10 @@ def train(
         reporter.say(f"Training goes on after step {state.steps}.")
     per_epoch = -(-len(usable) // settings.batch)
     total = per_epoch * settings.epochs
+    if 0 < settings.top_layers < layers and state.steps < total:
+        texts: Texts = FrozenBelow(encoder, usable, settings.top_layers, folder, reporter)
+    else:
+        texts = Texts(encoder, usable)
     before, saved = state.seconds, time.monotonic()
     batches: list[list[int]] = []
     with reporter.task("Training", total=total, unit="steps") as task:
@@ -106,9 +116,10 @@ def train(
             optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(
                 step, total, settings.warmup
             )
+            numbers = texts.of(batch)
             done = backward(
-                encoder,
-                tokens.of(batch),
+                partial(_embed, texts, numbers),
+                [len(texts.tokens[number]) for number in numbers],
                 partial(_loss, batch=batch, settings=settings),
                 settings.tokens_per_pass,
                 _step_seed(seed, step),
@@ -134,6 +145,7 @@ def train(
                 checkpoint.save(folder, state, weights, optimizer)
                 saved = time.monotonic()
             task.advance()
+    texts.close()
     return TrainingResult(
         adapter=adapter.save(model, base, folder / "adapter"),
         losses=state.losses,
@@ -145,27 +157,8 @@ def train(
     )
 
 
-class _Tokens:
-    """The token ids of every text, made once."""
-
-    def __init__(self, encoder: Encoder, examples: Sequence[Example]) -> None:
-        queries = list(dict.fromkeys(example.query for example in examples))
-        passages = list(
-            dict.fromkeys(
-                passage.text
-                for example in examples
-                for passage in (example.positive, *example.negatives)
-            )
-        )
-        self._queries = dict(zip(queries, encoder.tokenize(queries, "query"), strict=True))
-        self._passages = dict(zip(passages, encoder.tokenize(passages, "passage"), strict=True))
-
-    def of(self, batch: Batch) -> list[list[int]]:
-        """The queries' tokens, then the passages'."""
-        return [
-            *(self._queries[query] for query in batch.queries),
-            *(self._passages[passage.text] for passage in batch.passages),
-        ]
+def _embed(texts: Texts, numbers: Sequence[int], places: Sequence[int]) -> Tensor:
+    return texts.embed([numbers[place] for place in places])
 
 
 def _loss(representations: Tensor, batch: Batch, settings: Training) -> Tensor:

@@ -133,3 +133,12 @@ def test_empty_texts_are_left_out_and_too_few_are_an_error(minilm: Path, tmp_pat
 def test_a_loss_that_is_no_number_stops_with_advice(minilm: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"learning_rate.*fp32"):
         run(minilm, tmp_path, SETTINGS.model_copy(update={"learning_rate": 1e30}))
+
+
+def test_top_layers_train_and_resume_like_the_rest(minilm: Path, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"top_layers": 2})
+    result = train(minilm, examples(), settings, 0, "cpu", tmp_path, Silent())
+    assert sum(result.losses[-3:]) < sum(result.losses[:3])
+    assert not (tmp_path / "frozen.bin").exists()
+    with pytest.raises(UserError, match="top_layers is 9"):
+        run(minilm, tmp_path, SETTINGS.model_copy(update={"top_layers": 9}))
