@@ -21,6 +21,7 @@ from customir.corpus.document import Passage
 from customir.corpus.ingest import ingest, require_enough
 from customir.corpus.sources import check_sources, sources_fingerprint
 from customir.errors import UserError
+from customir.evaluation.report import write_report
 from customir.evaluation.splits import split_passages
 from customir.progress import Reporter
 from customir.settings import Settings
@@ -86,17 +87,17 @@ class Stage:
     artifacts: tuple[str, ...] = ()
 
 
-def check(job: Job) -> None:
+def check(settings: Settings) -> None:
     """All that can be wrong before any work: sources and models.
 
     Raises:
         UserError: says which, and what to do.
     """
-    if not job.settings.sources:
+    if not settings.sources:
         raise UserError("No source. Give an mbox, a folder of .eml, .txt or .md files, or a JSONL.")
-    check_sources(_sources(job))
-    models.locate(job.settings.embedder, "embedder")
-    models.locate(job.settings.llm, "llm")
+    check_sources([Path(source) for source in settings.sources])
+    models.locate(settings.embedder, "embedder")
+    models.locate(settings.llm, "llm")
 
 
 def run_all(job: Job) -> None:
@@ -114,9 +115,10 @@ def run_stage(stage: Stage, job: Job) -> None:
     number = STAGES.index(stage)
     for earlier in STAGES[:number]:
         if not is_done(earlier, job):
+            out = "--out " if earlier.name == "ingest" else ""
             raise UserError(
                 f"{job.folder}: stage `{earlier.name}` comes before `{stage.name}` and is not "
-                f"done. Run: customir {earlier.name} {job.folder}"
+                f"done for the settings in force. Run: customir {earlier.name} {out}{job.folder}"
             )
     if is_done(stage, job):
         job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}: done before")
@@ -124,6 +126,7 @@ def run_stage(stage: Stage, job: Job) -> None:
     job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}")
     job.workspace.begin_stage(stage.name, _fingerprint(stage, job))
     job.workspace.finish_stage(stage.name, stage.run(job))
+    write_report(job.workspace, job.settings)
 
 
 def is_done(stage: Stage, job: Job) -> bool:
@@ -402,17 +405,13 @@ def _evaluate(job: Job) -> Detail:
 
 def _export(job: Job) -> Detail:
     from customir.exporters.int8 import quantize
-    from customir.exporters.merge import copy_base, merge_adapter
+    from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
 
     alpha, adapter = _detail(job, "evaluate")["alpha"], _detail(job, "train")["adapter"]
     model = job.folder / "model"
-    if alpha:
-        job.reporter.say(f"  merging {alpha:g} of the adapter into the base")
-        merge_adapter(job.embedder, job.folder / adapter, alpha, model)
-    else:
-        job.reporter.say("  copying the base")
-        copy_base(job.embedder, model)
+    job.reporter.say(f"  merging {alpha:g} of the adapter" if alpha else "  copying the base")
+    merge_adapter(job.embedder, job.folder / (adapter or ""), alpha, model)
     job.reporter.say("  exporting to ONNX")
     export_onnx(model)
     job.reporter.say("  quantising to INT8")
@@ -441,13 +440,6 @@ def _index(job: Job) -> Detail:
     embedder = Embedder(job.folder / "model", threads=job.threads)
     summary = build_index(job.folder / INDEX_NAME, passages, embedder, job.reporter)
     return {**dataclasses.asdict(summary), "fingerprint": embedder.fingerprint}
-
-
-def _report(job: Job) -> Detail:
-    from customir.evaluation.report import write_report
-
-    path = write_report(job.workspace, job.settings)
-    return {"path": path.name}
 
 
 def _base_encoder(job: Job) -> Any:
@@ -517,5 +509,4 @@ STAGES = (
     ),
     Stage("export", "Exporting the model", _export, lambda job: (), ("model",)),
     Stage("index", "Indexing the corpus", _index, lambda job: (), ("index.db",)),
-    Stage("report", "Writing the report", _report, lambda job: (), ("report.md",)),
 )

@@ -391,8 +391,8 @@ class Engine:
 
 
 def _new_sampler(sampling: Sampling, seed: int) -> int:
-    """A sampler chain in C, with a seed of its own."""
-    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+    """A sampler chain in C, with a seed of its own: its address."""
+    chain: int = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
     if sampling.temperature == 0:
         llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_greedy())
         return chain

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from customir.errors import UserError
 from customir.files import make_private_folder
-from customir.workspace.migrations import migrate
+from customir.workspace.migrations import MIGRATIONS, migrate, version_of
 
 DATABASE_NAME = "workspace.db"
 LOCK_NAME = "workspace.lock"
@@ -79,11 +79,16 @@ class Workspace:
             self.database.execute("PRAGMA journal_mode = WAL")
             self.database.execute("PRAGMA synchronous = FULL")
             self.database.execute("PRAGMA foreign_keys = ON")
-            migrate(self.database)
+            if write:
+                migrate(self.database)
+            elif version_of(self.database) < len(MIGRATIONS):
+                # Reading must not write: another process may be at work there.
+                raise ValueError("its schema is older than this CustomIR's")
         except (sqlite3.DatabaseError, ValueError) as error:
             self.close()
             raise UserError(
-                f"{path}: not a usable workspace ({error}). Move it away and run adapt again."
+                f"{path}: not a usable workspace ({error}). Run adapt again; where that says the "
+                "same, move the file away first."
             ) from error
 
     def __enter__(self) -> Self:

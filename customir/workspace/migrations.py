@@ -83,8 +83,18 @@ def migrate(database: sqlite3.Connection) -> None:
     Raises:
         ValueError: the file was written by a newer CustomIR.
     """
+    version = version_of(database)
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        database.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT")
+
+
+def version_of(database: sqlite3.Connection) -> int:
+    """The schema of `database`, 0 where it has none yet.
+
+    Raises:
+        ValueError: the file was written by a newer CustomIR.
+    """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise ValueError(f"schema {version} is newer than this CustomIR's {len(MIGRATIONS)}")
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-        database.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT")
+    return int(version)

