@@ -1,0 +1,225 @@
+"""Embedding speed on a CPU: ours against sentence-transformers' torch and ONNX backends.
+
+Texts of mixed length in their natural order, each contender in a process of its own, in turn; the
+best of the rounds counts. Cosines are to sentence-transformers' torch in fp32, the same texts. The
+texts are given (`--jsonl FILE`, the "text" of each line; `--maildir FOLDER`, one mail a file), or
+generated with the lengths of mail: then the speed means something and the cosine little.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer  # type: ignore[import-untyped]
+
+TORCH = "sentence-transformers torch fp32"
+ONNX = "sentence-transformers ONNX fp32"
+ONNX_INT8 = "sentence-transformers ONNX qint8_avx512_vnni"
+OURS_FP32 = "CustomIR ONNX fp32"
+OURS = "CustomIR ONNX int8"
+CONTENDERS = (TORCH, ONNX, ONNX_INT8, OURS_FP32, OURS)
+PEER_INT8_FILE = "onnx/model_qint8_avx512_vnni.onnx"
+
+
+def load(contender: str, model: Path, threads: int) -> Any:
+    """The encode function of `contender`; imports only what that one needs."""
+    if contender in (OURS, OURS_FP32):
+        from customir.runtime.embedder import Embedder
+
+        file = "onnx/model.onnx" if contender == OURS_FP32 else "onnx/model_qint8.onnx"
+        return Embedder(model, file, threads).encode
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(threads)
+    if contender == TORCH:
+        return SentenceTransformer(str(model), device="cpu").encode
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    file = "onnx/model.onnx" if contender == ONNX else PEER_INT8_FILE
+    return SentenceTransformer(
+        str(model),
+        device="cpu",
+        backend="onnx",
+        model_kwargs={
+            "file_name": file,
+            "provider": "CPUExecutionProvider",
+            "session_options": options,
+        },
+    ).encode
+
+
+def run_one(contender: str, model: Path, texts: list[str], threads: int, out: Path) -> None:
+    """Time one contender in this process; print the figures as JSON and save its vectors."""
+    start = time.perf_counter()
+    encode = load(contender, model, threads)
+    encode(["warm"])
+    started = time.perf_counter()
+    vectors = encode(texts)
+    seconds = time.perf_counter() - started
+    np.save(out, vectors, allow_pickle=False)
+    figures = {"seconds": seconds, "start": started - start, "memory_mb": peak_memory()}
+    print(json.dumps(figures))
+
+
+def peak_memory() -> float:
+    """Of this process, in MB. getrusage would count its parent's, from before the exec."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def prepare(base: Path, folder: Path, texts: list[str]) -> Path:
+    """A model folder with our two ONNX files and the peer's own INT8 one."""
+    from customir.exporters.int8 import quantize
+    from customir.exporters.onnx import export_onnx
+    from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
+
+    model = folder / "model"
+    shutil.copytree(base, model)
+    export_onnx(model)
+    quantized = quantize(model, texts[:200])
+    print(f"ours: {quantized.setting}", file=sys.stderr)
+    peer = SentenceTransformer(
+        str(model),
+        device="cpu",
+        backend="onnx",
+        model_kwargs={"file_name": "onnx/model.onnx", "provider": "CPUExecutionProvider"},
+    )
+    export_dynamic_quantized_onnx_model(peer, "avx512_vnni", str(model))
+    return model
+
+
+def measure(model: Path, texts: list[str], threads: int, rounds: int) -> dict[str, dict[str, Any]]:
+    """The best round of each contender, and its cosines to the first one."""
+    best: dict[str, dict[str, Any]] = {}
+    scratch = model.parent
+    (scratch / "texts.json").write_text(json.dumps(texts))
+    for number in range(rounds):
+        for contender in CONTENDERS:
+            vectors = scratch / f"{CONTENDERS.index(contender)}.npy"
+            done = subprocess.run(
+                [
+                    *(sys.executable, __file__, "--threads", str(threads), "--contender"),
+                    *(contender, str(model), str(scratch / "texts.json"), str(vectors)),
+                ],
+                env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            result = json.loads(done.stdout.splitlines()[-1])
+            print(f"round {number + 1}: {contender}: {result['seconds']:.1f} s", file=sys.stderr)
+            if contender not in best or result["seconds"] < best[contender]["seconds"]:
+                best[contender] = result
+    reference = np.load(scratch / "0.npy", allow_pickle=False)
+    for position, contender in enumerate(CONTENDERS):
+        cosines = (reference * np.load(scratch / f"{position}.npy", allow_pickle=False)).sum(axis=1)
+        best[contender] |= {
+            "mean_cosine": float(cosines.mean()),
+            "min_cosine": float(cosines.min()),
+        }
+    return best
+
+
+def read_jsonl(path: Path) -> list[str]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line)["text"] for line in file]
+
+
+def read_maildir(folder: Path) -> list[str]:
+    texts = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            body = message_from_bytes(path.read_bytes(), policy=policy.default).get_body(("plain",))
+            if body is not None:
+                texts.append(body.get_content())
+    return texts
+
+
+def generate(model: Path, number: int) -> list[str]:
+    """English words by Zipf's law, in texts whose lengths spread as those of mail do."""
+    chance = random.Random(0)
+    vocabulary = Tokenizer.from_file(str(model / "tokenizer.json")).get_vocab()
+    words = sorted(word for word in vocabulary if word.isascii() and word.isalpha())
+    chance.shuffle(words)
+    weights = [1 / rank for rank in range(1, len(words) + 1)]
+    lengths = [max(1, round(chance.lognormvariate(math.log(60), 1.2))) for _ in range(number)]
+    return [" ".join(chance.choices(words, weights, k=min(length, 2000))) for length in lengths]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="300 texts, 2 rounds")
+    parser.add_argument(
+        "--model", help="a name, or a sentence-transformers folder", default="minilm"
+    )
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--jsonl", type=Path, help="one JSON object a line, with a text")
+    source.add_argument("--maildir", type=Path, help="a folder with one mail a file")
+    parser.add_argument("--contender", nargs=4, help=argparse.SUPPRESS)  # a run of this script
+    arguments = parser.parse_args()
+    if arguments.contender:
+        contender, model, texts_path, vectors = arguments.contender
+        texts = json.loads(Path(texts_path).read_text())
+        run_one(contender, Path(model), texts, arguments.threads, Path(vectors))
+        return
+
+    from customir import models
+
+    base = models.locate(arguments.model)
+    number, rounds = (300, 2) if arguments.quick else (1500, 3)
+    if arguments.jsonl:
+        texts, what = read_jsonl(arguments.jsonl)[:number], "given texts"
+    elif arguments.maildir:
+        texts, what = read_maildir(arguments.maildir)[:number], "given mail"
+    else:
+        texts, what = generate(base, number), "generated texts"
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(256)
+    tokens = sum(len(encoding) for encoding in tokenizer.encode_batch(texts))
+    with tempfile.TemporaryDirectory() as folder:
+        results = measure(prepare(base, Path(folder), texts), texts, arguments.threads, rounds)
+    print(f"{'':46}   docs/s  tokens/s  cosine mean / min  start s  memory MB")
+    for contender, result in results.items():
+        print(
+            f"{contender:46} {len(texts) / result['seconds']:8.1f} {tokens / result['seconds']:9.0f}"
+            f"    {result['mean_cosine']:.4f} / {result['min_cosine']:.4f} "
+            f"{result['start']:8.2f} {result['memory_mb']:10.0f}"
+        )
+    measured = (
+        f"{len(texts)} {what}, {tokens} tokens, {arguments.threads} threads, best of {rounds}"
+    )
+    ours = len(texts) / results[OURS]["seconds"]
+    claims = [
+        {
+            "claim": "embedding, documents a second",
+            "ours": round(ours, 1),
+            "peer": peer,
+            "peer_figure": round(len(texts) / results[peer]["seconds"], 1),
+            "ratio": round(results[peer]["seconds"] / results[OURS]["seconds"], 2),
+            "our_cosine": round(results[OURS]["mean_cosine"], 4),
+            "peer_cosine": round(results[peer]["mean_cosine"], 4),
+            "measured_on": measured,
+        }
+        for peer in (TORCH, ONNX, ONNX_INT8)
+    ]
+    print(json.dumps({"bench": "embed", "claims": claims}))
+
+
+if __name__ == "__main__":
+    main()
