@@ -1,0 +1,241 @@
+"""Pairs a second and peak memory of our trainer, side by side with sentence-transformers.
+
+The peers are CachedMultipleNegativesRankingLoss and MultipleNegativesRankingLoss with the same
+model, LoRA by peft, batch, window and optimizer, on real mail whose texts differ in length: a
+mail's own subject and its body. Every measurement is a process of its own (that makes its peak
+memory its own); arms take turns, and medians over the rounds are shown. Tokenizing is in nobody's
+time. Dropout is off for all; `--as-shipped` leaves the peers' on, as their users have it.
+
+    python bench/train.py --quick
+    python bench/train.py --batches 64 256 1024 --rounds 3
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from customir.kernels import info_nce
+from peft import LoraConfig
+from torch import Tensor
+
+from customir import models
+from customir.encoder import Encoder
+from customir.progress import Silent
+from customir.settings import Training
+from customir.training import Example, TrainingPassage, adapter
+from customir.training.gradient_cache import backward
+from customir.training.texts import FrozenBelow, Texts
+
+MAIL = "aeslc-enron/corpus.jsonl"
+WINDOW = 256
+TEMPERATURE = 0.05
+ARMS = ("ours", "ours, top half", "cached peer", "plain peer")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One process: pairs a second (set-up and one warm-up step left out) and peak memory in MB."""
+
+    pairs_per_second: float
+    peak_mb: float
+    loaded_mb: float
+
+
+def read_pairs(data: Path, count: int) -> list[tuple[str, str]]:
+    """Subject and body of `count` mails, drawn at random but always the same ones."""
+    path = data / MAIL
+    if not path.exists():
+        sys.exit(f"{path}: no mail there. Give the folder that holds {MAIL} as --data.")
+    mails = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    pairs = [(mail["subject"], mail["text"]) for mail in mails if mail["subject"].strip()]
+    random.Random(0).shuffle(pairs)
+    return pairs[:count]
+
+
+def our_step(pairs: list[tuple[str, str]], precision: str, top: bool) -> Callable[[int], None]:
+    """A function that trains one step on the first pairs."""
+    encoder = Encoder.load(models.locate("minilm"), "cpu", WINDOW, precision)  # type: ignore[arg-type]
+    settings = Training(top_layers=3 if top else 0)
+    model = adapter.attach(encoder, settings, seed=0)
+    examples = [
+        Example(subject, TrainingPassage(str(number), body, "", ""))
+        for number, (subject, body) in enumerate(pairs)
+    ]
+    if top:
+        folder = Path(tempfile.mkdtemp())
+        texts: Texts = FrozenBelow(encoder, examples, settings.top_layers, folder, Silent())
+    else:
+        texts = Texts(encoder, examples)
+    weights = [value for value in model.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=2e-4)
+    queries = len({subject for subject, _ in pairs})
+    numbers = {example: number for number, example in enumerate(dict.fromkeys(s for s, _ in pairs))}
+    bodies = {body: number for number, body in enumerate(dict.fromkeys(b for _, b in pairs))}
+
+    def step(count: int) -> None:
+        asked = [numbers[subject] for subject, _ in pairs[:count]]
+        found = [queries + bodies[body] for _, body in pairs[:count]]
+        places = sorted({*asked, *found})
+        position = {number: place for place, number in enumerate(places)}
+
+        def loss_of(vectors: Tensor) -> Tensor:
+            left = vectors[[position[number] for number in asked]]
+            right = vectors[[position[number] for number in found]]
+            return info_nce(left, right, torch.arange(count), TEMPERATURE)
+
+        backward(
+            lambda part: texts.embed([places[place] for place in part]),
+            [len(texts.tokens[number]) for number in places],
+            loss_of,
+            settings.tokens_per_pass,
+            0,
+        )
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def peer_step(
+    pairs: list[tuple[str, str]], precision: str, cached: bool, as_shipped: bool
+) -> Callable[[int], None]:
+    """The same by sentence-transformers, its trainer's own overhead left out."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import losses
+
+    model = SentenceTransformer(str(models.locate("minilm")), device="cpu")
+    model.max_seq_length = WINDOW
+    model.add_adapter(
+        LoraConfig(
+            r=Training().rank,
+            lora_alpha=Training().alpha,
+            lora_dropout=0.0,
+            target_modules=r".*encoder\.layer\..*(query|key|value|dense)",
+        )
+    )
+    model.train(as_shipped)
+    name = "CachedMultipleNegativesRankingLoss" if cached else "MultipleNegativesRankingLoss"
+    loss = getattr(losses, name)(model, scale=1 / TEMPERATURE)
+    weights = [value for value in model.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=2e-4)
+    columns: dict[int, list[Any]] = {}
+
+    def features(count: int) -> list[Any]:
+        if count not in columns:
+            texts = zip(*pairs[:count], strict=True)
+            columns[count] = [model.preprocess(list(column)) for column in texts]
+        return [dict(column) for column in columns[count]]
+
+    def step(count: int) -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            loss(features(count), torch.empty(0)).backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    features(len(pairs))
+    return step
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(
+    arm: str, data: Path, batch: int, precision: str, as_shipped: bool, threads: int
+) -> Measured:
+    """Run in a process of its own: set up, one small step to warm up, one timed step."""
+    torch.set_num_threads(threads)
+    pairs = read_pairs(data, batch)
+    if arm.startswith("ours"):
+        step = our_step(pairs, precision, top=arm != "ours")
+    else:
+        step = peer_step(pairs, precision, arm == "cached peer", as_shipped)
+    loaded = peak_mb()
+    step(min(8, batch))
+    start = time.perf_counter()
+    step(batch)
+    return Measured(batch / (time.perf_counter() - start), peak_mb(), loaded)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--quick", action="store_true", help="one round of batch 64")
+    parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--as-shipped", action="store_true", help="leave the peers' dropout on")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    asked = parser.parse_args()
+    batches, rounds = ([64], 1) if asked.quick else (asked.batches, asked.rounds)
+    claims = []
+    context = multiprocessing.get_context("spawn")
+    for batch in batches:
+        for precision in asked.precisions:
+            runs: dict[str, list[Measured]] = {arm: [] for arm in asked.arms}
+            work = partial(
+                measure,
+                data=asked.data,
+                batch=batch,
+                precision=precision,
+                as_shipped=asked.as_shipped,
+                threads=asked.threads,
+            )
+            for _ in range(rounds):
+                for arm in asked.arms:
+                    with context.Pool(1) as pool:
+                        runs[arm].append(pool.apply(work, (arm,)))
+            claims += report(batch, precision, runs)
+    print(json.dumps({"bench": "train", "claims": claims}))
+
+
+def report(batch: int, precision: str, runs: dict[str, list[Measured]]) -> list[dict[str, Any]]:
+    """Print the medians of one setting; return what the last line holds of it."""
+    peer = runs.get("cached peer", [])
+    claims = []
+    for arm, measured in runs.items():
+        speed = statistics.median(run.pairs_per_second for run in measured)
+        memory = statistics.median(run.peak_mb for run in measured)
+        line = f"batch {batch:5} {precision} {arm:16} {speed:7.2f} pairs/s {memory:7.0f} MB"
+        if peer and arm != "cached peer":
+            ratio = statistics.median(
+                ours.pairs_per_second / theirs.pairs_per_second
+                for ours, theirs in zip(measured, peer, strict=True)
+            )
+            share = memory / statistics.median(run.peak_mb for run in peer)
+            line += f"   {ratio:.2f} times the cached peer, {share:.2f} of its memory"
+            claims.append(
+                {
+                    "claim": f"{arm}: pairs a second, batch {batch}, {precision}",
+                    "ours": round(speed, 2),
+                    "peer": "CachedMultipleNegativesRankingLoss + peft",
+                    "peer_figure": round(
+                        statistics.median(run.pairs_per_second for run in peer), 2
+                    ),
+                    "ratio": round(ratio, 2),
+                    "memory_ratio": round(share, 2),
+                    "measured": f"{batch} subject-body pairs of Enron mail, {len(measured)} rounds",
+                    "runs": [asdict(run) for run in measured],
+                }
+            )
+        print(line, flush=True)
+    return claims
+
+
+if __name__ == "__main__":
+    main()
