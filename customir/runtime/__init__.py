@@ -1,1 +1,7 @@
-"""What a server needs to embed and search: ONNX Runtime, tokenizers, numpy and SQLite, no torch."""
+"""What a production server runs: no torch, only numpy, tokenizers, onnxruntime and SQLite."""
+
+from customir.runtime.embedder import Embedder
+from customir.runtime.index import IndexedPassage, build_index
+from customir.runtime.search import Hit, Searcher
+
+__all__ = ["Embedder", "Hit", "IndexedPassage", "Searcher", "build_index"]
