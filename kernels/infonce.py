@@ -1,32 +1,13 @@
 """InfoNCE in memory of O(batch x dimensions): the logits exist one block at a time."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-ROWS_A_BLOCK = 1024
-COLUMNS_A_BLOCK = 4096
-
-
-@dataclass(frozen=True)
-class NegativeMask:
-    """Which passages are no negatives of which queries, in memory of O(batch).
-
-    Passage j is masked for query i where any label of theirs is equal, or j is among `excluded[i]`.
-    The positive itself is never masked.
-
-    Attributes:
-        query_labels: int64, shape (queries, labels): the positive's thread and near-duplicate group.
-        passage_labels: int64, shape (passages, labels).
-        excluded: int64, shape (queries, width): passage positions, filled up with -1.
-    """
-
-    query_labels: Tensor
-    passage_labels: Tensor
-    excluded: Tensor
+from . import infonce_blocked
+from .contrast import Contrast, NegativeMask
 
 
 def info_nce(
@@ -65,6 +46,15 @@ def info_nce(
     return loss
 
 
+def sweeps_for(device: torch.device) -> ModuleType:
+    """Where the two sweeps over the logits are done: Triton on a GPU, blocks in torch elsewhere."""
+    if device.type == "cuda":
+        from . import infonce_triton  # Triton comes with torch's GPU builds alone
+
+        return infonce_triton
+    return infonce_blocked
+
+
 class _InfoNCE(torch.autograd.Function):
     """Forward keeps a log-sum-exp a query (and a positive); backward makes the blocks again."""
 
@@ -80,84 +70,34 @@ class _InfoNCE(torch.autograd.Function):
         margin: float | None,
     ) -> Tensor:
         scores = (queries * passages[positives]).sum(1)
-        blocks = _Blocks(queries, passages, positives, scores, temperature, mask, margin)
-        # Both sums start at the positive's logit, which the blocks leave out.
-        by_query = scores / temperature
-        negatives = torch.full_like(passages[:, 0], -torch.inf)
-        for rows, columns, logits in blocks:
-            by_query[rows] = torch.logaddexp(by_query[rows], logits.logsumexp(1))
-            if symmetric:
-                negatives[columns] = torch.logaddexp(negatives[columns], logits.logsumexp(0))
-        by_positive = torch.logaddexp(scores / temperature, negatives[positives])
-        loss = (by_query - scores / temperature).mean()
-        if symmetric:
-            loss = (loss + (by_positive - scores / temperature).mean()) / 2
-        ctx.save_for_backward(queries, passages, positives, scores, by_query, by_positive)
-        ctx.arguments = (temperature, symmetric, mask, margin)
-        return loss
+        contrast = Contrast(queries, passages, positives, scores, temperature, mask, margin)
+        negatives = sweeps_for(queries.device).negative_sums(contrast, symmetric)
+        own = scores / temperature
+        by_query = torch.logaddexp(own, negatives[0])
+        by_positive = torch.logaddexp(own, negatives[1][positives])
+        ctx.contrast, ctx.symmetric = contrast, symmetric
+        ctx.sums = (by_query, by_positive)
+        loss = (by_query - own).mean()
+        return (loss + (by_positive - own).mean()) / 2 if symmetric else loss
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        queries, passages, positives, scores, by_query, by_positive = ctx.saved_tensors
-        temperature, symmetric, mask, margin = ctx.arguments
-        blocks = _Blocks(queries, passages, positives, scores, temperature, mask, margin)
-        to_queries, to_passages = torch.zeros_like(queries), torch.zeros_like(passages)
-        own = torch.exp(scores / temperature - by_query) - 1
-        if symmetric:
-            own = own + torch.exp(scores / temperature - by_positive) - 1
-            # Passage j is the positive of every query in P(j); each has a sum of its own, and all
-            # of them share the negatives: sum_i exp(-by_positive_i) = exp(inverse_j).
-            inverse = _scattered_logsumexp(-by_positive, positives, len(passages))
-        for rows, columns, logits in blocks:
-            weights = torch.exp(logits - by_query[rows, None])
-            if symmetric:
-                weights += torch.exp(logits + inverse[None, columns])
-            to_queries[rows] += weights @ passages[columns]
-            to_passages[columns] += weights.T @ queries[rows]
-        to_queries += own[:, None] * passages[positives]
-        to_passages.index_add_(0, positives, own[:, None] * queries)
-        scale = gradients[0] / (temperature * len(queries) * (2 if symmetric else 1))
+        contrast, (by_query, by_positive) = ctx.contrast, ctx.sums
+        own = contrast.scores / contrast.temperature
+        pull = torch.exp(own - by_query) - 1
+        inverse = torch.full_like(contrast.passages[:, 0], -torch.inf)
+        if ctx.symmetric:
+            pull = pull + torch.exp(own - by_positive) - 1
+            # A passage may be the positive of several queries, each with a sum of its own over the
+            # same negatives: sum_i exp(-by_positive_i) = exp(inverse).
+            inverse = _scattered_logsumexp(-by_positive, contrast.positives, len(contrast.passages))
+        sweeps = sweeps_for(contrast.queries.device)
+        to_queries, to_passages = sweeps.pulls(contrast, by_query, inverse)
+        to_queries += pull[:, None] * contrast.passages[contrast.positives]
+        to_passages.index_add_(0, contrast.positives, pull[:, None] * contrast.queries)
+        arms = 2 if ctx.symmetric else 1
+        scale = gradients[0] / (contrast.temperature * len(contrast.queries) * arms)
         return to_queries * scale, to_passages * scale, None, None, None, None, None
-
-
-class _Blocks:
-    """Blocks of logits with everything that is no negative at -inf."""
-
-    def __init__(
-        self,
-        queries: Tensor,
-        passages: Tensor,
-        positives: Tensor,
-        scores: Tensor,
-        temperature: float,
-        mask: NegativeMask | None,
-        margin: float | None,
-    ) -> None:
-        self._queries, self._passages = queries, passages
-        self._positives, self._scores = positives, scores
-        self._temperature, self._mask, self._margin = temperature, mask, margin
-
-    def __iter__(self) -> Iterator[tuple[slice, slice, Tensor]]:
-        for top in range(0, len(self._queries), ROWS_A_BLOCK):
-            rows = slice(top, min(top + ROWS_A_BLOCK, len(self._queries)))
-            for left in range(0, len(self._passages), COLUMNS_A_BLOCK):
-                columns = slice(left, min(left + COLUMNS_A_BLOCK, len(self._passages)))
-                products = self._queries[rows] @ self._passages[columns].T
-                hidden = self._hidden(rows, columns, products)
-                yield rows, columns, (products / self._temperature).masked_fill_(hidden, -torch.inf)
-
-    def _hidden(self, rows: slice, columns: slice, products: Tensor) -> Tensor:
-        numbers = torch.arange(columns.start, columns.stop, device=products.device)
-        hidden = self._positives[rows, None] == numbers[None, :]
-        if self._margin is not None:
-            hidden |= products > self._scores[rows, None] + self._margin
-        if self._mask is not None:
-            for label in range(self._mask.query_labels.shape[1]):
-                mine = self._mask.query_labels[rows, label, None]
-                hidden |= mine == self._mask.passage_labels[None, columns, label]
-            for place in range(self._mask.excluded.shape[1]):
-                hidden |= self._mask.excluded[rows, place, None] == numbers[None, :]
-        return hidden
 
 
 def _scattered_logsumexp(values: Tensor, places: Tensor, size: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from customir.kernels import NegativeMask, info_nce, infonce
+from customir.kernels import NegativeMask, info_nce, infonce_blocked
 from torch import Tensor
 
 DIMENSIONS = 16
@@ -85,8 +85,8 @@ def test_equals_the_definition(
     queries: int,
     passages: int,
 ) -> None:
-    monkeypatch.setattr(infonce, "ROWS_A_BLOCK", 4)
-    monkeypatch.setattr(infonce, "COLUMNS_A_BLOCK", 5)
+    monkeypatch.setattr(infonce_blocked, "ROWS_A_BLOCK", 4)
+    monkeypatch.setattr(infonce_blocked, "COLUMNS_A_BLOCK", 5)
     left, right, positives, mask = a_batch(queries, passages, seed=queries)
     chosen = mask if masked else None
     exact = [left.clone().requires_grad_(), right.clone().requires_grad_()]
