@@ -1,5 +1,6 @@
 """The LoRA adapter: put on by peft, saved as peft loads it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=[f"{root}.{name}" for name in adapted],
+        # One pattern: a list would be shortened by peft to names that fit other modules as well.
+        target_modules="|".join(re.escape(f"{root}.{name}") for name in adapted),
     )
     if encoder.precision == "bf16":
         for name in linears:

@@ -66,15 +66,15 @@ class Workspace:
         path = folder / DATABASE_NAME
         self._lock: int | None = None
         self._clock = time.monotonic()
-        if write:
-            make_private_folder(folder)
-            self._lock = _take_lock(folder / LOCK_NAME)
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        elif not path.exists():
+        if not write and not path.exists():
             raise UserError(
                 f"{folder}: no workspace here. Run: customir adapt SOURCE --out {folder}"
             )
         try:
+            if write:
+                make_private_folder(folder)
+                self._lock = _take_lock(folder / LOCK_NAME)
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
             self.database = sqlite3.connect(path, isolation_level=None, timeout=30)
             self.database.execute("PRAGMA journal_mode = WAL")
             self.database.execute("PRAGMA synchronous = FULL")
@@ -84,7 +84,7 @@ class Workspace:
             elif version_of(self.database) < len(MIGRATIONS):
                 # Reading must not write: another process may be at work there.
                 raise ValueError("its schema is older than this CustomIR's")
-        except (sqlite3.DatabaseError, ValueError) as error:
+        except (OSError, sqlite3.DatabaseError, ValueError) as error:
             self.close()
             raise UserError(
                 f"{path}: not a usable workspace ({error}). Run adapt again; where that says the "
@@ -117,7 +117,8 @@ class Workspace:
         try:
             yield self.database
         except BaseException:
-            self.database.execute("ROLLBACK")
+            if self.database.in_transaction:  # SQLite itself rolls back where the disk is full
+                self.database.execute("ROLLBACK")
             raise
         self.database.execute("COMMIT")
 

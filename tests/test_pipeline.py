@@ -1,0 +1,227 @@
+"""The whole way on a small mailbox, with the real models: once through, and killed in each stage."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mail import write_mailbox
+
+from customir.files import sha256_of
+
+STAGES = ("ingest", "generate", "mine", "train", "evaluate", "export", "index")
+# Small enough for a test; on one thread, so that two runs add up in the same order.
+SETTINGS = """
+threads = 2
+llm = "smollm2-135m"
+[synthesis]
+max_tokens = 16
+[mining]
+candidates = 2
+judge_auc = 0.5
+[training]
+batch = 8
+epochs = 2
+precision = "fp32"
+[evaluation]
+alphas = [1.0]
+held_out = 0.4
+"""
+
+
+def command(mail: Path, out: Path) -> list[str]:
+    out.mkdir(mode=0o700, exist_ok=True)
+    if not (out / "customir.toml").exists():
+        (out / "customir.toml").write_text(SETTINGS)
+    return [
+        sys.executable, "-m", "customir.cli", "adapt", str(mail), "--out", str(out),
+        "--passages", "24", "--queries", "2", "--device", "cpu",
+    ]  # fmt: skip
+
+
+def adapt(mail: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(mail, out), capture_output=True, text=True, timeout=600)
+
+
+def under_way(out: Path) -> str | None:
+    """The stage that a running process is in."""
+    try:
+        with closing(sqlite3.connect(f"file:{out / 'workspace.db'}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT name FROM stage WHERE finished = 0").fetchall()
+    except sqlite3.OperationalError:
+        return None
+    return rows[0][0] if rows else None
+
+
+def rows(out: Path, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(f"file:{out / 'workspace.db'}?mode=ro", uri=True)) as database:
+        return database.execute(statement).fetchall()
+
+
+@pytest.fixture(scope="module")
+def mail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mailbox(tmp_path_factory.mktemp("mail") / "mail.mbox")
+
+
+@pytest.fixture(scope="module")
+def done(
+    mail: Path, tmp_path_factory: pytest.TempPathFactory, minilm: Path, smollm: Path
+) -> Iterator[tuple[Path, str]]:
+    """A run without interruption: DIR and what it printed."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    result = adapt(mail, out)
+    assert result.returncode == 0, result.stderr
+    yield out, result.stdout
+
+
+def test_it_prints_the_table_the_verdict_and_how_to_search(done: tuple[Path, str]) -> None:
+    out, printed = done
+    for expected in ("Recall@10", "nDCG@10", "BM25", "base", "Ships: ", "customir search"):
+        assert expected in printed
+    for name in ("model/onnx/model_qint8.onnx", "model/onnx/model.onnx", "index.db", "report.md"):
+        assert (out / name).exists()
+        assert name in printed
+
+
+def test_what_is_read_is_indexed_or_listed(done: tuple[Path, str]) -> None:
+    out, _ = done
+    ((read,),) = rows(out, "SELECT json_extract(detail, '$.read') FROM stage WHERE name = 'ingest'")
+    ((skipped,),) = rows(out, "SELECT count(*) FROM skipped")
+    with closing(sqlite3.connect(f"file:{out / 'index.db'}?mode=ro", uri=True)) as index:
+        (number,) = index.execute("SELECT max(number) FROM generation").fetchone()
+        (indexed,) = index.execute(
+            f"SELECT count(DISTINCT document) FROM passage_{number}"
+        ).fetchone()
+    assert read == 75 == indexed + skipped
+
+
+def test_queries_have_four_styles_and_are_split_by_thread(
+    mail: Path, done: tuple[Path, str]
+) -> None:
+    out, _ = done
+    splits = rows(
+        out,
+        "SELECT thread, count(DISTINCT split) FROM query JOIN passage ON passage.key = passage "
+        "JOIN document ON document.key = document GROUP BY thread",
+    )
+    assert splits
+    assert all(count == 1 for _, count in splits)
+    styles = {style for (style,) in rows(out, "SELECT DISTINCT style FROM query")}
+    assert styles == {"keywords", "question", "subject"}  # of two queries a passage, and subjects
+
+
+def test_the_model_loads_in_sentence_transformers_and_gives_one_vector_everywhere(
+    done: tuple[Path, str],
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    from customir.runtime import Embedder
+
+    out, _ = done
+    texts = ["who repairs the coffee machine", "price of the phone contract"]
+    torch_vectors = SentenceTransformer(str(out / "model"), device="cpu").encode(texts)
+    onnx_vectors = Embedder(out / "model", "onnx/model.onnx").encode(texts, "query")
+    np.testing.assert_allclose(torch_vectors, onnx_vectors, atol=1e-4)
+
+
+def test_all_is_private(done: tuple[Path, str]) -> None:
+    out, _ = done
+    for path in (out, *out.rglob("*")):
+        if path.name != "customir.toml":  # written by this test
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_search_answers_without_torch(done: tuple[Path, str]) -> None:
+    out, _ = done
+    code = (
+        "import sys\nfrom customir.cli import cli\n"
+        f"cli(['search', {str(out)!r}, 'coffee machine technician', '--json', '-k', '3'], "
+        "standalone_mode=False)\n"
+        "assert not {'torch', 'transformers', 'llama_cpp'} & set(sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    hits = json.loads(result.stdout)
+    assert len(hits) == 3
+    assert "coffee machine" in hits[0]["title"]
+    assert {"score", "sender", "date", "snippet", "identifier"} <= set(hits[0])
+
+
+def test_run_again_does_nothing_twice(mail: Path, done: tuple[Path, str]) -> None:
+    out, printed = done
+    before = rows(out, "SELECT name, seconds FROM stage"), sha256_of(out / "index.db")
+    result = adapt(mail, out)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("done before") == len(STAGES)
+    assert (rows(out, "SELECT name, seconds FROM stage"), sha256_of(out / "index.db")) == before
+    assert result.stdout == printed
+
+
+def test_killed_in_every_stage_it_ends_as_an_uninterrupted_run(
+    mail: Path, done: tuple[Path, str], tmp_path: Path
+) -> None:
+    whole, _ = done
+    out = tmp_path / "out"
+    killed = []
+    for stage in STAGES:
+        process = subprocess.Popen(
+            command(mail, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            deadline = time.monotonic() + 300
+            while under_way(out) != stage and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            if process.poll() is None:
+                # Somewhere inside the stage; ingest and index take less than a second.
+                time.sleep(0.05 if stage in ("ingest", "index") else 1.5)
+                os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        finally:
+            process.kill()
+        if process.returncode == -signal.SIGKILL:
+            killed.append(stage)
+    assert set(killed) >= {"generate", "mine", "train", "evaluate", "export"}
+    result = adapt(mail, out)
+    assert result.returncode == 0, result.stderr
+    for statement in (
+        "SELECT key, text, rejected, split FROM query ORDER BY key",
+        "SELECT query, passage, rank, score, kept FROM negative ORDER BY query, passage",
+        "SELECT key, value FROM result ORDER BY key",
+        "SELECT key, thread, text FROM document ORDER BY key",
+        "SELECT key, duplicates, text FROM passage ORDER BY key",
+        "SELECT json_extract(detail, '$.losses') FROM stage WHERE name = 'train'",
+        "SELECT json_remove(detail, '$.none') FROM stage WHERE name = 'evaluate'",
+    ):
+        assert rows(out, statement) == rows(whole, statement), statement
+    for name in ("training/adapter/adapter_model.safetensors", "model/model.safetensors"):
+        assert sha256_of(out / name) == sha256_of(whole / name), name
+
+
+def test_another_setting_makes_only_what_depends_on_it_stale(
+    mail: Path, done: tuple[Path, str]
+) -> None:
+    out, _ = done
+    toml = (out / "customir.toml").read_text()
+    try:
+        (out / "customir.toml").write_text(toml.replace("epochs = 2", "epochs = 3"))
+        result = subprocess.run(
+            [sys.executable, "-m", "customir.cli", "status", str(out), "--json"],
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        (out / "customir.toml").write_text(toml)
+    states = {row["name"]: row["state"] for row in json.loads(result.stdout)["stages"]}
+    assert states == {
+        "ingest": "done", "generate": "done", "mine": "done", "train": "stale",
+        "evaluate": "stale", "export": "stale", "index": "stale",
+    }  # fmt: skip
