@@ -11,7 +11,6 @@ floating-point noise, and so now and then in a word, from what the same prompt g
 company: callers that must be repeatable make the same calls.
 """
 
-import ctypes
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -271,7 +270,13 @@ class Engine:
         if len({prompt.shared for prompt in prompts}) > 1:
             raise ValueError("the prompts of a call must have the same shared part")
         if prompts:
-            self._hold_shared(self._gguf.tokens(prompts[0].shared, first=True))
+            shared = self._gguf.tokens(prompts[0].shared, first=True)
+            if len(shared) >= self._context_tokens:
+                raise ValueError(
+                    f"a shared part of {len(shared)} tokens is too long for the context of "
+                    f"{self._context_tokens}"
+                )
+            self._hold_shared(shared)
         room = self._context_tokens - len(self._shared)
         schedule = _Schedule(max_tokens, room)
         for text, members in groupby(enumerate(prompts), key=lambda pair: pair[1].branch):
@@ -378,7 +383,7 @@ class Engine:
         return b"\n" not in self._gguf.piece(token) and len(leaf.answer) < max_tokens
 
     def _text(self, tokens: Sequence[int]) -> str:
-        text = b"".join(map(self._gguf.piece, tokens)).decode("utf-8", "replace")
+        text = b"".join(map(self._gguf.piece, tokens)).decode("utf-8", "ignore")
         return text.split("\n")[0].strip()
 
     def _logits(self, place: int) -> np.ndarray:
@@ -400,7 +405,8 @@ def _new_sampler(sampling: Sampling, seed: int) -> int:
         llama_cpp.llama_sampler_init_top_k(sampling.top_k),
         llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1),
         llama_cpp.llama_sampler_init_temp(sampling.temperature),
-        llama_cpp.llama_sampler_init_dist(ctypes.c_uint32(seed).value),
+        # 2**32 - 1 would tell llama.cpp to draw a seed by chance.
+        llama_cpp.llama_sampler_init_dist(seed % (2**32 - 1)),
     ):
         llama_cpp.llama_sampler_chain_add(chain, part)
     return chain
