@@ -1,6 +1,7 @@
 """BM25 over passages, by bm25s (Lù 2024, arXiv 2407.03618)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import bm25s
 import numpy as np
@@ -17,7 +18,10 @@ class Bm25:
         self._size = len(passages)
         self._stemmer = Stemmer.Stemmer("english")
         self._index = bm25s.BM25(method="lucene", k1=K1, b=B)
-        self._index.index(self._tokens(passages), show_progress=False)
+        tokens = self._tokens(passages)
+        self._has_words = bool(tokens.vocab)
+        if self._has_words:  # bm25s refuses an index without any
+            self._index.index(tokens, show_progress=False)
 
     def top(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
         """The best passages of each query.
@@ -26,12 +30,14 @@ class Bm25:
             Row numbers, int64 (queries, min(k, passages)), best first, and their scores,
             float32 of the same shape; a score of 0 means that no word matched.
         """
-        rows, scores = self._index.retrieve(
-            self._tokens(queries), k=min(k, self._size), show_progress=False
-        )
+        k = min(k, self._size)
+        if not self._has_words or not queries:
+            rows = np.tile(np.arange(k, dtype=np.int64), (len(queries), 1))
+            return rows, np.zeros(rows.shape, dtype=np.float32)
+        rows, scores = self._index.retrieve(self._tokens(queries), k=k, show_progress=False)
         return rows.astype(np.int64), scores.astype(np.float32)
 
-    def _tokens(self, texts: Sequence[str]) -> object:
+    def _tokens(self, texts: Sequence[str]) -> Any:
         return bm25s.tokenize(
             list(texts), stopwords="en", stemmer=self._stemmer, show_progress=False
         )

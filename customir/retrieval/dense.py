@@ -19,11 +19,14 @@ def top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> tuple[np.ndarray
     k = min(k, len(passages))
     rows = np.empty((len(queries), k), dtype=np.int64)
     scores = np.empty((len(queries), k), dtype=np.float32)
+    if not k:
+        return rows, scores
     for start in range(0, len(queries), BLOCK_QUERIES):
         block = queries[start : start + BLOCK_QUERIES] @ passages.T
-        best = np.argpartition(-block, k - 1, axis=1)[:, :k]
-        values = np.take_along_axis(block, best, axis=1)
-        order = np.lexsort((best, -values), axis=1)
-        rows[start : start + len(block)] = np.take_along_axis(best, order, axis=1)
-        scores[start : start + len(block)] = np.take_along_axis(values, order, axis=1)
+        least = np.partition(block, len(passages) - k, axis=1)[:, len(passages) - k]
+        for number, values in enumerate(block):
+            # In the order of the rows, so that a stable sort keeps it among equals.
+            best = np.flatnonzero(values >= least[number])
+            best = best[np.argsort(-values[best], kind="stable")[:k]]
+            rows[start + number], scores[start + number] = best, values[best]
     return rows, scores
