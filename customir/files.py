@@ -9,7 +9,8 @@ READ_BYTES = 1 << 20
 
 def make_private_folder(folder: Path) -> Path:
     """Create `folder` (and its parents) readable by its owner alone; return it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (*reversed(folder.parents), folder):
+        path.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
@@ -17,6 +18,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` with mode 0600, so that a crash leaves the old file or the new."""
     temporary = path.with_name(path.name + ".part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # a crash may have left the file, with another mode
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

@@ -10,7 +10,7 @@ MINIMUM_WORDS, MAXIMUM_WORDS = 2, 24
 LONGEST_COPY = 5
 LONGEST_LEAK = 3
 MARKS_OF_THE_PROMPT = re.compile(
-    r"(?i)\b(passage|keywords|question|looking for|summary|query|search|answer)\s*:|^\W*$|as an ai\b"
+    r"(?i)\b(passage|keywords|question|looking for|summary|query|search|answer)\s*:|^as an ai\b"
 )
 
 
