@@ -1,0 +1,71 @@
+"""BM25: obvious matches, and queries and corpora with nothing in them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from customir.retrieval.bm25 import K1, B, Bm25
+
+PASSAGES = [
+    "The pump in hall two is leaking oil.",
+    "Lunch is served in the garden at noon.",
+    "We sold the office in Oslo; the pumps stay there.",
+    "Invoice 4471 was paid twice by transfer.",
+]
+
+
+def test_obvious_matches_come_first_and_what_matches_nothing_scores_0() -> None:
+    bm25 = Bm25(PASSAGES)
+    rows, scores = bm25.top(["oil leak", "Garden LUNCHES", "oslo", "4471"], 4)
+    assert rows[:, 0].tolist() == [0, 1, 2, 3]
+    assert rows.dtype == np.int64
+    assert scores.dtype == np.float32
+    assert (scores[:, 0] > 0).all()
+    assert (scores[:, 1:] == 0).all()
+    assert sorted(rows[0].tolist()) == [0, 1, 2, 3]
+    both, _ = bm25.top(["pumping"], 2)
+    assert sorted(both[0].tolist()) == [0, 2], "stems, not words"
+
+
+def test_scores_are_lucene_s() -> None:
+    passages = ["pump", "pump pump gate", "gate", "roof roof roof roof"]
+    rows, scores = Bm25(passages).top(["pump"], 2)
+    average = (1 + 3 + 1 + 4) / 4
+
+    def score(frequency: int, length: int) -> float:
+        inverse = math.log(1 + (4 - 2 + 0.5) / (2 + 0.5))
+        return inverse * frequency / (frequency + K1 * (1 - B + B * length / average))
+
+    expected = {0: score(1, 1), 1: score(2, 3)}
+    found = dict(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("query", ["", "the of and", "zebra", "?!", "日本"])
+def test_a_query_that_matches_nothing_scores_0(query: str) -> None:
+    rows, scores = Bm25(PASSAGES).top([query, "oil"], 3)
+    assert rows.shape == (2, 3)
+    assert (scores[0] == 0).all()
+    assert rows[1, 0] == 0
+
+
+@pytest.mark.parametrize("queries", [[""], ["the"], ["zebra"]])
+def test_when_it_is_the_only_query(queries: list[str]) -> None:
+    _, scores = Bm25(PASSAGES).top(queries, 9)
+    assert scores.shape == (1, 4)
+    assert (scores == 0).all()
+
+
+@pytest.mark.parametrize("passages", [["", ""], ["the of", "and"]])
+def test_a_corpus_without_words(passages: list[str]) -> None:
+    rows, scores = Bm25(passages).top(["pump", ""], 2)
+    assert rows.shape == (2, 2)
+    assert (scores == 0).all()
+
+
+def test_nothing_to_find_or_to_ask() -> None:
+    rows, scores = Bm25([]).top(["pump"], 5)
+    assert rows.shape == scores.shape == (1, 0)
+    rows, scores = Bm25(PASSAGES).top([], 5)
+    assert rows.shape == scores.shape == (0, 4)

@@ -1,0 +1,109 @@
+"""Each filter with what it must and what it must not reject."""
+
+import random
+
+import numpy as np
+import pytest
+
+from customir.synthesis.filters import (
+    LONGEST_COPY,
+    longest_copy,
+    reject_by_form,
+    repeated,
+    round_trip,
+    words_of,
+)
+from customir.synthesis.styles import ROTATIONS, shown_queries
+
+PASSAGE = "Hi Ann, the big pump in hall two has been leaking oil since Monday. Call the plumber!"
+EXAMPLES = ["Why was the supplier inspection put off?"]
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("Question: who calls the plumber", "leaks the prompt"),
+        ("oil leak Looking for: pump", "leaks the prompt"),
+        ("As an AI, I cannot search mail", "leaks the prompt"),
+        ("why was the supplier angry about oil", "leaks the prompt"),
+        ("", "too short"),
+        ("?!", "too short"),
+        ("pump", "too short"),
+        (" ".join(f"w{n}" for n in range(25)), "too long"),
+        ("pump pump", "repeats itself"),
+        ("oil leak oil leak oil leak", "repeats itself"),
+        ("the oil the oil the oil leak the oil pump", "repeats itself"),
+        ("the BIG pump, in hall two!", "copies a span"),
+        ("who knows the big pump in hall two", "copies a span"),
+    ],
+)
+def test_what_must_go(query: str, reason: str) -> None:
+    assert reject_by_form(query, PASSAGE, EXAMPLES) == reason
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "oil leak",
+        "Who is to repair the leaking machine?",
+        "the question of the leaking pump",
+        "a company that has an AI strategy for pumps",
+        "why was the plumber late",
+        "big pump in hall two",
+        "pump in the hall by the other pump",
+        "fuite d'huile à la pompe",
+        " ".join(f"w{n}" for n in range(24)),
+    ],
+)
+def test_what_must_stay(query: str) -> None:
+    assert reject_by_form(query, PASSAGE, EXAMPLES) is None
+
+
+def test_the_prompt_s_own_examples_are_leaks() -> None:
+    for rotation in range(len(ROTATIONS)):
+        shown = shown_queries(rotation)
+        assert len(shown) == len(set(shown)) == 12
+        for query in shown:
+            assert reject_by_form(query, PASSAGE, shown) == "leaks the prompt"
+
+
+def naive_longest_copy(words: list[str], source: list[str]) -> int:
+    runs = (
+        end - start
+        for start in range(len(words))
+        for end in range(start + 1, len(words) + 1)
+        if any(words[start:end] == source[at : at + end - start] for at in range(len(source)))
+    )
+    return max(runs, default=0)
+
+
+def test_longest_copy_is_the_naive_one() -> None:
+    draw = random.Random(0)
+    for _ in range(400):
+        words = draw.choices("abc", k=draw.randrange(9))
+        source = draw.choices("abc", k=draw.randrange(12))
+        assert longest_copy(words, source) == naive_longest_copy(words, source), (words, source)
+
+
+def test_a_copy_may_be_as_long_as_the_limit() -> None:
+    words = words_of(PASSAGE)
+    for length in range(2, 8):
+        query = " ".join(words[3 : 3 + length])
+        expected = "copies a span" if length > LONGEST_COPY else None
+        assert reject_by_form(query, PASSAGE, []) == expected
+
+
+def test_repeated_ignores_case_and_punctuation_and_keeps_the_first() -> None:
+    queries = ["Oil leak?", "oil, leak", "leak oil", "OIL LEAK", "oil leak here"]
+    assert repeated(queries) == [False, True, False, True, False]
+    assert repeated([]) == []
+
+
+def test_round_trip_takes_any_run_and_any_near_duplicate() -> None:
+    groups = ["a", "b", "a", "c"]
+    dense = np.array([[1, 3], [1, 3], [0, 1], [3, 0]])
+    text = np.array([[3, 1], [2, 1], [0, 1], [0, 1]])
+    own = ["a", "a", "c", "b"]
+    assert round_trip(own, groups, dense, text) == [False, True, False, True]
+    assert round_trip(own, groups, dense) == [False, False, False, False]
+    assert round_trip([], groups, dense[:0]) == []

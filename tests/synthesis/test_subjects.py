@@ -1,0 +1,44 @@
+"""Free queries: a thread's own subject."""
+
+import pytest
+
+from customir.corpus.document import Passage
+from customir.synthesis.subjects import subject_queries
+
+
+def passage(key: str, title: str, thread: str = "t", ordinal: int = 0) -> Passage:
+    return Passage(key, f"d{key}", ordinal, "text", key, title, thread)
+
+
+@pytest.mark.parametrize(
+    ("title", "query"),
+    [
+        ("Oil pump leaks", "Oil pump leaks"),
+        ("Re: RE: Fwd: Oil pump leaks", "Oil pump leaks"),
+        ("[R-sig] Re[2]: AW : [list x] Oil pump leaks", "Oil pump leaks"),
+        ("SV: WG: Antw: Oil pump", "Oil pump"),
+        ("Reply to the oil pump offer", "Reply to the oil pump offer"),
+        ("Oil pump: re: leaks [urgent]", "Oil pump: re: leaks [urgent]"),
+    ],
+)
+def test_marks_of_answers_and_lists_are_taken_off(title: str, query: str) -> None:
+    own = passage("a", title)
+    assert subject_queries([own]) == [(own, query)]
+
+
+@pytest.mark.parametrize("title", ["", "Re:", "Re: pump", "[list] Re: ", "?? !!"])
+def test_what_says_nothing_is_left_out(title: str) -> None:
+    assert subject_queries([passage("a", title)]) == []
+
+
+def test_one_a_thread_and_only_a_document_s_first_passage() -> None:
+    passages = [
+        passage("d", "Oil pump", "t1"),
+        passage("c", "Re: Oil pump", "t1"),
+        passage("b", "Oil pump", "t1", ordinal=1),
+        passage("a", "x", "t1"),
+        passage("e", "Lunch at noon", "t2"),
+    ]
+    expected = [(passages[1], "Oil pump"), (passages[4], "Lunch at noon")]
+    assert subject_queries(passages) == expected
+    assert subject_queries(passages[::-1]) == expected

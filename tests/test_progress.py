@@ -1,0 +1,80 @@
+"""Progress goes to stderr: plain lines into a pipe, bars on a terminal, nothing on stdout."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from customir import progress
+from customir.progress import Plain, Silent
+
+SCRIPT = """
+from customir.progress import reporter_for_terminal
+reporter = reporter_for_terminal()
+reporter.say("[1/8] Reading [bold] mail")
+with reporter.task("judging", total=4, unit="judgments") as task:
+    for _ in range(2):
+        task.advance(2)
+"""
+
+
+def test_into_a_pipe_go_plain_lines() -> None:
+    run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == ""
+    first, last = run.stderr.splitlines()
+    assert first == "[1/8] Reading [bold] mail"
+    assert last.startswith("  judging: 4/4 judgments, ")
+    assert last.endswith("judgments/s, 0 s left")
+    assert "\x1b" not in run.stderr
+
+
+def test_on_a_terminal_there_is_a_bar_with_rate_and_end() -> None:
+    ours, theirs = pty.openpty()
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "140"},
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while block := os.read(ours, 65536):
+            shown += block
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    finally:
+        os.close(ours)
+    assert run.returncode == 0, shown
+    assert run.stdout == b""
+    assert b"Reading [bold] mail" in shown
+    assert b"\x1b[" in shown
+    assert b"judging" in shown
+    assert b"4/4" in shown
+    assert b"judgments/s" in shown
+
+
+def test_long_work_says_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    with Plain().task("embedding", total=3, unit="texts") as task:
+        task.advance()
+        task.advance(2)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0].strip() for line in lines] == [
+        "embedding: 1/3 texts",
+        "embedding: 3/3 texts",
+        "embedding: 3/3 texts",
+    ]
+
+
+def test_silent_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    silent = Silent()
+    silent.say("x")
+    with silent.task("y", total=1, unit="z") as task:
+        task.advance()
+    assert capsys.readouterr() == ("", "")
