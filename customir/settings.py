@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,7 +18,7 @@ Device = Literal["auto", "cpu", "cuda"]
 class Section(BaseModel):
     """A table of customir.toml. An unknown name in it is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Corpus(Section):
@@ -35,7 +35,7 @@ class Synthesis(Section):
     passages: int = Field(600, ge=1, description="passages to write queries for")
     queries_per_passage: int = Field(4, ge=1, le=16)
     temperature: float = Field(0.7, ge=0)
-    max_tokens: int = Field(32, ge=4, description="longest query, in the LLM's tokens")
+    max_tokens: int = Field(32, ge=4, le=512, description="longest query, in the LLM's tokens")
     round_trip_depth: int = Field(
         50, ge=1, description="the passage must be among this many hits of BM25 or the base"
     )
@@ -78,7 +78,7 @@ class Evaluation(Section):
     """The held-out part and the gate."""
 
     held_out: float = Field(0.3, gt=0, lt=0.9, description="share of threads never trained on")
-    alphas: tuple[float, ...] = Field(
+    alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.25, 0.5, 0.75, 1.0), description="shares of the adapter's weights that are candidates"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the paired bootstrap interval")
@@ -93,7 +93,7 @@ class Settings(Section):
     llm: str = Field("qwen2.5-coder-0.5b", description="a name, or a GGUF file")
     device: Device = "auto"
     threads: int = Field(0, ge=0, description="for the LLM; 0: as many as there are cores")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
     corpus: Corpus = Corpus()
     synthesis: Synthesis = Synthesis()
     mining: Mining = Mining()
@@ -122,7 +122,8 @@ def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
         if value is not None:
             section, _, field = name.rpartition(".")
             target = values.setdefault(section, {}) if section else values
-            target[field] = value
+            if isinstance(target, dict):  # else the validation below says what is wrong
+                target[field] = value
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -133,7 +134,7 @@ def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    """Record every setting in force in DIR/customir.toml, each with what it means."""
+    """Record every setting in force in DIR/customir.toml."""
     text = tomli_w.dumps(settings.model_dump(mode="json"))
     header = "# Every setting in force. Edit and run the command again; flags override.\n"
     write_atomically(folder / SETTINGS_NAME, (header + text).encode())
