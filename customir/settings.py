@@ -67,6 +67,9 @@ class Training(Section):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps")
     temperature: float = Field(0.05, gt=0)
     symmetric: bool = Field(True, description="contrast passages with queries too")
+    margin: float = Field(
+        2.0, ge=0, description="negatives closer than the positive by more than this are left out"
+    )
     epochs: int = Field(2, ge=1)
     batch: int = Field(128, ge=2, description="pairs in a batch, whatever the memory")
     tokens_per_pass: int = Field(1024, ge=256, description="of a micro-batch, padding counted")

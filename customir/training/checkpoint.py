@@ -23,12 +23,14 @@ class Progress:
 
     Attributes:
         fingerprint: Of base, examples, settings and seed.
+        tokens_per_pass: Lower than the setting where memory ran out.
         losses: One a finished step.
         seconds: Of work, over all runs.
         tokens: Encoded in one forward each, padding left out; `padded_tokens`: with it.
     """
 
     fingerprint: str
+    tokens_per_pass: int
     losses: tuple[float, ...] = ()
     pairs: int = 0
     seconds: float = 0.0

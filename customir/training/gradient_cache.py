@@ -1,11 +1,11 @@
 """Gradient caching: the whole batch's gradient in the memory of one micro-batch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from customir.encoder import cut_by_tokens
 
@@ -34,6 +34,9 @@ def backward(
     stream of texts here, cut by length. The last micro-batch keeps the graph of its first forward,
     so a batch that fits into one micro-batch is represented once.
 
+    Under torchrun the micro-batches are dealt out among the processes; every one computes the loss
+    over all representations, and `sum_gradients` adds up what each pushed through.
+
     Args:
         embed: From positions in `lengths` to representations, float32 (texts, dimensions).
         lengths: Tokens of each text.
@@ -42,32 +45,65 @@ def backward(
         seed: Decides the dropout masks; a micro-batch has the same ones in both of its forwards.
     """
     passes = cut_by_tokens(lengths, tokens_per_pass)
-    places = torch.tensor([index for members in passes for index in members])
+    rank, processes = place_among_processes()
+    mine = range(rank, len(passes), processes)
 
     def represent(number: int) -> Tensor:
         with _seeded(seed + number):
             return embed(passes[number])
 
     with torch.no_grad():
-        parts = [represent(number) for number in range(len(passes) - 1)]
-    last = represent(len(passes) - 1)
-    found = torch.cat([*parts, last.detach()])
-    representations = torch.empty_like(found)
-    representations[places] = found
-    representations.requires_grad_()
+        found = {number: represent(number) for number in mine[:-1]}
+    last = represent(mine[-1]) if mine else None
+    if last is not None:
+        found[mine[-1]] = last.detach()
+    representations = _gathered(found, passes)
     loss = loss_of(representations)
     loss.backward()
     gradient = representations.grad
     assert gradient is not None
-    last.backward(gradient[passes[-1]])
-    del last
-    for number, members in enumerate(passes[:-1]):
-        represent(number).backward(gradient[members])
+    if last is not None:
+        last.backward(gradient[passes[mine[-1]]])
+        del last
+    for number in mine[:-1]:
+        represent(number).backward(gradient[passes[number]])
     return Pass(
         loss=loss.item(),
         tokens=sum(lengths),
         padded_tokens=sum(lengths[members[0]] * len(members) for members in passes),
     )
+
+
+def place_among_processes() -> tuple[int, int]:
+    """This process's rank and how many there are: (0, 1) outside torchrun."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def sum_gradients(weights: Iterable[Tensor]) -> None:
+    """Add up each weight's gradient over the processes; nothing to do for one."""
+    if place_among_processes()[1] > 1:
+        for weight in weights:
+            if weight.grad is None:  # this process had no micro-batch
+                weight.grad = torch.zeros_like(weight)
+            distributed.all_reduce(weight.grad)
+
+
+def _gathered(found: Mapping[int, Tensor], passes: Sequence[Sequence[int]]) -> Tensor:
+    """Everybody's representations in the texts' order, as a leaf that wants a gradient."""
+    size = torch.tensor([part.shape[1] for part in found.values()][:1] or [0])
+    count = sum(map(len, passes))
+    processes = place_among_processes()[1]
+    if processes > 1:
+        distributed.all_reduce(size, distributed.ReduceOp.MAX)
+    like = next(iter(found.values()), torch.empty(0))
+    gathered = torch.zeros(count, int(size), dtype=torch.float32, device=like.device)
+    for number, part in found.items():
+        gathered[passes[number]] = part
+    if processes > 1:
+        distributed.all_reduce(gathered)  # each row is one process's and zero elsewhere
+    return gathered.requires_grad_()
 
 
 @contextmanager

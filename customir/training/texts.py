@@ -15,8 +15,9 @@ from customir.progress import Reporter
 from customir.training.adapter import encoder_layers
 from customir.training.batches import Batch
 from customir.training.examples import Example
+from customir.training.gradient_cache import place_among_processes
 
-FROZEN_NAME = "frozen.bin"
+FROZEN_NAME = "frozen-{rank}.bin"
 
 
 class Texts:
@@ -76,7 +77,7 @@ class FrozenBelow(Texts):
         reporter: Reporter,
     ) -> None:
         super().__init__(encoder, examples)
-        self._path = folder / FROZEN_NAME
+        self._path = folder / FROZEN_NAME.format(rank=place_among_processes()[0])
         layers = encoder_layers(encoder.model)[1]
         below = len(layers) - top_layers
         lower = _with_layers(encoder.model, layers[:below])

@@ -21,11 +21,13 @@ from customir.settings import Training
 from customir.training import adapter, checkpoint
 from customir.training.batches import Batch, collate, cut_epoch
 from customir.training.examples import Example, without_empty
-from customir.training.gradient_cache import backward
+from customir.training.gradient_cache import backward, place_among_processes, sum_gradients
 from customir.training.texts import FrozenBelow, Texts
 
 CHECKPOINT_SECONDS = 30.0
 CLIP = 1.0
+LEAST_TOKENS = 64
+NO_MARGIN = 2.0  # two cosines differ by at most this
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ def train(
 ) -> TrainingResult:
     """Fit a LoRA adapter of the embedder in `base` to `examples`.
 
+    In several processes (torchrun, with torch.distributed initialised by the caller) the work is
+    shared and the first process writes the files.
+
     Interrupted and called again with the same arguments, it goes on from the last checkpoint in
     `folder` and, on a CPU, comes to the same bytes as without the interruption.
 
@@ -81,6 +86,11 @@ def train(
             f"Training needs at least 2 examples with text; there are {len(usable)}. "
             "Add documents, or let more queries through the filters."
         )
+    if _nothing_to_contrast(usable):
+        raise UserError(
+            f"All {len(usable)} examples come from one thread or near-duplicate group, and passages "
+            "of one are never each other's negatives: there is nothing to learn from. Add documents."
+        )
     make_private_folder(folder)
     encoder = Encoder.load(base, device, settings.max_tokens, settings.precision)
     layers = len(adapter.encoder_layers(encoder.model)[1])
@@ -95,7 +105,7 @@ def train(
     fingerprint = _fingerprint(encoder, usable, settings, seed)
     state = checkpoint.load(folder, fingerprint, weights, optimizer)
     if state is None:
-        state = checkpoint.Progress(fingerprint)
+        state = checkpoint.Progress(fingerprint, settings.tokens_per_pass)
     else:
         reporter.say(f"Training goes on after step {state.steps}.")
     per_epoch = -(-len(usable) // settings.batch)
@@ -104,6 +114,7 @@ def train(
         texts: Texts = FrozenBelow(encoder, usable, settings.top_layers, folder, reporter)
     else:
         texts = Texts(encoder, usable)
+    first = place_among_processes()[0] == 0
     before, saved = state.seconds, time.monotonic()
     batches: list[list[int]] = []
     with reporter.task("Training", total=total, unit="steps") as task:
@@ -117,13 +128,29 @@ def train(
                 step, total, settings.warmup
             )
             numbers = texts.of(batch)
-            done = backward(
-                partial(_embed, texts, numbers),
-                [len(texts.tokens[number]) for number in numbers],
-                partial(_loss, batch=batch, settings=settings),
-                settings.tokens_per_pass,
-                _step_seed(seed, step),
-            )
+            while True:
+                try:
+                    done = backward(
+                        partial(_embed, texts, numbers),
+                        [len(texts.tokens[number]) for number in numbers],
+                        partial(_loss, batch=batch, settings=settings),
+                        state.tokens_per_pass,
+                        _step_seed(seed, step),
+                    )
+                    break
+                except (MemoryError, RuntimeError) as error:
+                    # Other processes would wait for this one's vectors for ever: so they get none.
+                    alone = place_among_processes()[1] == 1
+                    smaller = alone and state.tokens_per_pass > LEAST_TOKENS
+                    if not (_is_out_of_memory(error) and smaller):
+                        raise
+                    optimizer.zero_grad()
+                state = replace(state, tokens_per_pass=state.tokens_per_pass // 2)
+                reporter.say(
+                    "Memory ran out; training goes on with training.tokens_per_pass = "
+                    f"{state.tokens_per_pass}. The result is the same."
+                )
+            sum_gradients(weights.values())
             norm = torch.nn.utils.clip_grad_norm_(weights.values(), CLIP)
             if not (math.isfinite(done.loss) and math.isfinite(norm.item())):
                 raise UserError(
@@ -141,13 +168,17 @@ def train(
                 tokens=state.tokens + done.tokens,
                 padded_tokens=state.padded_tokens + done.padded_tokens,
             )
-            if step + 1 == total or time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            due = step + 1 == total or time.monotonic() - saved >= CHECKPOINT_SECONDS
+            if due and first:
                 checkpoint.save(folder, state, weights, optimizer)
                 saved = time.monotonic()
             task.advance()
     texts.close()
+    written = folder / "adapter"
+    if first:
+        adapter.save(model, base, written)
     return TrainingResult(
-        adapter=adapter.save(model, base, folder / "adapter"),
+        adapter=written,
         losses=state.losses,
         steps=state.steps,
         pairs=state.pairs,
@@ -155,6 +186,22 @@ def train(
         padding=1 - state.tokens / state.padded_tokens,
         skipped=skipped,
     )
+
+
+def _nothing_to_contrast(examples: Sequence[Example]) -> bool:
+    """Whether the false-negative mask would hide every passage from every query."""
+    passages = [
+        passage for example in examples for passage in (example.positive, *example.negatives)
+    ]
+    threads = {passage.thread or passage.key for passage in passages}
+    groups = {passage.duplicates or passage.key for passage in passages}
+    return len(threads) == 1 or len(groups) == 1
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch raises a plain RuntimeError where the CPU's memory is used up."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "can't allocate memory" in str(error)
 
 
 def _embed(texts: Texts, numbers: Sequence[int], places: Sequence[int]) -> Tensor:
@@ -171,6 +218,7 @@ def _loss(representations: Tensor, batch: Batch, settings: Training) -> Tensor:
         settings.temperature,
         symmetric=settings.symmetric,
         mask=batch.mask,
+        margin=settings.margin if settings.margin < NO_MARGIN else None,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from peft import PeftModel
 
 from customir.encoder import Encoder
@@ -139,6 +140,54 @@ def test_top_layers_train_and_resume_like_the_rest(minilm: Path, tmp_path: Path)
     settings = SETTINGS.model_copy(update={"top_layers": 2})
     result = train(minilm, examples(), settings, 0, "cpu", tmp_path, Silent())
     assert sum(result.losses[-3:]) < sum(result.losses[:3])
-    assert not (tmp_path / "frozen.bin").exists()
+    assert not list(tmp_path.glob("frozen*"))
     with pytest.raises(UserError, match="top_layers is 9"):
         run(minilm, tmp_path, SETTINGS.model_copy(update={"top_layers": 9}))
+
+
+def test_out_of_memory_halves_the_budget_and_goes_on(
+    minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = 100
+    real = Encoder.embed
+
+    def small_machine(self: Encoder, tokens: list[list[int]]) -> torch.Tensor:
+        if len(tokens) * max(map(len, tokens)) > limit:
+            raise torch.OutOfMemoryError("out of memory")
+        return real(self, tokens)
+
+    exact = train(minilm, examples(), SETTINGS, 0, "cpu", tmp_path / "large", Silent())
+    monkeypatch.setattr(Encoder, "embed", small_machine)
+    said: list[str] = []
+    reporter = Silent()
+    monkeypatch.setattr(reporter, "say", said.append)
+    settings = SETTINGS.model_copy(update={"dropout": 0.0})
+    result = train(minilm, examples(), settings, 0, "cpu", tmp_path / "small", reporter)
+    assert [line for line in said if "tokens_per_pass = 64" in line]
+    assert result.steps == exact.steps
+    limit = 1
+    with pytest.raises(torch.OutOfMemoryError):
+        train(minilm, examples(), settings, 1, "cpu", tmp_path / "none", Silent())
+
+
+def test_one_thread_alone_has_nothing_to_contrast(minilm: Path, tmp_path: Path) -> None:
+    alone = [
+        Example(example.query, replace(example.positive, thread="t")) for example in examples()
+    ]
+    with pytest.raises(UserError, match="one thread"):
+        train(minilm, alone, SETTINGS, 0, "cpu", tmp_path, Silent())
+
+
+def test_one_text_longer_than_the_window_is_cut(minilm: Path, tmp_path: Path) -> None:
+    long = replace(examples()[0].positive, text="many words in one mail " * 500)
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    made = [replace(examples()[0], positive=long), *examples()[1:4]]
+    assert train(minilm, made, settings, 0, "cpu", tmp_path, Silent()).steps == 1
+
+
+def test_the_margin_leaves_negatives_out(minilm: Path, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 1, "dropout": 0.0})
+    loose = train(minilm, examples(), settings, 0, "cpu", tmp_path / "a", Silent())
+    settings = settings.model_copy(update={"margin": 0.0})
+    tight = train(minilm, examples(), settings, 0, "cpu", tmp_path / "b", Silent())
+    assert tight.losses[0] < loose.losses[0]
