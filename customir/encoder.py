@@ -113,6 +113,9 @@ class Encoder:
         )
         if hasattr(model, "pooler"):
             model.pooler = None  # a head that no sentence embedding uses
+        if eager and hasattr(model, "embeddings"):
+            # The layers' inputs stay in bfloat16 then, instead of being cast for every product.
+            model.embeddings.register_forward_hook(_in_bf16)
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = InferenceLinear
@@ -327,6 +330,10 @@ def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def _in_bf16(module: nn.Module, inputs: Any, found: Tensor) -> Tensor:
+    return found.to(torch.bfloat16)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -70,6 +70,10 @@ class Training(Section):
     margin: float = Field(
         2.0, ge=0, description="negatives closer than the positive by more than this are left out"
     )
+    distillation: float = Field(
+        0.0, ge=0, description="weight of the listwise KL to the scores of the judge; 0: off"
+    )
+    teacher_temperature: float = Field(1.0, gt=0, description="that these scores are divided by")
     epochs: int = Field(2, ge=1)
     batch: int = Field(128, ge=2, description="pairs in a batch, whatever the memory")
     tokens_per_pass: int = Field(1024, ge=256, description="of a micro-batch, padding counted")

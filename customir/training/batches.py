@@ -22,6 +22,9 @@ class Batch:
         asked: int64, shape (pairs,): each pair's query, a position in `queries`.
         positives: int64, shape (pairs,): each pair's positive, a position in `passages`.
         mask: Which passages are no negatives of which pairs' queries.
+        candidates: int64, shape (pairs, width): positive and hard negatives of pairs with scores,
+            positions in `passages`, filled up with -1.
+        scores: float32, shape (pairs, width): the teacher's.
     """
 
     queries: tuple[str, ...]
@@ -29,6 +32,8 @@ class Batch:
     asked: Tensor
     positives: Tensor
     mask: NegativeMask
+    candidates: Tensor
+    scores: Tensor
 
 
 def cut_epoch(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -85,8 +90,13 @@ def collate(examples: Sequence[Example]) -> Batch:
         )
         for example in examples
     ]
-    width = max(map(len, excluded), default=0)
     positives = torch.tensor([columns[example.positive.key] for example in examples])
+    lists = [
+        [columns[passage.key] for passage in (example.positive, *example.negatives)]
+        if example.scores
+        else []
+        for example in examples
+    ]
     labels = _passage_labels(list(passages.values()))
     return Batch(
         queries=tuple(queries),
@@ -96,11 +106,18 @@ def collate(examples: Sequence[Example]) -> Batch:
         mask=NegativeMask(
             query_labels=labels[positives],
             passage_labels=labels,
-            excluded=torch.tensor(
-                [row + [-1] * (width - len(row)) for row in excluded], dtype=torch.int64
-            ).reshape(len(examples), width),
+            excluded=_filled(excluded, -1, torch.int64),
         ),
+        candidates=_filled(lists, -1, torch.int64),
+        scores=_filled([list(example.scores) for example in examples], 0.0, torch.float32),
     )
+
+
+def _filled(rows: Sequence[Sequence[float]], filling: float, dtype: torch.dtype) -> Tensor:
+    """Rows of unlike length as one tensor, filled up on the right."""
+    width = max(map(len, rows), default=0)
+    filled = [[*row, *([filling] * (width - len(row)))] for row in rows]
+    return torch.tensor(filled, dtype=dtype).reshape(len(rows), width)
 
 
 def _labels(example: Example) -> set[Hashable]:

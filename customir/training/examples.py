@@ -1,6 +1,6 @@
 """What the trainer learns from: a query, its passage, and passages that are not its answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,39 @@ class Example:
 
     Attributes:
         relevant: Keys of passages that the judge called relevant to this query: never negatives.
+        scores: A teacher's or the judge's scores of the positive and then of each negative, for
+            distillation; empty: none.
     """
 
     query: str
     positive: TrainingPassage
     negatives: tuple[TrainingPassage, ...] = ()
     relevant: frozenset[str] = frozenset()
+    scores: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.scores and len(self.scores) != 1 + len(self.negatives):
+            raise ValueError("scores: one for the positive and one for each negative, or none")
 
 
 def without_empty(examples: list[Example]) -> list[Example]:
     """The examples whose query and positive have text, without negatives that have none."""
     return [
-        Example(
-            example.query,
-            example.positive,
-            tuple(negative for negative in example.negatives if negative.text.strip()),
-            example.relevant,
-        )
+        _without_empty_negatives(example)
         for example in examples
         if example.query.strip() and example.positive.text.strip()
     ]
+
+
+def _without_empty_negatives(example: Example) -> Example:
+    kept = [place for place, negative in enumerate(example.negatives) if negative.text.strip()]
+    scores = (
+        [example.scores[place] for place in (0, *(place + 1 for place in kept))]
+        if example.scores
+        else []
+    )
+    return replace(
+        example,
+        negatives=tuple(example.negatives[place] for place in kept),
+        scores=tuple(scores),
+    )

@@ -15,7 +15,7 @@ from torch import Tensor
 from customir.encoder import Encoder
 from customir.errors import UserError
 from customir.files import make_private_folder
-from customir.kernels import info_nce
+from customir.kernels import info_nce, listwise_kl
 from customir.progress import Reporter
 from customir.settings import Training
 from customir.training import adapter, checkpoint
@@ -211,7 +211,7 @@ def _embed(texts: Texts, numbers: Sequence[int], places: Sequence[int]) -> Tenso
 def _loss(representations: Tensor, batch: Batch, settings: Training) -> Tensor:
     queries = representations[: len(batch.queries)]
     passages = representations[len(batch.queries) :]
-    return info_nce(
+    loss = info_nce(
         queries[batch.asked],
         passages,
         batch.positives,
@@ -220,6 +220,16 @@ def _loss(representations: Tensor, batch: Batch, settings: Training) -> Tensor:
         mask=batch.mask,
         margin=settings.margin if settings.margin < NO_MARGIN else None,
     )
+    if settings.distillation:
+        loss = loss + settings.distillation * listwise_kl(
+            queries[batch.asked],
+            passages,
+            batch.candidates,
+            batch.scores,
+            settings.temperature,
+            settings.teacher_temperature,
+        )
+    return loss
 
 
 def _schedule(step: int, total: int, warmup: float) -> float:
