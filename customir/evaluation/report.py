@@ -1,5 +1,6 @@
 """DIR/report.md: what was read, written, judged, trained and measured, the verdict first."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -210,8 +211,8 @@ def _table(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Text that can't break out of a table's cell."""
-    return " ".join(text.replace("|", "\\|").split())
+    """Text that can't break out of a table's cell, nor be taken for HTML."""
+    return " ".join(re.sub(r"([\\|<`])", r"\\\1", text).split())
 
 
 def _three(value: float | None) -> str:
