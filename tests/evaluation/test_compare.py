@@ -1,0 +1,59 @@
+"""Comparing systems on held-out queries, with the real encoder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from customir.corpus.document import Passage
+from customir.evaluation.compare import compare, qrels_of
+from customir.progress import Silent
+from customir.settings import Settings
+from customir.workspace import Workspace
+from customir.workspace.queries import Query, Split
+
+SUBJECTS = ("leaking oil pump", "lunch in the garden", "office sold in Oslo", "invoice paid twice")
+PASSAGES = [
+    Passage(f"p{n}", f"d{n}", 0, f"Message about the {subject}.", f"p{n}", "", f"t{n}")
+    for n, subject in enumerate(SUBJECTS)
+]
+
+
+def queries(split: Split) -> list[Query]:
+    return [
+        Query(f"{split}{n}", f"p{n}", "need", subject, None, split)
+        for n, subject in enumerate(SUBJECTS)
+    ]
+
+
+def test_near_duplicates_are_relevant_too() -> None:
+    twin = Passage("p9", "d9", 0, "x", "p0", "", "t9")
+    qrels = qrels_of(queries("test")[:2], [*PASSAGES, twin])
+    assert qrels == {"test0": {"p0": 1, "p9": 1}, "test1": {"p1": 1}}
+
+
+def test_without_an_adapter_the_base_ships(minilm: Path, tmp_path: Path) -> None:
+    with Workspace(tmp_path) as workspace:
+        found = compare(
+            workspace, "evaluate", minilm, None, PASSAGES, queries("dev"), queries("test"),
+            Settings(device="cpu"), Silent(),
+        )  # fmt: skip
+    assert not found.verdict.ships_adapted
+    assert set(found.dev) == {0.0}
+    assert set(found.test) == {"BM25", "base"}
+    for metrics in (*found.dev.values(), *found.test.values()):
+        np.testing.assert_array_equal(metrics["nDCG@10"], np.ones(4))
+        np.testing.assert_array_equal(metrics["Recall@10"], np.ones(4))
+
+
+@pytest.mark.parametrize("split", ["dev", "test", None])
+def test_a_split_without_queries(minilm: Path, tmp_path: Path, split: str | None) -> None:
+    with Workspace(tmp_path) as workspace:
+        found = compare(
+            workspace, "evaluate", minilm, None, PASSAGES,
+            queries("dev") if split == "dev" else [], queries("test") if split == "test" else [],
+            Settings(device="cpu"), Silent(),
+        )  # fmt: skip
+    assert not found.verdict.ships_adapted
+    assert len(found.test["base"]["nDCG@10"]) == (4 if split == "test" else 0)
+    assert len(found.test["BM25"]["nDCG@10"]) == (4 if split == "test" else 0)

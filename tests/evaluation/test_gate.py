@@ -1,0 +1,142 @@
+"""The gate: each of its decisions, and how often it ships what is no better."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from customir.evaluation.gate import MINIMUM_QUERIES, Metrics, choose_alpha, decide
+from customir.evaluation.significance import Difference, paired_bootstrap
+from customir.settings import Evaluation
+
+SETTINGS = Evaluation()
+QUICK = Evaluation(resamples=1000)
+
+
+def metrics(ndcg: object, recall: object = None) -> Metrics:
+    ndcg = np.asarray(ndcg, dtype=np.float64)
+    return {
+        "nDCG@10": ndcg,
+        "Recall@10": ndcg if recall is None else np.asarray(recall, dtype=np.float64),
+    }
+
+
+def test_the_bootstrap_is_paired_repeatable_and_centred() -> None:
+    random = np.random.default_rng(0)
+    base = random.random(200)
+    shifted = paired_bootstrap(base + 0.1, base, 0.95, 1000, 0)
+    assert (shifted.mean, shifted.low, shifted.high) == pytest.approx((0.1, 0.1, 0.1))
+    noisy = base + random.normal(0.05, 0.2, 200)
+    made = paired_bootstrap(noisy, base, 0.95, 2000, 0)
+    assert made == paired_bootstrap(noisy, base, 0.95, 2000, 0)
+    assert made.mean == pytest.approx((noisy - base).mean())
+    # The percentile interval of a mean is close to that of the normal distribution.
+    error = (noisy - base).std() / np.sqrt(200)
+    assert made.low == pytest.approx(made.mean - 1.96 * error, abs=0.2 * error)
+    assert made.high == pytest.approx(made.mean + 1.96 * error, abs=0.2 * error)
+    reverse = paired_bootstrap(base, noisy, 0.95, 2000, 0)
+    assert (reverse.low, reverse.high) == pytest.approx((-made.high, -made.low))
+    assert made.low < paired_bootstrap(noisy, base, 0.6, 2000, 0).low
+
+
+def test_surely_means_beyond_zero() -> None:
+    assert Difference(0.1, 0.01, 0.2).surely_better
+    assert not Difference(0.1, 0.0, 0.2).surely_better
+    assert Difference(-0.1, -0.2, -0.01).surely_worse
+    assert not Difference(-0.1, -0.2, 0.0).surely_worse
+
+
+def test_a_real_gain_ships() -> None:
+    base = np.random.default_rng(0).random(60) * 0.8
+    verdict = decide(0.5, metrics(base + 0.1), metrics(base), SETTINGS, 0)
+    assert verdict.ships_adapted
+    assert verdict.alpha == 0.5
+    assert verdict.reason.startswith("Surely better than the base: nDCG@10 +0.100, 95% interval")
+    assert set(verdict.differences) == {"nDCG@10", "Recall@10"}
+
+
+def test_no_gain_does_not_ship() -> None:
+    random = np.random.default_rng(0)
+    base = random.random(60)
+    for candidate in (base, base - 0.1, base + random.normal(0, 0.3, 60)):
+        verdict = decide(1.0, metrics(candidate), metrics(base), SETTINGS, 0)
+        assert not verdict.ships_adapted
+        assert verdict.reason.startswith("Not surely better")
+
+
+def test_a_gain_that_costs_recall_does_not_ship() -> None:
+    base = np.full(60, 0.5)
+    verdict = decide(1.0, metrics(base + 0.1, base - 0.1), metrics(base, base), SETTINGS, 0)
+    assert verdict.alpha == 0
+    assert "Recall@10 is surely worse" in verdict.reason
+    tied = decide(1.0, metrics(base + 0.1, base), metrics(base, base), SETTINGS, 0)
+    assert tied.ships_adapted
+
+
+def test_too_few_queries_ship_nothing() -> None:
+    for queries in (0, 1, MINIMUM_QUERIES - 1):
+        base = np.zeros(queries)
+        verdict = decide(1.0, metrics(base + 1), metrics(base), SETTINGS, 0)
+        assert not verdict.ships_adapted
+        assert f"Only {queries} test queries" in verdict.reason
+    base = np.zeros(MINIMUM_QUERIES)
+    assert decide(1.0, metrics(base + 1), metrics(base), SETTINGS, 0).ships_adapted
+
+
+def test_alpha_0_is_the_base() -> None:
+    base = metrics(np.zeros(30))
+    verdict = decide(0.0, base, base, SETTINGS, 0)
+    assert not verdict.ships_adapted
+    assert verdict.differences == {}
+
+
+def test_alpha_is_chosen_on_dev_and_of_equals_the_nearest_to_the_base() -> None:
+    dev = {1.0: metrics([0.5, 0.7]), 0.0: metrics([0.5, 0.5]), 0.5: metrics([0.7, 0.5])}
+    assert choose_alpha(dev) == 0.5
+    assert choose_alpha({0.0: metrics([0.5]), 0.5: metrics([0.5])}) == 0.0
+    # Recall takes no part in it.
+    assert choose_alpha({0.0: metrics([0.5], [0.9]), 1.0: metrics([0.6], [0.1])}) == 1.0
+
+
+def noise(random: np.random.Generator, queries: int) -> tuple[np.ndarray, np.ndarray]:
+    base = random.random(queries)
+    return base + random.normal(0, 0.2, queries), base
+
+
+def ranks(random: np.random.Generator, queries: int) -> tuple[np.ndarray, np.ndarray]:
+    """nDCG@10 of one relevant passage: most ranks stay as they are, some move."""
+    before = random.integers(0, 14, queries)
+    after = np.where(random.random(queries) < 0.3, random.integers(0, 14, queries), before)
+
+    def ndcg(rank: np.ndarray) -> np.ndarray:
+        return np.where(rank < 10, 1 / np.log2(rank + 2), 0.0)
+
+    return ndcg(after), ndcg(before)
+
+
+@pytest.mark.parametrize("queries", [MINIMUM_QUERIES, 100])
+@pytest.mark.parametrize("draw", [noise, ranks])
+def test_what_is_no_better_rarely_ships(
+    draw: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]], queries: int
+) -> None:
+    random = np.random.default_rng(0)
+    trials = 300
+    shipped = 0
+    for seed in range(trials):
+        candidate, base = draw(random, queries)
+        shipped += decide(1.0, metrics(candidate), metrics(base), QUICK, seed).ships_adapted
+    # 2.5% is what a two-sided 95% interval promises; the bootstrap of few queries is a bit narrow.
+    assert shipped / trials < 0.05, shipped
+    assert shipped > 0, "a gate that never opens would pass, too"
+
+
+def test_the_interval_covers_what_it_says() -> None:
+    random = np.random.default_rng(1)
+    trials, covered = 300, 0
+    for seed in range(trials):
+        base = random.random(80)
+        system = base + 0.03 + random.normal(0, 0.2, 80)
+        made = paired_bootstrap(system, base, 0.95, 1000, seed)
+        covered += made.low <= 0.03 <= made.high
+    assert binomtest(covered, trials, 0.95).pvalue > 0.001, covered

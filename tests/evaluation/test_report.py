@@ -1,0 +1,170 @@
+"""The report: what it must say, and text that can't break out of its tables."""
+
+from pathlib import Path
+
+import pytest
+
+from customir.evaluation.report import (
+    BLOCKS,
+    CURVE_POINTS,
+    report_text,
+    sparkline,
+    verdict_line,
+    write_report,
+)
+from customir.settings import Settings
+from customir.workspace import Workspace
+
+EVALUATED = {
+    "queries": 40,
+    "alpha": 0.5,
+    "reason": "Surely better than the base: nDCG@10 +0.081.",
+    "table": [
+        {"system": "BM25", "Recall@10": 0.5, "nDCG@10": 0.4, "nDCG@10 difference": [-0.1, -0.2, 0]},
+        {"system": "base", "Recall@10": 0.6, "nDCG@10": 0.5},
+        {"system": "adapted", "Recall@10": 0.7, "nDCG@10": 0.5814, "nDCG@10 difference": [0.081, 0.02, 0.15]},
+    ],
+    "dev": [{"alpha": 0.0, "Recall@10": 0.6, "nDCG@10": 0.5}, {"alpha": 0.5, "Recall@10": 0.7, "nDCG@10": 0.6}],
+}  # fmt: skip
+MINED = {
+    "candidates": 80,
+    "judged_relevant": 9,
+    "calibration": {
+        "auc": 0.877, "threshold": -0.4, "true_positive_rate": 0.81,
+        "false_positive_rate": 0.12, "pairs": 150, "used": True,
+    },
+}  # fmt: skip
+GENERATED = {
+    "sampled_passages": 50, "written": 200, "rejected": {"too short": 3, "copies a span": 17},
+    "kept_by_style": {"need": 90}, "kept_by_split": {"train": 60, "dev": 10, "test": 20},
+    "tokens": {"submitted": 9000, "computed": 3000},
+    "samples": [{"style": "need", "text": "pipes | and `ticks`\nand <b>lines</b>", "passage": "p"}],
+}  # fmt: skip
+
+
+def finish(workspace: Workspace, stage: str, detail: dict[str, object]) -> None:
+    workspace.begin_stage(stage, "print")
+    workspace.finish_stage(stage, detail)
+
+
+def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
+    with Workspace(tmp_path) as workspace:
+        finish(workspace, "generate", GENERATED)
+        finish(workspace, "mine", MINED)
+        finish(workspace, "evaluate", EVALUATED)
+        path = write_report(workspace, Settings())
+    text = path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    lines = text.splitlines()
+    assert lines[2] == f"**{verdict_line(EVALUATED)}**"
+    assert "Ships: 0.5 of the adapter. Surely better" in lines[2]
+    assert "On 40 test queries" in text
+    assert "| BM25 | 0.500 | 0.400 | -0.100 (-0.200 to +0.000) |" in lines
+    assert "| base | 0.600 | 0.500 |  |" in lines
+    assert "| adapted | 0.700 | 0.581 | +0.081 (+0.020 to +0.150) |" in lines
+    assert "95% interval" in text
+    assert "| 0.5 | 0.700 | 0.600 |" in lines
+    assert "0.877 on 150 known positives" in text
+    assert "true positive rate is 0.81" in text
+    assert "false positive rate 0.12" in text
+    assert "Of 80 candidates for hard negatives it called 9 relevant" in text
+    assert "| rejected: copies a span | 17 |" in lines
+    assert "| tokens computed | 3000 |" in lines
+    assert "## Skipped" not in text
+
+
+def test_a_judge_that_was_not_believed_and_no_judge_at_all(tmp_path: Path) -> None:
+    unbelieved = {**MINED, "calibration": {**MINED["calibration"], "auc": 0.55, "used": False}}
+    with Workspace(tmp_path) as workspace:
+        finish(workspace, "mine", unbelieved)
+        text = report_text(workspace, Settings())
+        assert "0.550" in text
+        assert "too low to be believed: the 80 candidates were not judged" in text
+        finish(workspace, "mine", {"candidates": 0, "calibration": None})
+        assert "No hard negatives were mined." in report_text(workspace, Settings())
+
+
+def test_the_base_ships_without_test_queries(tmp_path: Path) -> None:
+    evaluated = {
+        "queries": 0, "alpha": 0.0, "reason": "Only 0 test queries; the gate needs 20 to decide.",
+        "table": [{"system": "base", "Recall@10": None, "nDCG@10": None}], "dev": [],
+    }  # fmt: skip
+    with Workspace(tmp_path) as workspace:
+        finish(workspace, "evaluate", evaluated)
+        text = report_text(workspace, Settings())
+    assert "Ships: the base model. Only 0 test queries" in text
+    assert "| base |  |  |  |" in text
+
+
+def cells(line: str) -> list[str]:
+    """How a Markdown reader cuts a table's line: a backslash takes the next character with it."""
+    found, at = [""], 0
+    while at < len(line):
+        if line[at] == "\\":
+            found[-1] += line[at + 1]
+            at += 1
+        elif line[at] == "|":
+            found.append("")
+        else:
+            found[-1] += line[at]
+        at += 1
+    return [cell.strip() for cell in found[1:-1]]
+
+
+@pytest.mark.parametrize(
+    "text", ["a | b", "a \\| b", "a \\", "\\\\|", "<1234@host>", "<!-- x", "`code", "||"]
+)
+def test_no_text_breaks_out_of_its_cell(tmp_path: Path, text: str) -> None:
+    with Workspace(tmp_path) as workspace:
+        workspace.database.execute("INSERT INTO skipped VALUES ('in.mbox', ?, 'no text')", (text,))
+        lines = report_text(workspace, Settings()).splitlines()
+    (line,) = [line for line in lines if line.startswith("| in.mbox")]
+    assert cells(line) == ["in.mbox", text, "no text"]
+    assert "| <" not in line, "nothing is taken for a tag"
+
+
+def test_every_skipped_message_is_listed(tmp_path: Path) -> None:
+    with Workspace(tmp_path) as workspace:
+        for number in range(30):
+            workspace.database.execute(
+                "INSERT INTO skipped VALUES ('in.mbox', ?, 'line one\nline two')", (f"m{number}",)
+            )
+        text = report_text(workspace, Settings())
+    for number in range(30):
+        assert f"| in.mbox | m{number} | line one line two |" in text.splitlines()
+
+
+def test_samples_stay_in_their_cells(tmp_path: Path) -> None:
+    with Workspace(tmp_path) as workspace:
+        finish(workspace, "generate", GENERATED)
+        lines = report_text(workspace, Settings()).splitlines()
+    (sample,) = [line for line in lines if line.startswith("| need |")]
+    assert cells(sample) == ["need", "pipes | and `ticks` and <b>lines</b>"]
+
+
+def test_times_are_in_the_order_of_the_stages_and_summed(tmp_path: Path) -> None:
+    with Workspace(tmp_path) as workspace:
+        for name in ("ingest", "other"):
+            finish(workspace, name, {})
+        workspace.begin_stage("unfinished", "print")
+        workspace.database.execute("UPDATE stage SET seconds = 2.25 WHERE name = 'ingest'")
+        workspace.database.execute("UPDATE stage SET seconds = 1.0 WHERE name = 'other'")
+        text = report_text(workspace, Settings())
+    assert "| ingest | 2.2 |\n| other | 1.0 |\n| all | 3.2 |" in text
+
+
+def test_an_empty_workspace_has_a_report(tmp_path: Path) -> None:
+    with Workspace(tmp_path) as workspace:
+        assert report_text(workspace, Settings()).startswith("# CustomIR report")
+
+
+def test_sparkline() -> None:
+    assert sparkline([]) == ""
+    assert sparkline([0.3]) == sparkline([7.0]) == BLOCKS[0]
+    assert sparkline([1, 1, 1]) == BLOCKS[0] * 3
+    assert sparkline(range(8)) == BLOCKS
+    assert sparkline([7, 0]) == BLOCKS[-1] + BLOCKS[0]
+    for length in (39, 40, 41, 100, 4001):
+        curve = sparkline([float(-n) for n in range(length)])
+        assert CURVE_POINTS / 2 < len(curve) <= CURVE_POINTS
+        assert curve == "".join(sorted(curve, reverse=True))

@@ -1,0 +1,75 @@
+"""Calibration against scikit-learn, and the pairs that it is done on."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from customir.corpus.document import Passage
+from customir.mining.calibration import PAIRS, calibrate, calibration_pairs
+from customir.workspace.queries import Query
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("decimals", [0, 8])
+def test_rates_are_scikit_learn_s(seed: int, decimals: int) -> None:
+    random = np.random.default_rng(seed)
+    known = random.normal(0.8, 1.0, 60).round(decimals)  # 0 decimals: many ties
+    other = random.normal(0.0, 1.5, 40).round(decimals)
+    truth = np.repeat([1, 0], [60, 40])
+    scores = np.concatenate([known, other])
+    made = calibrate(known, other, 0.75)
+    auc = roc_auc_score(truth, scores)
+    assert made.auc == pytest.approx(auc)
+    assert made.used == (auc >= 0.75)
+    false_rates, true_rates, _ = roc_curve(truth, scores, drop_intermediate=False)
+    assert made.true_positive_rate - made.false_positive_rate == pytest.approx(
+        (true_rates - false_rates).max()
+    )
+    assert made.true_positive_rate == pytest.approx((known >= made.threshold).mean())
+    assert made.false_positive_rate == pytest.approx((other >= made.threshold).mean())
+
+
+def test_a_perfect_judge_a_blind_one_and_a_contrary_one() -> None:
+    high, low = np.array([1.0, 2.0, 3.0]), np.array([-2.0, -1.0])
+    perfect = calibrate(high, low, 1.0)
+    assert (perfect.auc, perfect.threshold, perfect.used) == (1.0, 1.0, True)
+    assert (perfect.true_positive_rate, perfect.false_positive_rate) == (1.0, 0.0)
+    blind = calibrate(np.zeros(5), np.zeros(5), 0.6)
+    assert (blind.auc, blind.used) == (0.5, False)
+    contrary = calibrate(low, high, 0.6)
+    assert (contrary.auc, contrary.used) == (0.0, False)
+
+
+def test_nothing_to_measure_on_is_no_judge() -> None:
+    made = calibrate(np.empty(0), np.empty(0), 0.5)
+    assert not made.used
+    assert made.pairs == 0
+
+
+def corpus(size: int) -> tuple[list[Passage], list[Query]]:
+    passages = [
+        Passage(f"p{n}", f"d{n}", 0, "text", f"p{n - n % 2}", "", f"t{n % 11}") for n in range(size)
+    ]
+    queries = [Query(f"q{n}", f"p{n}", "need", f"text {n}", None, "train") for n in range(size)]
+    return passages, queries
+
+
+def test_random_passages_are_of_other_threads_and_groups() -> None:
+    passages, queries = corpus(2 * PAIRS)
+    known, other = calibration_pairs(queries, passages, 0)
+    assert len(known) == len(other) == PAIRS
+    for (query, own), (same, random) in zip(known, other, strict=True):
+        assert query == same
+        assert own.key == query.passage
+        assert random.thread != own.thread
+        assert random.duplicates != own.duplicates
+    assert len({passage.key for _, passage in other}) > PAIRS / 2
+    assert calibration_pairs(queries[::-1], passages[::-1], 0) == (known, other)
+    assert calibration_pairs(queries, passages, 1) != (known, other)
+
+
+def test_a_corpus_of_one_thread_has_no_random_pairs() -> None:
+    passages = [Passage(f"p{n}", "d", 0, "text", f"p{n}", "", "t") for n in range(4)]
+    queries = [Query("q", "p0", "need", "text", None, "train")]
+    assert calibration_pairs(queries, passages, 0) == ([], [])
+    assert calibration_pairs([], passages, 0) == ([], [])
