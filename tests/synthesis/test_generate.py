@@ -28,8 +28,10 @@ def test_each_passage_gets_its_styles_in_turn() -> None:
     assert len(planned) == 360
     for _, own in groupby(planned, key=lambda request: request.passage.key):
         asked = list(own)
-        assert [request.style for request in asked] == [*STYLES, *STYLES[:2]]
-        assert [request.variant for request in asked] == [0, 0, 0, 0, 1, 1]
+        first = STYLES.index(asked[0].style)
+        in_turn = [STYLES[(first + step) % len(STYLES)] for step in range(6)]
+        assert [request.style for request in asked] == in_turn
+        assert len({(request.style, request.variant) for request in asked}) == 6
         assert len({request.seed for request in asked}) == 6
         assert len({request.rotation for request in asked}) == 1
     assert all(0 <= request.seed < 2**32 for request in planned)
