@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -21,6 +22,12 @@ class NegativeMask:
     query_labels: Tensor
     passage_labels: Tensor
     excluded: Tensor
+
+    def to(self, device: torch.device) -> "NegativeMask":
+        """The same mask on `device`."""
+        return NegativeMask(
+            self.query_labels.to(device), self.passage_labels.to(device), self.excluded.to(device)
+        )
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, type-arg"
 # ruff: noqa: N803 (constants of a kernel are upper-case arguments, as Triton writes them)
 """The two sweeps of InfoNCE over the logits as Triton kernels, after FlashAttention's scheme.
 

@@ -23,14 +23,17 @@ class FusedLinear(Linear):
     """peft's LoRA linear, with its one adapter computed in one operation."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        dropout, base = self.lora_dropout["default"], self.get_base_layer()
+        base: Any = self.get_base_layer()
+        dropout, down, up = (
+            part["default"] for part in (self.lora_dropout, self.lora_A, self.lora_B)
+        )
         return lora_linear(
             x,
             x if isinstance(dropout, nn.Identity) else dropout(x),
             base.weight,
             base.bias,
-            self.lora_A["default"].weight,
-            self.lora_B["default"].weight,
+            down.weight,
+            up.weight,
             self.scaling["default"],
         )
 

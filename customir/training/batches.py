@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,6 +34,17 @@ class Batch:
     mask: NegativeMask
     candidates: Tensor
     scores: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch with its tensors on `device`."""
+        return replace(
+            self,
+            asked=self.asked.to(device),
+            positives=self.positives.to(device),
+            mask=self.mask.to(device),
+            candidates=self.candidates.to(device),
+            scores=self.scores.to(device),
+        )
 
 
 def cut_epoch(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:

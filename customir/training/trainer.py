@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,12 @@ from customir.settings import Training
 from customir.training import adapter, checkpoint
 from customir.training.batches import Batch, collate, cut_epoch
 from customir.training.examples import Example, without_empty
-from customir.training.gradient_cache import backward, place_among_processes, sum_gradients
+from customir.training.gradient_cache import (
+    Pass,
+    backward,
+    place_among_processes,
+    sum_gradients,
+)
 from customir.training.texts import FrozenBelow, Texts
 
 CHECKPOINT_SECONDS = 30.0
@@ -123,33 +128,19 @@ def train(
             epoch, number = divmod(step, per_epoch)
             if number == 0 or not batches:
                 batches = cut_epoch(usable, settings.batch, seed, epoch)
-            batch = collate([usable[index] for index in batches[number]])
+            batch = collate([usable[index] for index in batches[number]]).to(encoder.device)
             optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(
                 step, total, settings.warmup
             )
             numbers = texts.of(batch)
-            while True:
-                try:
-                    done = backward(
-                        partial(_embed, texts, numbers),
-                        [len(texts.tokens[number]) for number in numbers],
-                        partial(_loss, batch=batch, settings=settings),
-                        state.tokens_per_pass,
-                        _step_seed(seed, step),
-                    )
-                    break
-                except (MemoryError, RuntimeError) as error:
-                    # Other processes would wait for this one's vectors for ever: so they get none.
-                    alone = place_among_processes()[1] == 1
-                    smaller = alone and state.tokens_per_pass > LEAST_TOKENS
-                    if not (_is_out_of_memory(error) and smaller):
-                        raise
-                    optimizer.zero_grad()
-                state = replace(state, tokens_per_pass=state.tokens_per_pass // 2)
-                reporter.say(
-                    "Memory ran out; training goes on with training.tokens_per_pass = "
-                    f"{state.tokens_per_pass}. The result is the same."
-                )
+            work = partial(
+                backward,
+                partial(_embed, texts, numbers),
+                [len(texts.tokens[number]) for number in numbers],
+                partial(_loss, batch=batch, settings=settings),
+                seed=_step_seed(seed, step),
+            )
+            done, budget = _within_memory(work, state.tokens_per_pass, optimizer, reporter)
             sum_gradients(weights.values())
             norm = torch.nn.utils.clip_grad_norm_(weights.values(), CLIP)
             if not (math.isfinite(done.loss) and math.isfinite(norm.item())):
@@ -162,6 +153,7 @@ def train(
             optimizer.zero_grad()
             state = replace(
                 state,
+                tokens_per_pass=budget,
                 losses=(*state.losses, done.loss),
                 pairs=state.pairs + len(batches[number]),
                 seconds=before + time.monotonic() - start,
@@ -196,6 +188,26 @@ def _nothing_to_contrast(examples: Sequence[Example]) -> bool:
     threads = {passage.thread or passage.key for passage in passages}
     groups = {passage.duplicates or passage.key for passage in passages}
     return len(threads) == 1 or len(groups) == 1
+
+
+def _within_memory(
+    work: Callable[..., Pass], budget: int, optimizer: torch.optim.Optimizer, reporter: Reporter
+) -> tuple[Pass, int]:
+    """Do `work` with a budget of tokens that is halved until memory suffices; return that too."""
+    while True:
+        try:
+            return work(tokens_per_pass=budget), budget
+        except (MemoryError, RuntimeError) as error:
+            # Other processes would wait for this one's vectors for ever: so they get none.
+            alone = place_among_processes()[1] == 1
+            if not (_is_out_of_memory(error) and alone and budget > LEAST_TOKENS):
+                raise
+        optimizer.zero_grad()
+        budget //= 2
+        reporter.say(
+            f"Memory ran out; training goes on with training.tokens_per_pass = {budget}. "
+            "The result is the same."
+        )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

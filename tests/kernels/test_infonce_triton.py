@@ -76,7 +76,7 @@ def test_equals_the_blocked_version(
     )
     monkeypatch.setattr(infonce, "sweeps_for", lambda device: triton_sweeps)
     if mask:
-        mask = NegativeMask(*(part.to(DEVICE) for part in (labels[positives], labels, excluded)))
+        mask = mask.to(torch.device(DEVICE))
     found = run(
         [part.to(DEVICE) for part in vectors],
         positives.to(DEVICE),
