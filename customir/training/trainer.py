@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -122,7 +123,7 @@ def train(
     first = place_among_processes()[0] == 0
     before, saved = state.seconds, time.monotonic()
     batches: list[list[int]] = []
-    with reporter.task("Training", total=total, unit="steps") as task:
+    with closing(texts), reporter.task("Training", total=total, unit="steps") as task:
         task.advance(state.steps)
         for step in range(state.steps, total):
             epoch, number = divmod(step, per_epoch)
@@ -165,7 +166,6 @@ def train(
                 checkpoint.save(folder, state, weights, optimizer)
                 saved = time.monotonic()
             task.advance()
-    texts.close()
     written = folder / "adapter"
     if first:
         adapter.save(model, base, written)
