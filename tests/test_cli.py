@@ -1,13 +1,16 @@
 """The command line: every command explains itself, and every mistake of the user's is named."""
 
+import json
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
 import pytest
-from mail import write_mailbox
+from mail import THINGS, write_mailbox
 
 from customir.cli import Examples, cli
 
@@ -74,6 +77,61 @@ def test_a_source_that_cannot_be_read_is_refused_before_any_work(
     assert str(unreadable[kind]) in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+MESSY = {
+    "<no-text@x>": b"Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBORw0KGgo=\n",
+    "<charset@x>": b"Content-Type: text/plain; charset=utf-99\n\nThe parcel for J\xf6rg is here.\n",
+    "<mime@x>": b"Content-Type: multipart/mixed; boundary=never\n\nThe boundary is missing.\n",
+    "<nul@x>": b"Content-Type: text/plain\n\nThe roof\0 leaks above the archive.\n",
+    "<large@x>": (
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nThe film "
+        b"of the factory tour is attached.\n--b\nContent-Type: video/mp4\n"
+        b"Content-Transfer-Encoding: base64\n\n"
+        + b"QUJD" * 19
+        + b"\n"
+        + b"QUJDQUJD\n" * 3_400_000
+        + b"--b--\n"
+    ),
+    "<quotes@x>": b"In-Reply-To: <0.0@example.org>\n\n> nothing but a quote\n",
+}
+
+
+def test_mail_in_any_state_is_kept_or_listed(tmp_path: Path) -> None:
+    mail = write_mailbox(tmp_path / "mail.mbox", threads=20)
+    with mail.open("ab") as file:
+        for identifier, message in MESSY.items():
+            head = b"Subject: odd one\n" if identifier != "<nul@x>" else b""
+            file.write(b"\nFrom a@b Tue Oct  1 10:00:00 2024\nFrom: A B <a@b>\n" + head)
+            file.write(b"Message-ID: " + identifier.encode() + b"\n" + message)
+    out = tmp_path / "out"
+    result = run("ingest", mail, "--out", out, "--llm", "smollm2-135m")
+    assert result.returncode == 0, result.stderr
+    report = (out / "report.md").read_text()
+    assert f"| read | {60 + len(MESSY)} |" in report
+    with closing(sqlite3.connect(out / "workspace.db")) as database:
+        kept = {row[0] for row in database.execute("SELECT identifier FROM document")}
+        skipped = {row[0] for row in database.execute("SELECT identifier FROM skipped")}
+    assert len(kept) + len(skipped) == 60 + len(MESSY)
+    assert {"<charset@x>", "<nul@x>", "<large@x>"} <= kept
+    assert {"<no-text@x>", "<quotes@x>"} <= skipped
+    for identifier in skipped:
+        assert identifier in report
+
+
+def test_a_bad_line_of_jsonl_is_listed_by_its_number(tmp_path: Path) -> None:
+    source = tmp_path / "corpus.jsonl"
+    lines = [
+        json.dumps(
+            {"_id": str(number), "title": thing, "text": f"The {thing} is in room {number}."}
+        )
+        for number, thing in enumerate([*THINGS, *(f"second {thing}" for thing in THINGS)])
+    ]
+    source.write_text("\n".join([*lines[:3], "{not json", *lines[3:]]))
+    out = tmp_path / "out"
+    result = run("ingest", source, "--out", out, "--llm", "smollm2-135m")
+    assert result.returncode == 0, result.stderr
+    assert "line 4" in (out / "report.md").read_text()
 
 
 def test_too_few_messages_says_how_many_it_needs(tmp_path: Path) -> None:

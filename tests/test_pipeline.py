@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -74,12 +73,12 @@ def mail(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(
     mail: Path, tmp_path_factory: pytest.TempPathFactory, minilm: Path, smollm: Path
-) -> Iterator[tuple[Path, str]]:
+) -> tuple[Path, str]:
     """A run without interruption: DIR and what it printed."""
     out = tmp_path_factory.mktemp("run") / "out"
     result = adapt(mail, out)
     assert result.returncode == 0, result.stderr
-    yield out, result.stdout
+    return out, result.stdout
 
 
 def test_it_prints_the_table_the_verdict_and_how_to_search(done: tuple[Path, str]) -> None:
@@ -115,7 +114,7 @@ def test_queries_have_four_styles_and_are_split_by_thread(
     assert splits
     assert all(count == 1 for _, count in splits)
     styles = {style for (style,) in rows(out, "SELECT DISTINCT style FROM query")}
-    assert styles == {"keywords", "question", "subject"}  # of two queries a passage, and subjects
+    assert styles == {"keywords", "question", "need", "summary", "subject"}
 
 
 def test_the_model_loads_in_sentence_transformers_and_gives_one_vector_everywhere(
@@ -204,6 +203,21 @@ def test_killed_in_every_stage_it_ends_as_an_uninterrupted_run(
         assert rows(out, statement) == rows(whole, statement), statement
     for name in ("training/adapter/adapter_model.safetensors", "model/model.safetensors"):
         assert sha256_of(out / name) == sha256_of(whole / name), name
+
+
+def test_ctrl_c_says_how_to_go_on(mail: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(mail, tmp_path / "out"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    while under_way(tmp_path / "out") != "generate":
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command goes on where it was" in told
+    assert "Traceback" not in told
 
 
 def test_another_setting_makes_only_what_depends_on_it_stale(

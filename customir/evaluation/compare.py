@@ -28,10 +28,12 @@ class Comparison:
     Attributes:
         dev: By alpha; 0 is the base.
         test: By system: "BM25", "base" and, where it is not the base, "adapted".
+        threads: Of each test query.
     """
 
     dev: Mapping[float, Metrics]
     test: Mapping[str, Metrics]
+    threads: Sequence[str]
     verdict: Verdict
 
 
@@ -90,12 +92,21 @@ def compare(
         model = merge_adapter(base, adapter, alpha, folder / f"alpha-{alpha:g}")
         on_dev[alpha], on_test[alpha] = measure(model, f"alpha {alpha:g}")
     shutil.rmtree(folder, ignore_errors=True)
-    alpha = choose_alpha(on_dev) if dev else 0.0
-    verdict = decide(alpha, on_test[alpha], on_test[0.0], settings.evaluation, settings.seed)
+    thread_of = {passage.key: passage.thread for passage in passages}
+    threads = [thread_of[query.passage] for query in test]
+    if adapter is None:
+        alpha, verdict = 0.0, Verdict(0.0, "There were too few pairs to train on.", {})
+    elif not dev:
+        alpha, verdict = 0.0, Verdict(0.0, "There were no dev queries to choose by.", {})
+    else:
+        alpha = choose_alpha(on_dev)
+        verdict = decide(
+            alpha, on_test[alpha], on_test[0.0], threads, settings.evaluation, settings.seed
+        )
     systems = {"BM25": _bm25(test, passages, qrels), "base": on_test[0.0]}
     if alpha:
         systems["adapted"] = on_test[alpha]
-    return Comparison(on_dev, systems, verdict)
+    return Comparison(on_dev, systems, threads, verdict)
 
 
 def _split(

@@ -78,7 +78,11 @@ def _verdict(detail: Detail, settings: Settings) -> list[str]:
     if not detail:
         return ["# CustomIR report", ""]
     lines = ["# CustomIR report", "", f"**{verdict_line(detail)}**", ""]
-    lines += [f"On {detail['queries']} test queries of threads that were never trained on:", ""]
+    lines += [
+        f"On {detail['queries']} test queries about {detail['threads']} threads that were never "
+        "trained on:",
+        "",
+    ]
     lines += _table(comparison_rows(detail, settings.evaluation.confidence))
     if len(detail["dev"]) > 1:
         lines += ["", "Shares of the adapter on the dev queries, where the share is chosen:", ""]

@@ -9,6 +9,7 @@ import numpy as np
 MINIMUM_WORDS, MAXIMUM_WORDS = 2, 24
 LONGEST_COPY = 5
 LONGEST_LEAK = 3
+NO_HIT = -1
 MARKS_OF_THE_PROMPT = re.compile(
     r"(?i)\b(passage|keywords|question|looking for|summary|query|search|answer)\s*:|^as an ai\b"
 )
@@ -73,9 +74,9 @@ def round_trip(own_groups: Sequence[str], groups: Sequence[str], *runs: np.ndarr
     Args:
         own_groups: Near-duplicate group of each query's passage, (queries,).
         groups: Near-duplicate group of each passage of the corpus.
-        runs: Row numbers of each query's hits, int64 (queries, depth).
+        runs: Row numbers of each query's hits, int64 (queries, depth); NO_HIT fills them up.
     """
     return [
-        any(groups[row] == own for run in runs for row in run[number])
+        any(groups[row] == own for run in runs for row in run[number] if row != NO_HIT)
         for number, own in enumerate(own_groups)
     ]

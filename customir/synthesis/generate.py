@@ -40,12 +40,13 @@ def requests(passages: Sequence[Passage], settings: Synthesis, seed: int) -> lis
     """What is to be written: each passage's styles in turn, the same examples side by side."""
     planned = []
     for passage in passages:
-        rotation = int(content_key("rotation", seed, passage.key)[:8], 16) % len(ROTATIONS)
+        rotation = int(content_key("rotation", seed, passage.key)[:8], 16)
         for number in range(settings.queries_per_passage):
-            variant, place = divmod(number, len(STYLES))
+            # Each passage begins with another style, so that few queries a passage still have all.
+            variant, place = divmod(number + rotation % len(STYLES), len(STYLES))
             style = STYLES[place]
             draw = int(content_key("draw", seed, passage.key, style.name, variant)[:8], 16)
-            planned.append(Request(passage, style, rotation, variant, draw))
+            planned.append(Request(passage, style, rotation % len(ROTATIONS), variant, draw))
     return sorted(planned, key=lambda request: (request.rotation, request.passage.key))
 
 

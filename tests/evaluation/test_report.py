@@ -17,6 +17,7 @@ from customir.workspace import Workspace
 
 EVALUATED = {
     "queries": 40,
+    "threads": 25,
     "alpha": 0.5,
     "reason": "Surely better than the base: nDCG@10 +0.081.",
     "table": [
@@ -86,13 +87,13 @@ def test_a_judge_that_was_not_believed_and_no_judge_at_all(tmp_path: Path) -> No
 
 def test_the_base_ships_without_test_queries(tmp_path: Path) -> None:
     evaluated = {
-        "queries": 0, "alpha": 0.0, "reason": "Only 0 test queries; the gate needs 20 to decide.",
+        "queries": 0, "threads": 0, "alpha": 0.0, "reason": "There were no dev queries.",
         "table": [{"system": "base", "Recall@10": None, "nDCG@10": None}], "dev": [],
     }  # fmt: skip
     with Workspace(tmp_path) as workspace:
         finish(workspace, "evaluate", evaluated)
         text = report_text(workspace, Settings())
-    assert "Ships: the base model. Only 0 test queries" in text
+    assert "Ships: the base model. There were no dev queries." in text
     assert "| base |  |  |  |" in text
 
 
