@@ -13,13 +13,16 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 
 def by_query(
-    qrels: Qrels, query_keys: Sequence[str], passage_keys: Sequence[str], rows: np.ndarray
+    qrels: Qrels,
+    query_keys: Sequence[str],
+    passage_keys: Sequence[str],
+    rows: Sequence[np.ndarray] | np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Each metric of each query: float64 (queries,), 0 to 1, in the order of `query_keys`.
 
     Args:
         qrels: Grades above 0 by query key and passage key; every query has at least one.
-        rows: int64 (queries, k): row numbers in `passage_keys`, best first.
+        rows: One int64 array a query: row numbers in `passage_keys`, best first.
     """
     judged = [Qrel(q, p, grade) for q in query_keys for p, grade in qrels[q].items()]
     run = [

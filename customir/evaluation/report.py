@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from customir.evaluation.significance import Difference
 from customir.files import write_atomically
 from customir.settings import Settings
 from customir.workspace import Workspace
@@ -49,10 +50,15 @@ def comparison_rows(evaluated: Detail, confidence: float) -> list[list[str]]:
                 row["system"],
                 _three(row["Recall@10"]),
                 _three(row["nDCG@10"]),
-                "{:+.3f} ({:+.3f} to {:+.3f})".format(*difference) if difference else "",
+                difference_text(Difference(*difference)) if difference else "",
             ]
         )
     return rows
+
+
+def difference_text(difference: Difference) -> str:
+    """A difference with its interval."""
+    return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
 def verdict_line(evaluated: Detail) -> str:
