@@ -10,8 +10,8 @@
 # (pip keeps what it built, and would take it from there whatever CMAKE_ARGS says).
 
 MAIL =
-PASSAGES = 150
-QUERIES = 2
+PASSAGES = 180
+QUERIES = 4
 DEMO_MAIL = $(or $(MAIL),demo/mail.mbox)
 # Mail of your own has a workspace of its own, by the file's name.
 DEMO_OUT = demo/out$(if $(MAIL),-$(shell basename "$(MAIL)" .mbox | tr -c 'A-Za-z0-9._\n-' -))
@@ -39,7 +39,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "Python 3.11 to 3.13 with venv is needed; say where: make $(MAKECMDGOALS) PYTHON=..."; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing. Where pip has no built llama.cpp at hand it compiles it: 5 to 8 minutes without a word."
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,dev]"
 	@touch $@
 
 $(call model,%): customir/models.py | $(INSTALLED)

@@ -44,7 +44,7 @@ class Synthesis(Section):
 class Mining(Section):
     """Hard negatives: how many are looked at and how many are kept."""
 
-    candidates: int = Field(4, ge=0, description="judged a query; 0: in-batch negatives only")
+    candidates: int = Field(3, ge=0, description="judged a query; 0: in-batch negatives only")
     negatives: int = Field(2, ge=0, description="kept a query, hardest first")
     skip_top: float = Field(
         0.95, gt=0, le=1, description="drop candidates above this share of the positive's score"

@@ -6,13 +6,15 @@ from customir.corpus.document import Passage
 from customir.workspace import content_key
 from customir.workspace.queries import Split
 
+DEV_SHARE = 1 / 3
+
 
 def split_passages(passages: Sequence[Passage], held_out: float, seed: int) -> dict[str, Split]:
     """The split of each passage, by key.
 
     Threads that share a near-duplicate group are held together. Each such cluster is held out with
-    probability `held_out`, half of the time for dev (where interpolations are chosen) and half
-    for test (where the gate decides), by a hash of its content and the seed.
+    probability `held_out`, by a hash of its content and the seed: a third of the time for dev,
+    where one of a few interpolations is chosen, and two thirds for test, where the gate decides.
     """
     parent: dict[str, str] = {}
 
@@ -31,6 +33,6 @@ def split_passages(passages: Sequence[Passage], held_out: float, seed: int) -> d
         cluster = content_key("split", seed, find(f"t{passage.thread}"))
         share = int(cluster[:12], 16) / 16**12
         splits[passage.key] = (
-            "test" if share < held_out / 2 else "dev" if share < held_out else "train"
+            "dev" if share < held_out * DEV_SHARE else "test" if share < held_out else "train"
         )
     return splits

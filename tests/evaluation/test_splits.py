@@ -17,8 +17,8 @@ def passage(number: int, thread: str, duplicates: str) -> Passage:
 def test_shares_are_close_to_what_was_asked_for(held_out: float) -> None:
     passages = [passage(n, f"t{n // 2}", f"p{n}") for n in range(8000)]
     counts = Counter(split_passages(passages, held_out, 0).values())
-    assert counts["test"] / 8000 == pytest.approx(held_out / 2, abs=0.02)
-    assert counts["dev"] / 8000 == pytest.approx(held_out / 2, abs=0.02)
+    assert counts["test"] / 8000 == pytest.approx(held_out * 2 / 3, abs=0.02)
+    assert counts["dev"] / 8000 == pytest.approx(held_out / 3, abs=0.02)
     assert counts["train"] / 8000 == pytest.approx(1 - held_out, abs=0.03)
 
 
