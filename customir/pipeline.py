@@ -208,11 +208,12 @@ def _generate(job: Job) -> Detail:
             job.workspace, "generate", encoder, texts, "query", job.reporter, "embedding queries"
         )
         depth = settings.synthesis.round_trip_depth
+        text_rows, text_scores = Bm25(corpus).top(texts, depth)
         found = filters.round_trip(
             [written[number].request.passage.duplicates for number in left],
             [passage.duplicates for passage in passages],
             top_k(query_vectors, corpus_vectors, depth)[0],
-            Bm25(corpus).top(texts, depth)[0],
+            np.where(text_scores > 0, text_rows, filters.NO_HIT),
         )
         for number, came_back in zip(left, found, strict=True):
             rejected[number] = None if came_back else "does not lead back"
@@ -385,8 +386,8 @@ def _evaluate(job: Job) -> Detail:
             row[name] = float(np.mean(values)) if len(values) else None
             if system != "base" and len(values):
                 difference = paired_bootstrap(
-                    values, base[name], evaluation.confidence, evaluation.resamples,
-                    job.settings.seed,
+                    values, base[name], comparison.threads, evaluation.confidence,
+                    evaluation.resamples, job.settings.seed,
                 )  # fmt: skip
                 row[f"{name} difference"] = dataclasses.astuple(difference)
         table.append(row)
@@ -398,6 +399,7 @@ def _evaluate(job: Job) -> Detail:
             if all(len(values) for values in metrics.values())
         ],
         "queries": len(base["nDCG@10"]),
+        "threads": len(set(comparison.threads)),
         "alpha": comparison.verdict.alpha,
         "reason": comparison.verdict.reason,
     }
