@@ -43,8 +43,8 @@ def requests(passages: Sequence[Passage], settings: Synthesis, seed: int) -> lis
         rotation = int(content_key("rotation", seed, passage.key)[:8], 16)
         for number in range(settings.queries_per_passage):
             # Each passage begins with another style, so that few queries a passage still have all.
-            variant, place = divmod(number + rotation % len(STYLES), len(STYLES))
-            style = STYLES[place]
+            style = STYLES[(number + rotation) % len(STYLES)]
+            variant = number // len(STYLES)
             draw = int(content_key("draw", seed, passage.key, style.name, variant)[:8], 16)
             planned.append(Request(passage, style, rotation % len(ROTATIONS), variant, draw))
     return sorted(planned, key=lambda request: (request.rotation, request.passage.key))
