@@ -17,19 +17,23 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import llama_cpp
 import numpy as np
 
 from customir.errors import UserError
 from customir.llm.gguf import Gguf, gpu_is_there, last_log
-from customir.llm.prompt import Prompt, Sampling
+from customir.llm.prompt import Prompt, Sampling, cut_at_sentence
 
 SEQUENCES = 32
 CONTEXT_TOKENS = 4096
+# With fewer not even the examples and one passage fit.
+SMALLEST_CONTEXT = 1024
 BATCH_TOKENS = 512
 SHARED_SEQUENCE = 0
+# Tokens that may come in where the parts of a prompt meet, and the model's BOS.
+JOINTS = 8
 FLASH_ATTENTION = 1
 
 
@@ -44,11 +48,17 @@ class Usage:
 
 @dataclass(eq=False)
 class _Leaf:
-    """One prompt's own sequence. Its tokens begin at position `start`; `fed` are in the cache."""
+    """One prompt's own sequence. Its tokens begin at position `start`; `fed` are in the cache.
+
+    Logits are wanted of the token numbered `wanted_from` and those after it. `goes_on` is what
+    they are asked about, where that is known: the tokens of a continuation.
+    """
 
     index: int
     tokens: list[int]
     start: int
+    wanted_from: int
+    goes_on: list[int]
     fed: int = 0
     sequence: int = -1
     sampler: int | None = None
@@ -67,10 +77,16 @@ class _Branch:
 
 @dataclass(frozen=True)
 class _Want:
-    """A place in the batch whose logits are wanted, and for whom."""
+    """A place in the batch whose logits are wanted, for whom, and for which of its tokens."""
 
     place: int
     leaf: _Leaf
+    token: int
+
+    @property
+    def last(self) -> bool:
+        """Whether the leaf's prompt ends here."""
+        return self.token == len(self.leaf.tokens) - 1
 
 
 class _Schedule:
@@ -148,10 +164,9 @@ class Engine:
                 'CMAKE_ARGS="-DGGML_CUDA=on", or use --device cpu.'
             )
         self.usage = Usage()
-        self._gguf = Gguf(path, use_gpu=device != "cpu" and gpu_is_there())
-        self._context_tokens = CONTEXT_TOKENS
+        self.on_gpu = device != "cpu" and gpu_is_there()
+        self._gguf = Gguf(path, use_gpu=self.on_gpu)
         parameters = llama_cpp.llama_context_default_params()
-        parameters.n_ctx = self._context_tokens
         parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
         parameters.n_seq_max = SEQUENCES + 1
         parameters.n_threads = parameters.n_threads_batch = threads
@@ -159,13 +174,26 @@ class Engine:
         parameters.kv_unified = True
         parameters.swa_full = True
         parameters.no_perf = True
-        self._context = llama_cpp.llama_init_from_model(self._gguf.model, parameters)
-        if not self._context:
-            self._gguf.close()
-            raise UserError(f"{path}: no memory for its context ({last_log()})")
+        # Cells are shared out among sequences, and each of these stays as short as the model was
+        # trained for; where memory is short, fewer prompts are in the context at once.
+        self.longest_prompt = min(CONTEXT_TOKENS, self._gguf.longest_context)
+        self._context_tokens = CONTEXT_TOKENS
+        while not (context := self._new_context(parameters)):
+            self._context_tokens //= 2
+            if self._context_tokens < SMALLEST_CONTEXT:
+                self._gguf.close()
+                raise UserError(f"{path}: no memory for its context ({last_log()})")
+        self._context = context
+        self.longest_prompt = min(self.longest_prompt, self._context_tokens)
+        self.chat_frame = self._gguf.chat_frame()
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, SEQUENCES + 1)
         self._shared: list[int] = []
+
+    def _new_context(self, parameters: Any) -> Any:
+        """A context of `_context_tokens` cells; None where there is no memory for it."""
+        parameters.n_ctx = self._context_tokens
+        return llama_cpp.llama_init_from_model(self._gguf.model, parameters)
 
     def __enter__(self) -> Self:
         return self
@@ -186,6 +214,10 @@ class Engine:
             self._context = None
         self._gguf.close()
 
+    def set_threads(self, threads: int) -> None:
+        """Use this many CPU threads from the next call on."""
+        llama_cpp.llama_set_n_threads(self._context, threads, threads)
+
     def count_tokens(self, text: str) -> int:
         """How many tokens the model makes of `text`."""
         return len(self._gguf.tokens(text))
@@ -195,12 +227,14 @@ class Engine:
         ids = self._gguf.tokens(text)
         if len(ids) <= tokens:
             return text
-        cut = b"".join(map(self._gguf.piece, ids[:tokens])).decode("utf-8", "ignore").strip()
-        for mark in (". ", "\n", " "):
-            end = cut.rfind(mark)
-            if end > len(cut) // 2:
-                return cut[:end].strip() + ("." if mark == ". " else "")
-        return cut
+        cut = b"".join(map(self._gguf.piece, ids[:tokens])).decode("utf-8", "ignore")
+        return cut_at_sentence(cut.strip())
+
+    def room(self, prompt: Prompt, max_tokens: int) -> int:
+        """How many more tokens `prompt` may have, where an answer has `max_tokens`."""
+        before, after = self._frame(chat=prompt.chat)
+        parts = (before, prompt.shared, prompt.branch, prompt.leaf, after)
+        return self.longest_prompt - max_tokens - sum(map(self.count_tokens, parts)) - JOINTS
 
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling
@@ -265,37 +299,89 @@ class Engine:
                 self._release(want.leaf, schedule)
         return odds
 
-    def _plan(self, prompts: Sequence[Prompt], max_tokens: int) -> _Schedule:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[float]:
+        """How likely each prompt goes on with its continuation, decoding nothing.
+
+        Returns:
+            Log-probability in nats, summed over the continuation's tokens; 0 for an empty one.
+
+        Raises:
+            ValueError: a prompt with its continuation is too long for the context.
+        """
+        scores = [0.0] * len(prompts)
+        schedule = self._plan(prompts, max_tokens=0, continuations=continuations)
+        while schedule.unfinished:
+            self._batch.n_tokens = 0
+            wants = self._prefill(schedule)
+            self._decode()
+            for want in wants:
+                leaf = want.leaf
+                if leaf.goes_on:
+                    logits = self._logits(want.place)
+                    token = leaf.goes_on[want.token - leaf.wanted_from]
+                    scores[leaf.index] += float(logits[token] - _log_sum_exp(logits))
+                if want.last:
+                    self._release(leaf, schedule)
+        return scores
+
+    def _plan(
+        self,
+        prompts: Sequence[Prompt],
+        max_tokens: int,
+        continuations: Sequence[str] | None = None,
+    ) -> _Schedule:
         """Group neighbours by branch; make the context hold the shared part and no more."""
-        if len({prompt.shared for prompt in prompts}) > 1:
+        if len({(prompt.shared, prompt.chat) for prompt in prompts}) > 1:
             raise ValueError("the prompts of a call must have the same shared part")
+        before, after = self._frame(chat=bool(prompts) and prompts[0].chat)
+        submitted = 0
         if prompts:
-            shared = self._gguf.tokens(prompts[0].shared, first=True)
-            if len(shared) >= self._context_tokens:
+            shared = self._gguf.tokens(before, first=True, special=True)
+            shared += self._gguf.tokens(prompts[0].shared)
+            if len(shared) >= self.longest_prompt:
                 raise ValueError(
                     f"a shared part of {len(shared)} tokens is too long for the context of "
-                    f"{self._context_tokens}"
+                    f"{self.longest_prompt}"
                 )
             self._hold_shared(shared)
-        room = self._context_tokens - len(self._shared)
-        schedule = _Schedule(max_tokens, room)
+        schedule = _Schedule(max_tokens, self._context_tokens - len(self._shared))
         for text, members in groupby(enumerate(prompts), key=lambda pair: pair[1].branch):
             tokens = self._gguf.tokens(text)
-            leaves = [
-                _Leaf(index, self._gguf.tokens(prompt.leaf), len(self._shared) + len(tokens))
-                for index, prompt in members
-            ]
-            for leaf in leaves:
-                if not leaf.tokens:
+            leaves = []
+            for index, prompt in members:
+                own = self._gguf.tokens(prompt.leaf)
+                if not own:
                     raise ValueError("a prompt's leaf is empty")
-                if len(tokens) + len(leaf.tokens) + max_tokens > room:
+                own += self._gguf.tokens(after, special=True)
+                goes_on = self._gguf.tokens(continuations[index]) if continuations else []
+                leaves.append(
+                    # The continuation's last token is asked about, and asks about none.
+                    _Leaf(
+                        index,
+                        own + goes_on[:-1],
+                        len(self._shared) + len(tokens),
+                        wanted_from=len(own) - 1,
+                        goes_on=goes_on,
+                    )
+                )
+            for leaf in leaves:
+                if leaf.start + len(leaf.tokens) + max_tokens > self.longest_prompt:
                     raise ValueError(
                         f"a prompt of {leaf.start + len(leaf.tokens)} tokens is too long for the "
-                        f"context of {self._context_tokens}"
+                        f"context of {self.longest_prompt}"
                     )
-                self.usage.submitted += leaf.start + len(leaf.tokens)
+                submitted += leaf.start + len(leaf.tokens)
             schedule.pend(tokens, leaves)
+        self.usage.submitted += submitted
         return schedule
+
+    def _frame(self, *, chat: bool) -> tuple[str, str]:
+        """What stands before the shared part and after the leaf."""
+        if not chat:
+            return "", ""
+        if self.chat_frame is None:
+            raise ValueError("this model has no chat template")
+        return self.chat_frame
 
     def _hold_shared(self, tokens: list[int]) -> None:
         """Leave the shared part in sequence 0, and nothing else in the cache."""
@@ -339,10 +425,10 @@ class Engine:
         """Put an answer's last token into the batch and ask for the next."""
         position = leaf.start + len(leaf.tokens) + len(leaf.answer) - 1
         place = self._add(leaf.answer[-1], position, (leaf.sequence,), wanted=True)
-        return _Want(place, leaf)
+        return _Want(place, leaf, len(leaf.tokens) + len(leaf.answer) - 1)
 
     def _prefill(self, schedule: _Schedule) -> list[_Want]:
-        """Fill the batch up with prompt tokens; return the leaves whose prompt ends in it."""
+        """Fill the batch up with prompt tokens; return the places whose logits are wanted."""
         self._admit(schedule)
         ready: list[_Want] = []
         while schedule.prefilling and self._batch.n_tokens < BATCH_TOKENS:
@@ -353,11 +439,11 @@ class Engine:
                 branch.fed += 1
             for leaf in branch.leaves:
                 for token in leaf.tokens[leaf.fed : leaf.fed + self._room()]:
-                    last = leaf.fed == len(leaf.tokens) - 1
-                    place = self._add(token, leaf.start + leaf.fed, (leaf.sequence,), wanted=last)
+                    wanted = leaf.fed >= leaf.wanted_from
+                    place = self._add(token, leaf.start + leaf.fed, (leaf.sequence,), wanted=wanted)
+                    if wanted:
+                        ready.append(_Want(place, leaf, leaf.fed))
                     leaf.fed += 1
-                    if last:
-                        ready.append(_Want(place, leaf))
             if branch.leaves[-1].fed == len(branch.leaves[-1].tokens):
                 schedule.prefilling.popleft()
         return ready
@@ -393,6 +479,12 @@ class Engine:
     def _first_tokens(self, word: str) -> list[int]:
         forms = (word.capitalize(), word.lower(), f" {word.capitalize()}", f" {word.lower()}")
         return sorted({self._gguf.tokens(form)[0] for form in forms})
+
+
+def _log_sum_exp(logits: np.ndarray) -> float:
+    """log(sum(exp(logits))), without overflow."""
+    highest = logits.max()
+    return float(highest + np.log(np.exp(logits - highest).sum()))
 
 
 def _new_sampler(sampling: Sampling, seed: int) -> int:

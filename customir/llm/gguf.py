@@ -10,6 +10,8 @@ from customir.errors import UserError
 _log_lines: list[str] = []
 LOG_LINES_KEPT = 20
 TOKEN_PIECE_BYTES = 256
+FRAME_BYTES = 4096
+CONTENT = "[the message]"
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -53,8 +55,8 @@ class Gguf:
                 f"{path}: an embedding model; it can't write. Give a text LLM as --llm."
             )
         self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
-        self.vocabulary_size = llama_cpp.llama_vocab_n_tokens(self.vocabulary)
-        self.longest_context = llama_cpp.llama_model_n_ctx_train(self.model)
+        self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self.vocabulary))
+        self.longest_context = int(llama_cpp.llama_model_n_ctx_train(self.model))
 
     def _is_embedder(self) -> bool:
         """Whether the file says that attention is not causal (BERT and its kin)."""
@@ -73,17 +75,38 @@ class Gguf:
             llama_cpp.llama_model_free(self.model)
             self.model = None
 
-    def tokens(self, text: str, *, first: bool = False) -> list[int]:
-        """The token ids of `text`. `first`: with the model's BOS, where it wants one.
+    def chat_frame(self) -> tuple[str, str] | None:
+        """What the chat template puts before and after a user's message; None where it has none.
 
-        Special tokens that stand in the text ("<|im_end|>") are read as plain characters: text
-        comes from mail that anybody may have written.
+        The second part ends where the assistant's answer begins. Templates that llama.cpp does not
+        know count as none.
+        """
+        template = llama_cpp.llama_model_chat_template(self.model, None)
+        if not template:
+            return None
+        message = llama_cpp.llama_chat_message(role=b"user", content=CONTENT.encode())
+        buffer = ctypes.create_string_buffer(FRAME_BYTES)
+        length = llama_cpp.llama_chat_apply_template(
+            template, ctypes.byref(message), 1, True, buffer, FRAME_BYTES
+        )
+        if not 0 < length < FRAME_BYTES:
+            return None
+        before, found, after = buffer.raw[:length].decode("utf-8", "replace").partition(CONTENT)
+        return (before, after) if found else None
+
+    def tokens(self, text: str, *, first: bool = False, special: bool = False) -> list[int]:
+        """The token ids of `text`.
+
+        Args:
+            first: With the model's BOS, where it wants one.
+            special: Read "<|im_end|>" and its like as the tokens that they name. Never for text
+                that comes from mail, which anybody may have written: there they are characters.
         """
         data = text.encode("utf-8", "surrogatepass")
         room = len(data) + 8
         buffer = (llama_cpp.llama_token * room)()
         count = llama_cpp.llama_tokenize(
-            self.vocabulary, data, len(data), buffer, room, first, False
+            self.vocabulary, data, len(data), buffer, room, first, special
         )
         return list(buffer[:count])
 

@@ -12,11 +12,14 @@ class Prompt:
         branch: What several prompts have in common (a passage, a query); computed once for
             neighbours that have the same.
         leaf: The rest (a style's cue, a candidate); ends where the model is to go on.
+        chat: The three are what the user says, in the model's own chat template; else the model
+            goes on with them as plain text.
     """
 
     shared: str
     branch: str
     leaf: str
+    chat: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,3 +37,12 @@ class Sampling:
     max_tokens: int
     top_k: int = 40
     min_p: float = 0.05
+
+
+def cut_at_sentence(text: str) -> str:
+    """`text` without what follows its last sentence, line or word, unless that is half of it."""
+    for mark in (". ", "\n", " "):
+        end = text.rfind(mark)
+        if end > len(text) // 2:
+            return text[:end].strip() + ("." if mark == ". " else "")
+    return text

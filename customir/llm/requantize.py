@@ -1,0 +1,85 @@
+"""Other weight formats of a GGUF, and how fast a file is here: on a CPU the format decides."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import llama_cpp
+
+from customir.errors import UserError
+from customir.files import sha256_of
+from customir.llm.engine import BATCH_TOKENS, Engine
+from customir.llm.gguf import last_log
+from customir.llm.prompt import Prompt, Sampling
+
+# Those that llama.cpp repacks for the vector units of a CPU.
+FORMATS = {
+    "q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
+    "q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
+}
+SENTENCE = "The auditors moved the visit because the cold store is being defrosted that week. "
+ANSWERS, ANSWER_TOKENS = 16, 8
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Tokens a second: of prompts read, and of answers written, sixteen at a time."""
+
+    prefill: float
+    decode: float
+
+
+def requantize(source: Path, target: Path, name: str, threads: int) -> None:
+    """Write the weights of `source` in the format `name` to `target`, readable by its owner alone.
+
+    Args:
+        name: Of `FORMATS`.
+
+    Raises:
+        UserError: llama.cpp can't, or the disk is full.
+    """
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.allow_requantize = True
+    parameters.ftype = FORMATS[name]
+    parameters.nthread = threads
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))
+    status = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), parameters)
+    if status != 0:
+        target.unlink(missing_ok=True)
+        raise UserError(
+            f"{source}: llama.cpp cannot write it as {name} ({last_log()}). "
+            f"It needs up to twice the file's size free in {target.parent}."
+        )
+
+
+def kept_name(source: Path, made: Path, name: str) -> Path:
+    """Where a requantised file is kept: beside the original, under its own hash."""
+    return source.with_name(f"{source.stem}.{name}-{sha256_of(made)[:12]}.gguf")
+
+
+def kept_beside(source: Path) -> list[Path]:
+    """The requantised files beside `source`."""
+    return sorted(
+        path for name in FORMATS for path in source.parent.glob(f"{source.stem}.{name}-*.gguf")
+    )
+
+
+def measure_speed(engine: Engine, rounds: int = 2) -> Speed:
+    """The best of some rounds, in seconds each."""
+    prefill, decode = 0.0, 0.0
+    text = SENTENCE * (BATCH_TOKENS // engine.count_tokens(SENTENCE))
+    starts = [Prompt("", "", f"{SENTENCE}{number}:") for number in range(ANSWERS)]
+    for number in range(rounds):
+        before, start = engine.usage.computed, time.perf_counter()
+        engine.choice([Prompt("", "", f"{number} {text}")], "Yes", "No")
+        prefill = max(prefill, (engine.usage.computed - before) / (time.perf_counter() - start))
+        # What reading the prompts takes is measured first and taken off.
+        start = time.perf_counter()
+        engine.choice(starts, "Yes", "No")
+        reading = time.perf_counter() - start
+        written, start = engine.usage.written, time.perf_counter()
+        engine.generate(starts, range(ANSWERS), Sampling(1.0, ANSWER_TOKENS))
+        seconds = max(time.perf_counter() - start - reading, 1e-9)
+        decode = max(decode, (engine.usage.written - written) / seconds)
+    return Speed(prefill, decode)

@@ -1,0 +1,254 @@
+"""The LLM on other machines: OpenAI-compatible servers (llama-server, vLLM, llama_cpp.server).
+
+Each prompt is one request to `/v1/completions`; whoever is free takes the next one. A server that
+fails is dropped, and what it was at is done again by another. The servers' own caches share what
+prompts have in common. Judging needs log-probabilities: llama_cpp.server gives them when started
+with `--logits_all true`, the others without more.
+"""
+
+import http.client
+import json
+import math
+import threading
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+from customir.errors import UserError
+from customir.llm.engine import Usage
+from customir.llm.prompt import Prompt, Sampling, cut_at_sentence
+
+# Requests under way at one server.
+SLOTS = 8
+TIMEOUT_SECONDS = 300
+# Most of these servers name no more.
+TOP_LOGPROBS = 20
+# There is no tokenizer here: of English text a token is some 4 characters, of other text fewer.
+CHARACTERS_A_TOKEN = 3
+CONTEXT_TOKENS = 2048
+DEFAULT_PORTS = {"http": 80, "https": 443}
+Answer = TypeVar("Answer")
+FAILURES = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError)
+
+
+class _RefusedError(Exception):
+    """A server says that the request itself is wrong (4xx): another would say the same."""
+
+
+def addresses(urls: Sequence[str]) -> list[tuple[str, int]]:
+    """Host and port of each URL: what the guard lets through.
+
+    Raises:
+        UserError: one is no http or https URL of a host.
+    """
+    found = []
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
+        except ValueError:
+            host, port = None, None
+        if not host or not port:
+            raise UserError(f"--llm-url {url}: not like http://host:8080")
+        found.append((host, port))
+    return found
+
+
+class Servers:
+    """One model behind several servers, with the interface of an `Engine`.
+
+    Args:
+        urls: "http://host:port", with or without "/v1".
+
+    Attributes:
+        model: The name that the first server gives its model.
+
+    Raises:
+        UserError: none of them answers.
+    """
+
+    chat_frame = None
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        addresses(urls)
+        self.usage = Usage()
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._alive = [url.rstrip("/").removesuffix("/v1") for url in urls]
+        self._last_error = ""
+        self._lock = threading.Lock()
+        names: dict[str, str] = {}
+        for url in list(self._alive):
+            try:
+                names[url] = str(self._request(f"{url}/v1/models")["data"][0]["id"])
+            except (*FAILURES, _RefusedError) as error:
+                self._drop(url, error)
+        self._require_one()
+        self.model = names[self._alive[0]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing is held open between requests."""
+
+    def count_tokens(self, text: str) -> int:
+        """An estimate, rather too high."""
+        return math.ceil(len(text) / CHARACTERS_A_TOKEN)
+
+    def truncate(self, text: str, tokens: int) -> str:
+        """The start of `text`, at most about `tokens` long, cut after a sentence or word."""
+        if self.count_tokens(text) <= tokens:
+            return text
+        return cut_at_sentence(text[: tokens * CHARACTERS_A_TOKEN].strip())
+
+    def room(self, prompt: Prompt, max_tokens: int) -> int:
+        """How many more tokens `prompt` may have in a context of CONTEXT_TOKENS."""
+        return CONTEXT_TOKENS - self.count_tokens(_whole(prompt)) - max_tokens
+
+    def generate(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling
+    ) -> list[str]:
+        """Complete each prompt up to the first line break; as `Engine.generate`."""
+        bodies = [
+            {
+                "prompt": _whole(prompt),
+                "max_tokens": sampling.max_tokens,
+                "temperature": sampling.temperature,
+                "top_k": sampling.top_k,
+                "top_p": 1.0,
+                "min_p": sampling.min_p,
+                "seed": seed % 2**31,
+                "stop": ["\n"],
+            }
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        return self._spread(bodies, lambda choice: str(choice["text"]).split("\n")[0].strip())
+
+    def choice(self, prompts: Sequence[Prompt], first: str, second: str) -> list[float]:
+        """Log-odds of `first` against `second`; as `Engine.choice`, among the likeliest tokens.
+
+        An answer that is not among them counts as unlikely as the last of them.
+        """
+
+        def odds(choice: Any) -> float:
+            likely = _top_logprobs(choice["logprobs"])
+            return _mass(likely, first) - _mass(likely, second)
+
+        bodies = [
+            {
+                "prompt": _whole(prompt),
+                "max_tokens": 1,
+                "temperature": 0.0,
+                "logprobs": TOP_LOGPROBS,
+            }
+            for prompt in prompts
+        ]
+        return self._spread(bodies, odds)
+
+    def _spread(
+        self, bodies: Sequence[dict[str, Any]], read: Callable[[Any], Answer]
+    ) -> list[Answer]:
+        """Ask the servers, each taking the next body when it is free; answers in order.
+
+        Raises:
+            UserError: no server is left, or one says that a request is wrong.
+        """
+        answers: dict[int, Answer] = {}
+        refused: list[_RefusedError] = []
+
+        def work(url: str, waiting: deque[int]) -> None:
+            while not refused and url in self._alive:
+                try:
+                    number = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    answer = self._request(f"{url}/v1/completions", bodies[number])
+                    value = read(answer["choices"][0])
+                except _RefusedError as error:
+                    refused.append(error)
+                except FAILURES as error:
+                    self._drop(url, error)
+                else:
+                    with self._lock:
+                        answers[number] = value
+                        self._count(answer.get("usage") or {})
+
+        while len(answers) < len(bodies):
+            self._require_one()
+            # What a dropped server was at waits for the next turn of this loop.
+            waiting = deque(number for number in range(len(bodies)) if number not in answers)
+            workers = [
+                threading.Thread(target=work, args=(url, waiting), daemon=True)
+                for url in list(self._alive)
+                for _ in range(SLOTS)
+            ]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            if refused:
+                raise UserError(f"the LLM's server refused a request: {refused[0]}")
+        return [answers[number] for number in range(len(bodies))]
+
+    def _request(self, url: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            said = error.read(2000).decode("utf-8", "replace")
+            if error.code < 500:
+                raise _RefusedError(f"{url}: {error.code} {said}") from error
+            raise OSError(f"{error.code} {said}") from error
+
+    def _drop(self, url: str, error: Exception) -> None:
+        with self._lock:
+            self._last_error = f"{url}: {error or type(error).__name__}"
+            if url in self._alive:
+                self._alive.remove(url)
+
+    def _require_one(self) -> None:
+        if not self._alive:
+            raise UserError(
+                f"no LLM server is left; the last one failed with: {self._last_error}. "
+                "Start them and run the same command again: it goes on where it was."
+            )
+
+    def _count(self, usage: dict[str, Any]) -> None:
+        details = usage.get("prompt_tokens_details") or {}
+        asked, written = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
+        self.usage.submitted += asked
+        self.usage.written += written
+        self.usage.computed += asked - (details.get("cached_tokens") or 0) + written
+
+
+def _whole(prompt: Prompt) -> str:
+    if prompt.chat:
+        raise ValueError("a chat prompt can't be completed by a server")
+    return prompt.shared + prompt.branch + prompt.leaf
+
+
+def _top_logprobs(given: Any) -> list[tuple[str, float]]:
+    """The likeliest first tokens, in the form of the old API or of llama-server."""
+    if "content" in given:
+        return [(top["token"], top["logprob"]) for top in given["content"][0]["top_logprobs"]]
+    return list(given["top_logprobs"][0].items())
+
+
+def _mass(likely: Sequence[tuple[str, float]], word: str) -> float:
+    """log of the probability that the answer is `word`, in any case, with or without a space."""
+    found = [logprob for token, logprob in likely if token.strip().lower() == word.lower()]
+    if not found:
+        return min(logprob for _, logprob in likely)
+    return math.log(math.fsum(map(math.exp, found)))

@@ -1,0 +1,51 @@
+"""How many threads the LLM is fastest with: tried, not counted.
+
+A core that is busy with something else, or is half of one (SMT), slows all threads down to its
+own pace: two threads on a busy core are slower than one.
+"""
+
+import os
+import time
+
+from customir.llm.engine import Engine
+from customir.llm.prompt import Prompt
+
+PROMPT_TOKENS = 128
+# More threads have to be worth this much, or they are left to others.
+WORTH = 1.1
+# Fewer threads are not looked at where they are slower than the best by this factor.
+HOPELESS = 1.5
+
+
+def fastest_threads(engine: Engine) -> int:
+    """The number of threads that reads prompts fastest here, of all cores, half of them, ..., 1.
+
+    Takes seconds. Leaves the engine with that number.
+    """
+    counts = [len(os.sched_getaffinity(0))]
+    while counts[-1] > 1:
+        counts.append(counts[-1] // 2)
+    word = "the "
+    text = word * (PROMPT_TOKENS // max(1, engine.count_tokens(word)))
+    number = 0
+
+    def seconds(count: int) -> float:
+        nonlocal number
+        number += 1
+        engine.set_threads(count)
+        start = time.perf_counter()
+        engine.choice([Prompt("", "", f"{number} {text}:")], "Yes", "No")
+        return time.perf_counter() - start
+
+    seconds(counts[0])  # warms up
+    taken: dict[int, float] = {}
+    for count in counts:
+        taken[count] = min(seconds(count), seconds(count))
+        if taken[count] > HOPELESS * min(taken.values()):
+            break
+    chosen = min(taken)
+    for count in sorted(taken):
+        if taken[count] * WORTH < taken[chosen]:
+            chosen = count
+    engine.set_threads(chosen)
+    return chosen
