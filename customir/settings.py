@@ -98,8 +98,11 @@ class Settings(Section):
     sources: tuple[str, ...] = ()
     embedder: str = Field("minilm", description="a name from `customir models list`, or a folder")
     llm: str = Field("qwen2.5-coder-0.5b", description="a name, or a GGUF file")
+    llm_urls: tuple[str, ...] = Field(
+        (), description="OpenAI-compatible servers that run the LLM instead of this machine"
+    )
     device: Device = "auto"
-    threads: int = Field(0, ge=0, description="for the LLM; 0: as many as there are cores")
+    threads: int = Field(0, ge=0, description="for the LLM; 0: what a short trial finds fastest")
     seed: int = Field(0, ge=0, lt=2**63)
     corpus: Corpus = Corpus()
     synthesis: Synthesis = Synthesis()

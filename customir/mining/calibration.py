@@ -11,6 +11,7 @@ from customir.workspace import content_key
 from customir.workspace.queries import Query
 
 PAIRS = 150
+NONE = np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,13 @@ class Calibration:
 
     Attributes:
         auc: Area under the ROC curve (Mann-Whitney), 0.5 is chance.
-        threshold: Log-odds in nats at and above which a candidate counts as relevant.
+        threshold: Score in nats at and above which a candidate counts as relevant.
         true_positive_rate, false_positive_rate: At the threshold.
         pairs: Of each kind.
         used: Whether `auc` reached the required one.
+        near_auc: Area against the hardest candidates, of which some are relevant without anybody
+            having said so; None without any.
+        near_positive_rate: The share of them at and above the threshold.
     """
 
     auc: float
@@ -31,6 +35,8 @@ class Calibration:
     false_positive_rate: float
     pairs: int
     used: bool
+    near_auc: float | None = None
+    near_positive_rate: float | None = None
 
 
 def calibration_pairs(
@@ -55,23 +61,27 @@ def calibration_pairs(
     return known, random
 
 
-def calibrate(known: np.ndarray, random: np.ndarray, required_auc: float) -> Calibration:
+def calibrate(
+    known: np.ndarray, random: np.ndarray, required_auc: float, near: np.ndarray = NONE
+) -> Calibration:
     """Rates and threshold from the scores of known positives and of random passages.
 
     The threshold is where the true positive rate is furthest above the false positive rate
     (Youden 1950, J = TPR - FPR).
 
     Args:
-        known: float64 (n,), log-odds of relevant pairs.
-        random: float64 (m,), log-odds of random pairs.
+        known: float64 (n,), scores of relevant pairs, in nats.
+        random: float64 (m,), of random pairs.
+        near: float64 (k,), of hard candidates; these are reported and decide nothing.
     """
     if not len(known) or not len(random):
         return Calibration(0.5, float("inf"), 0.0, 0.0, 0, used=False)
-    auc = float(mannwhitneyu(known, random).statistic) / (len(known) * len(random))
+    auc = _area(known, random)
     thresholds = np.unique(np.concatenate([known, random]))
     true_rates = (known[None, :] >= thresholds[:, None]).mean(axis=1)
     false_rates = (random[None, :] >= thresholds[:, None]).mean(axis=1)
     best = int(np.argmax(true_rates - false_rates))
+    near_rate = float((near >= thresholds[best]).mean()) if len(near) else None
     return Calibration(
         auc=auc,
         threshold=float(thresholds[best]),
@@ -79,4 +89,11 @@ def calibrate(known: np.ndarray, random: np.ndarray, required_auc: float) -> Cal
         false_positive_rate=float(false_rates[best]),
         pairs=len(known),
         used=auc >= required_auc,
+        near_auc=_area(known, near) if len(near) else None,
+        near_positive_rate=near_rate,
     )
+
+
+def _area(known: np.ndarray, others: np.ndarray) -> float:
+    """Area under the ROC curve: how often a known positive scores above another, ties half."""
+    return float(mannwhitneyu(known, others).statistic) / (len(known) * len(others))

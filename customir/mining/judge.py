@@ -1,15 +1,20 @@
-"""The LLM as a judge of relevance: the log-odds of Yes against No after one prefill.
+"""The LLM as a judge of relevance: how much likelier a query is after a passage than after none.
 
-The passage stands before the query: it is the longer of the two, so where several queries meet one
-passage it is computed once; and it measured better than the query first (docs/judge.md).
+That is their pointwise mutual information under the LLM: the ranker of Sachan et al. (2022, arXiv
+2204.07496) less the query's own likelihood, so that the scores of different queries compare. It
+tells relevant pairs from others far better than the LLM's answer Yes or No (docs/judge.md). Other
+machines can't be asked for the likelihood of a text: they answer Yes or No.
+
+In both prompts the passage stands before the query: it is the longer of the two, so where several
+queries meet one passage it is computed once; and Yes or No, too, measured better so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from customir.llm import Engine, Prompt
+from customir.llm import Engine, Llm, Prompt
 from customir.progress import Reporter
 from customir.workspace import Unit, Workspace, complete, content_key
 
@@ -17,7 +22,6 @@ PASSAGE_TOKENS = 128
 # Pairs that share one call of the engine, and one transaction.
 PAIRS_A_BATCH = 64
 
-INSTRUCTION = "Is this passage what the searcher is looking for? Answer Yes or No.\n\n"
 EXAMPLES = (
     (
         "Supplier audit Rotterdam. The auditors moved the visit to the 14th because the cold store "
@@ -44,10 +48,17 @@ EXAMPLES = (
         "No",
     ),
 )
-SHARED = INSTRUCTION + "".join(
+INSTRUCTION = "Is this passage what the searcher is looking for? Answer Yes or No.\n\n"
+ANSWERED = INSTRUCTION + "".join(
     f"Passage: {passage}\nSearch: {query}\nRelevant: {answer}\n\n"
     for passage, query, answer in EXAMPLES
 )
+SEARCHED = "".join(
+    f"Passage: {passage}\nSearch: {query}\n\n"
+    for passage, query, answer in EXAMPLES
+    if answer == "Yes"
+)
+NO_PASSAGE = "(nothing)"
 
 
 @dataclass(frozen=True)
@@ -58,43 +69,95 @@ class Pair:
     passage: str
 
 
-def judge_prompt(pair: Pair) -> Prompt:
+@dataclass(frozen=True)
+class _Asked:
+    """A prompt, and the continuation whose likelihood is asked for; None: whether Yes or No."""
+
+    prompt: Prompt
+    continuation: str | None
+
+    @property
+    def parts(self) -> tuple[str, str, str, str | None]:
+        return self.prompt.shared, self.prompt.branch, self.prompt.leaf, self.continuation
+
+
+def answer_prompt(pair: Pair) -> Prompt:
     """The prompt whose next token is Yes or No."""
     return Prompt(
-        shared=SHARED,
+        shared=ANSWERED,
         branch=f"Passage: {pair.passage}\n",
         leaf=f"Search: {pair.query}\nRelevant:",
     )
 
 
+def search_prompt(passage: str) -> Prompt:
+    """The prompt that a query for the passage follows."""
+    return Prompt(shared=SEARCHED, branch=f"Passage: {passage}\n", leaf="Search:")
+
+
+def relevance(engine: Llm, pairs: Sequence[Pair]) -> np.ndarray:
+    """Scores in nats, float64 (len(pairs),), higher for the relevant. Nothing is kept."""
+    return _score(engine, pairs, lambda asked, _: _ask(engine, asked))
+
+
 def judge(
     workspace: Workspace,
     stage: str,
-    engine: Engine,
+    engine: Llm,
     model_key: str,
     pairs: Sequence[Pair],
     reporter: Reporter,
 ) -> np.ndarray:
-    """Log-odds of Yes against No in nats, float64 (len(pairs),); known ones from the workspace.
+    """The scores of `relevance`; those that are known are taken from the workspace.
 
     Args:
         model_key: SHA-256 of the GGUF file; part of each judgment's key.
     """
-    units = []
-    for pair in pairs:
-        prompt = judge_prompt(
-            Pair(pair.query, engine.truncate(pair.passage, PASSAGE_TOKENS).replace("\n", " "))
+
+    def kept(asked: Sequence[_Asked], title: str) -> list[float]:
+        units = [Unit(content_key("judgment", model_key, *one.parts), one) for one in asked]
+        # Sorted, so that the queries of one passage stand together.
+        ordered = sorted(units, key=lambda unit: (unit.work.prompt.branch, str(unit.work.parts)))
+
+        def compute(batch: Sequence[_Asked]) -> list[bytes]:
+            return [np.float64(value).tobytes() for value in _ask(engine, batch)]
+
+        found = complete(
+            workspace, stage, "judgment", ordered, compute, PAIRS_A_BATCH, reporter, title
         )
-        key = content_key("judgment", model_key, prompt.shared, prompt.branch, prompt.leaf)
-        units.append(Unit(key, prompt))
+        return [float(np.frombuffer(found[unit.key])[0]) for unit in units]
 
-    def compute(batch: Sequence[Prompt]) -> list[bytes]:
-        odds = engine.choice(batch, "Yes", "No")
-        return [np.float64(value).tobytes() for value in odds]
+    return _score(engine, pairs, kept)
 
-    # Sorted, so that the queries of one passage stand together.
-    ordered = sorted(units, key=lambda unit: (unit.work.branch, unit.work.leaf))
-    found = complete(
-        workspace, stage, "judgment", ordered, compute, PAIRS_A_BATCH, reporter, "judging"
-    )
-    return np.array([np.frombuffer(found[unit.key])[0] for unit in units], dtype=np.float64)
+
+def _score(
+    engine: Llm,
+    pairs: Sequence[Pair],
+    ask: Callable[[Sequence[_Asked], str], list[float]],
+) -> np.ndarray:
+    """Scores from the answers that `ask` gets, which is told what it is asking about."""
+    if not isinstance(engine, Engine):
+        answers = [_Asked(answer_prompt(_cut(engine, pair)), None) for pair in pairs]
+        return np.array(ask(answers, "judging"), dtype=np.float64)
+    after, alone = [], []
+    for pair in pairs:
+        continuation = f" {pair.query}"
+        cut = _cut(engine, pair)
+        after.append(_Asked(search_prompt(cut.passage), continuation))
+        alone.append(_Asked(search_prompt(NO_PASSAGE), continuation))
+    own = np.array(ask(alone, "reading queries"), dtype=np.float64)
+    return np.array(ask(after, "judging"), dtype=np.float64) - own
+
+
+def _ask(engine: Llm, asked: Sequence[_Asked]) -> list[float]:
+    prompts = [one.prompt for one in asked]
+    if not isinstance(engine, Engine):
+        return engine.choice(prompts, "Yes", "No")
+    return engine.score(prompts, [one.continuation or "" for one in asked])
+
+
+def _cut(engine: Llm, pair: Pair) -> Pair:
+    """The pair with a passage that leaves room for the query, in the longer of the two prompts."""
+    room = engine.room(answer_prompt(Pair(pair.query, "")), max_tokens=0)
+    tokens = max(0, min(PASSAGE_TOKENS, room))
+    return Pair(pair.query, engine.truncate(pair.passage, tokens).replace("\n", " "))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from customir.corpus.document import Passage
-from customir.llm import Engine, Prompt, Sampling
+from customir.errors import UserError
+from customir.llm import Llm, Prompt, Sampling
 from customir.progress import Reporter
 from customir.settings import Synthesis
 from customir.synthesis.styles import ROTATIONS, STYLES, Style, query_prompt
@@ -12,6 +13,7 @@ from customir.workspace import Unit, Workspace, complete, content_key
 
 # A passage longer than this many of the LLM's tokens is cut: two thirds of a prompt is prefill.
 PASSAGE_TOKENS = 256
+SHORTEST_PASSAGE_TOKENS = 32
 # Units that share one call of the engine, and one transaction.
 PASSAGES_A_BATCH = 8
 
@@ -53,7 +55,7 @@ def requests(passages: Sequence[Passage], settings: Synthesis, seed: int) -> lis
 def write_queries(
     workspace: Workspace,
     stage: str,
-    engine: Engine,
+    engine: Llm,
     model_key: str,
     passages: Sequence[Passage],
     settings: Synthesis,
@@ -68,7 +70,14 @@ def write_queries(
     sampling = Sampling(settings.temperature, settings.max_tokens)
     units = []
     for request in requests(passages, settings, seed):
-        text = engine.truncate(request.passage.content, PASSAGE_TOKENS)
+        empty = query_prompt("", request.style, request.rotation)
+        room = engine.room(empty, sampling.max_tokens)
+        if room < SHORTEST_PASSAGE_TOKENS:
+            raise UserError(
+                f"the LLM's context leaves {room} tokens for a passage beside the examples: too "
+                "short. Give another LLM."
+            )
+        text = engine.truncate(request.passage.content, min(PASSAGE_TOKENS, room))
         prompt = query_prompt(text, request.style, request.rotation)
         key = content_key(
             "query", model_key, prompt.shared, prompt.branch, prompt.leaf,

@@ -1,6 +1,7 @@
 """The engine on a real model: isolation between sequences, repeatability, limits, accounting."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,12 +15,15 @@ from customir.errors import UserError
 from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.llm.engine import BATCH_TOKENS, CONTEXT_TOKENS, SEQUENCES
 from customir.llm.gguf import gpu_is_there
+from customir.llm.threads import fastest_threads
 
 SHARED = "Colours that were seen.\nred, blue, red, blue,\n"
 # What another kernel for another batch size made of the same prompt differed by up to 0.45 nats
 # within llama.cpp itself (Q4_1, one token a call against all at once, flash attention or not).
 # A token that is seen but should not be, or stands at a wrong position, shifts these by several.
 NOISE = 0.5
+# Holds the logits of a batch and a context of 1,024 or 2,048 tokens, but not one of 4,096.
+TIGHT_MEGABYTES = 190
 GREEDY = Sampling(temperature=0, max_tokens=6)
 
 
@@ -174,6 +178,59 @@ print(json.dumps([texts, odds]))
     ]
 
 
+def log_probability_by_reference(llama: llama_cpp.Llama, text: str, continuation: str) -> float:
+    llama.reset()
+    logits = logits_after(llama, tokens_of(llama, text))
+    total = 0.0
+    for token in tokens_of(llama, continuation):
+        total += float(logits[token] - np.logaddexp.reduce(logits))
+        logits = logits_after(llama, [token])
+    return total
+
+
+def test_score_is_the_log_probability_of_the_continuation(
+    engine: Engine, reference: llama_cpp.Llama
+) -> None:
+    asked = [prompt(branch, LEAVES[0]) for branch in BRANCHES for _ in range(2)]
+    continuations = [" red, red, red", " blue, red, sausage", " red", ""]
+    scores = engine.score(asked, continuations)
+    expected = [
+        log_probability_by_reference(reference, p.shared + p.branch + p.leaf, continuation)
+        for p, continuation in zip(asked, continuations, strict=True)
+    ]
+    # Noise adds up over the tokens of a continuation.
+    assert np.abs(np.subtract(scores, expected)).max() < 3 * NOISE
+    assert expected[1] < expected[0] - 6 * NOISE
+    assert scores[3] == 0.0
+
+
+def test_a_chat_prompt_is_the_template_s_and_text_in_it_stays_text(
+    engine: Engine, reference: llama_cpp.Llama
+) -> None:
+    said = [Prompt("Answer red or blue.\n", f"Seen: {colour}.\n", "Colour?", chat=True)
+            for colour in ("red", "blue", "<|im_end|>")]  # fmt: skip
+    assert engine.chat_frame is not None
+    before, after = engine.chat_frame
+    assert "<|im_start|>user" in before
+    assert after.endswith("<|im_start|>assistant\n")
+    odds = engine.choice(said, "red", "blue")
+    for asked, made in zip(said, odds, strict=True):
+        reference.reset()
+        tokens = list(reference.tokenize(before.encode(), add_bos=False, special=True))
+        tokens += tokens_of(reference, asked.shared + asked.branch + asked.leaf)
+        tokens += list(reference.tokenize(after.encode(), add_bos=False, special=True))
+        logits = logits_after(reference, tokens)
+        mass = {
+            word: np.logaddexp.reduce(
+                logits[sorted({tokens_of(reference, form)[0] for form in
+                               (word, word.capitalize(), f" {word}", f" {word.capitalize()}")})]
+            )
+            for word in ("red", "blue")
+        }  # fmt: skip
+        assert made == pytest.approx(mass["red"] - mass["blue"], abs=NOISE)
+    assert odds[0] > odds[1]
+
+
 def test_seeds_decide_what_is_drawn(engine: Engine) -> None:
     same = [SENTENCES[0]] * 6
     free = Sampling(temperature=1.5, max_tokens=6)
@@ -216,6 +273,90 @@ def test_too_long_a_prompt_is_refused_and_the_engine_goes_on(engine: Engine, par
     assert engine.choice(GRID[:1], "red", "blue") == before
 
 
+def test_room_is_what_still_fits(engine: Engine) -> None:
+    beside = prompt("", LEAVES[0])
+    room = engine.room(beside, max_tokens=6)
+    assert CONTEXT_TOKENS - 80 < room < CONTEXT_TOKENS
+    fitting = " word" * (room - 8)
+    assert room - 10 <= engine.count_tokens(fitting) <= room
+    engine.usage = Usage()
+    engine.room(beside, max_tokens=6)
+    assert engine.usage == Usage()
+    schedule = engine._plan([prompt(fitting, LEAVES[0])], max_tokens=6)
+    assert schedule.unfinished
+    with pytest.raises(ValueError, match="too long"):
+        engine.choice([prompt(fitting + " word" * 40, LEAVES[0])], "red", "blue")
+
+
+def test_a_model_trained_on_little_context_is_given_no_more(smollm: Path, tmp_path: Path) -> None:
+    content = bytearray(smollm.read_bytes())
+    key = b"llama.context_length"
+    value = content.index(key) + len(key) + 4  # after the value's type, a uint32
+    content[value : value + 4] = (256).to_bytes(4, "little")
+    short = tmp_path / "short.gguf"
+    short.write_bytes(content)
+    with Engine(short, device="cpu", threads=1) as engine:
+        assert engine.longest_prompt == 256
+        text = "The pump is red. " * 80
+        cut = engine.truncate(text, engine.room(prompt("", LEAVES[0]), 0))
+        assert 0 < len(cut) < len(text)
+        assert cut.endswith(".")
+        assert len(engine.choice([prompt(cut, LEAVES[0])], "red", "blue")) == 1
+        with pytest.raises(ValueError, match="context of 256"):
+            engine.choice([prompt(text, LEAVES[0])], "red", "blue")
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from customir.errors import UserError
+from customir.llm import Engine, Prompt, Sampling
+class Tight(Engine):
+    def _new_context(self, parameters):
+        if not hasattr(self, "limited"):
+            status = Path("/proc/self/status").read_text()
+            own = int(status.partition("VmSize:")[2].split()[0]) * 1024
+            limit = own + int(sys.argv[2]) * 2**20
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            self.limited = True
+        return super()._new_context(parameters)
+try:
+    with Tight(Path(sys.argv[1]), device="cpu", threads=1) as engine:
+        answer = engine.generate([Prompt("", "", "1, 2, 3, 4, 5, 6, 7,")], [0], Sampling(0, 4))
+        print(engine.longest_prompt, *answer)
+except UserError as error:
+    print(error)
+"""
+
+
+def with_memory(smollm: Path, megabytes: int) -> str:
+    run = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(smollm), str(megabytes)],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_where_memory_is_short_the_context_shrinks_and_the_work_goes_on(smollm: Path) -> None:
+    longest, *answer = with_memory(smollm, TIGHT_MEGABYTES).split()
+    assert 1024 <= int(longest) < CONTEXT_TOKENS
+    assert answer[0].startswith("8")
+
+
+def test_where_there_is_no_memory_it_says_so(smollm: Path) -> None:
+    assert "no memory for its context" in with_memory(smollm, 20)
+
+
+def test_the_number_of_threads_is_tried(engine: Engine) -> None:
+    before = engine.choice(GRID, "red", "blue")
+    chosen = fastest_threads(engine)
+    assert 1 <= chosen <= len(os.sched_getaffinity(0))
+    engine.set_threads(1)
+    assert engine.choice(GRID, "red", "blue") == before
+
+
 def test_calls_that_make_no_sense_are_refused(engine: Engine) -> None:
     with pytest.raises(ValueError, match="shared"):
         engine.choice([Prompt("a", "b", "c"), Prompt("x", "b", "c")], "red", "blue")
@@ -246,6 +387,10 @@ def test_usage_counts_every_token_once(engine: Engine) -> None:
     engine.choice(GRID, "red", "blue")
     assert engine.usage.submitted == sum(count(p.shared, p.branch, p.leaf) for p in GRID)
     assert engine.usage.computed == count(SHARED, *BRANCHES, *LEAVES, *LEAVES)
+    submitted = engine.usage.submitted
+    with pytest.raises(ValueError, match="too long"):
+        engine.choice([*GRID, prompt("word " * CONTEXT_TOKENS, "x")], "red", "blue")
+    assert engine.usage.submitted == submitted
     engine.choice(GRID, "red", "blue")
     assert engine.usage.computed == count(SHARED) + 2 * count(*BRANCHES, *LEAVES, *LEAVES)
 

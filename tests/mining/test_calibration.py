@@ -29,6 +29,18 @@ def test_rates_are_scikit_learn_s(seed: int, decimals: int) -> None:
     assert made.false_positive_rate == pytest.approx((other >= made.threshold).mean())
 
 
+def test_near_pairs_are_measured_and_decide_nothing() -> None:
+    random = np.random.default_rng(0)
+    known, other, near = random.normal(2, 1, 50), random.normal(0, 1, 50), random.normal(1, 1, 30)
+    made = calibrate(known, other, 0.75, near)
+    truth = np.repeat([1, 0], [50, 30])
+    assert made.near_auc == pytest.approx(roc_auc_score(truth, np.concatenate([known, near])))
+    assert made.near_positive_rate == pytest.approx((near >= made.threshold).mean())
+    without = calibrate(known, other, 0.75)
+    assert (without.near_auc, without.near_positive_rate) == (None, None)
+    assert (without.threshold, without.auc, without.used) == (made.threshold, made.auc, made.used)
+
+
 def test_a_perfect_judge_a_blind_one_and_a_contrary_one() -> None:
     high, low = np.array([1.0, 2.0, 3.0]), np.array([-2.0, -1.0])
     perfect = calibrate(high, low, 1.0)

@@ -1,0 +1,278 @@
+"""Queries and judgments a second: our engine against llama-cpp-python's own interface.
+
+The same model, threads, prompts and limits in every contender; each round runs all of them in turn,
+and the ratios are medians over the rounds. Contenders: (a) a loop over `Llama.create_completion`,
+which keeps the prefix that a prompt shares with the one before it; (b) the same without; (c) a
+judge that is asked through `create_chat_completion` and writes its answer. Tokens computed are what
+went through llama_decode. A second model shows what its format costs: prefill before and after it
+was requantised.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+
+from customir import models
+from customir.llm import Engine, Prompt, Sampling, Usage
+from customir.llm.requantize import FORMATS, measure_speed, requantize
+from customir.mining.judge import INSTRUCTION as JUDGE_INSTRUCTION
+from customir.mining.judge import Pair, answer_prompt, relevance
+from customir.synthesis.styles import EXAMPLES, INSTRUCTION
+
+OURS, REUSE, PLAIN, CHAT = "CustomIR", "create_completion", "without reuse", "chat completion"
+# The judge in force: the same passages and queries, another question.
+LIKELIHOOD = "CustomIR, query likelihood"
+SAMPLING = Sampling(temperature=0.7, max_tokens=24)
+SHOWN = 2
+QUERIES_A_PASSAGE = 4
+SENTENCES = (
+    "The {thing} in {place} stopped working on {day}, and nobody knows whom to call about it.",
+    "{person} asked for a signature until {day}, otherwise the order for the {thing} is cancelled.",
+    "Please move the {thing} to {place}, next to the stairs, so that {person} can reach it.",
+    "It costs forty percent more than last year, and {person} wants to know the reason.",
+    "A technician looks at the {thing} on {day} in the morning; {person} has the key for {place}.",
+    "We had the same last spring, and {person} kept the paperwork in the blue folder.",
+)
+WORDS = {
+    "thing": ("coffee machine", "payroll export", "badge reader", "backup server", "water heater"),
+    "place": ("hall two", "the second floor", "the harbour office", "room 214", "the warehouse"),
+    "day": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday"),
+    "person": ("Marta", "Mr Osei", "Chiara", "Deniz", "the bookkeeper"),
+}
+
+
+@dataclass
+class Round:
+    """One contender's round: seconds, items and tokens computed."""
+
+    seconds: float
+    items: int
+    tokens: int
+
+    @property
+    def rate(self) -> float:
+        return self.items / self.seconds
+
+
+class Peer(llama_cpp.Llama):
+    """llama-cpp-python's own interface, with a count of the tokens that it evaluates."""
+
+    computed = 0
+
+    def eval(self, tokens: Any) -> None:
+        self.computed += len(tokens)
+        super().eval(tokens)
+
+
+def mails(count: int) -> list[str]:
+    """Made-up mail of 100 to 150 tokens."""
+    draw = random.Random(0)
+    texts = []
+    for _ in range(count):
+        lines = draw.sample(SENTENCES, 5) + draw.sample(SENTENCES, 1)
+        texts.append(
+            " ".join(
+                line.format(**{name: draw.choice(words) for name, words in WORDS.items()})
+                for line in lines
+            )
+        )
+    return texts
+
+
+def generation_prompts(passages: list[str]) -> list[Prompt]:
+    """One query a mail, after a few-shot prefix of some 170 tokens."""
+    shown = (f"Passage: {e.passage}\nSearch: {e.keywords}\n\n" for e in EXAMPLES[:SHOWN])
+    shared = INSTRUCTION + "".join(shown)
+    return [Prompt(shared, f"Passage: {passage}\n", "Search:") for passage in passages]
+
+
+def judged_pairs(passages: list[str]) -> list[Pair]:
+    """Four queries a mail, as mining has them: a passage is a candidate of several queries."""
+    return [
+        Pair(EXAMPLES[(number + step) % len(EXAMPLES)].need, passage)
+        for number, passage in enumerate(passages)
+        for step in range(QUERIES_A_PASSAGE)
+    ]
+
+
+def whole(prompt: Prompt) -> str:
+    return prompt.shared + prompt.branch + prompt.leaf
+
+
+def write_by_peer(peer: Peer, prompts: list[Prompt], reuse: bool) -> None:
+    for number, prompt in enumerate(prompts):
+        if not reuse:
+            peer.reset()
+        peer.create_completion(
+            whole(prompt),
+            max_tokens=SAMPLING.max_tokens,
+            temperature=SAMPLING.temperature,
+            top_k=SAMPLING.top_k,
+            top_p=1.0,
+            min_p=SAMPLING.min_p,
+            stop=["\n"],
+            seed=number,
+        )
+
+
+def judge_by_peer(peer: Peer, prompts: list[Prompt]) -> None:
+    for prompt in prompts:
+        peer.create_completion(whole(prompt), max_tokens=1, temperature=0.0)
+
+
+def judge_by_chat(peer: Peer, pairs: list[Pair]) -> None:
+    for pair in pairs:
+        peer.reset()
+        content = f"{JUDGE_INSTRUCTION}Passage: {pair.passage}\nSearch: {pair.query}"
+        peer.create_chat_completion(
+            [{"role": "user", "content": content}], max_tokens=8, temperature=0.0
+        )
+
+
+def timed(work: Callable[[], object], items: int, counter: Callable[[], int]) -> Round:
+    before, start = counter(), time.perf_counter()
+    work()
+    return Round(time.perf_counter() - start, items, counter() - before)
+
+
+def compare(
+    contenders: dict[str, tuple[Callable[[], object], Callable[[], int]]], items: int, rounds: int
+) -> dict[str, list[Round]]:
+    """Every contender in turn, `rounds` times."""
+    results: dict[str, list[Round]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, (work, counter) in contenders.items():
+            results[name].append(timed(work, items, counter))
+    return results
+
+
+def report(title: str, results: dict[str, list[Round]], measured: str) -> list[dict[str, Any]]:
+    """Print a table; return the claims."""
+    print(f"{title:38} a second   tokens computed   ratio")
+    claims = []
+    ours = results[OURS]
+    for name, rounds in results.items():
+        rate = statistics.median(each.rate for each in rounds)
+        ratio = statistics.median(
+            own.rate / each.rate for own, each in zip(ours, rounds, strict=True)
+        )
+        tokens = round(statistics.median(each.tokens for each in rounds))
+        print(f"  {name:36} {rate:8.3f} {tokens:17} {ratio:7.2f}", flush=True)
+        if name != OURS:
+            claims.append(
+                {
+                    "claim": title,
+                    "ours": round(statistics.median(each.rate for each in ours), 3),
+                    "peer": name,
+                    "peer_figure": round(rate, 3),
+                    "ratio": round(ratio, 2),
+                    "measured_on": measured,
+                }
+            )
+    return claims
+
+
+def compare_formats(model: str, threads: int) -> list[dict[str, Any]]:
+    """Prefill of a model as it is and requantised."""
+    source = models.locate(model)
+    with Engine(source, device="cpu", threads=threads) as engine:
+        base = measure_speed(engine).prefill
+    print(f"prefill, {model:29} tokens a second\n  {'as it is':36} {base:8.0f}")
+    claims = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in FORMATS:
+            made = Path(folder) / f"{name}.gguf"
+            requantize(source, made, name, threads)
+            with Engine(made, device="cpu", threads=threads) as engine:
+                prefill = measure_speed(engine).prefill
+            print(f"  {name:36} {prefill:8.0f} {'':17} {prefill / base:7.2f}", flush=True)
+            claims.append(
+                {
+                    "claim": "prefill, tokens a second",
+                    "ours": round(prefill),
+                    "peer": f"{source.name} as it is",
+                    "peer_figure": round(base),
+                    "ratio": round(prefill / base, 2),
+                    "measured_on": f"{model} as {name}, {threads} threads, 512-token batch",
+                }
+            )
+    return claims
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="6 mails, 1 round, the smaller model")
+    parser.add_argument("--model", help="a name, or a GGUF file")
+    parser.add_argument("--formats-of", default="smollm2-135m", help="whose formats to compare")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    arguments = parser.parse_args()
+    model = arguments.model or ("smollm2-135m" if arguments.quick else "qwen2.5-coder-0.5b")
+    count, rounds = (6, 1) if arguments.quick else (32, 3)
+    threads = arguments.threads
+    path = models.locate(model)
+    passages = mails(count)
+    prompts, pairs = generation_prompts(passages), judged_pairs(passages)
+    judged = [answer_prompt(pair) for pair in pairs]
+    gpu_layers = -1 if arguments.device == "cuda" else 0
+    peer = Peer(
+        str(path), n_ctx=2048, n_batch=512, n_threads=threads, n_threads_batch=threads,
+        flash_attn=True, n_gpu_layers=gpu_layers, verbose=False,
+    )  # fmt: skip
+    with Engine(path, device=arguments.device, threads=threads) as engine:
+        prefix = engine.count_tokens(prompts[0].shared)
+        lengths = sorted(map(engine.count_tokens, passages))
+        measured = (
+            f"{model}, {threads} threads, {arguments.device}; prefix of {prefix} tokens, {count} "
+            f"mails of {lengths[0]} to {lengths[-1]}; median of {rounds}"
+        )
+        print(measured)
+        ours: Callable[[], int] = lambda: engine.usage.computed  # noqa: E731
+        theirs: Callable[[], int] = lambda: peer.computed  # noqa: E731
+        engine.usage = Usage()
+        written = compare(
+            {
+                OURS: (lambda: engine.generate(prompts, range(count), SAMPLING), ours),
+                REUSE: (lambda: write_by_peer(peer, prompts, reuse=True), theirs),
+                PLAIN: (lambda: write_by_peer(peer, prompts, reuse=False), theirs),
+            },
+            count,
+            rounds,
+        )
+        claims = report("queries a second", written, measured)
+        judgments = compare(
+            {
+                OURS: (lambda: engine.choice(judged, "Yes", "No"), ours),
+                LIKELIHOOD: (lambda: relevance(engine, pairs), ours),
+                REUSE: (lambda: judge_by_peer(peer, judged), theirs),
+                CHAT: (lambda: judge_by_chat(peer, pairs), theirs),
+            },
+            len(pairs),
+            rounds,
+        )
+        claims += report("judgments a second", judgments, measured)
+        if arguments.device == "cpu":
+            prefill = measure_speed(engine).prefill
+            best = min(written[OURS], key=lambda each: each.seconds)
+            print(
+                f"the limit: a 512-token batch is read at {prefill:.0f} tokens a second; "
+                f"generation computed {best.tokens / best.seconds:.0f} a second"
+            )
+    peer.close()
+    if arguments.device == "cpu":
+        claims += compare_formats(arguments.formats_of, threads)
+    print(json.dumps({"bench": "llm", "claims": claims}))
+
+
+if __name__ == "__main__":
+    main()
