@@ -1,25 +1,42 @@
-"""Which passages get queries: one a near-duplicate group, spread over threads."""
+"""Which passages get queries: one a near-duplicate group, spread over threads, topics and time."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 
+from customir.analysis.boilerplate import automatic, boilerplate
 from customir.corpus.document import Passage
 from customir.workspace import content_key
 
 MINIMUM_WORDS = 12
 
 
-def sample_passages(passages: Sequence[Passage], count: int, seed: int) -> list[Passage]:
+def sample_passages(
+    passages: Sequence[Passage],
+    count: int,
+    seed: int,
+    strata: Mapping[str, Hashable] | None = None,
+) -> list[Passage]:
     """At most `count` passages, every thread's first choice before any thread's second.
 
-    Passages of fewer than MINIMUM_WORDS words say too little to be searched for, and of a
-    near-duplicate group only one is taken. Order and choice are pseudo-random by content: the
-    same passages and seed give the same sample, and a larger count a superset.
+    Left out are passages of fewer than MINIMUM_WORDS words, which say too little to be searched
+    for, automatic replies and boilerplate; of a near-duplicate group only one is taken. However
+    many are taken, each stratum has about the share of them that it has of all (stratified
+    sampling, proportionate allocation). Within a stratum order and choice are pseudo-random by
+    content: the same passages, strata and seed give the same sample, a larger count a superset.
+
+    Args:
+        strata: Of each passage, by key: its topic and time, say. None: all are one.
     """
     seen: set[str] = set()
+    forms = boilerplate(passages)
     by_thread: dict[str, list[Passage]] = defaultdict(list)
     for passage in sorted(passages, key=lambda p: content_key("sample", seed, p.key)):
-        if passage.duplicates in seen or len(passage.text.split()) < MINIMUM_WORDS:
+        if (
+            passage.duplicates in seen
+            or len(passage.text.split()) < MINIMUM_WORDS
+            or passage.key in forms
+            or automatic(passage)
+        ):
             continue
         seen.add(passage.duplicates)
         by_thread[passage.thread].append(passage)
@@ -29,4 +46,16 @@ def sample_passages(passages: Sequence[Passage], count: int, seed: int) -> list[
         for rank, passage in enumerate(members)
     ]
     ranked.sort(key=lambda entry: entry[:2])
-    return [passage for _, _, passage in ranked[:count]]
+
+    def stratum(rank: int, passage: Passage) -> Hashable:
+        return rank, strata[passage.key] if strata else None
+
+    sizes = Counter(stratum(rank, passage) for rank, _, passage in ranked)
+    places: Counter[Hashable] = Counter()
+    ordered = []
+    for rank, key, passage in ranked:
+        own = stratum(rank, passage)
+        ordered.append((rank, (places[own] + 0.5) / sizes[own], key, passage))
+        places[own] += 1
+    ordered.sort(key=lambda entry: entry[:3])
+    return [passage for *_, passage in ordered[:count]]
