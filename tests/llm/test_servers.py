@@ -111,3 +111,34 @@ def test_what_is_no_url_is_named(url: str) -> None:
 def test_the_guard_is_told_host_and_port() -> None:
     urls = ["http://10.0.0.7:8080", "https://gpu.lan/v1", "http://[::1]:9"]
     assert addresses(urls) == [("10.0.0.7", 8080), ("gpu.lan", 443), ("::1", 9)]
+
+
+BEHIND_THE_GUARD = """
+import socket, sys
+from customir import guard
+from customir.llm import Prompt, Sampling, Servers
+from customir.llm.servers import addresses
+url, other = sys.argv[1:]
+guard.close(addresses([url]))
+with Servers([url]) as servers:
+    print(*servers.generate([Prompt("", "", "1, 2, 3, 4, 5, 6, 7,")], [0], Sampling(0, 6)))
+try:
+    socket.create_connection(addresses([other])[0])
+except guard.AirGapError as error:
+    print(error)
+"""
+
+
+def test_the_guard_lets_through_exactly_the_named_server(
+    running: dict[str, subprocess.Popen[bytes]],
+) -> None:
+    _, url = running
+    run = subprocess.run(
+        [sys.executable, "-c", BEHIND_THE_GUARD, url, f"http://127.0.0.1:{free_port()}"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    answer, refusal = run.stdout.splitlines()
+    assert answer.startswith("8, 9")
+    assert "refused to connect" in refusal
