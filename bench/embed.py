@@ -85,12 +85,13 @@ def prepare(base: Path, folder: Path, texts: list[str]) -> Path:
     """A model folder with our two ONNX files and the peer's own INT8 one."""
     from customir.exporters.int8 import quantize
     from customir.exporters.onnx import export_onnx
+    from customir.exporters.parity import HeldOut
     from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
 
     model = folder / "model"
     shutil.copytree(base, model)
     export_onnx(model)
-    quantized = quantize(model, texts[:200])
+    quantized = quantize(model, HeldOut(texts[:200]))
     print(f"ours: {quantized.setting}", file=sys.stderr)
     peer = SentenceTransformer(
         str(model),

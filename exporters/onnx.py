@@ -39,18 +39,8 @@ def export_onnx(model: Path) -> Path:
         UserError: the folder is not one that can be exported.
     """
     with quiet():
-        try:
-            # "eager": the attention that onnxruntime.transformers knows how to fuse.
-            encoder = SentenceTransformer(
-                str(model),
-                device="cpu",
-                local_files_only=True,
-                model_kwargs={"attn_implementation": "eager", "use_safetensors": True},
-            )
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{model}: not a usable sentence-transformers folder ({error})."
-            ) from error
+        # "eager": the attention that onnxruntime.transformers knows how to fuse.
+        encoder = load_encoder(model, attention="eager")
         for module in encoder:
             if isinstance(module, Pooling) and not module.include_prompt:
                 raise UserError(f"{model}: leaves the prompt out of pooling; no graph can do that.")
@@ -62,6 +52,23 @@ def export_onnx(model: Path) -> Path:
             )
             _rename_tensor(scratch / FP32_NAME, "token_embeddings", "last_hidden_state")
             return place(scratch / FP32_NAME, model / ONNX_FOLDER / FP32_NAME)
+
+
+def load_encoder(model: Path, attention: str = "sdpa") -> SentenceTransformer:
+    """The folder in torch, on the CPU. Call it within `quiet`.
+
+    Raises:
+        UserError: not a usable folder.
+    """
+    try:
+        return SentenceTransformer(
+            str(model),
+            device="cpu",
+            local_files_only=True,
+            model_kwargs={"attn_implementation": attention, "use_safetensors": True},
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{model}: not a usable sentence-transformers folder ({error}).") from error
 
 
 def _rename_tensor(path: Path, old: str, new: str) -> None:

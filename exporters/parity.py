@@ -1,9 +1,18 @@
 """How near two encoders are to each other, on the same texts."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+DEPTH = 10
+RECALL = "Recall@10"
+LEAST_MEAN_COSINE = 0.99  # of INT8 to fp32
+LEAST_EXACT_COSINE = 0.9999  # of fp32 to fp32: less is another model
+MOST_LOST_RECALL = 0.005
+
+Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -14,7 +23,65 @@ class Parity:
     min_cosine: float
 
 
-def compare(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> Parity:
+def _no_metrics(rows: npt.NDArray[np.int64]) -> Mapping[str, float]:
+    return {}
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a step of the chain is measured on.
+
+    Attributes:
+        passages: Among which each query's answers are looked for.
+        queries: None of them may have taken part in training.
+        metrics: From the ten best passages of each query, int64 (queries, 10) with rows of
+            `passages`, to the mean of each metric, 0 to 1, Recall@10 among them.
+    """
+
+    passages: Sequence[str]
+    queries: Sequence[str] = ()
+    metrics: Callable[[npt.NDArray[np.int64]], Mapping[str, float]] = field(default=_no_metrics)
+
+    def measure(self, passages: Vectors, queries: Vectors) -> Mapping[str, float]:
+        """The metrics of an encoder; empty where there are no queries."""
+        if not len(queries):
+            return {}
+        best = np.argsort(-(queries @ passages.T), axis=1, kind="stable")[:, :DEPTH]
+        return self.metrics(best.astype(np.int64))
+
+    @property
+    def lost_recall_limit(self) -> float:
+        """0.5 points of Recall@10; with fewer than 200 queries, one query."""
+        return max(MOST_LOST_RECALL, 1 / len(self.queries)) if self.queries else MOST_LOST_RECALL
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One file of the chain.
+
+    Attributes:
+        parity: With the file before; None for the first.
+        metrics: See `HeldOut`.
+        least_mean_cosine: Below it, the step has lost too much.
+    """
+
+    file: str
+    parity: Parity | None
+    metrics: Mapping[str, float]
+    least_mean_cosine: float
+
+    def loss(self, before: "Measured", held_out: HeldOut) -> str | None:
+        """What this step loses beyond its limits, for the user; None where it keeps them."""
+        if self.parity is not None and self.parity.mean_cosine < self.least_mean_cosine:
+            return f"mean cosine {self.parity.mean_cosine:.4f}, below {self.least_mean_cosine}"
+        if RECALL in self.metrics:
+            lost = before.metrics[RECALL] - self.metrics[RECALL]
+            if lost > held_out.lost_recall_limit + 1e-9:  # sums of floats
+                return f"{100 * lost:.1f} points of {RECALL} on {len(held_out.queries)} queries"
+        return None
+
+
+def compare(reference: Vectors, other: Vectors) -> Parity:
     """Compare two encoders' vectors of the same texts.
 
     Args:

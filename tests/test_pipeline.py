@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -218,6 +219,27 @@ def test_ctrl_c_says_how_to_go_on(mail: Path, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "The same command goes on where it was" in told
     assert "Traceback" not in told
+
+
+def test_settings_there_and_back_leave_what_they_found(
+    mail: Path, done: tuple[Path, str], tmp_path: Path
+) -> None:
+    whole, _ = done
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    negatives = "SELECT query, passage, score, kept FROM negative ORDER BY query, passage"
+    assert rows(out, negatives)
+    for seed in ("1", "0"):
+        result = subprocess.run(
+            [sys.executable, "-m", "customir.cli", "generate", str(out), "--seed", seed],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert result.returncode == 0, result.stderr
+    result = adapt(mail, out)
+    assert result.returncode == 0, result.stderr
+    assert rows(out, negatives) == rows(whole, negatives)
 
 
 def test_another_setting_makes_only_what_depends_on_it_stale(

@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,9 +153,16 @@ class Workspace:
             tuple(Work(*kind) for kind in work),
         )
 
-    def begin_stage(self, name: str, fingerprint: str) -> None:
-        """Mark a stage as under way. An interrupted run of the same work keeps its seconds."""
+    def begin_stage(self, name: str, fingerprint: str, later: Sequence[str] = ()) -> None:
+        """Mark a stage as under way. An interrupted run of the same work keeps its seconds.
+
+        Args:
+            later: The stages that read this one's rows: from now on none of them is done.
+        """
         with self.transaction() as database:
+            database.executemany(
+                "UPDATE stage SET fingerprint = '' WHERE name = ?", [(stage,) for stage in later]
+            )
             database.execute(
                 "DELETE FROM work WHERE stage = ? AND NOT EXISTS "
                 "(SELECT 1 FROM stage WHERE name = ? AND fingerprint = ?)",

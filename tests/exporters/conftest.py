@@ -9,6 +9,7 @@ import torch
 from customir.exporters.int8 import Quantized, quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
+from customir.exporters.parity import HeldOut
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModel
 
@@ -60,7 +61,7 @@ def exported(
     """The adapted model through the whole chain."""
     folder = merge_adapter(minilm, adapter, 0.5, tmp_path_factory.mktemp("chain") / "model")
     export_onnx(folder)
-    return Exported(folder, quantize(folder, texts))
+    return Exported(folder, quantize(folder, HeldOut(texts)))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from customir.exporters import int8
 from customir.exporters.int8 import SETTINGS, quantize
-from customir.exporters.parity import compare
+from customir.exporters.parity import HeldOut, compare
 from sentence_transformers import SentenceTransformer
 
 from customir.errors import UserError
@@ -14,11 +14,11 @@ from customir.runtime.embedder import Embedder
 
 def test_int8_stays_near_fp32_and_is_half_its_size(exported, texts: list[str]) -> None:
     quantized = exported.quantized
-    assert quantized.parity.mean_cosine >= 0.99
+    assert quantized.measured.parity.mean_cosine >= 0.99
     assert quantized.path.stat().st_size * 2 < (quantized.path.parent / "model.onnx").stat().st_size
 
     fp32 = Embedder(exported.folder, "onnx/model.onnx").encode(texts)
-    assert compare(fp32, Embedder(exported.folder).encode(texts)) == quantized.parity
+    assert compare(fp32, Embedder(exported.folder).encode(texts)) == quantized.measured.parity
 
 
 def test_weights_use_seven_bits(exported) -> None:
@@ -50,11 +50,11 @@ def test_sentence_transformers_loads_it(exported, texts: list[str]) -> None:
 def test_a_gentler_setting_is_chosen_where_int8_loses_too_much(
     copied: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = quantize(copied, texts).parity.mean_cosine
+    first = quantize(copied, HeldOut(texts)).measured.parity.mean_cosine
     monkeypatch.setattr(int8, "LEAST_MEAN_COSINE", (first + 1) / 2)
-    gentler = quantize(copied, texts)
+    gentler = quantize(copied, HeldOut(texts))
     assert gentler.setting != SETTINGS[0].name
-    assert gentler.parity.mean_cosine >= (first + 1) / 2
+    assert gentler.measured.parity.mean_cosine >= (first + 1) / 2
     assert sorted(path.name for path in gentler.path.parent.iterdir()) == [
         "SHA256SUMS",
         "model.onnx",
@@ -63,8 +63,8 @@ def test_a_gentler_setting_is_chosen_where_int8_loses_too_much(
     assert not (copied / ".int8.part").exists()
 
     monkeypatch.setattr(int8, "LEAST_MEAN_COSINE", 1.1)
-    with pytest.raises(UserError, match="even its gentlest INT8"):
-        quantize(copied, texts)
+    with pytest.raises(UserError, match="it gives other vectors"):
+        quantize(copied, HeldOut(texts))
 
 
 def test_settings_go_from_fast_to_gentle(copied: Path, texts: list[str]) -> None:
@@ -81,6 +81,22 @@ def test_settings_go_from_fast_to_gentle(copied: Path, texts: list[str]) -> None
 
 def test_it_says_what_is_missing(minilm: Path, copied: Path, texts: list[str]) -> None:
     with pytest.raises(UserError, match="Export the model first"):
-        quantize(minilm, texts)
+        quantize(minilm, HeldOut(texts))
     with pytest.raises(UserError, match="no texts"):
-        quantize(copied, [])
+        quantize(copied, HeldOut([]))
+
+
+def test_a_gentler_setting_is_chosen_where_recall_falls(copied: Path, texts: list[str]) -> None:
+    asked: list[np.ndarray] = []
+
+    def metrics(rows: np.ndarray) -> dict[str, float]:
+        asked.append(rows)
+        return {"Recall@10": 0.7 if len(asked) in (1, 4) else 0.6}  # fp32, and the third setting
+
+    quantized = quantize(copied, HeldOut(texts, texts[:3] * 100, metrics))
+
+    assert quantized.setting == SETTINGS[2].name
+    assert quantized.given_up == tuple(
+        f"{setting.name}: 10.0 points of Recall@10 on 300 queries" for setting in SETTINGS[:2]
+    )
+    assert asked[0].shape == (300, len(texts))  # fewer passages than ten

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from customir.exporters.int8 import quantize
 from customir.exporters.onnx import export_onnx
+from customir.exporters.parity import HeldOut
 
 from customir.runtime.index import IndexedPassage
 
@@ -50,7 +51,7 @@ def model(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runtime") / "model"
     shutil.copytree(minilm, folder)
     export_onnx(folder)
-    quantize(folder, list(TOPICS.values()))
+    quantize(folder, HeldOut(list(TOPICS.values())))
     return folder
 
 

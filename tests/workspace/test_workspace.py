@@ -237,3 +237,17 @@ def test_passages_come_with_title_and_thread(tmp_path: Path) -> None:
     assert second.key == "p2"
     assert first.content == "Title\ntext"
     assert Passage("p", "d", 0, "text", "p", "", "t").content == "text"
+
+
+def test_a_stage_that_begins_makes_the_later_ones_stale(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "out") as workspace:
+        for name in ("ingest", "generate", "mine"):
+            workspace.begin_stage(name, "print")
+            workspace.finish_stage(name, {"kept": name})
+        workspace.begin_stage("generate", "print", later=("mine", "train"))
+        prints = {name: workspace.stage(name) for name in ("ingest", "mine", "train")}
+    assert prints["ingest"] is not None
+    assert prints["ingest"].fingerprint == "print"
+    assert prints["mine"] is not None
+    assert prints["mine"].fingerprint != "print"
+    assert prints["train"] is None

@@ -1,0 +1,81 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from customir.exporters.card import Facts, base_licence, write_card
+from customir.exporters.chain import losses, measure_chain, table
+from customir.exporters.onnx import place
+from customir.exporters.parity import HeldOut
+from huggingface_hub import metadata_load
+
+from customir.files import sha256_of
+
+
+def found(rows: np.ndarray) -> dict[str, float]:
+    """Recall@1 under Recall@10's name: eight texts are too few for ten."""
+    return {"Recall@10": float(np.mean([hits[0] == row for row, hits in enumerate(rows)]))}
+
+
+@pytest.fixture
+def held_out(texts: list[str]) -> HeldOut:
+    return HeldOut(texts, texts, found)
+
+
+def test_each_file_is_measured_against_the_one_before(exported, held_out: HeldOut) -> None:
+    chain = measure_chain(exported.folder, held_out)
+
+    assert [step.file for step in chain] == [
+        "model.safetensors",
+        "onnx/model.onnx",
+        "onnx/model_qint8.onnx",
+    ]
+    assert chain[0].parity is None
+    assert chain[1].parity.min_cosine > 0.99999
+    assert 0.99 <= chain[2].parity.mean_cosine < 0.99999
+    assert [step.metrics for step in chain] == [{"Recall@10": 1.0}] * 3
+    assert losses(chain, held_out) == []
+    assert [row[0] for row in table(chain)[1:]] == [step.file for step in chain]
+
+
+def test_a_file_of_another_model_is_found_out(
+    copied: Path, minilm: Path, held_out: HeldOut, tmp_path: Path
+) -> None:
+    from customir.exporters.onnx import export_onnx
+
+    shutil.copytree(minilm, tmp_path / "base")
+    place(export_onnx(tmp_path / "base"), copied / "onnx" / "model.onnx")
+    lost = losses(measure_chain(copied, held_out), held_out)
+    assert lost
+    assert lost[0].startswith("model.safetensors -> onnx/model.onnx: mean cosine 0.")
+
+
+def test_the_card_has_the_facts_and_the_hashes(copied: Path) -> None:
+    facts = Facts(
+        base="minilm",
+        licence="Apache-2.0",
+        alpha=0.5,
+        verdict="Surely better than the base.",
+        corpus={"passages": 1234},
+        compared=[["", "Recall@10"], ["base", "0.700"]],
+        chain=[["file", "Recall@10"], ["model.safetensors", "0.7100"]],
+        int8=("int8", "Given up: all of it"),
+        settings={"seed": 3},
+    )
+    card = write_card(copied, facts).read_text()
+    for expected in (
+        "Base: minilm. 0.5 of a LoRA adapter", "- passages: 1234", "| base | 0.700 |",
+        "Apache-2.0, as the base", "- seed: 3", "Given up: all of it",
+        sha256_of(copied / "model.safetensors"), sha256_of(copied / "onnx" / "model_qint8.onnx"),
+    ):  # fmt: skip
+        assert expected in card
+    assert metadata_load(copied / "README.md")["license"] == "apache-2.0"
+    assert base_licence(copied) == "apache-2.0"
+
+
+def test_a_base_without_a_stated_licence(tmp_path: Path) -> None:
+    assert base_licence(tmp_path) is None
+    (tmp_path / "README.md").write_text("# A model\n")
+    assert base_licence(tmp_path) is None
+    (tmp_path / "README.md").write_text("---\n[not: a\n---\n")
+    assert base_licence(tmp_path) is None
