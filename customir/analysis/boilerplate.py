@@ -1,0 +1,48 @@
+"""Text that nobody searches for: automatic replies, bounces, and what many documents repeat."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from customir.corpus.document import Passage
+
+AUTOMATIC = re.compile(
+    r"(?i)\b(out of (the )?office|automatic reply|auto[- ]?reply|autoreply|auto[- ]response|"
+    r"abwesenheitsnotiz|vacation (reply|message)|delivery (status notification|has failed)|"
+    r"undeliverable|undelivered mail|mailer-daemon|returned mail|mail delivery failed)\b"
+)
+# Where the title doesn't say it, the first lines do.
+BEGINNING = 200
+# A line that stands in so many documents, and in so large a share of them, is a form's.
+REPEATED_DOCUMENTS, REPEATED_SHARE = 10, 0.02
+FORM_SHARE = 0.5
+
+
+def automatic(passage: Passage) -> bool:
+    """Whether the passage looks like mail that a machine sent in answer."""
+    return bool(AUTOMATIC.search(passage.title) or AUTOMATIC.search(passage.text[:BEGINNING]))
+
+
+def boilerplate(passages: Sequence[Passage]) -> set[str]:
+    """Keys of the passages whose characters stand, more than half, in lines that many documents
+    have: footers, disclaimers, forms."""
+    homes: Counter[str] = Counter()
+    seen: set[tuple[str, str]] = set()
+    for passage in passages:
+        for line in _lines(passage):
+            if (passage.document, line) not in seen:
+                seen.add((passage.document, line))
+                homes[line] += 1
+    documents = len({passage.document for passage in passages})
+    least = max(REPEATED_DOCUMENTS, REPEATED_SHARE * documents)
+    found = set()
+    for passage in passages:
+        lines = _lines(passage)
+        repeated = sum(len(line) for line in lines if homes[line] >= least)
+        if repeated > FORM_SHARE * sum(map(len, lines)):
+            found.add(passage.key)
+    return found
+
+
+def _lines(passage: Passage) -> list[str]:
+    return [line for line in map(str.strip, passage.text.lower().split("\n")) if line]
