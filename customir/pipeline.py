@@ -8,7 +8,8 @@ workspace whatever an earlier or interrupted run of it has computed already.
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from customir.corpus.document import Passage
 from customir.corpus.ingest import ingest, require_enough
 from customir.corpus.sources import check_sources, sources_fingerprint
 from customir.errors import UserError
-from customir.evaluation.report import comparison_rows, write_report
+from customir.evaluation.report import write_report
 from customir.evaluation.splits import split_passages
 from customir.progress import Reporter
 from customir.settings import Settings
@@ -37,7 +38,8 @@ from customir.workspace.queries import (
 )
 
 if TYPE_CHECKING:
-    from customir.exporters.parity import HeldOut
+    from customir.analysis.summary import Summary
+    from customir.llm import Engine, Llm
 
 Detail = dict[str, Any]
 
@@ -65,6 +67,11 @@ class Job:
     @cached_property
     def passages(self) -> list[Passage]:
         return read_passages(self.workspace)
+
+    @cached_property
+    def dates(self) -> dict[str, str | None]:
+        """Of each document, ISO 8601 in UTC."""
+        return dict(self.workspace.database.execute("SELECT key, date FROM document"))
 
     @property
     def threads(self) -> int:
@@ -100,7 +107,8 @@ def check(settings: Settings) -> None:
         raise UserError("No source. Give an mbox, a folder of .eml, .txt or .md files, or a JSONL.")
     check_sources([Path(source) for source in settings.sources])
     models.locate(settings.embedder, "embedder")
-    models.locate(settings.llm, "llm")
+    if not settings.llm_urls:
+        models.locate(settings.llm, "llm")
 
 
 def run_all(job: Job) -> None:
@@ -127,8 +135,7 @@ def run_stage(stage: Stage, job: Job) -> None:
         job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}: done before")
         return
     job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}")
-    later = [other.name for other in STAGES[number + 1 :]]
-    job.workspace.begin_stage(stage.name, _fingerprint(stage, job), later)
+    job.workspace.begin_stage(stage.name, _fingerprint(stage, job))
     job.workspace.finish_stage(stage.name, stage.run(job))
     write_report(job.workspace, job.settings)
 
@@ -159,6 +166,27 @@ def _sources(job: Job) -> list[Path]:
     return [Path(source) for source in job.settings.sources]
 
 
+def analyse(job: Job) -> "Summary":
+    """What is in the corpus; the base embeddings that it takes are kept in the workspace.
+
+    Raises:
+        UserError: nothing was read yet.
+    """
+    from customir.analysis.summary import summarise
+    from customir.analysis.topics import cluster
+    from customir.embeddings import embed
+
+    if not job.passages:
+        raise UserError(
+            f"{job.folder}: no passages in it. Run: customir ingest SOURCE --out {job.folder}"
+        )
+    vectors = embed(
+        job.workspace, "analyse", _base_encoder(job), [p.content for p in job.passages], "passage",
+        job.reporter, "embedding passages",
+    )  # fmt: skip
+    return summarise(job.passages, job.dates, cluster(vectors, job.settings.seed))
+
+
 def _ingest(job: Job) -> Detail:
     summary = ingest(
         job.workspace,
@@ -173,8 +201,8 @@ def _ingest(job: Job) -> Detail:
 
 def _generate(job: Job) -> Detail:
     from customir.analysis.sampling import sample_passages
+    from customir.analysis.topics import cluster, periods
     from customir.embeddings import embed
-    from customir.llm import Engine
     from customir.retrieval.bm25 import Bm25
     from customir.retrieval.dense import top_k
     from customir.synthesis import filters
@@ -184,10 +212,26 @@ def _generate(job: Job) -> Detail:
 
     settings, passages = job.settings, job.passages
     splits = split_passages(passages, settings.evaluation.held_out, settings.seed)
-    sampled = sample_passages(passages, settings.synthesis.passages, settings.seed)
-    with Engine(job.llm, device=settings.device, threads=job.threads) as engine:
+    encoder = _base_encoder(job)
+    corpus = [passage.content for passage in passages]
+    corpus_vectors = embed(
+        job.workspace, "generate", encoder, corpus, "passage", job.reporter, "embedding passages"
+    )
+    strata = zip(
+        cluster(corpus_vectors, settings.seed).tolist(),
+        periods([job.dates[passage.document] for passage in passages]).tolist(),
+        strict=True,
+    )
+    sampled = sample_passages(
+        passages,
+        settings.synthesis.passages,
+        settings.seed,
+        {passage.key: stratum for passage, stratum in zip(passages, strata, strict=True)},
+    )
+    _say_what_is_faster(job)
+    with _open_llm(job) as (engine, model_key):
         written = let_write(
-            job.workspace, "generate", engine, models.fingerprint(job.llm), sampled,
+            job.workspace, "generate", engine, model_key, sampled,
             settings.synthesis, settings.seed, job.reporter,
         )  # fmt: skip
         usage = dataclasses.asdict(engine.usage)
@@ -202,12 +246,6 @@ def _generate(job: Job) -> Detail:
     left = [number for number, reason in enumerate(rejected) if reason is None]
     if left:
         texts = [written[number].text for number in left]
-        encoder = _base_encoder(job)
-        corpus = [passage.content for passage in passages]
-        corpus_vectors = embed(
-            job.workspace, "generate", encoder, corpus, "passage", job.reporter,
-            "embedding passages",
-        )  # fmt: skip
         query_vectors = embed(
             job.workspace, "generate", encoder, texts, "query", job.reporter, "embedding queries"
         )
@@ -255,7 +293,6 @@ def _generate(job: Job) -> Detail:
 
 def _mine(job: Job) -> Detail:
     from customir.embeddings import embed
-    from customir.llm import Engine
     from customir.mining.calibration import calibrate, calibration_pairs
     from customir.mining.candidates import mine_candidates
     from customir.mining.judge import Pair, judge
@@ -286,14 +323,19 @@ def _mine(job: Job) -> Detail:
         for query, found in zip(queries, candidates, strict=True)
         for passage in found
     ]
-    model_key = models.fingerprint(job.llm)
-    with Engine(job.llm, device=settings.device, threads=job.threads) as engine:
+    with _open_llm(job) as (engine, model_key):
 
         def scores(judged: Sequence[tuple[Query, Passage]]) -> np.ndarray:
             texts = [Pair(query.text, passage.content) for query, passage in judged]
             return judge(job.workspace, "mine", engine, model_key, texts, job.reporter)
 
-        calibration = calibrate(scores(known), scores(random), settings.mining.judge_auc)
+        hardest = {
+            query.key: found[0] for query, found in zip(queries, candidates, strict=True) if found
+        }
+        near = [(query, hardest[query.key]) for query, _ in known if query.key in hardest]
+        calibration = calibrate(
+            scores(known), scores(random), settings.mining.judge_auc, scores(near)
+        )
         odds = scores(pairs) if calibration.used else None
         usage = dataclasses.asdict(engine.usage)
     ranks: Counter[str] = Counter()
@@ -410,57 +452,22 @@ def _evaluate(job: Job) -> Detail:
 
 
 def _export(job: Job) -> Detail:
-    from customir.exporters.card import Facts, base_licence, write_card
-    from customir.exporters.chain import losses, measure_chain, table
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
 
-    evaluated, trained = _detail(job, "evaluate"), _detail(job, "train")
-    alpha, model = evaluated["alpha"], job.folder / "model"
+    alpha, adapter = _detail(job, "evaluate")["alpha"], _detail(job, "train")["adapter"]
+    model = job.folder / "model"
     job.reporter.say(f"  merging {alpha:g} of the adapter" if alpha else "  copying the base")
-    merge_adapter(job.embedder, job.folder / (trained["adapter"] or ""), alpha, model)
+    merge_adapter(job.embedder, job.folder / (adapter or ""), alpha, model)
     job.reporter.say("  exporting to ONNX")
     export_onnx(model)
-    held_out = held_out_of(job)
     job.reporter.say("  quantising to INT8")
-    quantized = quantize(model, held_out)
-    for loss in quantized.given_up:
-        job.reporter.say(f"  too lossy, so a gentler setting is tried: {loss}")
-    job.reporter.say("  measuring each file against the one before")
-    chain = measure_chain(model, held_out)
-    if lost := losses(chain, held_out):
-        raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
-    read = _detail(job, "ingest")
-    named = next((known for known in models.known() if known.name == job.settings.embedder), None)
-    facts = Facts(
-        base=named.name if named else job.embedder.name,
-        licence=named.licence if named else base_licence(job.embedder),
-        alpha=alpha,
-        verdict=evaluated["reason"],
-        corpus={
-            "documents": read["kept"],
-            "threads": read["threads"],
-            "passages": read["passages"],
-            "training pairs": trained["examples"],
-            "held-out test queries": evaluated["queries"],
-        },
-        compared=comparison_rows(evaluated, job.settings.evaluation.confidence),
-        chain=table(chain),
-        int8=(quantized.setting, *(f"Given up: {loss}" for loss in quantized.given_up)),
-        settings={
-            "customir": __version__,
-            "seed": job.settings.seed,
-            "LLM": job.llm.name,
-            **job.settings.training.model_dump(mode="json"),
-        },
-    )
-    write_card(model, facts)
+    texts = [passage.content for passage in job.passages[:PARITY_TEXTS]]
+    quantized = quantize(model, texts)
     return {
         "setting": quantized.setting,
-        "given_up": quantized.given_up,
-        "parity": dataclasses.asdict(quantized.measured)["parity"],
-        "chain": table(chain),
+        "parity": dataclasses.asdict(quantized.parity),
         "sizes": {
             path.name: path.stat().st_size
             for path in (model / "model.safetensors", *sorted((model / "onnx").glob("*.onnx")))
@@ -468,33 +475,6 @@ def _export(job: Job) -> Detail:
     }
 
 
-def held_out_of(job: Job) -> "HeldOut":
-    """The dev and test queries, with their answers among a part of the corpus.
-
-    Its passages are the answers and, up to `PARITY_PASSAGES`, others in the order of their keys,
-    which are hashes.
-    """
-    from customir.evaluation.compare import qrels_of
-    from customir.evaluation.metrics import by_query
-    from customir.exporters.parity import HeldOut
-
-    queries = read_queries(job.workspace, splits=("dev", "test"))[:PARITY_QUERIES]
-    qrels = qrels_of(queries, job.passages)
-    wanted = {key for grades in qrels.values() for key in grades}
-    others = [passage for passage in job.passages if passage.key not in wanted]
-    passages = [passage for passage in job.passages if passage.key in wanted]
-    passages += others[: max(0, PARITY_PASSAGES - len(passages))]
-
-    def metrics(rows: np.ndarray) -> dict[str, float]:
-        asked, keys = [query.key for query in queries], [passage.key for passage in passages]
-        values = by_query(qrels, asked, keys, rows)
-        return {name: float(np.mean(each)) for name, each in values.items()}
-
-    return HeldOut(
-        [passage.content for passage in passages], [query.text for query in queries], metrics
-    )
-
-
 def _index(job: Job) -> Detail:
     from customir.runtime.embedder import Embedder
     from customir.runtime.index import INDEX_NAME, IndexedPassage, build_index
@@ -510,19 +490,52 @@ def _index(job: Job) -> Detail:
     return {**dataclasses.asdict(summary), "fingerprint": embedder.fingerprint}
 
 
-def _index(job: Job) -> Detail:
-    from customir.runtime.embedder import Embedder
-    from customir.runtime.index import INDEX_NAME, IndexedPassage, build_index
+@contextmanager
+def _open_llm(job: Job) -> Iterator[tuple["Llm", str]]:
+    """The LLM, here or on its servers, and what content keys know it by."""
+    from customir.llm import Engine, Servers
 
-    rows = job.workspace.database.execute(
-        "SELECT passage.key, document, identifier, source, title, sender, date, thread, "
-        "duplicates, passage.text FROM passage JOIN document ON document.key = document "
-        "ORDER BY passage.key"
-    )
-    passages = [IndexedPassage(*row) for row in rows]
-    embedder = Embedder(job.folder / "model", threads=job.threads)
-    summary = build_index(job.folder / INDEX_NAME, passages, embedder, job.reporter)
-    return {**dataclasses.asdict(summary), "fingerprint": embedder.fingerprint}
+    if urls := job.settings.llm_urls:
+        with Servers(urls) as servers:
+            job.reporter.say(f"  {servers.model} on {', '.join(urls)}")
+            yield servers, content_key("served", servers.model)
+        return
+    with Engine(job.llm, device=job.settings.device, threads=job.threads) as engine:
+        if not job.settings.threads and not engine.on_gpu:
+            engine.set_threads(_tried_threads(job, engine))
+        yield engine, models.fingerprint(job.llm)
+
+
+def _say_what_is_faster(job: Job) -> None:
+    from customir.llm.gguf import gpu_is_there
+    from customir.optimize import advice
+
+    on_cpu = job.settings.device == "cpu" or not gpu_is_there()
+    if not job.settings.llm_urls and on_cpu and (said := advice(job.llm, job.settings.llm)):
+        job.reporter.say(f"  {said}")
+
+
+def _tried_threads(job: Job, engine: "Engine") -> int:
+    """The fastest number of threads, tried once: a run that goes on has the same, so its texts."""
+    from customir.llm import Usage
+    from customir.llm.threads import fastest_threads
+
+    key = content_key("threads", models.fingerprint(job.llm), job.threads)
+    if found := job.workspace.results([key]):
+        return int(found[key])
+    threads = fastest_threads(engine)
+    engine.usage = Usage()
+    job.reporter.say(f"  the LLM is fastest with {threads} of {job.threads} threads")
+    with job.workspace.transaction() as database:
+        database.execute("INSERT INTO result VALUES (?, 'threads', ?)", (key, b"%d" % threads))
+    return threads
+
+
+def _llm_basis(job: Job) -> str:
+    """What decides which LLM it is, without asking a server."""
+    if urls := job.settings.llm_urls:
+        return content_key("served", *sorted(urls))
+    return models.fingerprint(job.llm)
 
 
 def _base_encoder(job: Job) -> Any:
@@ -547,8 +560,7 @@ def _detail(job: Job, name: str) -> Detail:
 
 # With fewer there is no contrast to learn from.
 MINIMUM_EXAMPLES = 8
-# On two cores torch embeds some 60 passages a second.
-PARITY_PASSAGES, PARITY_QUERIES = 1000, 1000
+PARITY_TEXTS = 256
 
 STAGES = (
     Stage(
@@ -567,7 +579,7 @@ STAGES = (
         _generate,
         lambda job: (
             job.settings.synthesis.model_dump_json(),
-            models.fingerprint(job.llm),
+            _llm_basis(job),
             str(job.settings.seed),
             str(job.settings.evaluation.held_out),
         ),
