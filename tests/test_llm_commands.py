@@ -1,0 +1,62 @@
+"""The commands around the LLM: analyze, models optimize, and --llm-url."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mail import write_mailbox
+
+
+def customir(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "customir.cli", *arguments], capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory, smollm: Path, minilm: Path) -> Path:
+    folder = tmp_path_factory.mktemp("analyze")
+    mail = write_mailbox(folder / "mail.mbox")
+    run = customir("ingest", str(mail), "--out", str(folder / "out"), "--llm", "smollm2-135m")
+    assert run.returncode == 0, run.stderr
+    return folder / "out"
+
+
+def test_analyze_shows_the_corpus_and_computes_its_embeddings_once(ingested: Path) -> None:
+    first = customir("analyze", str(ingested))
+    assert first.returncode == 0, first.stderr
+    for expected in ("75 documents", "25 threads", "languages: en", "3 topics", "2024"):
+        assert expected in first.stdout
+    assert "embedding passages" in first.stderr
+    again = customir("analyze", str(ingested), "--json")
+    assert again.returncode == 0, again.stderr
+    assert "embedding passages" not in again.stderr
+    summary = json.loads(again.stdout)
+    assert summary["documents"] == 75
+    assert sum(topic["size"] for topic in summary["topics"]) == summary["passages"]
+
+
+def test_analyze_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    run = customir("analyze", str(tmp_path / "nowhere"))
+    assert run.returncode == 2
+    assert "customir ingest" in run.stderr
+
+
+def test_a_server_that_is_not_there_is_named(ingested: Path) -> None:
+    # Port 9 (discard): let through by the guard, and nobody listens.
+    run = customir("generate", str(ingested), "--llm-url", "http://127.0.0.1:9")
+    assert run.returncode == 2
+    assert "no LLM server is left" in run.stderr
+    assert "127.0.0.1:9" in run.stderr
+    run = customir("generate", str(ingested), "--llm-url", "not a url")
+    assert run.returncode == 2
+    assert "--llm-url not a url" in run.stderr
+
+
+@pytest.mark.parametrize("name", ["minilm", "no-such-model"])
+def test_only_an_llm_can_be_optimized(name: str) -> None:
+    run = customir("models", "optimize", name)
+    assert run.returncode == 2
+    assert name in run.stderr
