@@ -167,11 +167,30 @@ def evaluate(folder: Path) -> None:
     _run_stage("evaluate", folder, (), {})
 
 
-@cli.command(cls=Examples, examples="customir export mail")
+@cli.command(
+    cls=Examples,
+    examples="""
+    customir export mail
+    customir export --check mail
+    """,
+)
 @click.argument("folder", metavar="DIR", type=FOLDER)
-def export(folder: Path) -> None:
-    """Write DIR/model: merged safetensors, ONNX, and ONNX INT8."""
-    _run_stage("export", folder, (), {})
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; measure the files in DIR/model against each other.",
+)
+def export(folder: Path, check: bool) -> None:
+    """Write DIR/model: merged safetensors, ONNX, ONNX INT8, and a model card.
+
+    Each file is measured against the one that it was made from, on held-out queries: cosine,
+    Recall@10 and nDCG@10. An INT8 that loses more than 0.5 points of Recall@10 is made again with
+    a gentler setting.
+    """
+    if check:
+        _check_export(folder)
+    else:
+        _run_stage("export", folder, (), {})
 
 
 @cli.command(cls=Examples, examples="customir index mail")
@@ -427,6 +446,27 @@ def _run_stage(name: str, folder: Path, sources: Sequence[Path], flags: dict[str
         from customir import pipeline
 
         pipeline.run_stage(next(stage for stage in pipeline.STAGES if stage.name == name), job)
+
+
+def _check_export(folder: Path) -> None:
+    from customir.exporters.chain import losses, measure_chain, table
+    from customir.pipeline import Job, held_out_of
+    from customir.workspace import Workspace
+
+    with Workspace(folder, write=False) as workspace:
+        job = Job(workspace, read_settings(folder, {}), reporter_for_terminal())
+        held_out = held_out_of(job)
+    if not held_out.passages:
+        raise UserError(f"{folder}: nothing to measure with. Run: customir adapt --out {folder}")
+    job.reporter.say(
+        f"Measuring on {len(held_out.queries)} held-out queries among {len(held_out.passages)} "
+        "passages."
+    )
+    chain = measure_chain(folder / "model", held_out)
+    _print_table(table(chain))
+    if lost := losses(chain, held_out):
+        raise UserError(f"{folder / 'model'}: {'; '.join(lost)}. Run: customir export {folder}")
+    click.echo("Each file keeps within the limits of the one before.")
 
 
 def _print_outcome(job: "Job") -> None:

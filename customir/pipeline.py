@@ -22,7 +22,7 @@ from customir.corpus.document import Passage
 from customir.corpus.ingest import ingest, require_enough
 from customir.corpus.sources import check_sources, sources_fingerprint
 from customir.errors import UserError
-from customir.evaluation.report import write_report
+from customir.evaluation.report import comparison_rows, write_report
 from customir.evaluation.splits import split_passages
 from customir.progress import Reporter
 from customir.settings import Settings
@@ -39,6 +39,7 @@ from customir.workspace.queries import (
 
 if TYPE_CHECKING:
     from customir.analysis.summary import Summary
+    from customir.exporters.parity import HeldOut
     from customir.llm import Engine, Llm
 
 Detail = dict[str, Any]
@@ -135,7 +136,8 @@ def run_stage(stage: Stage, job: Job) -> None:
         job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}: done before")
         return
     job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}")
-    job.workspace.begin_stage(stage.name, _fingerprint(stage, job))
+    later = [other.name for other in STAGES[number + 1 :]]
+    job.workspace.begin_stage(stage.name, _fingerprint(stage, job), later)
     job.workspace.finish_stage(stage.name, stage.run(job))
     write_report(job.workspace, job.settings)
 
@@ -452,27 +454,104 @@ def _evaluate(job: Job) -> Detail:
 
 
 def _export(job: Job) -> Detail:
+    from customir.exporters.card import Facts, base_licence, write_card
+    from customir.exporters.chain import losses, measure_chain, table
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
 
-    alpha, adapter = _detail(job, "evaluate")["alpha"], _detail(job, "train")["adapter"]
-    model = job.folder / "model"
+    evaluated, trained = _detail(job, "evaluate"), _detail(job, "train")
+    alpha, model = evaluated["alpha"], job.folder / "model"
     job.reporter.say(f"  merging {alpha:g} of the adapter" if alpha else "  copying the base")
-    merge_adapter(job.embedder, job.folder / (adapter or ""), alpha, model)
+    merge_adapter(job.embedder, job.folder / (trained["adapter"] or ""), alpha, model)
     job.reporter.say("  exporting to ONNX")
     export_onnx(model)
+    held_out = held_out_of(job)
     job.reporter.say("  quantising to INT8")
-    texts = [passage.content for passage in job.passages[:PARITY_TEXTS]]
-    quantized = quantize(model, texts)
+    quantized = quantize(model, held_out)
+    for loss in quantized.given_up:
+        job.reporter.say(f"  too lossy, so a gentler setting is tried: {loss}")
+    job.reporter.say("  measuring each file against the one before")
+    chain = measure_chain(model, held_out)
+    if lost := losses(chain, held_out):
+        raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
+    read = _detail(job, "ingest")
+    named = next((known for known in models.known() if known.name == job.settings.embedder), None)
+    facts = Facts(
+        base=named.name if named else job.embedder.name,
+        licence=named.licence if named else base_licence(job.embedder),
+        alpha=alpha,
+        verdict=evaluated["reason"],
+        corpus={
+            "documents": read["kept"],
+            "threads": read["threads"],
+            "passages": read["passages"],
+            "training pairs": trained["examples"],
+            "held-out test queries": evaluated["queries"],
+        },
+        compared=comparison_rows(evaluated, job.settings.evaluation.confidence),
+        chain=table(chain),
+        int8=(quantized.setting, *(f"Given up: {loss}" for loss in quantized.given_up)),
+        settings={
+            "customir": __version__,
+            "seed": job.settings.seed,
+            "LLM": ", ".join(job.settings.llm_urls) or job.llm.name,
+            **job.settings.training.model_dump(mode="json"),
+        },
+    )
+    write_card(model, facts)
     return {
         "setting": quantized.setting,
-        "parity": dataclasses.asdict(quantized.parity),
+        "given_up": quantized.given_up,
+        "parity": dataclasses.asdict(quantized.measured)["parity"],
+        "chain": table(chain),
         "sizes": {
             path.name: path.stat().st_size
             for path in (model / "model.safetensors", *sorted((model / "onnx").glob("*.onnx")))
         },
     }
+
+
+def held_out_of(job: Job) -> "HeldOut":
+    """The dev and test queries, with their answers among a part of the corpus.
+
+    Its passages are the answers and, up to `PARITY_PASSAGES`, others in the order of their keys,
+    which are hashes.
+    """
+    from customir.evaluation.compare import qrels_of
+    from customir.evaluation.metrics import by_query
+    from customir.exporters.parity import HeldOut
+
+    queries = read_queries(job.workspace, splits=("dev", "test"))[:PARITY_QUERIES]
+    qrels = qrels_of(queries, job.passages)
+    wanted = {key for grades in qrels.values() for key in grades}
+    others = [passage for passage in job.passages if passage.key not in wanted]
+    passages = [passage for passage in job.passages if passage.key in wanted]
+    passages += others[: max(0, PARITY_PASSAGES - len(passages))]
+
+    def metrics(rows: np.ndarray) -> dict[str, float]:
+        asked, keys = [query.key for query in queries], [passage.key for passage in passages]
+        values = by_query(qrels, asked, keys, rows)
+        return {name: float(np.mean(each)) for name, each in values.items()}
+
+    return HeldOut(
+        [passage.content for passage in passages], [query.text for query in queries], metrics
+    )
+
+
+def _index(job: Job) -> Detail:
+    from customir.runtime.embedder import Embedder
+    from customir.runtime.index import INDEX_NAME, IndexedPassage, build_index
+
+    rows = job.workspace.database.execute(
+        "SELECT passage.key, document, identifier, source, title, sender, date, thread, "
+        "duplicates, passage.text FROM passage JOIN document ON document.key = document "
+        "ORDER BY passage.key"
+    )
+    passages = [IndexedPassage(*row) for row in rows]
+    embedder = Embedder(job.folder / "model", threads=job.threads)
+    summary = build_index(job.folder / INDEX_NAME, passages, embedder, job.reporter)
+    return {**dataclasses.asdict(summary), "fingerprint": embedder.fingerprint}
 
 
 def _index(job: Job) -> Detail:
@@ -560,7 +639,8 @@ def _detail(job: Job, name: str) -> Detail:
 
 # With fewer there is no contrast to learn from.
 MINIMUM_EXAMPLES = 8
-PARITY_TEXTS = 256
+# On two cores torch embeds some 60 passages a second.
+PARITY_PASSAGES, PARITY_QUERIES = 1000, 1000
 
 STAGES = (
     Stage(
