@@ -243,6 +243,11 @@ def _generate(job: Job) -> Detail:
         )
         for query in written
     ]
+    foreign = filters.wrong_language(
+        [query.text for query in written], [query.request.passage.content for query in written]
+    )
+    for number, wrong in enumerate(foreign):
+        rejected[number] = rejected[number] or ("wrong language" if wrong else None)
     for number, again in enumerate(filters.repeated([query.text for query in written])):
         rejected[number] = rejected[number] or ("said before" if again else None)
     left = [number for number, reason in enumerate(rejected) if reason is None]
@@ -537,21 +542,6 @@ def held_out_of(job: Job) -> "HeldOut":
     return HeldOut(
         [passage.content for passage in passages], [query.text for query in queries], metrics
     )
-
-
-def _index(job: Job) -> Detail:
-    from customir.runtime.embedder import Embedder
-    from customir.runtime.index import INDEX_NAME, IndexedPassage, build_index
-
-    rows = job.workspace.database.execute(
-        "SELECT passage.key, document, identifier, source, title, sender, date, thread, "
-        "duplicates, passage.text FROM passage JOIN document ON document.key = document "
-        "ORDER BY passage.key"
-    )
-    passages = [IndexedPassage(*row) for row in rows]
-    embedder = Embedder(job.folder / "model", threads=job.threads)
-    summary = build_index(job.folder / INDEX_NAME, passages, embedder, job.reporter)
-    return {**dataclasses.asdict(summary), "fingerprint": embedder.fingerprint}
 
 
 def _index(job: Job) -> Detail:

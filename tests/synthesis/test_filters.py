@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from customir.synthesis import styles
 from customir.synthesis.filters import (
     LONGEST_COPY,
     longest_copy,
@@ -12,6 +13,7 @@ from customir.synthesis.filters import (
     repeated,
     round_trip,
     words_of,
+    wrong_language,
 )
 from customir.synthesis.styles import ROTATIONS, shown_queries
 
@@ -107,3 +109,35 @@ def test_round_trip_takes_any_run_and_any_near_duplicate() -> None:
     assert round_trip(own, groups, dense, text) == [False, True, False, True]
     assert round_trip(own, groups, dense) == [False, False, False, False]
     assert round_trip([], groups, dense[:0]) == []
+
+
+GERMAN = "Die Pumpe in Halle zwei verliert Öl, und niemand weiß, wen man deswegen anrufen soll."
+ENGLISH = "The pump in hall two leaks oil and nobody knows whom to call about it before Monday."
+
+
+def test_a_query_in_another_language_than_its_passage_goes() -> None:
+    queries = [
+        "Wann kommt der Mechaniker wegen der Pumpe?",
+        "who repairs the leaking pump in hall two",
+        "Wann kommt der Mechaniker wegen der Pumpe?",
+        "who repairs the leaking pump in hall two",
+        "这个泵坏了 什么 时候 修 好",
+        "pump Halle",
+    ]
+    own = [GERMAN, ENGLISH, ENGLISH, GERMAN, ENGLISH, ENGLISH]
+    assert wrong_language(queries, own) == [False, False, True, True, True, False]
+    assert wrong_language([], []) == []
+
+
+def test_the_examples_are_in_the_language_of_their_passages() -> None:
+    pairs = [(getattr(e, s.name), e.passage) for e in styles.EXAMPLES for s in styles.STYLES]
+    assert not any(wrong_language(*zip(*pairs, strict=True)))
+
+
+def test_a_rare_language_is_not_believed() -> None:
+    code = "for (int i = 0; i < n; ++i) { x[i] = y[i] * z; } return x; // ok"
+    passages = [f"{ENGLISH} {number}" for number in range(40)] + [code]
+    queries = ["who repairs the leaking pump in hall two"] * 40 + [
+        "loop that multiplies two arrays"
+    ]
+    assert not any(wrong_language(queries, passages))
