@@ -92,7 +92,7 @@ def mails(count: int) -> list[str]:
 
 def generation_prompts(passages: list[str]) -> list[Prompt]:
     """One query a mail, after a few-shot prefix of some 170 tokens."""
-    shown = (f"Passage: {e.passage}\nSearch: {e.keywords}\n\n" for e in EXAMPLES[:SHOWN])
+    shown = (f"Passage: {e.passage}\nSearch: {e.question}\n\n" for e in EXAMPLES[:SHOWN])
     shared = INSTRUCTION + "".join(shown)
     return [Prompt(shared, f"Passage: {passage}\n", "Search:") for passage in passages]
 

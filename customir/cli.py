@@ -45,7 +45,14 @@ class Examples(click.Command):
                 formatter.write_text(line.strip())
 
 
-@click.group()
+class InOrder(click.Group):
+    """A group whose help lists the commands in the order of the way, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=InOrder)
 @click.version_option(__version__, prog_name="customir")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -160,11 +167,27 @@ def train(folder: Path, **flags: Any) -> None:
     _run_stage("train", folder, (), flags)
 
 
-@cli.command(cls=Examples, examples="customir evaluate mail")
+@cli.command(
+    cls=Examples,
+    examples="""
+    customir evaluate mail
+    customir evaluate mail --beir testsets/scifact
+    """,
+)
 @click.argument("folder", metavar="DIR", type=FOLDER)
-def evaluate(folder: Path) -> None:
+@click.option(
+    "--beir",
+    "test_set",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Measure DIR/model on a judged test set: corpus.jsonl, queries.jsonl and qrels/.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the test set's table as JSON.")
+def evaluate(folder: Path, test_set: Path | None, as_json: bool) -> None:
     """Compare base, adapted and BM25 on held-out queries, and decide what ships."""
-    _run_stage("evaluate", folder, (), {})
+    if test_set:
+        _print_test_set(folder, test_set, as_json)
+    else:
+        _run_stage("evaluate", folder, (), {})
 
 
 @cli.command(
@@ -232,6 +255,8 @@ def status(folder: Path, as_json: bool) -> None:
     examples="""
     customir search mail "who has the key for the seminar room"
     customir search mail "invoice paid twice" -k 3 --mode vector
+    customir search mail "backup" --since 2002-08-01 --until 2002-08-31 --sender ann
+    customir search mail "backup" --source archive.mbox --by-thread
     customir search mail "backup" --json | jq -r '.[].identifier'
     """,
 )
@@ -247,12 +272,30 @@ def status(folder: Path, as_json: bool) -> None:
     show_default=True,
     help="By meaning (vector), by words (text), or both (reciprocal rank fusion).",
 )
+@click.option("--since", help="Not before this date (or time; without a zone, UTC).")
+@click.option("--until", help="Not after this date.")
+@click.option("--sender", help="A part of the sender's name or address.")
+@click.option("--source", help="A source, by its path or file name, or a folder or file in one.")
+@click.option("--by-thread", is_flag=True, help="One hit a thread: the best.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def search(folder: Path, query: str, count: int, mode: Any, as_json: bool) -> None:
+def search(
+    folder: Path,
+    query: str,
+    count: int,
+    mode: Any,
+    since: str | None,
+    until: str | None,
+    sender: str | None,
+    source: str | None,
+    by_thread: bool,
+    as_json: bool,
+) -> None:
     """Search DIR for QUERY."""
+    from customir.runtime.filters import Filter
     from customir.runtime.search import search as find
 
-    hits = find(folder, query, count, mode)
+    only = Filter(since=since, until=until, sender=sender, source=source)
+    hits = find(folder, query, count, mode, only, by_thread)
     if as_json:
         click.echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False))
         return
@@ -260,6 +303,42 @@ def search(folder: Path, query: str, count: int, mode: Any, as_json: bool) -> No
         click.echo("Nothing found.", err=True)
     for hit in hits:
         _print_hit(hit)
+
+
+@cli.command(
+    cls=Examples,
+    examples="""
+    customir serve mail
+    customir serve mail --port 9000
+    customir serve mail --host 192.0.2.7 --token-file token.txt
+    """,
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any."
+)
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What clients have to show; else the variable CUSTOMIR_TOKEN. Needed but on loopback.",
+)
+def serve(folder: Path, host: str, port: int, token_file: Path | None) -> None:
+    """Serve DIR: a search page, /search (JSON), OpenAI's /v1/embeddings, /health and /metrics.
+
+    It answers this machine alone, unless another address is given, which takes a token.
+    """
+    from customir.runtime.server import Server, serve_until_stopped
+
+    token = os.environ.get("CUSTOMIR_TOKEN")
+    if token_file is not None:
+        try:
+            token = token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{token_file}: cannot be read ({error}).") from error
+    server = Server(folder, (host, port), token)
+    click.echo(f"{server.url}  (Ctrl-C stops it)", err=True)
+    serve_until_stopped(server)
 
 
 @cli.group()
@@ -448,6 +527,36 @@ def _run_stage(name: str, folder: Path, sources: Sequence[Path], flags: dict[str
         pipeline.run_stage(next(stage for stage in pipeline.STAGES if stage.name == name), job)
 
 
+def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
+    from customir import models
+    from customir.evaluation.beir import compare_on, read_beir
+    from customir.evaluation.report import difference_text
+
+    settings = read_settings(folder, {})
+    if not (folder / "model").is_dir():
+        raise UserError(f"{folder}: no model there yet. Run: customir adapt SOURCE --out {folder}")
+    results = compare_on(
+        read_beir(test_set),
+        models.locate(settings.embedder, "embedder"),
+        folder / "model",
+        settings,
+        reporter_for_terminal(),
+    )
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in results]))
+        return
+    table = [
+        ["", *(f"{name}{part}" for name in results[0].metrics for part in ("", " against base"))]
+    ]
+    for result in results:
+        row = [result.system]
+        for name, value in result.metrics.items():
+            difference = result.differences.get(name)
+            row += [f"{value:.3f}", difference_text(difference) if difference else ""]
+        table.append(row)
+    _print_table(table)
+
+
 def _check_export(folder: Path) -> None:
     from customir.exporters.chain import losses, measure_chain, table
     from customir.pipeline import Job, held_out_of
@@ -519,6 +628,7 @@ def _print_hit(hit: "Hit") -> None:
         snippet.stylize("bold", start, end)
     about = "  ".join(part for part in (hit.sender, (hit.date or "")[:10]) if part)
     similar = f"  (+{hit.similar} alike)" if hit.similar else ""
+    similar += f"  ({hit.in_thread} in the thread)" if hit.in_thread > 1 else ""
     title = hit.title or hit.identifier
     if sys.stdout.isatty():
         console = Console()

@@ -17,6 +17,8 @@ class RawDocument:
         references: Message-IDs that this one answers, oldest first (References, In-Reply-To).
         is_mail: Whether quoted replies and signatures are to be looked for.
         thread: The name of its thread, where the source itself names one; else empty.
+        is_chat: Whether its paragraphs are what people said in a chat, each with name and time.
+        is_attachment: Whether it came with the message before it.
     """
 
     identifier: str
@@ -27,6 +29,8 @@ class RawDocument:
     references: tuple[str, ...] = ()
     is_mail: bool = False
     thread: str = ""
+    is_chat: bool = False
+    is_attachment: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Unreadable:
 
     identifier: str
     reason: str
+    is_attachment: bool = False
 
 
 @dataclass(frozen=True)

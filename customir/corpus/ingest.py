@@ -36,7 +36,8 @@ class IngestSummary:
     """What `ingest` read and made. read = kept + skipped.
 
     Attributes:
-        read: Messages, lines and files met in the sources.
+        read: Messages, conversations, lines, files and attachments met in the sources.
+        attachments: Of them, those that came with a message.
         kept: Of them, those that are documents now.
         skipped: Those that are not; each is listed with its reason in the workspace.
         skipped_by_reason: How many for each kind of reason.
@@ -48,6 +49,7 @@ class IngestSummary:
     """
 
     read: int
+    attachments: int
     kept: int
     skipped: int
     skipped_by_reason: dict[str, int]
@@ -98,13 +100,13 @@ def ingest(
                 workspace.count_work(
                     STAGE,
                     "reading",
-                    done=reading.read,
+                    done=reading.read - reading.attachments,
                     total=total,
                     computed=len(batch),
                     seconds=time.monotonic() - start,
                 )
             start = time.monotonic()
-            task.advance(len(batch))
+            task.advance(sum(not item.is_attachment for _, item in batch))
     if not reading.posts:
         raise UserError(_nothing_kept(sources, reading))
     removed = _settle(workspace, reading.posts, settings.duplicate_similarity, reporter)
@@ -136,7 +138,7 @@ class _Reading:
     """What has been read so far, over all sources: enough to thread it and to know it again."""
 
     def __init__(self) -> None:
-        self.read = 0
+        self.read = self.attachments = 0
         self.posts: dict[str, Post] = {}
         self.reasons: Counter[str] = Counter()
 
@@ -148,6 +150,7 @@ class _Reading:
         skipped: list[Skipped] = []
         for source, item in batch:
             self.read += 1
+            self.attachments += item.is_attachment
             identifier = clean_line(item.identifier)
             found = item.reason if isinstance(item, Unreadable) else self._keep(source, item)
             if isinstance(found, Document):
@@ -266,6 +269,7 @@ def _summary(workspace: Workspace, reading: _Reading, *, new: int, removed: int)
     ).fetchone()
     return IngestSummary(
         read=reading.read,
+        attachments=reading.attachments,
         kept=len(reading.posts),
         skipped=reading.reasons.total(),
         skipped_by_reason=dict(reading.reasons.most_common()),

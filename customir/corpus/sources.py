@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from customir.corpus.readers import FORMATS_HELP, format_of, regular_files
+from customir.corpus.readers import FORMATS_HELP, any_readable, format_of, regular_files
+from customir.corpus.readers.trees import TreeError
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.workspace import content_key
@@ -45,7 +46,7 @@ def _check(source: Path) -> None:
     if not source.exists():
         raise UserError(f"{source}: no such file or folder. A source is {FORMATS_HELP}.")
     if source.is_dir():
-        if not any(_readable(path) for path, _ in regular_files(source)):
+        if not any_readable(source):
             raise UserError(
                 f"{source}: nothing in this folder can be read. A source is {FORMATS_HELP}."
             )
@@ -54,15 +55,12 @@ def _check(source: Path) -> None:
         raise UserError(f"{source}: not a regular file. A source is {FORMATS_HELP}.")
     if source.stat().st_size == 0:
         raise UserError(f"{source}: the file is empty. A source is {FORMATS_HELP}.")
-    if not _readable(source):
+    try:
+        readable = format_of(source) is not None
+    except TreeError as error:
+        raise UserError(f"{source}: {error}. A source is {FORMATS_HELP}.") from error
+    if not readable:
         raise UserError(
             f"{source}: not a format that can be read, whatever its name says. "
             f"A source is {FORMATS_HELP}."
         )
-
-
-def _readable(path: Path) -> bool:
-    try:
-        return format_of(path) is not None
-    except OSError:
-        return False

@@ -1,7 +1,8 @@
 """What a production server runs: no torch, only numpy, tokenizers, onnxruntime and SQLite."""
 
 from customir.runtime.embedder import Embedder
+from customir.runtime.filters import Filter
 from customir.runtime.index import IndexedPassage, build_index
 from customir.runtime.search import Hit, Searcher
 
-__all__ = ["Embedder", "Hit", "IndexedPassage", "Searcher", "build_index"]
+__all__ = ["Embedder", "Filter", "Hit", "IndexedPassage", "Searcher", "build_index"]

@@ -13,17 +13,21 @@ import sqlite_vec
 
 from customir.errors import UserError
 from customir.files import make_private_folder
+from customir.runtime import cache
+from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
+from customir.runtime.scan import best_kernel
 
 if TYPE_CHECKING:
     from customir.progress import Reporter
 
 INDEX_NAME = "index.db"
 APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
-FORMAT = 1
+FORMAT = 2
 # Passages a transaction: some seconds of work on two cores, and all that a kill can cost.
 PASSAGES_A_COMMIT = 256
 BUSY_MILLISECONDS = 30_000
+MAPPED_BYTES = 1 << 40  # SQLite lowers it to the most that it was compiled for
 
 SCHEMA = f"""
     CREATE TABLE generation (           -- the newest whole one is searched
@@ -31,7 +35,8 @@ SCHEMA = f"""
         fingerprint TEXT NOT NULL,      -- of the embedder
         dimensions INTEGER NOT NULL,
         whole INTEGER NOT NULL,         -- 0: never finished, so never searched
-        updating INTEGER NOT NULL       -- 1: an update is under way or was cut short
+        updating INTEGER NOT NULL,      -- 1: an update is under way or was cut short
+        revision TEXT NOT NULL          -- random; a new one whenever vectors changed
     ) STRICT;
     PRAGMA application_id = {APPLICATION};
     PRAGMA user_version = {FORMAT};
@@ -52,6 +57,7 @@ GENERATION_SCHEMA = """
         text TEXT NOT NULL
     ) STRICT;
     CREATE INDEX passage_{number}_duplicates ON passage_{number} (duplicates);
+    CREATE INDEX passage_{number}_thread ON passage_{number} (thread);
     CREATE VIRTUAL TABLE vector_{number} USING vec0(
         embedding float[{dimensions}] distance_metric=cosine
     );
@@ -118,6 +124,12 @@ class Generation:
     dimensions: int
     whole: bool
     updating: bool
+    revision: str
+
+    @property
+    def stamp(self) -> str:
+        """Names the vectors that it holds now, for their cache."""
+        return f"{self.number} {self.revision}"
 
 
 def build_index(
@@ -141,6 +153,7 @@ def build_index(
         generation = _generation_for(database, embedder)
         summary = _update(database, generation, wanted, embedder, reporter)
         _finish(database, generation)
+        vectors(database, path)
         return summary
 
 
@@ -158,21 +171,40 @@ def connect(path: Path, *, write: bool = False) -> apsw.Connection:
     database = apsw.Connection(str(path), flags=flags)
     try:
         database.set_busy_timeout(BUSY_MILLISECONDS)
+        # Through its own small page cache SQLite takes 40 times as long to read scattered vectors.
+        database.pragma("mmap_size", MAPPED_BYTES)
         database.enable_load_extension(True)
         database.load_extension(sqlite_vec.loadable_path())
         database.enable_load_extension(False)
-        if write and database.pragma("page_count") == 0:
+        if write and not next(database.execute("SELECT count(*) FROM sqlite_schema"))[0]:
+            # New, or left by a run for which there was no room to begin in.
             database.pragma("journal_mode", "wal")
             with database:
                 database.execute(SCHEMA)
         if database.pragma("application_id") != APPLICATION:
             raise UserError(f"{path}: not an index of CustomIR. Move it away.")
+        if write and database.pragma("user_version") == 1:
+            _migrate(database)
+        if database.pragma("user_version") == 1:
+            raise UserError(
+                f"{path}: written by an older version of CustomIR. "
+                f"Run: customir index {path.parent}"
+            )
         if database.pragma("user_version") != FORMAT:
             raise UserError(f"{path}: written by another version of CustomIR. {_rebuild(path)}")
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _migrate(database: apsw.Connection) -> None:
+    """From format 1 to 2."""
+    with database:
+        database.execute("ALTER TABLE generation ADD COLUMN revision TEXT NOT NULL DEFAULT ''")
+        for (number,) in list(database.execute("SELECT number FROM generation")):
+            database.execute(f"CREATE INDEX passage_{number}_thread ON passage_{number} (thread)")
+        database.pragma("user_version", FORMAT)
 
 
 @contextmanager
@@ -184,8 +216,17 @@ def explained(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: damaged ({error}). {_rebuild(path)}") from error
     except apsw.BusyError as error:
         raise UserError(f"{path}: in use by another process. Try again later.") from error
-    except apsw.FullError as error:
-        raise UserError(f"{path}: the disk is full. Make room and run it again.") from error
+    except (apsw.FullError, apsw.IOError, apsw.SQLError) as error:
+        # Of a full disk SQLite rolls back by itself; then it is the second rollback that fails.
+        cause = error.__context__ if isinstance(error, apsw.SQLError) else error
+        if not isinstance(cause, (apsw.FullError, apsw.IOError)):
+            raise
+        raise UserError(
+            f"{path}: cannot be read or written ({cause}). Is the disk full? Make room and run it "
+            "again."
+        ) from cause
+    except apsw.CantOpenError as error:
+        raise UserError(f"{path}: cannot be opened ({error}). May you read its folder?") from error
 
 
 def _rebuild(path: Path) -> str:
@@ -198,13 +239,33 @@ def live_generation(database: apsw.Connection) -> Generation | None:
     return whole[-1] if whole else None
 
 
+def vectors(database: apsw.Connection, path: Path) -> VectorCache | None:
+    """The live generation's vectors for the scan kernel, made again where the cache is not theirs.
+
+    None where there is no kernel, or nothing to search.
+    """
+    generation = live_generation(database)
+    if generation is None or best_kernel() is None:
+        return None
+    cached = cache.load(path.with_name(cache.CACHE_NAME), generation.stamp)
+    if cached is not None:
+        return cached
+    rows = database.execute(
+        f"SELECT rowid, embedding FROM vector_{generation.number} ORDER BY rowid"
+    )
+    return cache.build(
+        path.with_name(cache.CACHE_NAME), generation.stamp, generation.dimensions, rows
+    )
+
+
 def _generations(database: apsw.Connection) -> list[Generation]:
     rows = database.execute(
-        "SELECT number, fingerprint, dimensions, whole, updating FROM generation ORDER BY number"
+        "SELECT number, fingerprint, dimensions, whole, updating, revision FROM generation "
+        "ORDER BY number"
     )
     return [
-        Generation(number, fingerprint, dimensions, bool(whole), bool(updating))
-        for number, fingerprint, dimensions, whole, updating in rows
+        Generation(number, fingerprint, dimensions, bool(whole), bool(updating), revision)
+        for number, fingerprint, dimensions, whole, updating, revision in rows
     ]
 
 
@@ -223,9 +284,9 @@ def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation
             )
             return fitting[-1]
         number = max((entry.number for entry in generations), default=0) + 1
-        database.execute("INSERT INTO generation VALUES (?, ?, ?, 0, 1)", (number, *stamp))
+        database.execute("INSERT INTO generation VALUES (?, ?, ?, 0, 1, '')", (number, *stamp))
         database.execute(GENERATION_SCHEMA.format(number=number, dimensions=stamp[1]))
-    return Generation(number, *stamp, whole=False, updating=True)
+    return Generation(number, *stamp, whole=False, updating=True, revision="")
 
 
 def _update(
@@ -254,6 +315,8 @@ def _update(
             database.execute(f"DELETE FROM passage_{number} WHERE id = ?", (identifier,))
         for identifier, passage in changed:
             _replace_row(database, number, identifier, passage)
+        if gone:
+            _renew_revision(database, number)
     # By length, so that a batch wastes no padding; the rest of a killed run is cut the same way.
     rest = sorted(missing.values(), key=lambda passage: (len(passage.content), passage.key))
     with reporter.task("Indexing", total=len(rest), unit="passages") as task:
@@ -267,6 +330,7 @@ def _update(
                         f"INSERT INTO vector_{number} (rowid, embedding) VALUES (?, ?)",
                         (database.last_insert_rowid(), vector.tobytes()),
                     )
+                _renew_revision(database, number)
     return IndexSummary(
         added=len(rest),
         removed=len(gone),
@@ -285,6 +349,13 @@ def _finish(database: apsw.Connection, generation: Generation) -> None:
         for entry in _generations(database):
             if entry.number != generation.number:
                 _drop(database, entry.number)
+
+
+def _renew_revision(database: apsw.Connection, number: int) -> None:
+    # No counter: that of an index that was deleted and built again would start over.
+    database.execute(
+        "UPDATE generation SET revision = hex(randomblob(16)) WHERE number = ?", (number,)
+    )
 
 
 def _drop(database: apsw.Connection, number: int) -> None:

@@ -8,8 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from customir.errors import UserError
+from customir.runtime.batcher import Batcher
+from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, fingerprint
+from customir.runtime.filters import Filter
 from customir.runtime.fusion import reciprocal_rank_fusion
 from customir.runtime.index import (
     INDEX_NAME,
@@ -18,6 +24,7 @@ from customir.runtime.index import (
     connect,
     explained,
     live_generation,
+    vectors,
 )
 
 Mode = Literal["hybrid", "vector", "text"]
@@ -25,6 +32,9 @@ Mode = Literal["hybrid", "vector", "text"]
 MODEL_NAME = "model"
 CANDIDATES = 100  # of each ranking; more where folding leaves fewer than asked for
 MOST_CANDIDATES = 4096  # sqlite-vec's own limit
+# Of each passage asked for, so many that the int8 scan finds are ranked by their float vectors.
+RESCORED = 4
+EVERYTHING = Filter()
 SNIPPET_WORDS = 32
 MARK_START, MARK_END = "\ufdd0", "\ufdd1"  # noncharacters: no text holds them
 
@@ -33,12 +43,13 @@ log = logging.getLogger("customir")
 
 @dataclass(frozen=True)
 class Hit:
-    """A passage that was found: the best one of its document and of its near-duplicates.
+    """A passage that was found: the best one of its document, its near-duplicates, its thread.
 
     Attributes:
         rank: From 1.
         score: Of the mode: RRF score, cosine, or BM25 (higher is better; not comparable between
             modes).
+        in_thread: Documents of its thread in the index, its own among them.
         similar: Other documents in the index with a near-duplicate of this passage.
         snippet: The part of the text that matches the query's words best; else its beginning.
         marks: (start, end) of the matching words in `snippet`, in characters.
@@ -54,6 +65,7 @@ class Hit:
     sender: str
     date: str | None
     thread: str
+    in_thread: int
     similar: int
     snippet: str
     marks: tuple[tuple[int, int], ...]
@@ -65,17 +77,26 @@ class Searcher:
 
     Args:
         folder: DIR, with DIR/index.db and DIR/model.
+        embedder: Where there is one already, DIR/model's; None: loaded when it is needed.
 
     Raises:
         UserError: no index there, an unfinished one, one made by another model, or a damaged file.
     """
 
-    def __init__(self, folder: Path, file: str = DEFAULT_FILE, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        file: str = DEFAULT_FILE,
+        threads: int | None = None,
+        embedder: Embedder | Batcher | None = None,
+    ) -> None:
         self._folder, self._file, self._threads = folder, file, threads
         self._path = folder / INDEX_NAME
-        self._embedder: Embedder | None = None
+        self._embedder = embedder
+        self._vectors: VectorCache | None = None
         with explained(self._path):
             self._database = connect(self._path)
+        self._database.create_scalar_function("folded", _folded, 1, deterministic=True)
         try:
             self._fingerprint = fingerprint(folder / MODEL_NAME, file)
             with explained(self._path):
@@ -106,15 +127,34 @@ class Searcher:
         """Close the index."""
         self._database.close()
 
-    def search(self, query: str, k: int = 10, mode: Mode = "hybrid") -> list[Hit]:
+    @property
+    def embedder(self) -> Embedder | Batcher:
+        """The model, loaded when it is first asked for."""
+        if self._embedder is None:
+            self._embedder = Embedder(self._folder / MODEL_NAME, self._file, self._threads)
+        return self._embedder
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        only: Filter = EVERYTHING,
+        by_thread: bool = False,
+    ) -> list[Hit]:
         """The `k` best hits (or fewer, where the index holds no more).
 
         hybrid: reciprocal rank fusion of the best 100 by cosine and the best 100 by BM25.
-        vector: exact cosine. text: FTS5's BM25 over title and text, any of the query's words.
+        vector: cosine. text: FTS5's BM25 over title and text, any of the query's words.
         Equal scores are ordered by passage key. A blank query finds nothing.
+
+        With a scan kernel, four times as many vectors as are wanted are chosen in int8 and then
+        ranked by their exact cosines; without one, sqlite-vec looks at every float.
 
         Args:
             query: Any text; no character in it is special.
+            only: What may be found. The ranking is as if the index held nothing else.
+            by_thread: One hit a thread, the best.
 
         Raises:
             UserError: the index was damaged, or rebuilt for another model, since it was opened.
@@ -123,12 +163,13 @@ class Searcher:
         if not query.strip():
             return hits
         with explained(self._path), self._database:  # one transaction: one state of the index
-            number = self._generation().number
+            generation = self._generation()
+            number = generation.number
             (total,) = self._row(f"SELECT count(*) FROM passage_{number}")
             depth = max(CANDIDATES, k)
             while True:
-                ranking = self._rank(number, query, mode, depth)
-                best = self._fold(number, ranking, k)
+                ranking = self._rank(generation, query, mode, depth, only)
+                best = self._fold(number, ranking, k, by_thread)
                 if len(best) == k or depth >= min(total, MOST_CANDIDATES):
                     break
                 depth = min(depth * 4, MOST_CANDIDATES)
@@ -137,6 +178,25 @@ class Searcher:
                 for rank, (passage, score) in enumerate(best, start=1)
             ]
         return hits
+
+    def count(self) -> int:
+        """Passages in the index."""
+        total = 0
+        with explained(self._path), self._database:
+            (total,) = self._row(f"SELECT count(*) FROM passage_{self._generation().number}")
+        return total
+
+    def thread(self, name: str) -> list[IndexedPassage]:
+        """The passages of a thread, by date; none where there is no such thread."""
+        passages: list[IndexedPassage] = []
+        with explained(self._path), self._database:
+            rows = self._database.execute(
+                f"SELECT * FROM passage_{self._generation().number} WHERE thread = ? "
+                "ORDER BY unixepoch(date, 'subsec'), document, key",
+                (name,),
+            )
+            passages += [IndexedPassage(*row[1:]) for row in rows]
+        return passages
 
     def _generation(self) -> Generation:
         generation = live_generation(self._database)
@@ -152,52 +212,92 @@ class Searcher:
     def _row(self, statement: str, *values: str | int) -> Any:
         return self._database.execute(statement, values).fetchone()
 
-    def _rank(self, number: int, query: str, mode: Mode, depth: int) -> list[tuple[str, float]]:
+    def _rank(
+        self, generation: Generation, query: str, mode: Mode, depth: int, only: Filter
+    ) -> list[tuple[str, float]]:
         """(passage key, score), best first."""
         if mode == "vector":
-            return self._by_vector(number, query, depth)
+            return self._by_vector(generation, query, depth, only)
         if mode == "text":
-            return self._by_words(number, query, depth)
-        rankings = [self._by_vector(number, query, depth), self._by_words(number, query, depth)]
+            return self._by_words(generation.number, query, depth, only)
+        rankings = [
+            self._by_vector(generation, query, depth, only),
+            self._by_words(generation.number, query, depth, only),
+        ]
         return reciprocal_rank_fusion([[key for key, _ in ranking] for ranking in rankings])
 
-    def _by_vector(self, number: int, query: str, depth: int) -> list[tuple[str, float]]:
-        if self._embedder is None:
-            self._embedder = Embedder(self._folder / MODEL_NAME, self._file, self._threads)
-        (vector,) = self._embedder.encode([query], "query")
+    def _by_vector(
+        self, generation: Generation, query: str, depth: int, only: Filter
+    ) -> list[tuple[str, float]]:
+        (vector,) = self.embedder.encode([query], "query")
+        number = generation.number
+        if self._vectors is None or self._vectors.stamp != generation.stamp:
+            self._vectors = vectors(self._database, self._path)
+        if self._vectors is not None:
+            among = self._ids(number, only)
+            (found,) = self._vectors.nearest(vector[None], RESCORED * depth, among)
+            return self._exact(number, vector, found, depth)
+        allowed, values = _allowed(number, only)
         rows = self._database.execute(
             f"SELECT key, 1 - distance FROM vector_{number} JOIN passage_{number} ON id = rowid "
-            "WHERE embedding MATCH ? AND k = ?",
-            (vector.tobytes(), min(depth, MOST_CANDIDATES)),
+            f"WHERE embedding MATCH ? AND k = ?{allowed}",
+            (vector.tobytes(), min(depth, MOST_CANDIDATES), *values),
         )
         return sorted(rows, key=lambda row: (-row[1], row[0]))
 
-    def _by_words(self, number: int, query: str, depth: int) -> list[tuple[str, float]]:
+    def _ids(self, number: int, only: Filter) -> npt.NDArray[np.int64] | None:
+        condition, values = only.condition()
+        if not condition:
+            return None
+        rows = self._database.execute(f"SELECT id FROM passage_{number} WHERE {condition}", values)
+        return np.array([row[0] for row in rows], dtype=np.int64)
+
+    def _exact(
+        self, number: int, vector: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], depth: int
+    ) -> list[tuple[str, float]]:
+        """(key, cosine) of the `depth` best of the passages `ids`, by their float vectors."""
+        statement = f"SELECT embedding FROM vector_{number} WHERE rowid = ?"
+        held = b"".join(self._row(statement, identifier)[0] for identifier in ids.tolist())
+        cosines = np.frombuffer(held, np.float32).reshape(len(ids), len(vector)) @ vector
+        best = np.argsort(-cosines, kind="stable")
+        if len(best) > depth:  # all that equal the last one, since keys decide among these
+            best = best[cosines[best] >= cosines[best[depth - 1]]]
+        statement = f"SELECT key FROM passage_{number} WHERE id = ?"
+        found = [(self._row(statement, int(ids[row]))[0], float(cosines[row])) for row in best]
+        return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:depth]
+
+    def _by_words(
+        self, number: int, query: str, depth: int, only: Filter
+    ) -> list[tuple[str, float]]:
         expression = any_word(query)
         if not expression:
             return []
+        allowed, values = _allowed(number, only)
         rows = self._database.execute(
             f"SELECT key, -score FROM (SELECT rowid, bm25(words_{number}) AS score "
-            f"FROM words_{number} WHERE words_{number} MATCH ? ORDER BY score, rowid LIMIT ?) "
-            f"JOIN passage_{number} ON id = rowid",
-            (expression, depth),
+            f"FROM words_{number} WHERE words_{number} MATCH ?{allowed} "
+            f"ORDER BY score, rowid LIMIT ?) JOIN passage_{number} ON id = rowid",
+            (expression, *values, depth),
         )
         return sorted(rows, key=lambda row: (-row[1], row[0]))
 
     def _fold(
-        self, number: int, ranking: Sequence[tuple[str, float]], k: int
+        self, number: int, ranking: Sequence[tuple[str, float]], k: int, by_thread: bool
     ) -> list[tuple[IndexedPassage, float]]:
-        """The best passage of each document and of each near-duplicate group, up to `k`."""
+        """The best passage of each document, near-duplicate group (and thread), up to `k`."""
         best: list[tuple[IndexedPassage, float]] = []
         documents: set[str] = set()
         groups: set[str] = set()
+        threads: set[str] = set()
         for key, score in ranking:
             row = self._row(f"SELECT * FROM passage_{number} WHERE key = ?", key)
             passage = IndexedPassage(*row[1:])
-            if passage.document not in documents and passage.duplicates not in groups:
+            seen = passage.document in documents or passage.duplicates in groups
+            if not seen and not (by_thread and passage.thread in threads):
                 best.append((passage, score))
             documents.add(passage.document)
             groups.add(passage.duplicates)
+            threads.add(passage.thread)
             if len(best) == k:
                 break
         return best
@@ -211,6 +311,10 @@ class Searcher:
             passage.duplicates,
             passage.document,
         )
+        (in_thread,) = self._row(
+            f"SELECT count(DISTINCT document) FROM passage_{number} WHERE thread = ?",
+            passage.thread,
+        )
         snippet, marks = self._snippet(number, query, passage)
         return Hit(
             rank=rank,
@@ -223,6 +327,7 @@ class Searcher:
             sender=passage.sender,
             date=passage.date,
             thread=passage.thread,
+            in_thread=in_thread,
             similar=similar,
             snippet=snippet,
             marks=marks,
@@ -249,10 +354,30 @@ class Searcher:
         return " ".join(words[:SNIPPET_WORDS]) + cut, ()
 
 
-def search(folder: Path, query: str, k: int = 10, mode: Mode = "hybrid") -> list[Hit]:
+def search(
+    folder: Path,
+    query: str,
+    k: int = 10,
+    mode: Mode = "hybrid",
+    only: Filter = EVERYTHING,
+    by_thread: bool = False,
+) -> list[Hit]:
     """Open DIR, search once, close it. See `Searcher`."""
     with Searcher(folder) as searcher:
-        return searcher.search(query, k, mode)
+        return searcher.search(query, k, mode, only, by_thread)
+
+
+def _folded(*values: Any) -> str:
+    (text,) = values
+    return str(text).casefold()
+
+
+def _allowed(number: int, only: Filter) -> tuple[str, list[str | float]]:
+    """A condition on row ids that leaves what `only` lets pass, and its values."""
+    condition, values = only.condition()
+    if not condition:
+        return "", []
+    return f" AND rowid IN (SELECT id FROM passage_{number} WHERE {condition})", values
 
 
 def any_word(query: str) -> str:

@@ -18,14 +18,15 @@ from .messages import ENVELOPE, mail, mbox
 
 def read(path: Path) -> list[RawDocument | Unreadable]:
     items = list(read_source(path))
-    assert len(items) == count_source(path)
+    assert sum(not item.is_attachment for item in items) == count_source(path)
     return items
 
 
 def one(tmp_path: Path, message: bytes) -> RawDocument | Unreadable:
     path = tmp_path / "one.eml"
     path.write_bytes(message)
-    (item,) = read(path)
+    item, *attachments = read(path)
+    assert all(each.is_attachment for each in attachments)
     return item
 
 
@@ -328,7 +329,12 @@ def test_folders_by_content_and_links_not_followed(tmp_path: Path) -> None:
         ("x.txt", b"Note: this is text\n\nSubject: x\n", "text"),
         ("x.jsonl", b"not json\n", "jsonl"),
         ("x.mbox", b"\x7fELF\x00\x00" * 99, None),
-        ("x.pdf", b"%PDF-1.4", None),
+        ("x.txt", b"%PDF-1.4", "pdf"),
+        ("x.txt", b"id,subject,body\n1,a,b\n", "table"),
+        ("x.txt", b"<!DOCTYPE html><p>a", "web"),
+        ("x.txt", b"[10:00] <a> b\n[10:01] <b> c\n", "irc"),
+        ("x.txt", b"Dear Ada, the text, as you see\nis prose.\n", "text"),
+        ("x.zip", b"PK\x05\x06" + b"\0" * 18, None),
     ],
 )
 def test_the_format_is_found_by_content(

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from customir.errors import UserError
-from customir.evaluation.beir import compare_on, read_beir
-from customir.evaluation.metrics import by_query
 from customir.exporters.int8 import quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
 from customir.exporters.parity import HeldOut
+
+from customir.errors import UserError
+from customir.evaluation.beir import compare_on, read_beir
+from customir.evaluation.metrics import by_query
 from customir.progress import Silent
 from customir.settings import Settings
 

@@ -40,8 +40,8 @@ def test_recall_is_measured_on_the_ten_best() -> None:
     [
         (1000, 0.005, 0.991, None),
         (1000, 0.006, 0.991, "0.6 points of Recall@10 on 1000 queries"),
-        (20, 0.05, 0.991, None),  # one query of twenty
-        (20, 0.1, 0.991, "10.0 points of Recall@10 on 20 queries"),
+        (20, 0.15, 0.991, None),  # three queries of twenty
+        (20, 0.2, 0.991, "20.0 points of Recall@10 on 20 queries"),
         (1000, -0.1, 0.989, "mean cosine 0.9890, below 0.99"),
     ],
 )

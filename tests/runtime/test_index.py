@@ -218,6 +218,43 @@ def test_readers_go_on_while_one_writes_and_a_second_writer_is_refused(
         assert len(searcher.search("mail", k=20)) == 8
 
 
+BUILD_WITH_LITTLE_ROOM = """
+import resource, signal, sys
+from pathlib import Path
+from customir.progress import Silent
+from customir.runtime.embedder import Embedder
+from customir.runtime.index import IndexedPassage, build_index
+from customir.errors import UserError
+
+embedder = Embedder(Path(sys.argv[2]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then the write fails, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
+passages = [IndexedPassage(*values) for values in eval(sys.argv[3])]
+try:
+    build_index(Path(sys.argv[1]), passages, embedder, Silent())
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [10_000, 200_000])
+def test_a_full_disk_is_named_and_the_next_run_goes_on(
+    tmp_path: Path, model: Path, embedder: Embedder, passages: list[IndexedPassage], room: int
+) -> None:
+    path = tmp_path / "index.db"
+    values = repr([tuple(vars(passage).values()) for passage in passages])
+    arguments = [str(path), str(model), values, str(room)]
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD_WITH_LITTLE_ROOM, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Make room and run it again" in done.stdout, done.stderr
+    build_index(path, passages, embedder, Silent())
+    assert len(content(path)[0]) == len(passages)
+
+
 def test_a_key_given_twice_is_an_error(
     tmp_path: Path, embedder: Embedder, passages: list[IndexedPassage]
 ) -> None:

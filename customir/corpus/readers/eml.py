@@ -1,13 +1,12 @@
 """One message per file: .eml, the files of a Maildir, Enron's files without an extension."""
 
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.message import read_message
-from customir.corpus.readers.streams import open_bytes
+from customir.corpus.readers.streams import whole
 
 HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:")
 # Two of these at the top make a message; "Note: ..." at the top of a text does not.
@@ -35,10 +34,8 @@ def count(path: Path) -> int:
 
 def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
     """The message."""
-    with open_bytes(path) as file:
-        try:
-            content = file.read()
-        except (EOFError, OSError, zlib.error) as error:
-            yield Unreadable(name, f"damaged file: {error}")
-            return
-    yield read_message(content.lstrip(b"\xef\xbb\xbf\r\n"), name)
+    content = whole(path)
+    if isinstance(content, str):
+        yield Unreadable(name, content)
+    else:
+        yield from read_message(content.lstrip(b"\xef\xbb\xbf\r\n"), name)

@@ -1,13 +1,12 @@
 """JSON lines: `_id`, `title`, `text`, and, where the source knows it, `thread`."""
 
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.streams import open_bytes
+from customir.corpus.readers.streams import lines_of
 
 
 def matches(head: bytes, name: str) -> bool:
@@ -56,15 +55,7 @@ class _LineError(Exception):
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes | str]]:
     """Numbered lines that are not blank; a text in place of bytes says that the file is broken."""
-    number = 0
-    with open_bytes(path) as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-                if content.strip():
-                    yield number, content
-        except (EOFError, OSError, zlib.error) as error:
-            yield number + 1, f"damaged file, nothing can be read after this: {error}"
+    return ((number, line) for number, line in lines_of(path) if line.strip())
 
 
 def _document(line: bytes, where: str) -> RawDocument:

@@ -2,6 +2,8 @@
 
 import email.utils
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC
 from email.header import decode_header
 from email.message import Message
@@ -13,6 +15,7 @@ import html2text
 
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, Unreadable
+from customir.corpus.readers import docx, pdf
 
 # Nested deeper than this, a part is no longer looked into.
 MAXIMUM_DEPTH = 100
@@ -23,51 +26,128 @@ NESTING_TAG = re.compile(r"<(/?)(?:ul|ol|blockquote)\b", re.IGNORECASE)
 UNCLOSED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
 ANY_TAG = re.compile(r"<[^<>]*>")
 TEXT_KINDS = frozenset(("text/plain", "text/html", "text/enriched"))
+# Attached, these are no prose: appointments, addresses, what says how a mail was delivered.
+NO_PROSE = frozenset(("text/calendar", "text/x-vcard", "text/vcard", "text/directory"))
+SIGNATURES = frozenset(
+    (
+        "application/pgp-signature", "application/pkcs7-signature",
+        "application/x-pkcs7-signature", "application/pgp-encrypted",
+    )
+)  # fmt: skip
+MAXIMUM_ATTACHMENT = 64 << 20
+ATTACHMENT_READERS = {
+    "application/pdf": pdf.read_bytes,
+    "pdf": pdf.read_bytes,
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": docx.read_bytes,
+    "docx": docx.read_bytes,
+}
 HTML_START = re.compile(r"\s*<(?:!doctype\s+)?html\b", re.IGNORECASE)
 HEADERS_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
 # compat32 keeps what it can't parse; the newer policies raise on some malformed headers.
 PARSER = BytesParser(policy=compat32)
 
 
-def read_message(content: bytes, name: str) -> RawDocument | Unreadable:
-    """The text and headers of a message; whatever is broken in it, never an exception.
+def read_message(content: bytes, name: str) -> Iterator[RawDocument | Unreadable]:
+    """The text and headers of a message, then its attachments, read or named; never an exception.
 
     Args:
         content: The message without an mbox envelope line.
         name: What the message is called where it has no Message-ID.
     """
     try:
-        return _read(content, name)
+        yield from _read(_parse(content), bool(content.strip()), name, attached=False)
     except RecursionError:
-        return Unreadable(name, "MIME parts nested too deep")
+        yield Unreadable(name, "MIME parts nested too deep")
     except Exception as error:  # malformed mail finds new ways to raise in email.*
-        return Unreadable(name, f"broken message: {type(error).__name__}: {error}")
+        yield Unreadable(name, f"broken message: {type(error).__name__}: {error}")
 
 
-def _read(content: bytes, name: str) -> RawDocument | Unreadable:
-    message = _parse(content)
+def _read(
+    message: Message, filled: bool, name: str, *, attached: bool, depth: int = 0
+) -> list[RawDocument | Unreadable]:
     headers: dict[str, str] = {}
     for field, value in message.raw_items():
         headers.setdefault(field.lower(), str(value))
     found = MESSAGE_ID.findall(headers.get("message-id", ""))
     bare = headers.get("message-id", "").strip()
     identifier = found[0] if found else f"<{bare}>" if bare and " " not in bare else name
-    if not headers and not content.strip():
-        return Unreadable(name, "empty message")
-    text = "\n\n".join(part for part in _texts(message, 0) if part.strip())
-    if not text.strip():
-        return Unreadable(identifier, _why_no_text(message))
+    if not headers and not filled:
+        return [Unreadable(name, "empty message", attached)]
+    parts = _Parts()
+    parts.take(message, depth)
+    text = "\n\n".join(part for part in parts.texts if part.strip())
+    own: RawDocument | Unreadable
+    if text.strip():
+        own = RawDocument(
+            identifier=identifier,
+            title=decode_words(headers.get("subject", "")),
+            sender=decode_words(headers.get("from", "")),
+            date=iso_date(headers.get("date", "")),
+            text=text,
+            references=references_of(headers),
+            is_mail=True,
+            is_attachment=attached,
+        )
+    else:
+        own = Unreadable(identifier, _why_no_text(message), attached)
+    return [own, *_attachments(parts.attachments, identifier, own, depth)]
+
+
+def references_of(headers: dict[str, str]) -> tuple[str, ...]:
+    """The Message-IDs that a message answers, oldest first, by its headers in lower case."""
     answered = MESSAGE_ID.findall(headers.get("references", ""))
     answered += MESSAGE_ID.findall(headers.get("in-reply-to", ""))
-    return RawDocument(
-        identifier=identifier,
-        title=decode_words(headers.get("subject", "")),
-        sender=decode_words(headers.get("from", "")),
-        date=iso_date(headers.get("date", "")),
-        text=text,
-        references=tuple(dict.fromkeys(answered)),
-        is_mail=True,
-    )
+    return tuple(dict.fromkeys(answered))
+
+
+def _attachments(
+    parts: Sequence[Message], message: str, own: RawDocument | Unreadable, depth: int
+) -> Iterator[RawDocument | Unreadable]:
+    """What came with `message`: texts as documents of it, others by name."""
+    for number, part in enumerate(parts, start=1):
+        kind = part.get_content_type()
+        title = clean_name(part) or f"attachment {number}"
+        name = f"{message} / {title}"
+        if part.is_multipart():  # a message in a message
+            children: list[Message] = part.get_payload()  # type: ignore[assignment]
+            for child in children:
+                yield from _read(child, True, name, attached=True, depth=depth + 1)
+            continue
+        content = part.get_payload(decode=True)
+        read = ATTACHMENT_READERS.get(kind) or ATTACHMENT_READERS.get(
+            title.rpartition(".")[2].lower()
+        )
+        if not isinstance(content, bytes) or len(content) > MAXIMUM_ATTACHMENT:
+            found: RawDocument | Unreadable = Unreadable(
+                name, f"attachment not read: {kind}, large"
+            )
+        elif read:
+            found = read(content, name)
+        elif kind.startswith("text/") and kind not in NO_PROSE:
+            text = decode(content, _charset(part))
+            try:
+                text = html_to_text(text) if kind == "text/html" else text
+                found = RawDocument(name, "", "", None, text)
+            except ValueError as error:
+                found = Unreadable(name, f"attachment not read: {error}")
+        else:
+            found = Unreadable(name, f"attachment not read: {kind}")
+        if isinstance(found, Unreadable):
+            yield replace(found, is_attachment=True)
+            continue
+        date = own.date if isinstance(own, RawDocument) else None
+        sender = own.sender if isinstance(own, RawDocument) else ""
+        yield replace(
+            found, title=title, sender=sender, date=date, references=(message,), is_attachment=True
+        )
+
+
+def clean_name(part: Message) -> str:
+    """The file name of a part, decoded, on one line; empty where it has none."""
+    try:
+        return " ".join(decode_words(part.get_filename() or "").split())[:200]
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        return ""
 
 
 def _parse(content: bytes) -> Message:
@@ -84,37 +164,67 @@ def _parse(content: bytes) -> Message:
     return message
 
 
-def _texts(part: Message, depth: int) -> list[str]:
-    """The readable texts of a part, in order. Attachments are left alone."""
-    if depth > MAXIMUM_DEPTH:
-        return []
-    kind = part.get_content_type()
-    if part.is_multipart():
+class _Parts:
+    """The readable texts of a message, in order, and its attachments."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.attachments: list[Message] = []
+
+    def take(self, part: Message, depth: int) -> None:
+        if depth > MAXIMUM_DEPTH:
+            return
+        kind = part.get_content_type()
+        if not part.is_multipart():
+            self._take_leaf(part, kind, depth)
+            return
         children: list[Message] = part.get_payload()  # type: ignore[assignment]
         if kind == "multipart/alternative":
-            for wanted in ("text/plain", None):
-                for child in children:
-                    if wanted is None or child.get_content_type() == wanted:
-                        texts = _texts(child, depth + 1)
-                        if any(text.strip() for text in texts):
-                            return texts
-            return []
-        own = [child for child in children if child.get_content_type() != "message/rfc822"]
-        texts = [text for child in own for text in _texts(child, depth + 1)]
-        # A forwarded message or a digest is read only where there is nothing beside it.
-        if any(text.strip() for text in texts):
-            return texts
-        forwarded = [child for child in children if child.get_content_type() == "message/rfc822"]
-        return [text for child in forwarded for text in _texts(child, depth + 1)]
-    attached = depth > 0 and part.get_content_disposition() == "attachment"
-    # A multipart whose boundary never comes is what its lines say.
-    if attached or not (kind in TEXT_KINDS or kind.startswith("multipart/")):
-        return []
-    content = part.get_payload(decode=True)
-    text = decode(content, _charset(part)) if isinstance(content, bytes) else ""
-    # Enron's mail, and some scripts', has HTML under the name of plain text.
-    is_html = kind == "text/html" or HTML_START.match(text) is not None
-    return [html_to_text(text)] if is_html else [text]
+            self._take_alternative(children, depth)
+            return
+        if kind == "message/rfc822" or kind.startswith("message/"):
+            inner = children
+        else:
+            inner = [child for child in children if child.get_content_type() != "message/rfc822"]
+        before = len(self.texts)
+        for child in inner:
+            self.take(child, depth + 1)
+        # A forwarded message or a digest is read as the message's own text only where there is
+        # nothing beside it; else it is an attachment.
+        beside = any(text.strip() for text in self.texts[before:])
+        for child in children:
+            if child not in inner:
+                if beside or depth:
+                    self.attachments.append(child)
+                else:
+                    self.take(child, depth + 1)
+
+    def _take_alternative(self, children: Sequence[Message], depth: int) -> None:
+        """The plain text, else the first alternative that has any."""
+        plain = [child for child in children if child.get_content_type() == "text/plain"]
+        for child in (*plain, *children):
+            found = _Parts()
+            found.take(child, depth + 1)
+            if any(text.strip() for text in found.texts):
+                self.texts += found.texts
+                self.attachments += found.attachments
+                return
+
+    def _take_leaf(self, part: Message, kind: str, depth: int) -> None:
+        if depth > 0 and part.get_content_disposition() == "attachment":
+            if kind not in SIGNATURES:
+                self.attachments.append(part)
+            return
+        # A multipart whose boundary never comes is what its lines say.
+        if not (kind in TEXT_KINDS or kind.startswith("multipart/")):
+            if kind not in SIGNATURES and (depth > 0 and clean_name(part)):
+                self.attachments.append(part)
+            return
+        content = part.get_payload(decode=True)
+        text = decode(content, _charset(part)) if isinstance(content, bytes) else ""
+        # Enron's mail, and some scripts', has HTML under the name of plain text.
+        is_html = kind == "text/html" or HTML_START.match(text) is not None
+        self.texts.append(html_to_text(text) if is_html else text)
 
 
 def _charset(part: Message) -> str | None:

@@ -1,17 +1,14 @@
 """Plain text and Markdown: one file, one document."""
 
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from customir.corpus.charsets import BYTE_ORDER_MARKS, decode
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.streams import open_bytes
+from customir.corpus.readers.streams import whole
 
 SUFFIXES = (".txt", ".text", ".md", ".markdown")
-# A text is held whole. Books are 1 MB; what is larger than this is a log or a table.
-MAXIMUM_BYTES = 64 << 20
 HEADING = re.compile(r"\s*#\s+(.+)")
 
 
@@ -31,14 +28,9 @@ def count(path: Path) -> int:
 
 def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
     """The file. The title is the heading that a Markdown file begins with."""
-    with open_bytes(path) as file:
-        try:
-            content = file.read(MAXIMUM_BYTES + 1)
-        except (EOFError, OSError, zlib.error) as error:
-            yield Unreadable(name, f"damaged file: {error}")
-            return
-    if len(content) > MAXIMUM_BYTES:
-        yield Unreadable(name, f"larger than {MAXIMUM_BYTES >> 20} MB: split the file")
+    content = whole(path)
+    if isinstance(content, str):
+        yield Unreadable(name, content)
         return
     text = decode(content)
     heading = HEADING.match(text) if ".md" in name.lower() or ".markdown" in name.lower() else None

@@ -1,0 +1,104 @@
+"""The best rows of an int8 matrix: the C++ kernel of kernels/scan.cpp, where it was compiled.
+
+It is compiled when the package is installed, if there is a C++ compiler; without one, searching
+falls back to sqlite-vec.
+"""
+
+import ctypes
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+ROW_BYTES = 64  # a row is padded with zeros to a multiple of these
+
+Int8 = npt.NDArray[np.int8]
+
+
+def best_kernel() -> str | None:
+    """Name of the fastest kernel for this processor; None where none was compiled."""
+    library = _library()
+    return library.customir_scan_kernel(None).decode() if library else None
+
+
+def has_kernel(name: str) -> bool:
+    """Whether this processor can run a kernel: avx512vnni, avx2, neon or portable."""
+    library = _library()
+    return bool(library and library.customir_scan_kernel(name.encode()))
+
+
+def top_k(
+    queries: Int8, matrix: Int8, k: int, threads: int = 1, kernel: str | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """The `k` rows of `matrix` with the largest inner products with each query, exactly.
+
+    Args:
+        queries: Shape (q, w), w a multiple of 64 up to 65,536.
+        matrix: Shape (n, w); may be memory-mapped.
+        kernel: None: the fastest.
+
+    Returns:
+        Row numbers and inner products, both of shape (q, min(k, n)), best first, equal ones by
+        row number.
+
+    Raises:
+        ValueError: a shape or `k` is not what it should be.
+        RuntimeError: no kernel was compiled, this processor can't run it, or memory ran out.
+    """
+    library = _library()
+    if library is None or not library.customir_scan_kernel(kernel.encode() if kernel else None):
+        raise RuntimeError(f"no scan kernel {kernel or 'at all'} here")
+    width = matrix.shape[1]
+    if queries.shape[1:] != (width,) or width % ROW_BYTES or not width or k < 1 or threads < 1:
+        raise ValueError(f"cannot scan {matrix.shape} for {queries.shape}, k {k}")
+    if queries.dtype != np.int8 or matrix.dtype != np.int8:
+        raise ValueError(f"wanted int8, got {queries.dtype} and {matrix.dtype}")
+    queries, matrix = np.ascontiguousarray(queries), np.ascontiguousarray(matrix)
+    shape = (len(queries), min(k, len(matrix)))
+    rows, scores = np.empty(shape, np.int64), np.empty(shape, np.int32)
+    status = library.customir_scan(
+        kernel.encode() if kernel else None,
+        matrix.ctypes.data,
+        len(matrix),
+        width,
+        queries.ctypes.data,
+        len(queries),
+        k,
+        threads,
+        rows.ctypes.data,
+        scores.ctypes.data,
+    )
+    if status:
+        raise RuntimeError(f"the scan kernel failed with status {status}")
+    return rows, scores
+
+
+def quantized(vectors: npt.NDArray[np.float32], scale: float | npt.NDArray[np.float32]) -> Int8:
+    """`vectors` times `scale` (one, or one a row: (n, 1)), rounded, cut to -127 ... 127 and padded to whole `ROW_BYTES`."""
+    rows, dimensions = vectors.shape
+    padded = np.zeros((rows, -(-dimensions // ROW_BYTES) * ROW_BYTES), dtype=np.int8)
+    padded[:, :dimensions] = np.clip(np.rint(vectors * scale), -127, 127)
+    return padded
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    paths = [Path(__file__).with_name(f"_scan{suffix}") for suffix in EXTENSION_SUFFIXES]
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        return None
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:  # built for another machine
+        return None
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    library.customir_scan_kernel.argtypes = [ctypes.c_char_p]
+    library.customir_scan_kernel.restype = ctypes.c_char_p
+    library.customir_scan.argtypes = [
+        *(ctypes.c_char_p, pointer, size, size, pointer, size, size, ctypes.c_int32),
+        *(pointer, pointer),
+    ]
+    library.customir_scan.restype = ctypes.c_int
+    return library

@@ -1,0 +1,140 @@
+"""The C++ scan kernel: every instruction set against numpy's integers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from customir.runtime import scan
+from customir.runtime.cache import VectorCache
+from customir.runtime.scan import best_kernel, has_kernel, quantized, top_k
+
+ROOT = Path(__file__).parent.parent.parent
+
+pytestmark = pytest.mark.skipif(best_kernel() is None, reason="no scan kernel was compiled")
+
+KERNELS = ("avx512vnni", "avx2", "neon", "portable")
+
+
+def numpy_top_k(queries: np.ndarray, matrix: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    products = queries.astype(np.int32) @ matrix.astype(np.int32).T
+    order = np.argsort(-products, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(products, order, axis=1)
+
+
+def numbers(seed: int, *shape: int, low: int = -128, high: int = 128) -> np.ndarray:
+    return np.random.default_rng(seed).integers(low, high, shape, dtype=np.int8)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("rows", "width", "queries", "k"),
+    [(1, 64, 1, 1), (63, 384, 1, 10), (64, 384, 5, 64), (1001, 384, 7, 40), (500, 4096, 2, 600)],
+)
+def test_every_kernel_gives_the_exact_order(
+    kernel: str, threads: int, rows: int, width: int, queries: int, k: int
+) -> None:
+    if not has_kernel(kernel):
+        pytest.skip(f"this processor has no {kernel}")
+    matrix, asked = numbers(rows, rows, width), numbers(rows + 1, queries, width)
+    found = top_k(asked, matrix, k, threads, kernel)
+    for ours, expected in zip(found, numpy_top_k(asked, matrix, k), strict=True):
+        assert np.array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_extremes_do_not_overflow_and_ties_go_by_row(kernel: str) -> None:
+    if not has_kernel(kernel):
+        pytest.skip(f"this processor has no {kernel}")
+    matrix = np.full((40, 65536), -128, dtype=np.int8)
+    rows, scores = top_k(matrix[:1], matrix, 7, 2, kernel)
+    assert rows[0].tolist() == list(range(7))
+    assert set(scores[0].tolist()) == {2**30}
+    few = numbers(0, 900, 64, low=-1, high=2)  # small numbers: ties everywhere
+    for ours, expected in zip(
+        top_k(few[:3], few, 50, 3, kernel), numpy_top_k(few[:3], few, 50), strict=True
+    ):
+        assert np.array_equal(ours, expected)
+
+
+def test_no_rows_and_no_queries() -> None:
+    assert top_k(numbers(0, 3, 64), numbers(0, 0, 64), 5)[0].shape == (3, 0)
+    assert top_k(numbers(0, 0, 64), numbers(0, 4, 64), 5)[0].shape == (0, 4)
+
+
+def test_what_it_cannot_scan_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot scan"):
+        top_k(numbers(0, 1, 60), numbers(0, 4, 60), 5)
+    with pytest.raises(ValueError, match="cannot scan"):
+        top_k(numbers(0, 1, 64), numbers(0, 4, 128), 5)
+    with pytest.raises(ValueError, match="cannot scan"):
+        top_k(numbers(0, 1, 64), numbers(0, 4, 64), 0)
+    with pytest.raises(ValueError, match="wanted int8"):
+        top_k(numbers(0, 1, 64), numbers(0, 4, 64).astype(np.float32), 1)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="no scan kernel abacus"):
+        top_k(numbers(0, 1, 64), numbers(0, 4, 64), 1, kernel="abacus")
+
+
+def test_quantising_rounds_cuts_and_pads() -> None:
+    vectors = np.array([[0.5, -1.0, 0.004, 2.0]], dtype=np.float32)
+    held = quantized(vectors, 127)
+    assert held.shape == (1, 64)
+    assert held[0, :4].tolist() == [64, -127, 1, 127]
+    assert not held[0, 4:].any()
+
+
+def test_the_ten_best_of_float_search_are_found() -> None:
+    chance = np.random.default_rng(1)
+    centres = chance.normal(size=(200, 384))  # neighbours, as real vectors have them
+    vectors = centres[chance.integers(0, 200, 20_000)] + 0.7 * chance.normal(size=(20_000, 384))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    queries = vectors[:400] + 0.02 * chance.normal(size=(400, 384)).astype(np.float32)
+    cached = VectorCache("", np.arange(20_000), quantized(vectors, 127 / np.abs(vectors).max()))
+    same = 0
+    for query, found in zip(queries, cached.nearest(queries, 40), strict=True):
+        expected = set(np.argsort(-(vectors @ query), kind="stable")[:10].tolist())
+        same += expected <= set(found.tolist())
+    assert same / len(queries) >= 0.995
+
+
+def test_among_some_passages_only() -> None:
+    vectors = np.eye(70, dtype=np.float32)
+    cached = VectorCache("", np.arange(0, 140, 2), quantized(vectors, 127))
+    assert cached.nearest(vectors[5:6], 3)[0, 0] == 10
+    assert cached.nearest(vectors[5:6], 3, np.array([8, 12, 99])).tolist() == [[8, 12]]
+    assert cached.nearest(vectors[5:6], 3, np.array([], dtype=np.int64)).tolist() == [[]]
+
+
+def test_without_a_compiler_the_package_installs_without_the_kernel(tmp_path: Path) -> None:
+    script = "from setuptools import setup; setup()"
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    for name in ("pyproject.toml", "README.md", "customir", "kernels", "exporters"):
+        (folder / name).symlink_to(ROOT / name)
+    done = subprocess.run(
+        [sys.executable, "-c", script, "build_ext", "--build-lib", str(tmp_path / "built")],
+        cwd=folder,
+        env=os.environ | {"CC": "/nowhere/cc", "CXX": "/nowhere/c++"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "_scan" in done.stderr
+    assert not list(tmp_path.glob("built/**/*.so"))
+
+
+def test_without_the_library_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "EXTENSION_SUFFIXES", [".missing"])
+    scan._library.cache_clear()
+    try:
+        assert best_kernel() is None
+        assert not has_kernel("portable")
+        with pytest.raises(RuntimeError, match="no scan kernel"):
+            top_k(numbers(0, 1, 64), numbers(0, 4, 64), 1)
+    finally:
+        scan._library.cache_clear()

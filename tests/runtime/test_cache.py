@@ -1,0 +1,257 @@
+"""The int8 cache beside the index: used, noticed to be wrong, and made again."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import numpy as np
+import pytest
+
+from customir.errors import UserError
+from customir.progress import Silent
+from customir.runtime import cache, index, search
+from customir.runtime.embedder import Embedder
+from customir.runtime.filters import Filter
+from customir.runtime.index import IndexedPassage, build_index, connect
+from customir.runtime.scan import best_kernel
+from customir.runtime.search import Hit, Searcher
+
+needs_kernel = pytest.mark.skipif(best_kernel() is None, reason="no scan kernel was compiled")
+
+
+@pytest.fixture(scope="module")
+def made(
+    model: Path,
+    passages: list[IndexedPassage],
+    make_passage: Callable[..., IndexedPassage],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Passages of several senders, sources and dates, two without a date."""
+    folder = tmp_path_factory.mktemp("cache")
+    shutil.copytree(model, folder / "model")
+    more = [
+        make_passage(
+            f"more{number}",
+            f"Minutes of meeting {number}: the budget, the outage and the contract.",
+            sender=("Bob <bob@example.org>", "ÉVA <eva@example.org>")[number % 2],
+            source=("/data/box.mbox", "/data/notes")[number % 3 == 0],
+            identifier=("inbox/a.eml", "inbox2/b.eml")[number % 2],
+            date=None if number < 2 else f"2003-01-{number:02}T23:30:00-02:00",
+            thread=f"thread-more{number // 4}",
+        )
+        for number in range(20)
+    ]
+    build_index(folder / "index.db", [*passages, *more], Embedder(model), Silent())
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+@pytest.fixture
+def without_kernel(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    return lambda: monkeypatch.setattr(index, "best_kernel", lambda: None)
+
+
+def found(folder: Path, query: str = "budget contract", **options: object) -> list[Hit]:
+    with Searcher(folder) as searcher:
+        return searcher.search(query, 30, "vector", **options)  # type: ignore[arg-type]
+
+
+def keys(hits: list[Hit]) -> list[str]:
+    return [hit.key for hit in hits]
+
+
+@needs_kernel
+def test_the_kernel_finds_what_sqlite_vec_finds(
+    folder: Path, without_kernel: Callable[[], None]
+) -> None:
+    assert (folder / cache.CACHE_NAME).stat().st_mode & 0o777 == 0o600
+    queries = ("budget", "outage of the server", "Éva", "x")
+    ours = [found(folder, query) for query in queries]
+    (folder / cache.CACHE_NAME).unlink()
+    without_kernel()
+    theirs = [found(folder, query) for query in queries]
+    assert not (folder / cache.CACHE_NAME).exists()
+    for left, right in zip(ours, theirs, strict=True):
+        assert keys(left) == keys(right)
+        np.testing.assert_allclose(
+            [hit.score for hit in left], [hit.score for hit in right], atol=1e-6
+        )
+
+
+FILTERS: list[tuple[Filter, Callable[[IndexedPassage], bool]]] = [
+    (Filter(sender="BOB"), lambda one: "Bob" in one.sender),
+    (Filter(sender="éva"), lambda one: "ÉVA" in one.sender),
+    (Filter(source="box.mbox"), lambda one: one.source == "/data/box.mbox"),
+    (Filter(source="/data/notes"), lambda one: one.source == "/data/notes"),
+    (Filter(source="notes/inbox"), lambda one: one.source + one.identifier == "/data/notesinbox/a.eml"),
+    (Filter(source="box"), lambda one: False),
+    # 23:30 two hours west of Greenwich is the next day in UTC.
+    (Filter(since="2003-01-10"), lambda one: (one.date or "") >= "2003-01-09"),
+    (Filter(until="2003-01-10"), lambda one: bool(one.date) and one.date < "2003-01-10"),
+    (
+        Filter(since="2003-01-06T01:30", until="2003-01-07T01:30:00+00:00", sender="example"),
+        lambda one: (one.date or "")[:10] in ("2003-01-05", "2003-01-06"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("only", "passes"), FILTERS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize("kernel", [pytest.param(True, marks=needs_kernel), False])
+@pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
+def test_filters_are_exact(
+    made: Path,
+    only: Filter,
+    passes: Callable[[IndexedPassage], bool],
+    kernel: bool,
+    mode: str,
+    without_kernel: Callable[[], None],
+) -> None:
+    if not kernel:
+        without_kernel()
+    with closing(connect(made / "index.db")) as database:
+        rows = list(database.execute("SELECT * FROM passage_1"))
+    held = [IndexedPassage(*row[1:]) for row in rows]
+    expected = {one.key for one in held if passes(one)}
+    query = "budget budgets minutes mail meeting server pizza r office passwords interview contract"
+    with Searcher(made) as searcher:
+        hits = searcher.search(query, 30, mode, only)  # type: ignore[arg-type]
+        everything = searcher.search(query, 30, mode)  # type: ignore[arg-type]
+    assert len(everything) == 28
+    assert set(keys(hits)) == expected
+    if mode != "hybrid":
+        assert keys(hits) == [key for key in keys(everything) if key in expected]
+
+
+def test_what_is_no_date_is_named() -> None:
+    with pytest.raises(UserError, match="yesterday: not a date"):
+        Filter(since="yesterday")
+
+
+def test_one_hit_a_thread(made: Path) -> None:
+    every = found(made)
+    grouped = found(made, by_thread=True)
+    best: dict[str, Hit] = {}
+    for hit in every:
+        best.setdefault(hit.thread, hit)
+    assert keys(grouped) == keys(list(best.values()))
+    assert {hit.in_thread for hit in grouped if hit.thread.startswith("thread-more")} == {4}
+    with Searcher(made) as searcher:
+        thread = searcher.thread("thread-more1")
+    assert [one.key for one in thread] == [f"key-more{number}" for number in (4, 5, 6, 7)]
+
+
+def spoil_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoil_byte,
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(path.read_bytes()[:100]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"{}" + b" " * 5000),
+        lambda path: path.unlink(),
+    ],
+    ids=["flipped", "cut", "header cut", "empty", "other header", "missing"],
+)
+def test_a_spoilt_cache_is_made_again(folder: Path, spoil: Callable[[Path], None]) -> None:
+    path = folder / cache.CACHE_NAME
+    before, hits = path.read_bytes(), found(folder)
+    spoil(path)
+    assert found(folder) == hits
+    assert path.read_bytes() == before
+
+
+@needs_kernel
+def test_the_cache_follows_the_index(folder: Path, model: Path, made: Path) -> None:
+    shutil.copy(folder / cache.CACHE_NAME, folder / "old")
+    with closing(connect(folder / "index.db")) as database:
+        held = [IndexedPassage(*row[1:]) for row in database.execute("SELECT * FROM passage_1")]
+    changed = [replace(held[0], text="Entirely about hedgehogs."), *held[2:]]
+    with Searcher(folder) as searcher:
+        searcher.search("hedgehogs", 5, "vector")
+        build_index(folder / "index.db", changed, Embedder(model), Silent())
+        assert searcher.search("hedgehogs", 5, "vector")[0].key == held[0].key
+        assert held[1].key not in keys(searcher.search("budget", 30, "vector"))
+    expected = found(folder)
+    shutil.copy(folder / "old", folder / cache.CACHE_NAME)  # of the index as it was
+    assert found(folder) == expected
+
+
+@needs_kernel
+def test_the_cache_of_a_deleted_index_is_not_used(folder: Path, model: Path) -> None:
+    with closing(connect(folder / "index.db")) as database:
+        held = [IndexedPassage(*row[1:]) for row in database.execute("SELECT * FROM passage_1")]
+    for path in folder.glob("index.db*"):
+        path.unlink()
+    build_index(folder / "index.db", held[5:], Embedder(model), Silent())
+    assert set(keys(found(folder))) == {one.key for one in held[5:]}
+
+
+@needs_kernel
+def test_where_it_cannot_be_written_search_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = found(folder)
+    (folder / cache.CACHE_NAME).unlink()
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache, "write_atomically", full)
+    with caplog.at_level(logging.WARNING):
+        assert found(folder) == expected
+    assert "cannot be written (No space left on device)" in caplog.text
+
+
+@needs_kernel
+def test_only_the_best_are_looked_at_in_floats(
+    made: Path, monkeypatch: pytest.MonkeyPatch, without_kernel: Callable[[], None]
+) -> None:
+    monkeypatch.setattr(search, "CANDIDATES", 3)
+    with Searcher(made) as searcher:
+        inner, looked_at = searcher._exact, []
+        monkeypatch.setattr(
+            searcher, "_exact", lambda *rest: looked_at.append(len(rest[2])) or inner(*rest)
+        )
+        ours = searcher.search("budget", 3, "vector")
+    assert looked_at == [12]
+    without_kernel()
+    assert keys(ours) == keys(found(made, "budget"))[:3]
+
+
+def test_an_index_of_the_first_format_is_taken_over(
+    folder: Path, model: Path, passages: list[IndexedPassage]
+) -> None:
+    with closing(apsw.Connection(str(folder / "index.db"))) as database:
+        database.execute("DROP INDEX passage_1_thread")
+        database.execute("ALTER TABLE generation DROP COLUMN revision")
+        database.pragma("user_version", 1)
+    with pytest.raises(UserError, match=r"older version of CustomIR\. Run: customir index"):
+        found(folder)
+    assert build_index(folder / "index.db", passages, Embedder(model), Silent()).removed == 20
+    assert found(folder)
+
+
+def test_a_locked_database_is_named(
+    folder: Path, model: Path, passages: list[IndexedPassage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "BUSY_MILLISECONDS", 100)
+    with closing(apsw.Connection(str(folder / "index.db"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError, match=r"index\.db: in use by another process"):
+            build_index(folder / "index.db", passages[:3], Embedder(model), Silent())
+        assert found(folder)  # readers go on
