@@ -5,6 +5,7 @@ others have none.
 """
 
 import shlex
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +84,10 @@ def optimize(model: Path, pairs: Sequence[Pair], threads: int, reporter: Reporte
     reporter.say("measuring the original")
     original, reference = _measure("original", model, pairs, threads, None)
     candidates, best, winner = [original], original, model
-    with tempfile.TemporaryDirectory(dir=model.parent, prefix=".optimizing-") as folder:
+    for left in model.parent.glob(f".{model.stem}.optimizing-*"):  # by a run that was killed
+        shutil.rmtree(left)
+    prefix = f".{model.stem}.optimizing-"
+    with tempfile.TemporaryDirectory(dir=model.parent, prefix=prefix) as folder:
         for name in FORMATS:
             made = Path(folder) / f"{name}.gguf"
             reporter.say(f"writing and measuring {name}")

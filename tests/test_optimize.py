@@ -49,6 +49,9 @@ def test_the_fastest_that_judges_alike_is_kept_under_its_own_hash(
     model = tmp_path / "small.gguf"
     model.symlink_to(smollm)
     assert advice(model, "small") is not None
+    left = tmp_path / ".small.optimizing-killed"
+    left.mkdir()
+    (left / "q4_0.gguf").write_bytes(b"half")
     done = optimize(model, builtin_pairs()[:8], 1, Silent())
     assert [candidate.name for candidate in done.candidates] == ["original", "q4_0", "q8_0"]
     assert all(c.speed.prefill > 0 and c.speed.decode > 0 for c in done.candidates)
