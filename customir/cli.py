@@ -19,6 +19,7 @@ from rich.text import Text
 
 from customir import __version__, guard
 from customir.errors import UserError
+from customir.processors import usable_processors
 from customir.progress import reporter_for_terminal
 from customir.settings import Settings, read_settings, write_settings
 
@@ -444,7 +445,7 @@ def optimize(name: str, folder: Path | None, threads: int | None) -> None:
 
     model = known_models.locate(name, "llm")
     pairs = optimizing.workspace_pairs(folder) if folder else optimizing.builtin_pairs()
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or usable_processors()
     done = optimizing.optimize(model, pairs, threads, reporter_for_terminal())
     table = [["format", "size", "prefill tokens/s", "decode tokens/s", "judges alike"]]
     table += [

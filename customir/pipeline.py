@@ -6,7 +6,6 @@ workspace whatever an earlier or interrupted run of it has computed already.
 """
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from customir.corpus.sources import check_sources, sources_fingerprint
 from customir.errors import UserError
 from customir.evaluation.report import comparison_rows, write_report
 from customir.evaluation.splits import split_passages
+from customir.processors import usable_processors
 from customir.progress import Reporter
 from customir.settings import Settings
 from customir.workspace import StageState, Workspace, content_key
@@ -76,7 +76,7 @@ class Job:
 
     @property
     def threads(self) -> int:
-        return self.settings.threads or len(os.sched_getaffinity(0))
+        return self.settings.threads or usable_processors()
 
 
 @dataclass(frozen=True)

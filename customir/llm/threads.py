@@ -4,11 +4,11 @@ A core that is busy with something else, or is half of one (SMT), slows all thre
 own pace: two threads on a busy core are slower than one.
 """
 
-import os
 import time
 
 from customir.llm.engine import Engine
 from customir.llm.prompt import Prompt
+from customir.processors import usable_processors
 
 PROMPT_TOKENS = 128
 # More threads have to be worth this much, or they are left to others.
@@ -22,7 +22,7 @@ def fastest_threads(engine: Engine) -> int:
 
     Takes seconds. Leaves the engine with that number.
     """
-    counts = [len(os.sched_getaffinity(0))]
+    counts = [usable_processors()]
     while counts[-1] > 1:
         counts.append(counts[-1] // 2)
     word = "the "
