@@ -69,7 +69,7 @@ MIGRATIONS: tuple[str, ...] = (
         query TEXT NOT NULL REFERENCES query (key) ON DELETE CASCADE,
         passage TEXT NOT NULL,
         rank INTEGER NOT NULL,          -- from 0, hardest first
-        score REAL,                     -- the judge's log-odds of Yes; NULL where not judged
+        score REAL,                     -- the judge's, in nats; NULL where not judged
         kept INTEGER NOT NULL,          -- 0: judged relevant, so masked instead of pushed away
         PRIMARY KEY (query, passage)
     ) STRICT, WITHOUT ROWID;

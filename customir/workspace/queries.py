@@ -34,7 +34,7 @@ class Negative:
 
     Attributes:
         rank: From 0, hardest first.
-        score: The judge's log-odds of Yes, in nats; None where no judge was used.
+        score: The judge's, in nats (customir/mining/judge.py); None where no judge was used.
         kept: False where the judge called it relevant: masked, not pushed away.
     """
 
