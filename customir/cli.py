@@ -529,33 +529,20 @@ def _run_stage(name: str, folder: Path, sources: Sequence[Path], flags: dict[str
 
 
 def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
-    from customir import models
-    from customir.evaluation.beir import compare_on, read_beir
-    from customir.evaluation.report import difference_text
+    from customir.evaluation.report import comparison_rows
+    from customir.pipeline import Job, measure_on
+    from customir.workspace import Workspace
 
     settings = read_settings(folder, {})
     if not (folder / "model").is_dir():
         raise UserError(f"{folder}: no model there yet. Run: customir adapt SOURCE --out {folder}")
-    results = compare_on(
-        read_beir(test_set),
-        models.locate(settings.embedder, "embedder"),
-        folder / "model",
-        settings,
-        reporter_for_terminal(),
-    )
+    with Workspace(folder) as workspace:
+        results = measure_on(Job(workspace, settings, reporter_for_terminal()), test_set)
+    rows = [result.as_row() for result in results]
     if as_json:
-        click.echo(json.dumps([asdict(result) for result in results]))
-        return
-    table = [
-        ["", *(f"{name}{part}" for name in results[0].metrics for part in ("", " against base"))]
-    ]
-    for result in results:
-        row = [result.system]
-        for name, value in result.metrics.items():
-            difference = result.differences.get(name)
-            row += [f"{value:.3f}", difference_text(difference) if difference else ""]
-        table.append(row)
-    _print_table(table)
+        click.echo(json.dumps(rows))
+    else:
+        _print_table(comparison_rows(rows, settings.evaluation.confidence))
 
 
 def _check_export(folder: Path) -> None:
@@ -588,7 +575,9 @@ def _print_outcome(job: "Job") -> None:
         return
     folder = _relative(job.folder)
     click.echo(f"\nOn {state.detail['queries']} held-out test queries:\n")
-    _print_table(comparison_rows(state.detail, job.settings.evaluation.confidence))
+    exported = job.workspace.stage("export")
+    table = [*state.detail["table"], *(exported.detail["table"] if exported else [])]
+    _print_table(comparison_rows(table, job.settings.evaluation.confidence))
     click.echo(f"\n{verdict_line(state.detail)}\n")
     artifacts = {
         "model": folder / "model",

@@ -21,6 +21,7 @@ from customir.corpus.document import Passage
 from customir.corpus.ingest import ingest, require_enough
 from customir.corpus.sources import check_sources, sources_fingerprint
 from customir.errors import UserError
+from customir.evaluation.page import write_page
 from customir.evaluation.report import comparison_rows, write_report
 from customir.evaluation.splits import split_passages
 from customir.processors import usable_processors
@@ -39,6 +40,8 @@ from customir.workspace.queries import (
 
 if TYPE_CHECKING:
     from customir.analysis.summary import Summary
+    from customir.evaluation.compare import Comparison
+    from customir.evaluation.systems import SystemResult
     from customir.exporters.parity import HeldOut
     from customir.llm import Engine, Llm
 
@@ -140,6 +143,7 @@ def run_stage(stage: Stage, job: Job) -> None:
     job.workspace.begin_stage(stage.name, _fingerprint(stage, job), later)
     job.workspace.finish_stage(stage.name, stage.run(job))
     write_report(job.workspace, job.settings)
+    write_page(job.workspace, job.settings)
 
 
 def is_done(stage: Stage, job: Job) -> bool:
@@ -202,6 +206,7 @@ def _ingest(job: Job) -> Detail:
 
 
 def _generate(job: Job) -> Detail:
+    from customir.analysis.map import corpus_map
     from customir.analysis.sampling import sample_passages
     from customir.analysis.topics import cluster, periods
     from customir.embeddings import embed
@@ -219,8 +224,9 @@ def _generate(job: Job) -> Detail:
     corpus_vectors = embed(
         job.workspace, "generate", encoder, corpus, "passage", job.reporter, "embedding passages"
     )
+    topics = cluster(corpus_vectors, settings.seed)
     strata = zip(
-        cluster(corpus_vectors, settings.seed).tolist(),
+        topics.tolist(),
         periods([job.dates[passage.document] for passage in passages]).tolist(),
         strict=True,
     )
@@ -286,6 +292,7 @@ def _generate(job: Job) -> Detail:
     kept = [query for query in queries if query.rejected is None]
     return {
         "sampled_passages": len(sampled),
+        "map": corpus_map(corpus, corpus_vectors, topics),
         "written": len(written),
         "rejected": dict(Counter(query.rejected for query in queries if query.rejected)),
         "kept_by_style": dict(Counter(query.style for query in kept)),
@@ -416,10 +423,8 @@ def _train(job: Job) -> Detail:
 
 def _evaluate(job: Job) -> Detail:
     from customir.evaluation.compare import compare
-    from customir.evaluation.significance import paired_bootstrap
 
     adapter = _detail(job, "train")["adapter"]
-    evaluation = job.settings.evaluation
     comparison = compare(
         job.workspace,
         "evaluate",
@@ -431,34 +436,64 @@ def _evaluate(job: Job) -> Detail:
         job.settings,
         job.reporter,
     )
-    base = comparison.test["base"]
-    table = []
-    for system, metrics in comparison.test.items():
-        row: Detail = {"system": system}
-        for name, values in metrics.items():
-            row[name] = float(np.mean(values)) if len(values) else None
-            if system != "base" and len(values):
-                difference = paired_bootstrap(
-                    values, base[name], comparison.threads, evaluation.confidence,
-                    evaluation.resamples, job.settings.seed,
-                )  # fmt: skip
-                row[f"{name} difference"] = dataclasses.astuple(difference)
-        table.append(row)
     return {
-        "table": table,
+        **_broken_down(job, comparison),
+        "table": [result.as_row() for result in comparison.test],
         "dev": [
             {"alpha": alpha, **{name: float(np.mean(values)) for name, values in metrics.items()}}
             for alpha, metrics in sorted(comparison.dev.items())
             if all(len(values) for values in metrics.values())
         ],
-        "queries": len(base["nDCG@10"]),
+        "queries": len(comparison.threads),
         "threads": len(set(comparison.threads)),
         "alpha": comparison.verdict.alpha,
         "reason": comparison.verdict.reason,
     }
 
 
+def _broken_down(job: Job, comparison: "Comparison") -> Detail:
+    """Gains by query style and queries won and lost; nothing where base and adapted are one."""
+    from customir.evaluation.breakdown import by_style, won_and_lost
+    from customir.evaluation.compare import qrels_of
+    from customir.evaluation.systems import ADAPTED, BASE
+
+    test = read_queries(job.workspace, splits=("test",))
+    values = {result.system: result.by_query["Recall@10"] for result in comparison.test}
+    if ADAPTED not in values or not test:
+        return {}
+    won, lost = won_and_lost(
+        test, job.passages, qrels_of(test, job.passages), comparison.rankings, BASE, ADAPTED
+    )
+    return {
+        "by_style": by_style(
+            test, values[BASE], values[ADAPTED], comparison.threads,
+            job.settings.evaluation, job.settings.seed,
+        ),
+        "examples": {
+            "won": [dataclasses.asdict(example) for example in won],
+            "lost": [dataclasses.asdict(example) for example in lost],
+        },
+    }  # fmt: skip
+
+
+def measure_on(job: Job, test_set: Path) -> "list[SystemResult]":
+    """DIR/model, the base and the baselines on a judged test set in BEIR's layout."""
+    from customir.evaluation.beir import compare_on, read_beir
+    from customir.evaluation.systems import ADAPTED, BASE, larger_embedder
+
+    larger = larger_embedder(job.settings.evaluation)
+    return compare_on(
+        read_beir(test_set),
+        {BASE: job.embedder, **dict([larger] if larger else []), ADAPTED: job.folder / "model"},
+        {f"{ADAPTED} INT8": job.folder / "model"},
+        job.settings,
+        job.workspace,
+        job.reporter,
+    )
+
+
 def _export(job: Job) -> Detail:
+    from customir.evaluation.compare import measure_int8
     from customir.exporters.card import Facts, base_licence, write_card
     from customir.exporters.chain import losses, measure_chain, table
     from customir.exporters.int8 import quantize
@@ -480,6 +515,10 @@ def _export(job: Job) -> Detail:
     chain = measure_chain(model, held_out)
     if lost := losses(chain, held_out):
         raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
+    int8 = measure_int8(
+        job.workspace, "export", job.embedder, model, "adapted INT8" if alpha else "base INT8",
+        job.passages, read_queries(job.workspace, splits=("test",)), job.settings, job.reporter,
+    ).as_row()  # fmt: skip
     read = _detail(job, "ingest")
     named = next((known for known in models.known() if known.name == job.settings.embedder), None)
     facts = Facts(
@@ -494,7 +533,7 @@ def _export(job: Job) -> Detail:
             "training pairs": trained["examples"],
             "held-out test queries": evaluated["queries"],
         },
-        compared=comparison_rows(evaluated, job.settings.evaluation.confidence),
+        compared=comparison_rows([*evaluated["table"], int8], job.settings.evaluation.confidence),
         chain=table(chain),
         int8=(quantized.setting, *(f"Given up: {loss}" for loss in quantized.given_up)),
         settings={
@@ -506,6 +545,7 @@ def _export(job: Job) -> Detail:
     )
     write_card(model, facts)
     return {
+        "table": [int8],
         "setting": quantized.setting,
         "given_up": quantized.given_up,
         "parity": dataclasses.asdict(quantized.measured)["parity"],

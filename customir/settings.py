@@ -88,6 +88,9 @@ class Evaluation(Section):
     alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.25, 0.5, 0.75, 1.0), description="shares of the adapter's weights that are candidates"
     )
+    larger: str = Field(
+        "mpnet", description="a larger embedder to compare with, where it is here; empty: none"
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the paired bootstrap interval")
     resamples: int = Field(10_000, ge=1000)
 

@@ -1,31 +1,38 @@
 """Judged test sets in BEIR's layout: queries that people wrote, to measure what was adapted.
 
-Nothing of a set is used but to measure: it is read after the model is made, and written nowhere.
+Nothing of a set is used but to measure: it is read after the model is made. What is kept of it are
+embeddings, by key.
 """
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from customir.embeddings import embed
 from customir.encoder import Encoder
 from customir.errors import UserError
-from customir.evaluation.metrics import DEPTH, Qrels, by_query
-from customir.evaluation.significance import Difference, paired_bootstrap
+from customir.evaluation.metrics import Qrels, Rankings
+from customir.evaluation.systems import (
+    ADAPTED,
+    BASE,
+    BM25,
+    SystemResult,
+    fuse,
+    hybrid,
+    measure,
+    rank_by_vectors,
+    rank_by_words,
+)
 from customir.progress import Reporter
-from customir.retrieval.bm25 import Bm25
-from customir.retrieval.dense import top_k
 from customir.runtime.embedder import Embedder
-from customir.runtime.fusion import reciprocal_rank_fusion
 from customir.settings import Settings
+from customir.workspace import Workspace, content_key
 
+STAGE = "evaluate --beir"
 # Of the qrels that a set has, the one that published figures are for.
 QRELS_IN_ORDER = ("test.tsv", "dev.tsv", "train.tsv")
-# Of each ranking, into a hybrid one.
-FUSED = 100
 
 
 @dataclass(frozen=True)
@@ -38,15 +45,6 @@ class BeirSet:
     query_keys: tuple[str, ...]
     queries: tuple[str, ...]
     qrels: Qrels
-
-
-@dataclass(frozen=True)
-class SystemResult:
-    """Mean metrics of one system over a set's queries, and their differences to the base."""
-
-    system: str
-    metrics: Mapping[str, float]
-    differences: Mapping[str, Difference]
 
 
 def read_beir(folder: Path) -> BeirSet:
@@ -90,65 +88,48 @@ def read_beir(folder: Path) -> BeirSet:
 
 
 def compare_on(
-    test: BeirSet, base: Path, model: Path, settings: Settings, reporter: Reporter
+    test: BeirSet,
+    embedders: Mapping[str, Path],
+    int8: Mapping[str, Path],
+    settings: Settings,
+    workspace: Workspace,
+    reporter: Reporter,
 ) -> list[SystemResult]:
-    """BM25, base, adapted (fp32 and INT8) and both hybrids on a test set, in one run.
+    """BM25, every embedder, and hybrids of base and adapted, on a test set, in one run.
+
+    Embeddings are kept in the workspace, each by the key of its text and model.
 
     Args:
-        base: The base embedder's folder.
-        model: DIR/model.
+        embedders: sentence-transformers folders by system, "base" among them; run in fp32.
+        int8: The same of folders with an ONNX INT8 export.
     """
-    bm25_rows, bm25_scores = Bm25(test.passages).top(test.queries, FUSED)
-    by_words = [row[score > 0] for row, score in zip(bm25_rows, bm25_scores, strict=True)]
-    runs: dict[str, Sequence[np.ndarray]] = {"BM25": by_words}
-    for name, folder in (("base", base), ("adapted", model)):
+    by_words = rank_by_words(test.queries, test.passages)
+    runs: dict[str, Rankings] = {BM25: by_words}
+    for name, folder in embedders.items():
         encoder = Encoder.load(folder, settings.device, settings.training.max_tokens, "fp32")
-        runs[name] = _dense(
-            encoder.encode(test.queries, "query"),
-            encoder.encode(test.passages, "passage", reporter, f"embedding {test.name}, {name}"),
+        title = f"embedding {test.name}, {name}"
+        runs[name] = rank_by_vectors(
+            embed(workspace, STAGE, encoder, test.queries, "query", reporter, title),
+            embed(workspace, STAGE, encoder, test.passages, "passage", reporter, title),
         )
-    runtime = Embedder(model)
-    reporter.say(f"  embedding {test.name} in INT8")
-    runs["adapted INT8"] = _dense(
-        runtime.encode(test.queries, "query"), runtime.encode(test.passages, "passage")
-    )
-    for name in ("base", "adapted"):
-        runs[f"hybrid of BM25 and {name}"] = [
-            _fused(first, second) for first, second in zip(by_words, runs[name], strict=True)
-        ]
-    measured = {
-        name: by_query(test.qrels, test.query_keys, test.passage_keys, run)
-        for name, run in runs.items()
-    }
-    evaluation = settings.evaluation
-    return [
-        SystemResult(
-            name,
-            {metric: float(np.mean(values)) for metric, values in metrics.items()},
-            {
-                metric: paired_bootstrap(
-                    values,
-                    measured["base"][metric],
-                    test.query_keys,
-                    evaluation.confidence,
-                    evaluation.resamples,
-                    settings.seed,
-                )
-                for metric, values in metrics.items()
-                if name != "base"
-            },
+    for name, folder in int8.items():
+        runtime = Embedder(folder)
+        reporter.say(f"  embedding {test.name}, {name}")
+        runs[name] = rank_by_vectors(
+            runtime.encode(test.queries, "query"), runtime.encode(test.passages, "passage")
         )
-        for name, metrics in measured.items()
-    ]
+    for name in (BASE, ADAPTED):
+        if name in runs:
+            runs[hybrid(name)] = fuse(by_words, runs[name])
+    return measure(
+        runs, test.qrels, test.query_keys, test.passage_keys, clusters_of(test),
+        settings.evaluation, settings.seed,
+    )  # fmt: skip
 
 
-def _dense(queries: np.ndarray, passages: np.ndarray) -> list[np.ndarray]:
-    return list(top_k(queries, passages, FUSED)[0])
-
-
-def _fused(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    fused = reciprocal_rank_fusion([[f"{row:09}" for row in rows] for rows in (first, second)])
-    return np.array([int(row) for row, _ in fused[:DEPTH]], dtype=np.int64)
+def clusters_of(test: BeirSet) -> list[str]:
+    """Queries with the same answers belong together: several people asked for one document."""
+    return [content_key(*sorted(test.qrels[query])) for query in test.query_keys]
 
 
 def _read_jsonl(path: Path) -> dict[str, str]:

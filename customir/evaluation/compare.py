@@ -1,21 +1,30 @@
-"""Base, interpolations and BM25 on the held-out queries: the numbers that the gate decides on."""
+"""Every system on the held-out queries: the numbers that the gate decides on."""
 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from customir.corpus.document import Passage
 from customir.embeddings import embed
 from customir.encoder import Encoder
 from customir.evaluation.gate import Metrics, Verdict, choose_alpha, decide
-from customir.evaluation.metrics import DEPTH, Qrels, by_query
+from customir.evaluation.metrics import Qrels, Rankings, by_query
+from customir.evaluation.systems import (
+    ADAPTED,
+    BASE,
+    BM25,
+    SystemResult,
+    fuse,
+    hybrid,
+    larger_embedder,
+    measure,
+    rank_by_vectors,
+    rank_by_words,
+)
 from customir.exporters.merge import merge_adapter
 from customir.progress import Reporter
-from customir.retrieval.bm25 import Bm25
-from customir.retrieval.dense import top_k
+from customir.runtime.embedder import Embedder
 from customir.settings import Settings
 from customir.workspace import Workspace
 from customir.workspace.queries import Query
@@ -27,12 +36,14 @@ class Comparison:
 
     Attributes:
         dev: By alpha; 0 is the base.
-        test: By system: "BM25", "base" and, where it is not the base, "adapted".
+        test: Of every system; "adapted" only where the dev queries chose another than the base.
+        rankings: Of base and adapted on the test queries.
         threads: Of each test query.
     """
 
     dev: Mapping[float, Metrics]
-    test: Mapping[str, Metrics]
+    test: Sequence[SystemResult]
+    rankings: Mapping[str, Rankings]
     threads: Sequence[str]
     verdict: Verdict
 
@@ -68,8 +79,10 @@ def compare(
     """
     queries = [*dev, *test]
     qrels = qrels_of(queries, passages)
+    keys = [passage.key for passage in passages]
 
-    def measure(model: Path, name: str) -> tuple[Metrics, Metrics]:
+    def rank(model: Path, name: str) -> tuple[Rankings, Rankings]:
+        """The dev and the test queries' rankings."""
         encoder = Encoder.load(
             model, settings.device, settings.training.max_tokens, settings.training.precision
         )
@@ -81,52 +94,85 @@ def compare(
             workspace, stage, encoder, [q.text for q in queries], "query", reporter,
             f"embedding queries, {name}",
         )  # fmt: skip
-        rows = top_k(asked, corpus, DEPTH)[0] if queries else np.empty((0, DEPTH), np.int64)
-        return _split(rows, dev, test, qrels, passages)
+        rows = rank_by_vectors(asked, corpus)
+        return rows[: len(dev)], rows[len(dev) :]
 
-    on_dev: dict[float, Metrics] = {}
-    on_test: dict[float, Metrics] = {}
-    on_dev[0.0], on_test[0.0] = measure(base, "base")
+    def on_dev(rankings: Rankings) -> Metrics:
+        return by_query(qrels, [query.key for query in dev], keys, rankings)
+
+    def on_test(rankings: Rankings) -> Metrics:
+        return by_query(qrels, [query.key for query in test], keys, rankings)
+
+    dev_rows, base_rows = rank(base, BASE)
+    by_alpha, candidates = {0.0: on_dev(dev_rows)}, {0.0: base_rows}
     folder = workspace.folder / "candidates"
     for alpha in settings.evaluation.alphas if adapter and queries else ():
         model = merge_adapter(base, adapter, alpha, folder / f"alpha-{alpha:g}")
-        on_dev[alpha], on_test[alpha] = measure(model, f"alpha {alpha:g}")
+        dev_rows, candidates[alpha] = rank(model, f"alpha {alpha:g}")
+        by_alpha[alpha] = on_dev(dev_rows)
     shutil.rmtree(folder, ignore_errors=True)
-    thread_of = {passage.key: passage.thread for passage in passages}
-    threads = [thread_of[query.passage] for query in test]
+    threads = threads_of(test, passages)
     if adapter is None:
         alpha, verdict = 0.0, Verdict(0.0, "There were too few pairs to train on.", {})
     elif not dev:
         alpha, verdict = 0.0, Verdict(0.0, "There were no dev queries to choose by.", {})
     else:
-        alpha = choose_alpha(on_dev)
+        alpha = choose_alpha(by_alpha)
         verdict = decide(
-            alpha, on_test[alpha], on_test[0.0], threads, settings.evaluation, settings.seed
-        )
-    systems = {"BM25": _bm25(test, passages, qrels), "base": on_test[0.0]}
+            alpha, on_test(candidates[alpha]), on_test(base_rows), threads,
+            settings.evaluation, settings.seed,
+        )  # fmt: skip
+    by_words = rank_by_words([q.text for q in test], [p.content for p in passages])
+    runs: dict[str, Rankings] = {BM25: by_words, BASE: base_rows}
+    runs[hybrid(BASE)] = fuse(by_words, base_rows)
+    if test and (larger := larger_embedder(settings.evaluation)):
+        name, larger_folder = larger
+        _, runs[name] = rank(larger_folder, name)
     if alpha:
-        systems["adapted"] = on_test[alpha]
-    return Comparison(on_dev, systems, threads, verdict)
+        runs[ADAPTED] = candidates[alpha]
+        runs[hybrid(ADAPTED)] = fuse(by_words, candidates[alpha])
+    results = measure(
+        runs, qrels, [query.key for query in test], keys, threads,
+        settings.evaluation, settings.seed,
+    )  # fmt: skip
+    shown = {name: runs[name] for name in (BASE, ADAPTED) if name in runs}
+    return Comparison(by_alpha, results, shown, threads, verdict)
 
 
-def _split(
-    rows: np.ndarray,
-    dev: Sequence[Query],
-    test: Sequence[Query],
-    qrels: Qrels,
+def measure_int8(
+    workspace: Workspace,
+    stage: str,
+    base: Path,
+    model: Path,
+    name: str,
     passages: Sequence[Passage],
-) -> tuple[Metrics, Metrics]:
-    keys = [passage.key for passage in passages]
-    return (
-        by_query(qrels, [query.key for query in dev], keys, rows[: len(dev)]),
-        by_query(qrels, [query.key for query in test], keys, rows[len(dev) :]),
+    test: Sequence[Query],
+    settings: Settings,
+    reporter: Reporter,
+) -> SystemResult:
+    """The ONNX INT8 export in `model` against the base on the test queries, all passages."""
+    encoder = Encoder.load(
+        base, settings.device, settings.training.max_tokens, settings.training.precision
     )
+    runtime = Embedder(model)
+    corpus, asked = [passage.content for passage in passages], [query.text for query in test]
+    with_base = rank_by_vectors(
+        embed(workspace, stage, encoder, asked, "query", reporter, "embedding queries, base"),
+        embed(workspace, stage, encoder, corpus, "passage", reporter, "embedding passages, base"),
+    )
+    runs: dict[str, Rankings] = {
+        BASE: with_base,
+        name: rank_by_vectors(runtime.encode(asked, "query"), runtime.encode(corpus, "passage")),
+    }
+    _, result = measure(
+        runs, qrels_of(test, passages), [query.key for query in test],
+        [passage.key for passage in passages], threads_of(test, passages),
+        settings.evaluation, settings.seed,
+    )  # fmt: skip
+    return result
 
 
-def _bm25(test: Sequence[Query], passages: Sequence[Passage], qrels: Qrels) -> Metrics:
-    keys = [passage.key for passage in passages]
-    asked = [query.key for query in test]
-    if not test:
-        return by_query(qrels, asked, keys, np.empty((0, DEPTH), np.int64))
-    rows, _ = Bm25([passage.content for passage in passages]).top([q.text for q in test], DEPTH)
-    return by_query(qrels, asked, keys, rows)
+def threads_of(queries: Sequence[Query], passages: Sequence[Passage]) -> list[str]:
+    """The thread of each query's passage."""
+    thread = {passage.key: passage.thread for passage in passages}
+    return [thread[query.passage] for query in queries]

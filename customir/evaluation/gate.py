@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from customir.evaluation.significance import Difference, paired_bootstrap
+from customir.evaluation.significance import Difference, paired_difference
 from customir.settings import Evaluation
 
 DECIDING, GUARDING = "nDCG@10", "Recall@10"
@@ -68,7 +68,7 @@ def decide(
             {},
         )
     differences = {
-        name: paired_bootstrap(
+        name: paired_difference(
             candidate[name], base[name], threads, settings.confidence, settings.resamples, seed
         )
         for name in (GUARDING, DECIDING)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from customir.evaluation.metrics import METRICS
 from customir.evaluation.significance import Difference
 from customir.files import write_atomically
 from customir.settings import Settings
@@ -13,6 +14,8 @@ from customir.workspace import Workspace
 REPORT_NAME = "report.md"
 BLOCKS = "▁▂▃▄▅▆▇█"
 CURVE_POINTS = 40
+# The differences that tables show.
+COMPARED = ("Recall@10", "nDCG@10")
 
 Detail = dict[str, Any]
 
@@ -27,33 +30,40 @@ def write_report(workspace: Workspace, settings: Settings) -> Path:
 def report_text(workspace: Workspace, settings: Settings) -> str:
     """The report as Markdown. Stages that have not run are left out."""
     sections = [
-        _verdict(_detail(workspace, "evaluate"), settings),
-        _corpus(_detail(workspace, "ingest"), settings),
-        _queries(_detail(workspace, "generate")),
-        _judge(_detail(workspace, "mine")),
-        _training(_detail(workspace, "train")),
-        _export(_detail(workspace, "export"), _detail(workspace, "index")),
+        _verdict(stage_detail(workspace, "evaluate"), stage_detail(workspace, "export"), settings),
+        _corpus(stage_detail(workspace, "ingest"), settings),
+        _queries(stage_detail(workspace, "generate")),
+        _judge(stage_detail(workspace, "mine")),
+        _training(stage_detail(workspace, "train")),
+        _export(stage_detail(workspace, "export"), stage_detail(workspace, "index")),
         _times(workspace),
         _skipped(workspace),
     ]
     return "\n".join(line for section in sections for line in section) + "\n"
 
 
-def comparison_rows(evaluated: Detail, confidence: float) -> list[list[str]]:
-    """The table of systems, with its header: metrics, and differences to the base."""
-    percent = round(100 * confidence)
-    rows = [["", "Recall@10", "nDCG@10", f"nDCG@10 against base ({percent}% interval)"]]
-    for row in evaluated["table"]:
-        difference = row.get("nDCG@10 difference")
-        rows.append(
+def comparison_rows(rows: Iterable[Detail], confidence: float) -> list[list[str]]:
+    """The table of systems, with its header: metrics, and differences to the base.
+
+    Args:
+        rows: As `SystemResult.as_row` makes them.
+    """
+    interval = f"against base ({round(100 * confidence)}% interval)"
+    table = [["", *METRICS, *(f"{name} {interval}" for name in COMPARED), f"p ({COMPARED[-1]})"]]
+    for row in rows:
+        found = [
+            Difference(*row[f"{name} difference"]) if f"{name} difference" in row else None
+            for name in COMPARED
+        ]
+        table.append(
             [
                 row["system"],
-                _three(row["Recall@10"]),
-                _three(row["nDCG@10"]),
-                difference_text(Difference(*difference)) if difference else "",
+                *(_three(row[name]) for name in METRICS),
+                *(difference_text(difference) if difference else "" for difference in found),
+                f"{found[-1].p:.4f}" if found[-1] else "",
             ]
         )
-    return rows
+    return table
 
 
 def difference_text(difference: Difference) -> str:
@@ -80,7 +90,7 @@ def sparkline(values: Sequence[float], points: int = CURVE_POINTS) -> str:
     return "".join(BLOCKS[round((mean - low) / span * (len(BLOCKS) - 1))] for mean in means)
 
 
-def _verdict(detail: Detail, settings: Settings) -> list[str]:
+def _verdict(detail: Detail, exported: Detail, settings: Settings) -> list[str]:
     if not detail:
         return ["# CustomIR report", ""]
     lines = ["# CustomIR report", "", f"**{verdict_line(detail)}**", ""]
@@ -89,7 +99,8 @@ def _verdict(detail: Detail, settings: Settings) -> list[str]:
         "trained on:",
         "",
     ]
-    lines += _table(comparison_rows(detail, settings.evaluation.confidence))
+    compared = [*detail["table"], *exported.get("table", [])]
+    lines += _table(comparison_rows(compared, settings.evaluation.confidence))
     if len(detail["dev"]) > 1:
         lines += ["", "Shares of the adapter on the dev queries, where the share is chosen:", ""]
         lines += _table(
@@ -229,6 +240,7 @@ def _three(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _detail(workspace: Workspace, stage: str) -> Detail:
+def stage_detail(workspace: Workspace, stage: str) -> Detail:
+    """What a stage left for the report; empty where it has not finished."""
     state = workspace.stage(stage)
     return state.detail if state and state.finished else {}

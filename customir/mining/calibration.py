@@ -27,6 +27,7 @@ class Calibration:
         near_auc: Area against the hardest candidates, of which some are relevant without anybody
             having said so; None without any.
         near_positive_rate: The share of them at and above the threshold.
+        roc: The curve: false and true positive rate at each threshold, rising.
     """
 
     auc: float
@@ -37,6 +38,7 @@ class Calibration:
     used: bool
     near_auc: float | None = None
     near_positive_rate: float | None = None
+    roc: tuple[tuple[float, float], ...] = ()
 
 
 def calibration_pairs(
@@ -91,6 +93,7 @@ def calibrate(
         used=auc >= required_auc,
         near_auc=_area(known, near) if len(near) else None,
         near_positive_rate=near_rate,
+        roc=((0.0, 0.0), *zip(false_rates[::-1].tolist(), true_rates[::-1].tolist(), strict=True)),
     )
 
 

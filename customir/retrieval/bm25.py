@@ -1,5 +1,6 @@
 """BM25 over passages, by bm25s (Lù 2024, arXiv 2407.03618)."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import Stemmer
 
 # Lucene's variant with the parameters that BEIR's published figures use.
 K1, B = 0.9, 0.4
+# It logs every index at DEBUG, whatever level the program has.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 
 class Bm25:

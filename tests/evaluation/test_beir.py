@@ -11,11 +11,13 @@ from customir.exporters.onnx import export_onnx
 from customir.exporters.parity import HeldOut
 
 from customir.errors import UserError
-from customir.evaluation.beir import compare_on, read_beir
+from customir.evaluation.beir import BeirSet, clusters_of, compare_on, read_beir
 from customir.evaluation.metrics import by_query
 from customir.progress import Silent
-from customir.settings import Settings
+from customir.settings import Evaluation, Settings
+from customir.workspace import Workspace
 
+SETTINGS = Settings(device="cpu", evaluation=Evaluation(larger="", resamples=1000))
 PASSAGES = {
     "p1": ("Coffee machine", "A technician repairs the coffee machine on Monday."),
     "p2": ("", "The parking garage is closed for the winter."),
@@ -82,16 +84,34 @@ def test_every_system_is_measured_and_an_unchanged_model_is_the_base(
     model = merge_adapter(minilm, minilm, 0.0, tmp_path / "model")
     export_onnx(model)
     quantize(model, HeldOut([text for _, text in PASSAGES.values()]))
-    results = compare_on(read_beir(folder), minilm, model, Settings(device="cpu"), Silent())
+    test = read_beir(folder)
+    embedders = {"base": minilm, "adapted": model}
+    with Workspace(tmp_path / "out") as workspace:
+        results = compare_on(
+            test, embedders, {"adapted INT8": model}, SETTINGS, workspace, Silent()
+        )
+        embedded = workspace.database.execute("SELECT count(*) FROM result").fetchone()
+        again = compare_on(test, embedders, {}, SETTINGS, workspace, Silent())
+        assert workspace.database.execute("SELECT count(*) FROM result").fetchone() == embedded
     by_name = {result.system: result for result in results}
     assert set(by_name) == {
         "BM25", "base", "adapted", "adapted INT8",
         "hybrid of BM25 and base", "hybrid of BM25 and adapted",
     }  # fmt: skip
-    assert by_name["base"].metrics == {"Recall@10": 1.0, "nDCG@10": pytest.approx(1.0)}
+    ones = pytest.approx({"Recall@10": 1.0, "nDCG@10": 1.0, "MRR@10": 1.0})
+    assert by_name["base"].metrics == ones
+    assert [result.metrics for result in again if result.system == "base"] == [ones]
     for difference in by_name["adapted"].differences.values():
-        assert (difference.low, difference.mean, difference.high) == (0, 0, 0)
+        assert (difference.low, difference.mean, difference.high, difference.p) == (0, 0, 0, 1)
     assert by_name["base"].differences == {}
+
+
+def test_queries_with_the_same_answers_belong_together() -> None:
+    qrels = {"q1": {"a": 1, "b": 2}, "q2": {"b": 1, "a": 1}, "q3": {"a": 1}}
+    first, second, third = clusters_of(
+        BeirSet("x", ("a", "b"), ("", ""), ("q1", "q2", "q3"), ("", "", ""), qrels)
+    )
+    assert first == second != third
 
 
 def test_runs_of_unequal_length_are_measured() -> None:

@@ -8,10 +8,11 @@ import pytest
 from customir.corpus.document import Passage
 from customir.evaluation.compare import compare, qrels_of
 from customir.progress import Silent
-from customir.settings import Settings
+from customir.settings import Evaluation, Settings
 from customir.workspace import Workspace
 from customir.workspace.queries import Query, Split
 
+SETTINGS = Settings(device="cpu", evaluation=Evaluation(larger="", resamples=1000))
 SUBJECTS = ("leaking oil pump", "lunch in the garden", "office sold in Oslo", "invoice paid twice")
 PASSAGES = [
     Passage(f"p{n}", f"d{n}", 0, f"Message about the {subject}.", f"p{n}", "", f"t{n}")
@@ -36,14 +37,16 @@ def test_without_an_adapter_the_base_ships(minilm: Path, tmp_path: Path) -> None
     with Workspace(tmp_path) as workspace:
         found = compare(
             workspace, "evaluate", minilm, None, PASSAGES, queries("dev"), queries("test"),
-            Settings(device="cpu"), Silent(),
+            SETTINGS, Silent(),
         )  # fmt: skip
     assert not found.verdict.ships_adapted
     assert set(found.dev) == {0.0}
-    assert set(found.test) == {"BM25", "base"}
-    for metrics in (*found.dev.values(), *found.test.values()):
-        np.testing.assert_array_equal(metrics["nDCG@10"], np.ones(4))
-        np.testing.assert_array_equal(metrics["Recall@10"], np.ones(4))
+    assert [result.system for result in found.test] == ["BM25", "base", "hybrid of BM25 and base"]
+    for metrics in (*found.dev.values(), *(result.by_query for result in found.test)):
+        for values in metrics.values():
+            np.testing.assert_array_equal(values, np.ones(4))
+    assert set(found.rankings) == {"base"}
+    assert found.threads == ["t0", "t1", "t2", "t3"]
 
 
 @pytest.mark.parametrize("split", ["dev", "test", None])
@@ -52,8 +55,9 @@ def test_a_split_without_queries(minilm: Path, tmp_path: Path, split: str | None
         found = compare(
             workspace, "evaluate", minilm, None, PASSAGES,
             queries("dev") if split == "dev" else [], queries("test") if split == "test" else [],
-            Settings(device="cpu"), Silent(),
+            SETTINGS, Silent(),
         )  # fmt: skip
     assert not found.verdict.ships_adapted
-    assert len(found.test["base"]["nDCG@10"]) == (4 if split == "test" else 0)
-    assert len(found.test["BM25"]["nDCG@10"]) == (4 if split == "test" else 0)
+    for result in found.test:
+        assert len(result.by_query["nDCG@10"]) == (4 if split == "test" else 0)
+        assert (result.as_row()["nDCG@10"] is None) == (split != "test")

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from customir.evaluation.gate import MINIMUM_THREADS, Metrics, Verdict, choose_alpha, decide
-from customir.evaluation.significance import Difference, paired_bootstrap
+from customir.evaluation.significance import Difference, paired_difference
 from customir.settings import Evaluation
 
 SETTINGS = Evaluation()
@@ -26,7 +26,7 @@ def bootstrap(system: np.ndarray, base: np.ndarray, *more: float) -> Difference:
     """Of queries that have nothing to do with each other."""
     confidence, resamples, seed = more
     own = [str(number) for number in range(len(base))]
-    return paired_bootstrap(system, base, own, confidence, int(resamples), int(seed))
+    return paired_difference(system, base, own, confidence, int(resamples), int(seed))
 
 
 def gate(
@@ -41,8 +41,8 @@ def test_queries_about_one_thread_count_as_one() -> None:
     random = np.random.default_rng(0)
     base, gain = random.random(40), random.normal(0.05, 0.2, 40)
     threads = [str(number) for number in range(40)]
-    once = paired_bootstrap(base + gain, base, threads, 0.95, 2000, 0)
-    four = paired_bootstrap(
+    once = paired_difference(base + gain, base, threads, 0.95, 2000, 0)
+    four = paired_difference(
         np.repeat(base + gain, 4), np.repeat(base, 4), np.repeat(threads, 4).tolist(), 0.95, 2000, 0
     )
     assert (four.low, four.high) == pytest.approx((once.low, once.high), abs=0.01)
@@ -69,10 +69,10 @@ def test_the_bootstrap_is_paired_repeatable_and_centred() -> None:
 
 
 def test_surely_means_beyond_zero() -> None:
-    assert Difference(0.1, 0.01, 0.2).surely_better
-    assert not Difference(0.1, 0.0, 0.2).surely_better
-    assert Difference(-0.1, -0.2, -0.01).surely_worse
-    assert not Difference(-0.1, -0.2, 0.0).surely_worse
+    assert Difference(0.1, 0.01, 0.2, 0.5).surely_better
+    assert not Difference(0.1, 0.0, 0.2, 0.5).surely_better
+    assert Difference(-0.1, -0.2, -0.01, 0.5).surely_worse
+    assert not Difference(-0.1, -0.2, 0.0, 0.5).surely_worse
 
 
 def test_a_real_gain_ships() -> None:

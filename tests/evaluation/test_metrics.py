@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from customir.evaluation.metrics import by_query
+from customir.evaluation.metrics import CURVE_DEPTHS, by_query, recall_curve
 
 KEYS = [f"p{n}" for n in range(30)]
 
@@ -53,10 +53,27 @@ def test_against_trec_eval_and_in_the_order_asked() -> None:
     found = by_query(qrels, names, KEYS, rows)
     assert found["Recall@10"].tolist() == pytest.approx([expected[n]["recall_10"] for n in names])
     assert found["nDCG@10"].tolist() == pytest.approx([expected[n]["ndcg_cut_10"] for n in names])
+    ten = {name: dict(list(hits.items())[:10]) for name, hits in run.items()}
+    expected = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}).evaluate(ten)
+    assert found["MRR@10"].tolist() == pytest.approx([expected[n]["recip_rank"] for n in names])
+    assert found["MRR@10"].min() < found["MRR@10"].max()
+
+
+def test_the_curve_of_recall_by_hand() -> None:
+    keys = [f"p{n}" for n in range(200)]
+    hits = np.arange(150)
+    found = recall_curve(
+        {"a": {"p0": 1, "p120": 1}, "b": {"p4": 2, "p60": 1}}, ["a", "b"], keys, [hits, hits]
+    )
+    assert tuple(found) == CURVE_DEPTHS
+    assert found == {1: 0.25, 2: 0.25, 3: 0.25, 5: 0.5, 10: 0.5, 20: 0.5, 50: 0.5, 100: 0.75}
+    assert recall_curve({}, [], keys, []) == {}
 
 
 def test_no_queries_and_no_hits() -> None:
     nothing = by_query({}, [], KEYS, np.empty((0, 10), np.int64))
-    assert {name: len(values) for name, values in nothing.items()} == {"Recall@10": 0, "nDCG@10": 0}
+    assert {name: len(values) for name, values in nothing.items()} == {
+        "Recall@10": 0, "nDCG@10": 0, "MRR@10": 0,
+    }  # fmt: skip
     no_hits = by_query({"q": {"p1": 1}}, ["q"], KEYS, np.empty((1, 0), np.int64))
-    assert [values.tolist() for values in no_hits.values()] == [[0.0], [0.0]]
+    assert [values.tolist() for values in no_hits.values()] == [[0.0]] * 3

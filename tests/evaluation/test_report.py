@@ -1,5 +1,6 @@
 """The report: what it must say, and text that can't break out of its tables."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,31 @@ from customir.evaluation.report import (
 from customir.settings import Settings
 from customir.workspace import Workspace
 
+
+def row(
+    system: str,
+    recall: float | None,
+    ndcg: float | None,
+    mrr: float | None,
+    difference: Sequence[float] = (),
+) -> dict[str, object]:
+    """As `SystemResult.as_row` gives it."""
+    made: dict[str, object] = {"system": system, "Recall@10": recall, "nDCG@10": ndcg}
+    made["MRR@10"] = mrr
+    if difference:
+        made |= {f"{name} difference": difference for name in ("Recall@10", "nDCG@10", "MRR@10")}
+    return made
+
+
 EVALUATED = {
     "queries": 40,
     "threads": 25,
     "alpha": 0.5,
     "reason": "Surely better than the base: nDCG@10 +0.081.",
     "table": [
-        {"system": "BM25", "Recall@10": 0.5, "nDCG@10": 0.4, "nDCG@10 difference": [-0.1, -0.2, 0]},
-        {"system": "base", "Recall@10": 0.6, "nDCG@10": 0.5},
-        {"system": "adapted", "Recall@10": 0.7, "nDCG@10": 0.5814, "nDCG@10 difference": [0.081, 0.02, 0.15]},
+        row("BM25", 0.5, 0.4, 0.3, [-0.1, -0.2, 0, 0.04]),
+        row("base", 0.6, 0.5, 0.4),
+        row("adapted", 0.7, 0.5814, 0.5, [0.081, 0.02, 0.15, 0.0012]),
     ],
     "dev": [{"alpha": 0.0, "Recall@10": 0.6, "nDCG@10": 0.5}, {"alpha": 0.5, "Recall@10": 0.7, "nDCG@10": 0.6}],
 }  # fmt: skip
@@ -60,9 +77,10 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
     assert lines[2] == f"**{verdict_line(EVALUATED)}**"
     assert "Ships: 0.5 of the adapter. Surely better" in lines[2]
     assert "On 40 test queries" in text
-    assert "| BM25 | 0.500 | 0.400 | -0.100 (-0.200 to +0.000) |" in lines
-    assert "| base | 0.600 | 0.500 |  |" in lines
-    assert "| adapted | 0.700 | 0.581 | +0.081 (+0.020 to +0.150) |" in lines
+    worse, better = "-0.100 (-0.200 to +0.000)", "+0.081 (+0.020 to +0.150)"
+    assert f"| BM25 | 0.500 | 0.400 | 0.300 | {worse} | {worse} | 0.0400 |" in lines
+    assert "| base | 0.600 | 0.500 | 0.400 |  |  |  |" in lines
+    assert f"| adapted | 0.700 | 0.581 | 0.500 | {better} | {better} | 0.0012 |" in lines
     assert "95% interval" in text
     assert "| 0.5 | 0.700 | 0.600 |" in lines
     assert "0.877 on 150 known positives" in text
@@ -88,13 +106,13 @@ def test_a_judge_that_was_not_believed_and_no_judge_at_all(tmp_path: Path) -> No
 def test_the_base_ships_without_test_queries(tmp_path: Path) -> None:
     evaluated = {
         "queries": 0, "threads": 0, "alpha": 0.0, "reason": "There were no dev queries.",
-        "table": [{"system": "base", "Recall@10": None, "nDCG@10": None}], "dev": [],
+        "table": [row("base", None, None, None)], "dev": [],
     }  # fmt: skip
     with Workspace(tmp_path) as workspace:
         finish(workspace, "evaluate", evaluated)
         text = report_text(workspace, Settings())
     assert "Ships: the base model. There were no dev queries." in text
-    assert "| base |  |  |  |" in text
+    assert "| base |  |  |  |  |  |  |" in text
 
 
 def cells(line: str) -> list[str]:

@@ -1,0 +1,37 @@
+"""A corpus as points in the plane, for people to look at."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from customir.analysis.topics import name_topics
+from customir.workspace import content_key
+
+SHOWN = 1500
+
+
+def corpus_map(texts: Sequence[str], vectors: np.ndarray, topics: np.ndarray) -> dict[str, Any]:
+    """Up to SHOWN passages, drawn by content, by the first two principal components.
+
+    Args:
+        vectors: float32 (texts, d).
+        topics: Of each text, int64, numbered from 0, the largest first.
+
+    Returns:
+        points: [x, y, topic] each; topics: the telling words of each.
+    """
+    drawn = sorted(range(len(texts)), key=lambda n: content_key("map", texts[n]))[:SHOWN]
+    if len(drawn) < 2:
+        return {"points": [], "topics": []}
+    centred = vectors[drawn] - vectors[drawn].mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    # The sign of a component is arbitrary: the largest weight is made positive.
+    plane = axes[:2] * np.sign(axes[:2][np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]
+    return {
+        "points": [
+            [round(float(x), 3), round(float(y), 3), int(topics[n])]
+            for n, (x, y) in zip(drawn, centred @ plane.T, strict=True)
+        ],
+        "topics": [topic.terms for topic in name_topics(texts, topics)],
+    }
