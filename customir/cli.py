@@ -127,6 +127,33 @@ def ingest(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
 @cli.command(
     cls=Examples,
     examples="""
+    customir show mail "<20020822122332.A1234@example.org>"
+    customir show mail notes/plan.md --json | jq -r '.[].cleaned'
+    """,
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.argument("identifier", metavar="MESSAGE-ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(folder: Path, identifier: str, as_json: bool) -> None:
+    """Show what became of a message: as found, what was cut and why, its passages.
+
+    MESSAGE-ID is what `search` prints: a Message-ID, an `_id` or a path.
+    """
+    from customir.corpus.show import as_text
+    from customir.corpus.show import show as look_up
+    from customir.workspace import Workspace
+
+    with Workspace(folder, write=False) as workspace:
+        found = look_up(workspace, identifier)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+    else:
+        click.echo("\n\n".join(map(as_text, found)))
+
+
+@cli.command(
+    cls=Examples,
+    examples="""
     customir analyze mail
     customir analyze mail --json | jq .topics
     """,

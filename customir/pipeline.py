@@ -20,6 +20,7 @@ from customir import __version__, models
 from customir.corpus.document import Passage
 from customir.corpus.ingest import ingest, require_enough
 from customir.corpus.sources import check_sources, sources_fingerprint
+from customir.corpus.workers import worth_processes
 from customir.errors import UserError
 from customir.evaluation.page import write_page
 from customir.evaluation.report import comparison_rows, write_report
@@ -200,7 +201,9 @@ def _ingest(job: Job) -> Detail:
         job.settings.corpus,
         job.embedder / "tokenizer.json",
         job.reporter,
+        worth_processes(_sources(job)),
     )
+    job.reporter.say(f"  {summary.line}")
     require_enough(job.workspace)
     return summary.as_detail()
 

@@ -26,7 +26,16 @@ class Corpus(Section):
 
     passage_tokens: int = Field(200, ge=32, description="longest passage, in the embedder's tokens")
     overlap_tokens: int = Field(20, ge=0, description="of one passage repeated in the next")
+    in_front: tuple[Literal["title", "sender", "date", "recipients"], ...] = Field(
+        ("title",), description="what stands above a passage where it is embedded"
+    )
+    repeated_in: int = Field(
+        20, ge=0, description="messages with the same last lines make these boilerplate; 0: none"
+    )
     duplicate_similarity: float = Field(0.8, gt=0, le=1, description="Jaccard, of word 3-shingles")
+    containment: float = Field(
+        0.9, gt=0.5, le=1, description="a passage so far within another is its near-duplicate"
+    )
 
 
 class Synthesis(Section):

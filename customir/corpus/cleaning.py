@@ -9,8 +9,12 @@ seconds for one long line that begins with "On".
 
 import re
 import unicodedata
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from customir.corpus.document import RawDocument
+from customir.corpus.links import plain_links
 
 # A title is embedded with every passage of its document; nobody writes a longer one.
 MAXIMUM_TITLE = 1000
@@ -97,27 +101,89 @@ ANSWERS = re.compile(r"\s*(?:re|aw|antw|sv|vs|res|rif)\s*(?:\[\d+\])?\s*:", re.I
 FORWARDS = re.compile(r"\s*(?:fwd?|wg|tr|i|rv)\s*(?:\[\d+\])?\s*:", re.IGNORECASE)
 
 
-def clean(document: RawDocument) -> str:
+@dataclass(frozen=True)
+class Cut:
+    """A piece that was cut from a document, and why.
+
+    Attributes:
+        cause: "quote", "signature", ...
+        characters: How many characters of `text` went; all, but of a link.
+    """
+
+    cause: str
+    text: str
+    characters: int
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A document's own text, and what was cut to get it, in the order of the rules."""
+
+    text: str
+    cuts: tuple[Cut, ...] = ()
+
+
+def clean(document: RawDocument) -> Cleaned:
     """The document's own text: NFC, no control characters, and of mail only what is new in it.
 
-    Quoted replies, attributions, signatures, list footers, disclaimers and PGP armour are cut.
-    The first message below a forward is kept without its header, for it is what was sent. Lines
-    that begin with ">" in mail that answers nothing are kept: they are a console's.
+    Quoted replies, attributions, signatures, list footers, disclaimers, PGP armour and what
+    tracks the reader of a link are cut. The first message below a forward is kept without its
+    header, for it is what was sent. Lines that begin with ">" in mail that answers nothing are
+    kept: they are a console's.
     """
     text = tidy(document.text)
-    if document.is_mail and "scrubbed..." in text:
+    if not document.is_mail:
+        lines = [line.rstrip() for line in text.split("\n")]
+        return Cleaned(BLANK_LINES.sub("\n\n", "\n".join(lines)).strip())
+    cuts: list[Cut] = []
+    if "scrubbed..." in text:
+        cuts += [_cut("archive note", found[0]) for found in SCRUBBED.finditer(text)]
         text = SCRUBBED.sub("", text)
+    text, tracking = plain_links(text)
+    cuts += [Cut("tracking link", link, shorter) for link, shorter in tracking]
+    answers = bool(document.references) or ANSWERS.match(document.title) is not None
+    # What is copied into a mail that answers nothing was forwarded, whatever its subject.
+    forwards = not answers or FORWARDS.match(document.title) is not None
+    rules: tuple[tuple[str, Callable[[list[str]], list[str]]], ...] = (
+        ("PGP armour", _without_armour),
+        ("earlier message", lambda lines: _without_earlier(lines, forwards=forwards)),
+        ("list footer", _without_footer),
+        ("disclaimer", _without_disclaimer),
+        ("quote", lambda lines: _without_quotes(lines, answers=answers)),
+        ("list footer", _without_footer),
+        ("disclaimer", _without_disclaimer),
+        ("signature", _without_signature),
+    )
     lines = [line.rstrip() for line in text.split("\n")]
-    if document.is_mail:
-        lines = _without_armour(lines)
-        answers = bool(document.references) or ANSWERS.match(document.title) is not None
-        # What is copied into a mail that answers nothing was forwarded, whatever its subject.
-        forwards = not answers or FORWARDS.match(document.title) is not None
-        lines = _without_earlier(lines, forwards=forwards)
-        lines = _without_footer(lines)
-        lines = _without_quotes(lines, answers=answers)
-        lines = _without_signature(_without_footer(lines))
-    return BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
+    for cause, rule in rules:
+        left = rule(lines)
+        if left != lines:
+            cuts += [_cut(cause, piece) for piece in missing_lines(lines, left)]
+        lines = left
+    return Cleaned(BLANK_LINES.sub("\n\n", "\n".join(lines)).strip(), tuple(cuts))
+
+
+def _cut(cause: str, text: str) -> Cut:
+    return Cut(cause, text, len(text))
+
+
+def missing_lines(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """The runs of `before`'s lines that are not in `after`, which holds the others, in order.
+
+    Blank lines are passed over, and so is the "- " that PGP puts before a line.
+    """
+    kept = deque(line for line in after if line.strip())
+    runs: list[list[str]] = [[]]
+    for line in before:
+        if not line.strip():
+            continue
+        if kept and line in (kept[0], f"- {kept[0]}"):
+            kept.popleft()
+            if runs[-1]:
+                runs.append([])
+        else:
+            runs[-1].append(line)
+    return ["\n".join(run) for run in runs if run]
 
 
 def clean_line(text: str, longest: int | None = None) -> str:
@@ -129,8 +195,11 @@ def why_empty(document: RawDocument) -> str:
     """What a document consists of whose cleaned text is empty."""
     if "-----BEGIN PGP MESSAGE-----" in document.text:
         return "encrypted (PGP): no readable text"
-    if not tidy(document.text).strip():
+    text = tidy(document.text)
+    if not text.strip():
         return "no text"
+    if document.is_mail and not SCRUBBED.sub("", text).strip():
+        return "only the list server's note that it removed the text"
     return "nothing but quotes, signature or list notes"
 
 
@@ -302,19 +371,19 @@ def _drop_attribution(kept: list[str]) -> bool:
 
 
 def _without_footer(lines: list[str]) -> list[str]:
-    """Lines without what list servers, free mail services and lawyers add at the end."""
+    """Lines without what list servers and free mail services add at the end."""
     lines = [line for line in lines if len(line) > 200 or not SENT_FROM.match(line)]
     filled = [at for at, line in enumerate(lines) if line.strip()][-MAXIMUM_FOOTER:]
     for at in filled:
         ruled = FOOTER_RULE.match(lines[at][:300]) is not None
         following = "\n".join(lines[at : at + 5])[:1000] if ruled else ""
         if FOOTER_START.match(lines[at]) or FOOTER_WORDS.search(following):
-            lines = lines[:at]
-            break
-    return _without_disclaimer(lines)
+            return lines[:at]
+    return lines
 
 
 def _without_disclaimer(lines: list[str]) -> list[str]:
+    """Lines without the confidentiality notices of lawyers at the end."""
     end = len(lines)
     while end:
         while end and not lines[end - 1].strip():

@@ -19,6 +19,7 @@ class RawDocument:
         thread: The name of its thread, where the source itself names one; else empty.
         is_chat: Whether its paragraphs are what people said in a chat, each with name and time.
         is_attachment: Whether it came with the message before it.
+        recipients: The To and Cc headers, decoded; empty where there are none.
     """
 
     identifier: str
@@ -31,6 +32,19 @@ class RawDocument:
     thread: str = ""
     is_chat: bool = False
     is_attachment: bool = False
+    recipients: str = ""
+
+
+@dataclass(frozen=True)
+class RawMail:
+    """A mail message as bytes, without an envelope line: parsed later, by whoever has time.
+
+    Attributes:
+        name: What it is called where it has no Message-ID.
+    """
+
+    content: bytes
+    name: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,11 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Document:
-    """A cleaned document as the workspace holds it. `key` is a hash of its content."""
+    """A cleaned document as the workspace holds it. `key` is a hash of its content.
+
+    Attributes:
+        text: Cleaned by its own lines; what many messages repeat is cut when all are read.
+    """
 
     key: str
     source: str
@@ -54,6 +72,7 @@ class Document:
     date: str | None
     thread: str
     text: str
+    recipients: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +82,7 @@ class Passage:
     Attributes:
         text: Without the document's title.
         duplicates: Near-duplicate group: the smallest passage key in it.
+        header: What stands above the text where it is embedded; None: the title.
     """
 
     key: str
@@ -72,8 +92,10 @@ class Passage:
     duplicates: str
     title: str
     thread: str
+    header: str | None = None
 
     @property
     def content(self) -> str:
-        """What is embedded and indexed: the title, where there is one, above the text."""
-        return f"{self.title}\n{self.text}" if self.title else self.text
+        """What is embedded and indexed: the header, where there is one, above the text."""
+        header = self.title if self.header is None else self.header
+        return f"{header}\n{self.text}" if header else self.text

@@ -1,89 +1,118 @@
-"""Near-duplicate passages: forwarded copies, notices, templates.
+"""Near-duplicate passages: forwarded copies, notices, templates, and what another quotes whole.
 
-MinHash signatures (Broder 1997) in locality-sensitive hash bands find the candidates; the exact
-Jaccard similarity of the two sets of shingles decides.
+An exact join of sets of word 3-shingles, by prefix filtering (Chaudhuri, Ganti and Kaushik 2006;
+Bayardo, Ma and Srikant 2007): a set that is nearly contained in another must share one of its
+rarest shingles with it, so that only passages which share such a one are compared. MinHash with
+LSH, which it replaced, missed 2% of the pairs just above the threshold, can't see that a short
+passage is a part of a long one, and took three times as long (docs/corpus.md).
 """
 
+import math
 import re
 import zlib
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 
 from customir.corpus.unions import Unions
 from customir.progress import Reporter
 
 SHINGLE_WORDS = 3
-PERMUTATIONS = 128
-SEED = 1
-# The bands are made for recall, at a lower similarity than asked for: what they let through too
-# much is refused by the exact similarity. At 0.8, 98% of the pairs just above it are found.
-INDEX_SHARE = 0.9
-FALSE_POSITIVE_WEIGHT, FALSE_NEGATIVE_WEIGHT = 0.1, 0.9
-# A passage that is near the members of a large group is near its first ones; to look each up
-# would take quadratic time where a machine sent the same notice 50,000 times.
-MEMBERS_INDEXED = 32
+# Ten words: shorter passages are "contained" in others by chance.
+LEAST_CONTAINED = 8
+# Of the passages that share a shingle so many are compared with the others: a machine sent the
+# same notice 50,000 times, and to compare each with each would take quadratic time. Near the
+# notice is near its first copies.
+MEMBERS_COMPARED = 32
+PASSAGES_AT_ONCE = 2000
+# Shingles are ordered by how many passages hold them; what falls together here is taken for
+# more frequent than it is, which costs time and changes nothing.
+COUNTERS = 1 << 22
+WORDS_KEPT = 1 << 20
 WORD = re.compile(r"\w+")
+# Odd 64-bit constants (multiplicative hashing), one a word of a shingle.
+MULTIPLIERS = tuple(
+    np.uint64(each) for each in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
+)
 
 Shingles = NDArray[np.uint32]
 
 
+@dataclass(frozen=True)
+class Groups:
+    """Near-duplicates.
+
+    Attributes:
+        of: For every passage key the group, which is the smallest key in it.
+        contained: Passages that are nearly a part of a longer one.
+    """
+
+    of: dict[str, str]
+    contained: int
+
+
 def group_duplicates(
-    passages: Iterable[tuple[str, str]], total: int, similarity: float, reporter: Reporter
-) -> dict[str, str]:
-    """The near-duplicate group of every passage: the smallest passage key in it.
+    passages: Iterable[tuple[str, str]],
+    total: int,
+    similarity: float,
+    containment: float,
+    reporter: Reporter,
+) -> Groups:
+    """The near-duplicate groups.
 
     Two passages whose sets of word 3-shingles have a Jaccard similarity of at least `similarity`
-    are in one group, and groups that share a passage are one.
+    are in one group, and groups that share a passage are one. Then a group with a passage of
+    which at least `containment` is contained in a longer passage of another group joins that
+    one; where there are several, that of the longest. It joins one alone: what many quote, a
+    notice or a greeting, doesn't make a group of all that quote it.
 
     Args:
-        passages: (key, text), in the order of the keys, each once: the result depends on it.
+        passages: (key, text), in the order of the keys, each once.
         total: How many there are, for the progress bar.
         similarity: 0 < similarity <= 1.
+        containment: 0.5 < containment <= 1.
     """
     unions: Unions[str] = Unions()
     keys: list[str] = []
+    distinct: list[str] = []
+    shingles: list[Shingles] = []
     first_of: dict[bytes, str] = {}
-    shingles: dict[str, Shingles] = {}
-    indexed: Counter[str] = Counter()
-    index = _index(similarity) if similarity < 1 else None
-    empty = MinHash(num_perm=PERMUTATIONS, seed=SEED, hashfunc=int)
-    with reporter.task("finding near-duplicates", total=total, unit="passages") as task:
+    words = _WordHashes()
+    with reporter.task("comparing passages", total=total, unit="passages") as task:
         for key, text in passages:
-            task.advance()
             keys.append(key)
-            own = shingle(text)
-            same = first_of.setdefault(own.tobytes(), key)
-            if same != key:
-                unions.join(same, key)
-                continue
-            if index is None:
-                continue
-            signature = empty.copy()
-            signature.update_batch(own.tolist())
-            for candidate in sorted(index.query(signature)):
-                together = unions.find(candidate) == unions.find(key)
-                if not together and jaccard(own, shingles[candidate]) >= similarity:
-                    unions.join(candidate, key)
-            group = unions.find(key)
-            if indexed[group] < MEMBERS_INDEXED:
-                indexed[group] += 1
-                shingles[key] = own
-                index.insert(key, signature)
-    return unions.smallest(keys)
+            own = words.shingle(text)
+            first = first_of.setdefault(own.tobytes(), key)
+            if first == key:
+                distinct.append(key)
+                shingles.append(own)
+            else:
+                unions.join(first, key)
+        task.advance(total - len(distinct))
+        wholes: dict[str, list[tuple[int, str]]] = {}
+        least = min(containment, 2 * similarity / (1 + similarity))
+        for done, pairs in _candidates(shingles, least):
+            for one, other in pairs:
+                a, b = distinct[one], distinct[other]
+                if unions.find(a) == unions.find(b):
+                    continue
+                sizes = len(shingles[one]), len(shingles[other])
+                shared = len(np.intersect1d(shingles[one], shingles[other], assume_unique=True))
+                if shared >= similarity * (sum(sizes) - shared):
+                    unions.join(a, b)
+                elif shared >= containment * min(sizes) and min(sizes) >= LEAST_CONTAINED:
+                    part, whole = (a, b) if sizes[0] < sizes[1] else (b, a)
+                    wholes.setdefault(part, []).append((-max(sizes), whole))
+            task.advance(done)
+    _join_parts(unions, wholes)
+    return Groups(unions.smallest(keys), len(wholes))
 
 
 def shingle(text: str) -> Shingles:
     """The distinct word 3-shingles of a text as sorted 32-bit hashes: uint32 [n], n >= 1."""
-    words = WORD.findall(text.casefold()) or [text.strip()]
-    shingles = {
-        zlib.crc32(" ".join(words[at : at + SHINGLE_WORDS]).encode())
-        for at in range(max(len(words) - SHINGLE_WORDS + 1, 1))
-    }
-    return np.array(sorted(shingles), dtype=np.uint32)
+    return _WordHashes().shingle(text)
 
 
 def jaccard(one: Shingles, other: Shingles) -> float:
@@ -92,9 +121,76 @@ def jaccard(one: Shingles, other: Shingles) -> float:
     return shared / (len(one) + len(other) - shared)
 
 
-def _index(similarity: float) -> MinHashLSH:
-    return MinHashLSH(
-        threshold=similarity * INDEX_SHARE,
-        num_perm=PERMUTATIONS,
-        weights=(FALSE_POSITIVE_WEIGHT, FALSE_NEGATIVE_WEIGHT),
-    )
+class _WordHashes(dict[str, int]):
+    """CRC-32 of words, remembered."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = value = zlib.crc32(word.encode("utf-8", "surrogatepass"))
+        return value
+
+    def shingle(self, text: str) -> Shingles:
+        if len(self) > WORDS_KEPT:
+            self.clear()
+        found = WORD.findall(text.casefold()) or [text.strip()]
+        hashes = np.array([self[word] for word in found], dtype=np.uint64)
+        length = max(len(hashes) - SHINGLE_WORDS + 1, 1)
+        mixed = np.zeros(length, dtype=np.uint64)
+        for at, multiplier in enumerate(MULTIPLIERS[: len(hashes)]):
+            mixed += (hashes[at : at + length] + np.uint64(1)) * multiplier
+        return np.unique((mixed >> np.uint64(32)).astype(np.uint32))
+
+
+def _candidates(
+    shingles: Sequence[Shingles], least: float
+) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Pairs of which one may hold the share `least` of the other, as positions, a chunk at a time.
+
+    Yields the number of passages done with, and their pairs.
+    """
+    if not shingles:
+        return
+    counts = np.zeros(COUNTERS, dtype=np.uint32)
+    for own in shingles:
+        counts[own % COUNTERS] += 1
+    rarest = [_rarest(own, counts, least) for own in shingles]
+    order = np.argsort(np.concatenate(rarest), kind="stable")
+    prefix = np.concatenate(rarest)[order]
+    owner = np.repeat(np.arange(len(rarest)), [len(own) for own in rarest])[order]
+    for start in range(0, len(shingles), PASSAGES_AT_ONCE):
+        chunk = shingles[start : start + PASSAGES_AT_ONCE]
+        asked = np.concatenate(chunk)
+        asking = np.repeat(np.arange(start, start + len(chunk)), [len(own) for own in chunk])
+        begin = np.searchsorted(prefix, asked, "left")
+        found = np.minimum(np.searchsorted(prefix, asked, "right") - begin, MEMBERS_COMPARED)
+        ends = np.cumsum(found)
+        places = np.arange(ends[-1]) - np.repeat(ends - found, found) + np.repeat(begin, found)
+        one, other = np.repeat(asking, found), owner[places]
+        low, high = np.minimum(one, other), np.maximum(one, other)
+        pairs = np.unique((low * len(shingles) + high)[low < high])
+        yield (
+            len(chunk),
+            list(
+                zip(
+                    (pairs // len(shingles)).tolist(), (pairs % len(shingles)).tolist(), strict=True
+                )
+            ),
+        )
+
+
+def _rarest(own: Shingles, counts: NDArray[np.uint32], least: float) -> Shingles:
+    """So many of the rarest shingles that a set with the share `least` of all has one of them."""
+    needed = len(own) - math.ceil(least * len(own) - 1e-9) + 1
+    rank = counts[own % COUNTERS].astype(np.uint64) << np.uint64(32) | own
+    return own[np.argpartition(rank, needed - 1)[:needed]]
+
+
+def _join_parts(unions: Unions[str], wholes: dict[str, list[tuple[int, str]]]) -> None:
+    """Join each group of parts with the group of the longest passage that holds one of them."""
+    longest: dict[str, tuple[int, str]] = {}
+    for part, found in wholes.items():
+        group = unions.find(part)
+        outside = [each for each in found if unions.find(each[1]) != group]
+        if outside:
+            longest[group] = min(min(outside), longest.get(group, (0, "")))
+    for group, (_, whole) in sorted(longest.items(), key=lambda each: each[1]):
+        unions.join(whole, group)

@@ -1,29 +1,31 @@
 """Reads the sources into the workspace: documents, threads, passages, near-duplicate groups."""
 
-import dataclasses
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from customir.corpus.chunking import Chunker
-from customir.corpus.cleaning import MAXIMUM_TITLE, clean, clean_line, why_empty
-from customir.corpus.document import Document, RawDocument, Unreadable
+from customir.corpus.cleaning import clean_line
+from customir.corpus.document import RawDocument, RawMail, Unreadable
 from customir.corpus.duplicates import group_duplicates
-from customir.corpus.readers import count_source, read_source
+from customir.corpus.passages import cut_passages
+from customir.corpus.prepare import Prepared, Skipped
+from customir.corpus.readers import count_source, read_unparsed
+from customir.corpus.repeated import LineCounts
 from customir.corpus.sources import check_sources
 from customir.corpus.threads import Post, find_threads
+from customir.corpus.workers import Batch, Results, prepared
 from customir.errors import UserError
 from customir.progress import Reporter
 from customir.settings import Corpus
-from customir.workspace import Workspace, content_key
+from customir.workspace import Workspace
 
 STAGE = "ingest"
 WORK = "reading"
-BATCH = 500
+BATCH, BATCH_BYTES = 500, 8 << 20
 # Fewer passages than this can't adapt anything: with 30% of the threads held out, 28 are left to
 # train on, one small batch of in-batch negatives, and the gate has 12 passages' queries, on which
 # no difference short of enormous is significant.
@@ -42,9 +44,13 @@ class IngestSummary:
         skipped: Those that are not; each is listed with its reason in the workspace.
         skipped_by_reason: How many for each kind of reason.
         new: Documents that were not in the workspace before.
-        removed: Documents that were, and are in no source any more.
+        changed: Those that were, and have another content now under the same name and source.
+        removed: Those that were, and are in no source any more.
+        characters: Of the kept documents, as they were found.
+        cut: How many of them were cut, by cause.
         duplicate_groups: Near-duplicate groups of two passages or more.
         duplicate_passages: Passages in these groups.
+        contained_passages: Of them, those that are a part of a longer one.
         largest_thread: Documents in the largest thread.
     """
 
@@ -54,16 +60,29 @@ class IngestSummary:
     skipped: int
     skipped_by_reason: dict[str, int]
     new: int
+    changed: int
     removed: int
+    characters: int
+    cut: dict[str, int]
     threads: int
     largest_thread: int
     passages: int
     duplicate_groups: int
     duplicate_passages: int
+    contained_passages: int
+
+    @property
+    def line(self) -> str:
+        """For the user, when it is done."""
+        return (
+            f"{self.read} read: {self.kept} kept, {self.skipped} skipped; {self.new} new, "
+            f"{self.changed} changed, {self.removed} gone; {self.threads} threads, "
+            f"{self.passages} passages, {self.duplicate_groups} groups of near-duplicates"
+        )
 
     def as_detail(self) -> dict[str, Any]:
         """For the stage's row and the report, as JSON."""
-        return dataclasses.asdict(self)
+        return asdict(self)
 
 
 def ingest(
@@ -72,6 +91,7 @@ def ingest(
     settings: Corpus,
     tokenizer_file: Path,
     reporter: Reporter,
+    processes: int = 1,
 ) -> IngestSummary:
     """Make the workspace hold what the sources hold now, and nothing else.
 
@@ -79,39 +99,25 @@ def ingest(
     nothing twice, text that has not changed keeps its keys, and a run that was killed ends, when
     it is run again, with the rows of one that was not.
 
+    First every document is read and its lines are counted, then threads are found, then what many
+    messages repeat is cut and the rest becomes passages, then these are grouped.
+
+    Args:
+        processes: How many parse and clean; the result is the same for any number.
+
     Raises:
         UserError: see `check_sources` and `Chunker`; or no source held a document.
     """
     check_sources(sources)
     chunker = Chunker(tokenizer_file, settings.passage_tokens, settings.overlap_tokens)
     known = {key for (key,) in workspace.database.execute("SELECT key FROM document")}
-    with workspace.transaction() as database:
-        database.execute("DELETE FROM skipped")
-    reading = _Reading()
-    total = sum(count_source(source) for source in sources)
-    workspace.count_work(STAGE, "reading", done=0, total=total, computed=0, seconds=0.0)
-    with reporter.task(WORK, total=total, unit="documents") as task:
-        start = time.monotonic()
-        for batch in _batches(sources):
-            documents, skipped = reading.take(batch)
-            passages = chunker.cut([document.text for document in documents])
-            with workspace.transaction() as database:
-                _write(database, documents, passages, skipped)
-                workspace.count_work(
-                    STAGE,
-                    "reading",
-                    done=reading.read - reading.attachments,
-                    total=total,
-                    computed=len(batch),
-                    seconds=time.monotonic() - start,
-                )
-            start = time.monotonic()
-            task.advance(sum(not item.is_attachment for _, item in batch))
+    reading = _read(workspace, sources, reporter, processes)
     if not reading.posts:
         raise UserError(_nothing_kept(sources, reading))
-    removed = _settle(workspace, reading.posts, settings.duplicate_similarity, reporter)
-    workspace.count_work(STAGE, "reading", done=total, total=total, computed=0, seconds=0.0)
-    return _summary(workspace, reading, new=len(reading.posts.keys() - known), removed=removed)
+    changes = _settle(workspace, reading.posts, known)
+    reading.cut += cut_passages(workspace, chunker, reading.lines, settings, reporter)
+    contained = _group(workspace, settings, reporter)
+    return _summary(workspace, reading, changes, contained)
 
 
 def require_enough(workspace: Workspace) -> None:
@@ -130,134 +136,161 @@ def require_enough(workspace: Workspace) -> None:
         )
 
 
-Skipped = tuple[str, str, str]
-"""source, identifier, reason"""
-
-
 class _Reading:
     """What has been read so far, over all sources: enough to thread it and to know it again."""
 
     def __init__(self) -> None:
-        self.read = self.attachments = 0
+        self.read = self.attachments = self.characters = 0
         self.posts: dict[str, Post] = {}
         self.reasons: Counter[str] = Counter()
+        self.cut: Counter[str] = Counter()
+        self.lines = LineCounts()
 
-    def take(
-        self, batch: Sequence[tuple[str, RawDocument | Unreadable]]
-    ) -> tuple[list[Document], list[Skipped]]:
+    def take(self, results: Results) -> tuple[list[Prepared], list[Skipped]]:
         """The documents of a batch that were not met before, and what is skipped of it."""
-        documents: list[Document] = []
+        kept: list[Prepared] = []
         skipped: list[Skipped] = []
-        for source, item in batch:
+        for each in results:
             self.read += 1
-            self.attachments += item.is_attachment
-            identifier = clean_line(item.identifier)
-            found = item.reason if isinstance(item, Unreadable) else self._keep(source, item)
-            if isinstance(found, Document):
-                documents.append(found)
-            else:
-                reason = clean_line(found)
-                skipped.append((source, identifier, reason))
-                self.reasons[_kind(reason)] += 1
-        return documents, skipped
-
-    def _keep(self, source: str, raw: RawDocument) -> Document | str:
-        """The document, or why it is none."""
-        text = clean(raw)
-        if not text:
-            return why_empty(raw)
-        identifier, title = clean_line(raw.identifier), clean_line(raw.title, MAXIMUM_TITLE)
-        sender = clean_line(raw.sender, MAXIMUM_TITLE)
-        key = content_key(identifier, title, sender, raw.date, text)
-        if earlier := self.posts.get(key):
-            where = "" if earlier.source == source else f" in {earlier.source}"
-            return f"{SAME_MESSAGE} {identifier}{where}"
-        is_message = raw.is_mail and raw.identifier.startswith("<")
-        self.posts[key] = Post(
-            key=key,
-            source=source,
-            message_id=raw.identifier if is_message else "",
-            title=title,
-            date=raw.date,
-            references=raw.references,
-            is_mail=raw.is_mail,
-            thread=raw.thread,
-        )
-        return Document(key, source, identifier, title, sender, raw.date, key, text)
+            self.attachments += each.is_attachment
+            if isinstance(each, Prepared):
+                earlier = self.posts.setdefault(each.post.key, each.post)
+                if earlier is each.post:
+                    kept.append(each)
+                    self.cut += each.cut
+                    self.characters += each.characters
+                    continue
+                where = "" if earlier.source == each.post.source else f" in {earlier.source}"
+                document = each.document
+                reason = f"{SAME_MESSAGE} {document.identifier}{where}"
+                each = Skipped(document.source, document.identifier, reason, each.is_attachment)
+            skipped.append(each)
+            self.reasons[_kind(each.reason)] += 1
+        self.lines.add(each.document.text for each in kept if each.is_mail)
+        return kept, skipped
 
 
-def _batches(
-    sources: Sequence[Path],
-) -> Iterator[list[tuple[str, RawDocument | Unreadable]]]:
-    batch: list[tuple[str, RawDocument | Unreadable]] = []
+def _read(
+    workspace: Workspace, sources: Sequence[Path], reporter: Reporter, processes: int
+) -> _Reading:
+    reading = _Reading()
+    with workspace.transaction() as database:
+        database.execute("DELETE FROM skipped")
+    total = sum(count_source(source) for source in sources)
+    workspace.count_work(STAGE, "reading", done=0, total=total, computed=0, seconds=0.0)
+    done = 0
+    with reporter.task(WORK, total=total, unit="documents") as task:
+        start = time.monotonic()
+        for size, results in prepared(_batches(sources), processes):
+            kept, skipped = reading.take(results)
+            done += size
+            with workspace.transaction() as database:
+                _write(database, kept, skipped)
+                workspace.count_work(
+                    STAGE,
+                    "reading",
+                    done=done,
+                    total=total,
+                    computed=size,
+                    seconds=time.monotonic() - start,
+                )
+            start = time.monotonic()
+            task.advance(size)
+    workspace.count_work(STAGE, "reading", done=done, total=done, computed=0, seconds=0.0)
+    return reading
+
+
+def _batches(sources: Sequence[Path]) -> Iterator[Batch]:
+    batch: list[tuple[str, RawDocument | RawMail | Unreadable]] = []
+    size = 0
     for source in sources:
         name = clean_line(str(source))
-        for item in read_source(source):
+        for item in read_unparsed(source):
             batch.append((name, item))
-            if len(batch) == BATCH:
+            size += len(item.content) if isinstance(item, RawMail) else 0
+            if len(batch) == BATCH or size > BATCH_BYTES:
                 yield batch
-                batch = []
+                batch, size = [], 0
     if batch:
         yield batch
 
 
-def _write(
-    database: Any,
-    documents: Sequence[Document],
-    passages: Sequence[Sequence[str]],
-    skipped: Sequence[Skipped],
-) -> None:
-    """One batch. Thread and group are settled when everything is read; until then, each its own."""
+def _write(database: Any, kept: Sequence[Prepared], skipped: Sequence[Skipped]) -> None:
+    """One batch. Until all is read, every document is a thread of its own."""
     database.executemany(
-        "INSERT INTO document (key, source, identifier, title, sender, date, thread, text) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (key) DO UPDATE SET source = excluded.source",
-        [dataclasses.astuple(document) for document in documents],
+        "INSERT INTO document (key, source, identifier, title, sender, date, thread, text, "
+        "recipients) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+        "source = excluded.source, text = excluded.text, recipients = excluded.recipients "
+        "WHERE source <> excluded.source OR text <> excluded.text "
+        "OR recipients <> excluded.recipients",
+        [astuple(each.document) for each in kept],
     )
-    for document, texts in zip(documents, passages, strict=True):
-        rows = [
-            (content_key(document.key, ordinal, text), document.key, ordinal, text)
-            for ordinal, text in enumerate(texts)
-        ]
-        database.execute(
-            "DELETE FROM passage WHERE document = ? AND key NOT IN (SELECT value FROM json_each(?))",
-            (document.key, json.dumps([key for key, *_ in rows])),
-        )
-        database.executemany(
-            "INSERT INTO passage (key, document, ordinal, text, duplicates) "
-            "VALUES (?1, ?2, ?3, ?4, ?1) ON CONFLICT (key) DO NOTHING",
-            rows,
-        )
-    database.executemany("INSERT INTO skipped VALUES (?, ?, ?)", skipped)
+    database.executemany(
+        "INSERT INTO original VALUES (?, ?, ?, ?) ON CONFLICT (document) DO UPDATE SET "
+        "text = excluded.text, refs = excluded.refs, is_mail = excluded.is_mail "
+        "WHERE text <> excluded.text OR refs <> excluded.refs OR is_mail <> excluded.is_mail",
+        [
+            (each.post.key, each.original, " ".join(each.post.references), int(each.is_mail))
+            for each in kept
+        ],
+    )
+    database.executemany(
+        "INSERT INTO skipped VALUES (?, ?, ?)",
+        [(each.source, each.identifier, each.reason) for each in skipped],
+    )
 
 
-def _settle(
-    workspace: Workspace, posts: dict[str, Post], similarity: float, reporter: Reporter
-) -> int:
-    """Drop what is in no source any more, then set threads and groups; how many were dropped."""
-    stale = [
-        (key,)
-        for (key,) in workspace.database.execute("SELECT key FROM document")
-        if key not in posts
-    ]
+@dataclass(frozen=True)
+class _Changes:
+    """How many documents came, went, or are another now under the same name and source."""
+
+    new: int
+    changed: int
+    removed: int
+
+
+def _settle(workspace: Workspace, posts: dict[str, Post], known: set[str]) -> _Changes:
+    """Drop what is in no source any more, and set the threads."""
+    stale: list[tuple[str]] = []
+    gone: set[tuple[str, str]] = set()
+    come: set[tuple[str, str]] = set()
+    fresh = 0
+    rows = workspace.database.execute("SELECT key, source, identifier FROM document")
+    for key, source, identifier in rows:
+        if key not in posts:
+            stale.append((key,))
+            gone.add((source, identifier))
+        elif key not in known:
+            fresh += 1
+            come.add((source, identifier))
     threads = find_threads(list(posts.values()))
     with workspace.transaction() as database:
         database.executemany("DELETE FROM document WHERE key = ?", stale)
         database.executemany(
             "UPDATE document SET thread = ?2 WHERE key = ?1 AND thread <> ?2", threads.items()
         )
+    changed = len(gone & come)
+    return _Changes(fresh - changed, changed, len(stale) - changed)
+
+
+def _group(workspace: Workspace, settings: Corpus, reporter: Reporter) -> int:
+    """Set the near-duplicate groups; how many passages are a part of another."""
     (total,) = workspace.database.execute("SELECT count(*) FROM passage").fetchone()
     rows = workspace.database.execute("SELECT key, text FROM passage ORDER BY key")
-    groups = group_duplicates(rows, total, similarity, reporter)
+    groups = group_duplicates(
+        rows, total, settings.duplicate_similarity, settings.containment, reporter
+    )
     with workspace.transaction() as database:
         database.executemany(
             "UPDATE passage SET duplicates = ?2 WHERE key = ?1 AND duplicates <> ?2",
-            groups.items(),
+            groups.of.items(),
         )
-    return len(stale)
+    return groups.contained
 
 
-def _summary(workspace: Workspace, reading: _Reading, *, new: int, removed: int) -> IngestSummary:
+def _summary(
+    workspace: Workspace, reading: _Reading, changes: _Changes, contained: int
+) -> IngestSummary:
     database = workspace.database
     (passages,) = database.execute("SELECT count(*) FROM passage").fetchone()
     threads, largest = database.execute(
@@ -273,13 +306,17 @@ def _summary(workspace: Workspace, reading: _Reading, *, new: int, removed: int)
         kept=len(reading.posts),
         skipped=reading.reasons.total(),
         skipped_by_reason=dict(reading.reasons.most_common()),
-        new=new,
-        removed=removed,
+        new=changes.new,
+        changed=changes.changed,
+        removed=changes.removed,
+        characters=reading.characters,
+        cut=dict(reading.cut.most_common()),
         threads=threads,
         largest_thread=largest,
         passages=passages,
         duplicate_groups=groups,
         duplicate_passages=members,
+        contained_passages=contained,
     )
 
 

@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from customir.corpus.unions import Unions
 
@@ -13,6 +12,9 @@ PREFIX = re.compile(
     r"(?:(?:re|aw|antw|sv|vs|res|rif|fwd?|wg|tr|rv)\s*(?:\[\d+\]|\(\d+\))?\s*:|\[[^\]]{1,40}\])\s*",
     re.IGNORECASE,
 )
+ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
+# An announcement to thousands, and one subject of thousands of messages ("Re: hello").
+MOST_PARTICIPANTS, EARLIER_LOOKED_AT = 100, 200
 # Nodes of the union-find: documents, Message-IDs and named threads never mix.
 DOCUMENT = "document "
 
@@ -24,6 +26,7 @@ class Post:
     Attributes:
         message_id: With its angle brackets; empty where the document is no mail or has none.
         thread: The thread's name in the document's source, where it gives one.
+        participants: Addresses of those who wrote and got it; empty where not all are known.
     """
 
     key: str
@@ -34,14 +37,17 @@ class Post:
     references: tuple[str, ...]
     is_mail: bool
     thread: str
+    participants: frozenset[str] = frozenset()
 
 
 def find_threads(posts: Sequence[Post]) -> dict[str, str]:
     """The thread of every document key: the smallest document key in it.
 
     Messages are joined by References and In-Reply-To, also through messages that are not in the
-    corpus. An answer without either ("Re:" and no reference) joins the latest earlier message of
-    the same subject. The order of `posts` makes no difference.
+    corpus (Zawinski's algorithm, https://www.jwz.org/doc/threading.html). An answer without
+    either ("Re:" and no reference) joins the latest earlier message of the same subject that has
+    a participant in common with it, where these are known. The order of `posts` makes no
+    difference.
     """
     unions: Unions[str] = Unions()
     subjects: dict[str, list[Post]] = defaultdict(list)
@@ -56,9 +62,13 @@ def find_threads(posts: Sequence[Post]) -> dict[str, str]:
             subjects[subject].append(post)
     for same in subjects.values():
         same.sort(key=lambda post: (post.date or "", post.key))
-        for earlier, later in pairwise(same):
-            if not later.references and _is_answer(later.title):
-                unions.join(_document(earlier.key), _document(later.key))
+        for at, later in enumerate(same):
+            if later.references or not _is_answer(later.title):
+                continue
+            before = reversed(same[max(at - EARLIER_LOOKED_AT, 0) : at])
+            answered = next((earlier for earlier in before if _may_answer(later, earlier)), None)
+            if answered:
+                unions.join(_document(answered.key), _document(later.key))
     named = unions.smallest(_document(post.key) for post in posts)
     return {post.key: named[_document(post.key)].removeprefix(DOCUMENT) for post in posts}
 
@@ -66,6 +76,21 @@ def find_threads(posts: Sequence[Post]) -> dict[str, str]:
 def bare_subject(title: str) -> str:
     """A subject without "Re:", "Fwd:" and list tags, in lower case; empty where nothing is left."""
     return " ".join(_strip(title).casefold().split())
+
+
+def participants(sender: str, recipients: str) -> frozenset[str]:
+    """The addresses in a message's From, To and Cc; none where it does not say who got it."""
+    if "@" not in recipients:
+        return frozenset()
+    found = ADDRESS.findall(f"{sender} {recipients}".lower())
+    return frozenset(found[:MOST_PARTICIPANTS])
+
+
+def _may_answer(answer: Post, earlier: Post) -> bool:
+    """Whether somebody wrote or got both, or of one of them it is not known who did."""
+    if not answer.participants or not earlier.participants:
+        return True
+    return not answer.participants.isdisjoint(earlier.participants)
 
 
 def _strip(title: str) -> str:

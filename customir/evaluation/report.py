@@ -121,10 +121,16 @@ def _corpus(detail: Detail, settings: Settings) -> list[str]:
         "read": detail["read"],
         "kept": detail["kept"],
         "skipped": detail["skipped"],
+        "new since the last reading": detail["new"],
+        "changed since then": detail["changed"],
+        "gone since then": detail["removed"],
+        "characters in what is kept": detail["characters"],
+        **{f"of them cut: {cause}": count for cause, count in detail["cut"].items()},
         "threads": detail["threads"],
         "passages": detail["passages"],
         "near-duplicate groups": detail["duplicate_groups"],
         "passages in them": detail["duplicate_passages"],
+        "of them a part of a longer one": detail["contained_passages"],
     }
     return ["## Corpus", "", f"Sources: {sources}", "", *_figures(figures), ""]
 

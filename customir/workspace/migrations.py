@@ -74,6 +74,20 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (query, passage)
     ) STRICT, WITHOUT ROWID;
     """,
+    # 2: what `show` shows, and what stands in front of a passage
+    """
+    ALTER TABLE document ADD COLUMN recipients TEXT NOT NULL DEFAULT '';
+    CREATE INDEX document_identifier ON document (identifier);
+    -- what stands above the text where it is embedded; NULL: the document's title
+    ALTER TABLE passage ADD COLUMN header TEXT;
+
+    CREATE TABLE original (
+        document TEXT PRIMARY KEY REFERENCES document (key) ON DELETE CASCADE,
+        text BLOB NOT NULL,             -- as the reader found it, UTF-8, deflated (zlib)
+        refs TEXT NOT NULL,             -- Message-IDs that it answers, oldest first
+        is_mail INTEGER NOT NULL        -- whether it was cleaned as mail
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

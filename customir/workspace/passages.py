@@ -7,7 +7,7 @@ from customir.workspace.database import Workspace
 def read_passages(workspace: Workspace) -> list[Passage]:
     """Every passage with its document's title and thread, in the order of the keys."""
     rows = workspace.database.execute(
-        "SELECT passage.key, document, ordinal, passage.text, duplicates, title, thread "
-        "FROM passage JOIN document ON document.key = passage.document ORDER BY passage.key"
+        "SELECT passage.key, document, ordinal, passage.text, duplicates, title, thread, "
+        "header FROM passage JOIN document ON document.key = passage.document ORDER BY passage.key"
     )
     return [Passage(*row) for row in rows]

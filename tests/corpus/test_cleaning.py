@@ -11,7 +11,7 @@ from customir.corpus.document import RawDocument
 
 
 def cleaned(text: str, title: str = "Re: Engines", references: tuple[str, ...] = ()) -> str:
-    return clean(RawDocument("<1@x>", title, "ada@x", None, text, references, is_mail=True))
+    return clean(RawDocument("<1@x>", title, "ada@x", None, text, references, is_mail=True)).text
 
 
 def test_an_interleaved_answer_keeps_every_answer_and_no_quote() -> None:
@@ -98,20 +98,20 @@ def test_pgp_armour_goes_and_the_signed_text_stays() -> None:
     assert "PGP" not in cleaned(text)
     sealed = "-----BEGIN PGP MESSAGE-----\n\nhQEMA\n=abcd\n-----END PGP MESSAGE-----\n"
     document = RawDocument("<1@x>", "", "", None, sealed, is_mail=True)
-    assert clean(document) == ""
+    assert clean(document).text == ""
     assert why_empty(document) == "encrypted (PGP): no readable text"
 
 
 def test_characters_are_made_plain() -> None:
     raw = "Cafe\u0301\x00 \x1b[1m\u00adco\u00f6p\u00a0x\ud800\r\nnext\rlast"
-    text = clean(RawDocument("a.txt", "", "", None, raw))
+    text = clean(RawDocument("a.txt", "", "", None, raw)).text
     assert text == unicodedata.normalize("NFC", "Café [1mcoöp x\nnext\nlast")
     assert clean_line("  a\n\tb\x00 ", 3) == "a b"
 
 
 def test_text_that_is_no_mail_is_not_cut() -> None:
     text = "> a quote\n\n--\nbelow\n\nFrom: me\nTo: you\nSubject: x"
-    assert clean(RawDocument("a.md", "", "", None, text)) == text
+    assert clean(RawDocument("a.md", "", "", None, text)).text == text
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ MAILBOXES = Path(__file__).parents[3] / "shared" / "data" / "mbox"
 EVERYTHING = (
     "SELECT 'd', key, source, identifier, title, sender, date, thread, text FROM document "
     "UNION ALL SELECT 's', source, identifier, reason, '', '', '', '', '' FROM skipped "
+    "UNION ALL SELECT 'o', document, hex(text), refs, is_mail, '', '', '', '' FROM original "
     "UNION ALL SELECT 'p', key, document, ordinal, text, duplicates, '', '', '' FROM passage "
     "ORDER BY 1, 2, 3, 4"
 )
@@ -109,6 +110,10 @@ def test_what_has_gone_is_deleted_and_what_has_changed_is_cut_anew(
     mailbox(path, range(10, 40))
     summary = read_in(path)
     assert (summary.new, summary.removed, summary.kept) == (10, 10, 30)
+    path.write_bytes(path.read_bytes().replace(b"mill 20 ", b"mill twenty "))
+    again = read_in(path)
+    assert (again.new, again.changed, again.removed, again.kept) == (0, 1, 0, 30)
+    assert "0 new, 1 changed, 0 gone" in again.line
     small = Corpus(passage_tokens=40, overlap_tokens=5)
     read_in(path, settings=small)
     read_in(path, out="fresh", settings=small)

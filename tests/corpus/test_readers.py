@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers import count_source, format_of, read_source
+from customir.corpus.readers import count_source, format_of, parsed, read_source
 from customir.corpus.readers import mbox as mbox_format
 
 from .messages import ENVELOPE, mail, mbox
@@ -233,7 +233,7 @@ def test_text_before_the_first_message_is_named(tmp_path: Path) -> None:
     with path.open("rb") as file:
         assert mbox_format.matches(file.read(100), "a.mbox")
     path.write_bytes(b"junk\n\n" + mbox(mail(b"One.\n")))
-    first, second = mbox_format.read(path, "a.mbox")
+    first, second = (item for raw in mbox_format.read(path, "a.mbox") for item in parsed(raw))
     assert reason_of(first) == "text before the first message"
     assert text_of(second) == "One."
 

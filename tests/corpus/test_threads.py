@@ -1,10 +1,11 @@
 """Conversations, by reference and by subject."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from customir.corpus.threads import Post, bare_subject, find_threads
+from customir.corpus.threads import Post, bare_subject, find_threads, participants
 
 
 def post(
@@ -48,6 +49,23 @@ def test_an_answer_without_references_joins_the_latest_message_before_it() -> No
     assert find_threads(posts) == {
         "a": "a", "b": "b", "c": "b", "d": "b", "e": "e", "f": "f", "g": "g",
     }  # fmt: skip
+
+
+def test_a_subject_joins_those_who_wrote_to_each_other() -> None:
+    def among(key: str, title: str, day: int, sender: str, recipients: str) -> Post:
+        own = participants(sender, recipients)
+        return replace(post(key, title, date=f"2002-01-{day:02}"), participants=own)
+
+    posts = [
+        among("a", "Lunch", 1, "Ada <ada@x>", "bob@x"),
+        among("b", "Lunch", 2, "eve@x", "joe@x"),
+        among("c", "Re: Lunch", 3, "Bob <BOB@x>", "Ada <ada@x>"),
+        among("d", "Re: Lunch", 4, "zoe@x", "kim@x"),
+        among("e", "Re: Lunch", 5, "joe@x", ""),
+    ]
+    # Who got e is not known: it answers the latest of all.
+    assert find_threads(posts) == {"a": "a", "c": "a", "b": "b", "d": "d", "e": "d"}
+    assert participants("a@x", "") == frozenset()
 
 
 def test_documents_that_are_no_mail_are_alone_unless_their_source_names_a_thread() -> None:

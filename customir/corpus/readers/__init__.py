@@ -1,4 +1,4 @@
-"""Readers, one a format. Each gives RawDocuments, and an Unreadable for all it can't use.
+"""Readers, one a format. Each gives RawDocuments or RawMails, and an Unreadable for the rest.
 
 A format is a module with three functions: `matches(head, name)` looks at the first bytes of a
 file, `read(path, name)` streams its documents, `count(path)` says how many there will be, not
@@ -7,11 +7,11 @@ counting attachments. The formats that are folders or archives look at the names
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from customir.corpus.document import RawDocument, Unreadable
+from customir.corpus.document import RawDocument, RawMail, Unreadable
 from customir.corpus.readers import (
     docx,
     eml,
@@ -28,6 +28,7 @@ from customir.corpus.readers import (
     web,
     zulip,
 )
+from customir.corpus.readers.message import read_message
 from customir.corpus.readers.streams import head_of
 from customir.corpus.readers.trees import TreeError, is_archive, open_tree
 
@@ -44,7 +45,7 @@ class Reader(Protocol):
 
     def count(self, path: Path) -> int: ...
 
-    def read(self, path: Path, name: str) -> Iterator[RawDocument | Unreadable]: ...
+    def read(self, path: Path, name: str) -> Iterator[RawDocument | RawMail | Unreadable]: ...
 
 
 class FileFormat(Reader, Protocol):
@@ -84,6 +85,17 @@ def format_of(path: Path) -> Reader | None:
 
 def read_source(source: Path) -> Iterator[RawDocument | Unreadable]:
     """Every document of a file or folder, in an order that depends on nothing but names."""
+    for item in read_unparsed(source):
+        yield from parsed(item)
+
+
+def parsed(item: RawDocument | RawMail | Unreadable) -> Iterable[RawDocument | Unreadable]:
+    """The documents of an item: a mail and its attachments, or the item itself."""
+    return read_message(item.content, item.name) if isinstance(item, RawMail) else (item,)
+
+
+def read_unparsed(source: Path) -> Iterator[RawDocument | RawMail | Unreadable]:
+    """The same as `read_source`, with mail that is still to be parsed."""
     for path, name, found in _units(source):
         if isinstance(found, str):
             yield Unreadable(name, found)

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.message import read_message
+from customir.corpus.document import RawMail, Unreadable
 from customir.corpus.readers.streams import whole
 
 HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:")
@@ -32,10 +31,10 @@ def count(path: Path) -> int:
     return 1
 
 
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+def read(path: Path, name: str) -> Iterator[RawMail | Unreadable]:
     """The message."""
     content = whole(path)
     if isinstance(content, str):
         yield Unreadable(name, content)
     else:
-        yield from read_message(content.lstrip(b"\xef\xbb\xbf\r\n"), name)
+        yield RawMail(content.lstrip(b"\xef\xbb\xbf\r\n"), name)

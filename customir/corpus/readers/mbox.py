@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.message import read_message
+from customir.corpus.document import RawMail, Unreadable
 from customir.corpus.readers.streams import DAMAGE, open_bytes
 
 LINES_BYTES = 1 << 20
@@ -35,14 +34,11 @@ def count(path: Path) -> int:
     return sum(1 for _ in _split(path))
 
 
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+def read(path: Path, name: str) -> Iterator[RawMail | Unreadable]:
     """Every message of the file, in order."""
     for number, message in enumerate(_split(path), start=1):
         where = f"{name}: message {number}"
-        if isinstance(message, str):
-            yield Unreadable(where, message)
-        else:
-            yield from read_message(message, where)
+        yield Unreadable(where, message) if isinstance(message, str) else RawMail(message, where)
 
 
 def _split(path: Path) -> Iterator[bytes | str]:

@@ -21,6 +21,7 @@ from customir.corpus.readers import docx, pdf
 MAXIMUM_DEPTH = 100
 # A mail with more HTML than this is a report or an attack; html2text would take minutes.
 MAXIMUM_HTML = 4_000_000
+RECIPIENT_FIELDS = frozenset(("to", "cc"))
 MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 NESTING_TAG = re.compile(r"<(/?)(?:ul|ol|blockquote)\b", re.IGNORECASE)
 UNCLOSED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
@@ -66,8 +67,11 @@ def _read(
     message: Message, filled: bool, name: str, *, attached: bool, depth: int = 0
 ) -> list[RawDocument | Unreadable]:
     headers: dict[str, str] = {}
+    recipients: list[str] = []
     for field, value in message.raw_items():
         headers.setdefault(field.lower(), str(value))
+        if field.lower() in RECIPIENT_FIELDS:
+            recipients.append(str(value))
     found = MESSAGE_ID.findall(headers.get("message-id", ""))
     bare = headers.get("message-id", "").strip()
     identifier = found[0] if found else f"<{bare}>" if bare and " " not in bare else name
@@ -87,6 +91,7 @@ def _read(
             references=references_of(headers),
             is_mail=True,
             is_attachment=attached,
+            recipients=decode_words(", ".join(recipients)),
         )
     else:
         own = Unreadable(identifier, _why_no_text(message), attached)

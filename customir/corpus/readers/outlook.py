@@ -8,7 +8,12 @@ from typing import Any
 
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.message import MESSAGE_ID, decode_words, html_to_text, references_of
+from customir.corpus.readers.message import (
+    MESSAGE_ID,
+    decode_words,
+    html_to_text,
+    references_of,
+)
 from customir.corpus.readers.streams import whole
 
 OLE_MAGIC, PST_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"!BDN"
@@ -52,6 +57,7 @@ def read_msg(content: bytes, name: str) -> RawDocument | Unreadable:
             headers={key.lower(): value for key, value in message.message_headers.items()},
             title=message.subject or "",
             sender=message.sender or "",
+            recipients=", ".join(each.email_address or each.name for each in message.recipients),
             date=message.sent_date,
             plain=message.body or "",
             html=message.html_body or "",
@@ -104,6 +110,7 @@ def _stored(message: Any, name: str) -> RawDocument | Unreadable:
         headers={key.lower(): str(value) for key, value in fields.raw_items()},
         title=message.subject or "",
         sender=message.sender_name or "",
+        recipients="",
         date=message.client_submit_time or message.delivery_time,
         plain=_text(message.plain_text_body),
         html=_text(message.html_body),
@@ -120,6 +127,7 @@ def _document(
     headers: dict[str, str],
     title: str,
     sender: str,
+    recipients: str,
     date: datetime | None,
     plain: str,
     html: str,
@@ -139,4 +147,8 @@ def _document(
         text=text,
         references=references_of(headers),
         is_mail=True,
+        recipients=decode_words(
+            ", ".join(headers[field] for field in ("to", "cc") if field in headers)
+        )
+        or recipients,
     )

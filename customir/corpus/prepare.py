@@ -1,0 +1,83 @@
+"""One item of a source to the document that the workspace will hold; a pure function."""
+
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+
+from customir.corpus.cleaning import MAXIMUM_TITLE, clean, clean_line, why_empty
+from customir.corpus.document import Document, RawDocument, Unreadable
+from customir.corpus.threads import Post, participants
+from customir.workspace import content_key
+
+MAXIMUM_RECIPIENTS = 10_000
+# Fastest: an original is written for every message and read for the one that is shown.
+COMPRESSION = 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A document, what threading looks at of it, and how it came about.
+
+    Attributes:
+        original: The text as found, UTF-8, deflated.
+        characters: How many it has as found, and `cut`: how many were cut, by cause.
+        is_mail: Whether it was cleaned as mail.
+    """
+
+    document: Document
+    post: Post
+    original: bytes
+    characters: int
+    cut: Counter[str]
+    is_mail: bool
+    is_attachment: bool
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An item that is no document, and why."""
+
+    source: str
+    identifier: str
+    reason: str
+    is_attachment: bool
+
+
+def prepare(source: str, item: RawDocument | Unreadable) -> Prepared | Skipped:
+    """The document of an item, or why it is none."""
+    identifier = clean_line(item.identifier)
+    if isinstance(item, Unreadable):
+        return Skipped(source, identifier, clean_line(item.reason), item.is_attachment)
+    cleaned = clean(item)
+    if not cleaned.text:
+        return Skipped(source, identifier, why_empty(item), item.is_attachment)
+    title = clean_line(item.title, MAXIMUM_TITLE)
+    sender = clean_line(item.sender, MAXIMUM_TITLE)
+    recipients = clean_line(item.recipients, MAXIMUM_RECIPIENTS)
+    key = content_key(identifier, title, sender, item.date, cleaned.text)
+    cut: Counter[str] = Counter()
+    for piece in cleaned.cuts:
+        cut[piece.cause] += piece.characters
+    is_message = item.is_mail and item.identifier.startswith("<")
+    post = Post(
+        key=key,
+        source=source,
+        message_id=item.identifier if is_message else "",
+        title=title,
+        date=item.date,
+        references=item.references,
+        is_mail=item.is_mail,
+        thread=item.thread,
+        participants=participants(sender, recipients) if item.is_mail else frozenset(),
+    )
+    return Prepared(
+        document=Document(
+            key, source, identifier, title, sender, item.date, key, cleaned.text, recipients
+        ),
+        post=post,
+        original=zlib.compress(item.text.encode("utf-8", "surrogatepass"), COMPRESSION),
+        characters=len(item.text),
+        cut=cut,
+        is_mail=item.is_mail,
+        is_attachment=item.is_attachment,
+    )
