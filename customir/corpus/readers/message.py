@@ -119,32 +119,55 @@ def _attachments(
                 yield from _read(child, True, name, attached=True, depth=depth + 1)
             continue
         content = part.get_payload(decode=True)
-        read = ATTACHMENT_READERS.get(kind) or ATTACHMENT_READERS.get(
-            title.rpartition(".")[2].lower()
+        yield read_attachment(
+            content if isinstance(content, bytes) else b"",
+            kind,
+            title,
+            message,
+            own,
+            _charset(part),
         )
-        if not isinstance(content, bytes) or len(content) > MAXIMUM_ATTACHMENT:
-            found: RawDocument | Unreadable = Unreadable(
-                name, f"attachment not read: {kind}, large"
-            )
-        elif read:
-            found = read(content, name)
-        elif kind.startswith("text/") and kind not in NO_PROSE:
-            text = decode(content, _charset(part))
-            try:
-                text = html_to_text(text) if kind == "text/html" else text
-                found = RawDocument(name, "", "", None, text)
-            except ValueError as error:
-                found = Unreadable(name, f"attachment not read: {error}")
-        else:
-            found = Unreadable(name, f"attachment not read: {kind}")
-        if isinstance(found, Unreadable):
-            yield replace(found, is_attachment=True)
-            continue
-        date = own.date if isinstance(own, RawDocument) else None
-        sender = own.sender if isinstance(own, RawDocument) else ""
-        yield replace(
-            found, title=title, sender=sender, date=date, references=(message,), is_attachment=True
-        )
+
+
+def read_attachment(
+    content: bytes,
+    kind: str,
+    title: str,
+    message: str,
+    own: RawDocument | Unreadable,
+    charset: str | None = None,
+) -> RawDocument | Unreadable:
+    """A text as a document of the message that it came with; anything else by its name.
+
+    Args:
+        kind: Its MIME type.
+        title: Its file name.
+        message: What the message is called, and `own`: what was read of it.
+    """
+    name = f"{message} / {title}"
+    suffix = title.rpartition(".")[2].lower()
+    read = ATTACHMENT_READERS.get(kind) or ATTACHMENT_READERS.get(suffix)
+    found: RawDocument | Unreadable
+    if len(content) > MAXIMUM_ATTACHMENT:
+        found = Unreadable(name, f"attachment not read: {kind}, large")
+    elif read:
+        found = read(content, name)
+    elif kind.startswith("text/") and kind not in NO_PROSE:
+        text = decode(content, charset)
+        try:
+            text = html_to_text(text) if kind == "text/html" else text
+            found = RawDocument(name, "", "", None, text)
+        except ValueError as error:
+            found = Unreadable(name, f"attachment not read: {error}")
+    else:
+        found = Unreadable(name, f"attachment not read: {kind}")
+    if isinstance(found, Unreadable):
+        return replace(found, is_attachment=True)
+    date = own.date if isinstance(own, RawDocument) else None
+    sender = own.sender if isinstance(own, RawDocument) else ""
+    return replace(
+        found, title=title, sender=sender, date=date, references=(message,), is_attachment=True
+    )
 
 
 def clean_name(part: Message) -> str:

@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.message import (
+    MAXIMUM_ATTACHMENT,
     MESSAGE_ID,
     decode_words,
     html_to_text,
+    read_attachment,
     references_of,
 )
 from customir.corpus.readers.streams import whole
@@ -19,6 +22,7 @@ from customir.corpus.readers.streams import whole
 OLE_MAGIC, PST_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"!BDN"
 # Folders of a .pst nested deeper than this are a loop or an attack.
 MAXIMUM_DEPTH = 100
+OCTETS = "application/octet-stream"
 NO_READER = 'no reader for Outlook files: pip install "customir[formats]"'
 
 
@@ -29,8 +33,8 @@ def matches(head: bytes, name: str) -> bool:
 
 
 def count(path: Path) -> int:
-    """How many items `read` gives."""
-    return sum(1 for _ in read(path, ""))
+    """How many items `read` gives, attachments left out."""
+    return sum(not item.is_attachment for item in read(path, ""))
 
 
 def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
@@ -41,18 +45,18 @@ def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
         yield from _read_store(path, name)
         return
     content = whole(path)
-    yield Unreadable(name, content) if isinstance(content, str) else read_msg(content, name)
+    yield from [Unreadable(name, content)] if isinstance(content, str) else read_msg(content, name)
 
 
-def read_msg(content: bytes, name: str) -> RawDocument | Unreadable:
-    """The message of a .msg in memory."""
+def read_msg(content: bytes, name: str) -> list[RawDocument | Unreadable]:
+    """The message of a .msg in memory, and its attachments."""
     try:
         from oxmsg import Message
     except ImportError:
-        return Unreadable(name, NO_READER)
+        return [Unreadable(name, NO_READER)]
     try:
         message: Any = Message.load(BytesIO(content))
-        return _document(
+        own = _document(
             name,
             headers={key.lower(): value for key, value in message.message_headers.items()},
             title=message.subject or "",
@@ -62,8 +66,13 @@ def read_msg(content: bytes, name: str) -> RawDocument | Unreadable:
             plain=message.body or "",
             html=message.html_body or "",
         )
+        found = [
+            _attachment(each.file_name, each.mime_type, each.file_bytes or b"", number, own)
+            for number, each in enumerate(message.attachments, start=1)
+        ]
     except Exception as error:  # olefile and oxmsg raise whatever the damage leads to
-        return Unreadable(name, f"not readable as .msg: {type(error).__name__}: {error}")
+        return [Unreadable(name, f"not readable as .msg: {type(error).__name__}: {error}")]
+    return [own, *found]
 
 
 def _read_store(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
@@ -90,9 +99,13 @@ def _folder(folder: Any, where: str, depth: int) -> Iterator[RawDocument | Unrea
     for number in range(folder.number_of_sub_messages):
         name = f"{where}: message {number + 1}"
         try:
-            yield _stored(folder.get_sub_message(number), name)
+            message = folder.get_sub_message(number)
+            own, attachments = _stored(message, name), message.number_of_attachments
         except (OSError, ValueError, SystemError, MemoryError) as error:
             yield Unreadable(name, f"broken message: {error}")
+            continue
+        yield own
+        yield from _stored_attachments(message, attachments, own)
     for number in range(folder.number_of_sub_folders if depth < MAXIMUM_DEPTH else 0):
         try:
             below = folder.get_sub_folder(number)
@@ -115,6 +128,31 @@ def _stored(message: Any, name: str) -> RawDocument | Unreadable:
         plain=_text(message.plain_text_body),
         html=_text(message.html_body),
     )
+
+
+def _stored_attachments(
+    message: Any, attachments: int, own: RawDocument | Unreadable
+) -> Iterator[RawDocument | Unreadable]:
+    for number in range(attachments):
+        title, kind, content = "", OCTETS, b""
+        try:
+            attachment = message.get_attachment(number)
+            title = attachment.long_filename or ""
+            kind = guess_type(title)[0] or OCTETS
+            # Messages and OLE objects have no bytes, and raise.
+            if kind != OCTETS and attachment.size <= MAXIMUM_ATTACHMENT:
+                content = attachment.read_buffer(attachment.size)
+        except (OSError, ValueError, SystemError, MemoryError):
+            kind = "damaged, or no file"
+        yield _attachment(title, kind, content, number + 1, own)
+
+
+def _attachment(
+    title: str | None, kind: str | None, content: bytes, number: int, own: RawDocument | Unreadable
+) -> RawDocument | Unreadable:
+    title = " ".join((title or f"attachment {number}").split())
+    kind = kind if kind and kind != OCTETS else guess_type(title)[0] or OCTETS
+    return read_attachment(content, kind, title, own.identifier, own)
 
 
 def _text(content: bytes | str | None) -> str:
