@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -19,104 +20,152 @@
 
 namespace {
 
-// Inner products of one query with `rows` consecutive rows of `width` bytes, a multiple of 64.
-using Dot = void (*)(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *query,
-                     int32_t *out);
+// Inner products of `count` queries with `rows` consecutive rows, all of `width` bytes, a multiple of
+// 64. out: those of query q from out + q * stride on; what lies up to the next multiple of ROW_TILE
+// rows is overwritten.
+constexpr int64_t ROW_TILE = 16;
+using Dots = void (*)(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
+                      int64_t count, int32_t *out, int64_t stride);
 
-void dot_portable(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *query,
-                  int32_t *out) {
-  for (int64_t row = 0; row < rows; ++row, matrix += width) {
-    int32_t sum = 0;
-    for (int64_t i = 0; i < width; ++i) sum += int32_t(matrix[i]) * int32_t(query[i]);
-    out[row] = sum;
-  }
+// For kernels that take one row and one query at a time. Rows outside: they come from memory.
+template <int32_t (*dot)(const int8_t *, const int8_t *, int64_t)>
+void one_by_one(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
+                int64_t count, int32_t *out, int64_t stride) {
+  for (int64_t row = 0; row < rows; ++row, matrix += width)
+    for (int64_t query = 0; query < count; ++query)
+      out[query * stride + row] = dot(matrix, queries + query * width, width);
+}
+
+int32_t dot_portable(const int8_t *row, const int8_t *query, int64_t width) {
+  int32_t sum = 0;
+  for (int64_t i = 0; i < width; ++i) sum += int32_t(row[i]) * int32_t(query[i]);
+  return sum;
 }
 
 #if defined(__x86_64__)
 
-__attribute__((target("avx2"))) void dot_avx2(const int8_t *matrix, int64_t rows, int64_t width,
-                                              const int8_t *query, int32_t *out) {
-  for (int64_t row = 0; row < rows; ++row, matrix += width) {
-    __m256i low = _mm256_setzero_si256(), high = low;
-    for (int64_t i = 0; i < width; i += 32) {
-      const __m256i m = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(matrix + i));
-      const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(query + i));
-      low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(m)),
-                                                    _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q))));
-      high = _mm256_add_epi32(
-          high, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm256_extracti128_si256(m, 1)),
-                                  _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1))));
+#define AVX2 __attribute__((target("avx2")))
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
+
+AVX2 int32_t dot_avx2(const int8_t *row, const int8_t *query, int64_t width) {
+  __m256i low = _mm256_setzero_si256(), high = low;
+  for (int64_t i = 0; i < width; i += 32) {
+    const __m256i m = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row + i));
+    const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(query + i));
+    low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(m)),
+                                                  _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q))));
+    high = _mm256_add_epi32(
+        high, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm256_extracti128_si256(m, 1)),
+                                _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1))));
+  }
+  const __m256i both = _mm256_add_epi32(low, high);
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+  return _mm_cvtsi128_si32(sum);
+}
+
+// Sums over neighbours: of the results' numbers, twice as many belong to the second argument.
+VNNI inline __m512i pairs(__m512i a, __m512i b) {
+  return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
+VNNI inline __m512i fours(__m512i a, __m512i b, __m512i c, __m512i d) {
+  const __m512i low = pairs(a, b), high = pairs(c, d);
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
+}
+VNNI inline __m512i lanes(__m512i a, __m512i b) {
+  return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+}
+// Number i of the result: the sum of the 16 numbers in s[i].
+VNNI inline __m512i sums_of(const __m512i (&s)[16]) {
+  return lanes(lanes(fours(s[0], s[1], s[2], s[3]), fours(s[4], s[5], s[6], s[7])),
+               lanes(fours(s[8], s[9], s[10], s[11]), fours(s[12], s[13], s[14], s[15])));
+}
+
+// As _mm512_dpbusd_epi32. With the intrinsic, GCC 12 copies every sum to another register and back.
+VNNI inline void multiply_add(__m512i &sum, __m512i row, __m512i query) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(row), "v"(query));
+}
+
+// A tile of ROWS rows by QUERIES queries: 16 inner products, those of query q from q * ROWS on.
+// VPDPBUSD multiplies unsigned by signed bytes: a row's byte with its top bit flipped is that number
+// plus 128, so each sum comes out 128 times the query's sum too large, whatever the row.
+// AHEAD: the next tile is fetched from memory meanwhile.
+template <int ROWS, int QUERIES, bool AHEAD>
+VNNI inline __m512i tile(const int8_t *const *rows, const int8_t *queries, int64_t width) {
+  static_assert(ROWS * QUERIES == 16, "a register a product");
+  const __m512i flip = _mm512_set1_epi8(char(0x80));
+  __m512i sums[16];
+  for (__m512i &sum : sums) sum = _mm512_setzero_si512();
+  for (int64_t i = 0; i < width; i += 64) {
+    __m512i held[ROWS];
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r) {
+      held[r] = _mm512_xor_si512(_mm512_loadu_si512(rows[r] + i), flip);
+      if (AHEAD) _mm_prefetch(rows[r] + i + ROWS * width, _MM_HINT_T0);
     }
-    const __m256i both = _mm256_add_epi32(low, high);
-    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-    out[row] = _mm_cvtsi128_si32(sum);
+#pragma GCC unroll 16
+    for (int q = 0; q < QUERIES; ++q) {
+      const __m512i asked = _mm512_loadu_si512(queries + q * width + i);
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; ++r) multiply_add(sums[q * ROWS + r], held[r], asked);
+    }
+  }
+  return sums_of(sums);
+}
+
+// count: a multiple of QUERIES.
+template <int ROWS, int QUERIES, bool AHEAD>
+VNNI void tiles(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
+                int64_t count, int32_t *out, int64_t stride) {
+  const __m512i flip = _mm512_set1_epi8(char(0x80));
+  for (int64_t query = 0; query < count; query += QUERIES, queries += QUERIES * width) {
+    alignas(64) int32_t excess[16];
+    for (int q = 0; q < QUERIES; ++q) {
+      __m512i sum = _mm512_setzero_si512();
+      for (int64_t i = 0; i < width; i += 64)
+        multiply_add(sum, flip, _mm512_loadu_si512(queries + q * width + i));
+      std::fill_n(excess + q * ROWS, ROWS, _mm512_reduce_add_epi32(sum));
+    }
+    const __m512i too_much = _mm512_load_si512(excess);
+    for (int64_t row = 0; row < rows; row += ROWS) {
+      const int8_t *held[ROWS];  // over the edge, the last row once more
+      for (int r = 0; r < ROWS; ++r) held[r] = matrix + std::min(row + r, rows - 1) * width;
+      alignas(64) int32_t products[16];
+      _mm512_store_si512(
+          products, _mm512_sub_epi32(tile<ROWS, QUERIES, AHEAD>(held, queries, width), too_much));
+      for (int q = 0; q < QUERIES; ++q)
+        std::memcpy(out + (query + q) * stride + row, products + q * ROWS, ROWS * sizeof(int32_t));
+    }
   }
 }
 
-// VPDPBUSD multiplies unsigned by signed bytes. A row's byte with its top bit flipped is that number
-// plus 128, so each sum comes out 128 times the query's sum too large, whatever the row.
-__attribute__((target("avx512f,avx512bw,avx512vnni"))) void dot_vnni(
-    const int8_t *matrix, int64_t rows, int64_t width, const int8_t *query, int32_t *out) {
-  const __m512i flip = _mm512_set1_epi8(char(0x80));
-  __m512i sums = _mm512_setzero_si512();
-  for (int64_t i = 0; i < width; i += 64)
-    sums = _mm512_dpbusd_epi32(sums, flip, _mm512_loadu_si512(query + i));
-  const int32_t excess = _mm512_reduce_add_epi32(sums);
-  int64_t row = 0;
-  for (; row + 4 <= rows; row += 4, matrix += 4 * width) {
-    __m512i sum[4];
-    for (int r = 0; r < 4; ++r) sum[r] = _mm512_setzero_si512();
-    for (int64_t i = 0; i < width; i += 64) {
-      const __m512i q = _mm512_loadu_si512(query + i);
-      for (int r = 0; r < 4; ++r) {
-        const __m512i m = _mm512_loadu_si512(matrix + r * width + i);
-        sum[r] = _mm512_dpbusd_epi32(sum[r], _mm512_xor_si512(m, flip), q);
-      }
-    }
-    // The four sums of 16 numbers each, together.
-    __m128i part[4];
-    for (int r = 0; r < 4; ++r) {
-      const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(sum[r]),
-                                            _mm512_extracti64x4_epi64(sum[r], 1));
-      part[r] = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-    }
-    const __m128i sums4 = _mm_hadd_epi32(_mm_hadd_epi32(part[0], part[1]),
-                                         _mm_hadd_epi32(part[2], part[3]));
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(out + row),
-                     _mm_sub_epi32(sums4, _mm_set1_epi32(excess)));
-  }
-  for (; row < rows; ++row, matrix += width) {
-    __m512i sum = _mm512_setzero_si512();
-    for (int64_t i = 0; i < width; i += 64) {
-      const __m512i m = _mm512_loadu_si512(matrix + i);
-      sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(m, flip), _mm512_loadu_si512(query + i));
-    }
-    out[row] = _mm512_reduce_add_epi32(sum) - excess;
-  }
+VNNI void dots_vnni(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
+                    int64_t count, int32_t *out, int64_t stride) {
+  const int64_t tiled = count / 4 * 4;
+  if (tiled) tiles<4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
+  if (count > tiled)
+    tiles<16, 1, true>(matrix, rows, width, queries + tiled * width, count - tiled,
+                            out + tiled * stride, stride);
 }
 
 #elif defined(__aarch64__)
 
-void dot_neon(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *query,
-              int32_t *out) {
-  for (int64_t row = 0; row < rows; ++row, matrix += width) {
-    int32x4_t sum = vdupq_n_s32(0);
-    for (int64_t i = 0; i < width; i += 16) {
-      const int8x16_t m = vld1q_s8(matrix + i), q = vld1q_s8(query + i);
-      sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(m), vget_low_s8(q)));
-      sum = vpadalq_s16(sum, vmull_high_s8(m, q));
-    }
-    out[row] = vaddvq_s32(sum);
+int32_t dot_neon(const int8_t *row, const int8_t *query, int64_t width) {
+  int32x4_t sum = vdupq_n_s32(0);
+  for (int64_t i = 0; i < width; i += 16) {
+    const int8x16_t m = vld1q_s8(row + i), q = vld1q_s8(query + i);
+    sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(m), vget_low_s8(q)));
+    sum = vpadalq_s16(sum, vmull_high_s8(m, q));
   }
+  return vaddvq_s32(sum);
 }
 
 #endif
 
 struct Kernel {
   const char *name;
-  Dot dot;
+  Dots dots;
   bool (*here)();
 };
 
@@ -132,12 +181,12 @@ bool has_vnni() {
 // Best first.
 const Kernel KERNELS[] = {
 #if defined(__x86_64__)
-    {"avx512vnni", dot_vnni, has_vnni},
-    {"avx2", dot_avx2, has_avx2},
+    {"avx512vnni", dots_vnni, has_vnni},
+    {"avx2", one_by_one<dot_avx2>, has_avx2},
 #elif defined(__aarch64__)
-    {"neon", dot_neon, always},
+    {"neon", one_by_one<dot_neon>, always},
 #endif
-    {"portable", dot_portable, always},
+    {"portable", one_by_one<dot_portable>, always},
 };
 
 const Kernel *find(const char *name) {
@@ -146,36 +195,62 @@ const Kernel *find(const char *name) {
   return nullptr;
 }
 
-struct Hit {
-  int32_t score;
-  int64_t row;
-};
+// A row and its score in one number: the larger the better, of equal scores the earlier row.
+using Hit = uint64_t;
+constexpr int64_t MOST_ROWS = int64_t(1) << 32;
 
-// The better of two: the larger score, of equals the earlier row.
-bool better(const Hit &left, const Hit &right) {
-  return left.score != right.score ? left.score > right.score : left.row < right.row;
+Hit hit(int32_t score, int64_t row) {
+  return uint64_t(uint32_t(score) ^ 0x80000000u) << 32 | uint32_t(~row);
 }
+int32_t score_of(Hit hit) { return int32_t(uint32_t(hit >> 32) ^ 0x80000000u); }
+int64_t row_of(Hit hit) { return int64_t(uint32_t(~hit)); }
 
-// The best `k` seen so far, the worst of them at the front.
+// The best `k` seen so far, among some that are not. Room for more saves the work of a heap.
 struct Best {
-  size_t k;
-  std::vector<Hit> heap;
+  size_t k = 0;
+  std::vector<Hit> held;
+  // What a score has to exceed. Rows come in order, so an equal one never displaces one that is held.
+  int32_t least = INT32_MIN;
+
+  void start(int64_t number) {
+    k = size_t(number);
+    held.reserve(4 * k + 16);
+  }
 
   void see(int32_t score, int64_t row) {
-    const Hit hit{score, row};
-    if (heap.size() < k) {
-      heap.push_back(hit);
-      std::push_heap(heap.begin(), heap.end(), better);
-    } else if (better(hit, heap.front())) {
-      std::pop_heap(heap.begin(), heap.end(), better);
-      heap.back() = hit;
-      std::push_heap(heap.begin(), heap.end(), better);
-    }
+    if (held.size() == held.capacity()) tidy();
+    held.push_back(hit(score, row));
+  }
+
+  // Drops all but the best k.
+  void tidy() {
+    if (held.size() < k) return;
+    std::nth_element(held.begin(), held.begin() + (k - 1), held.end(), std::greater<Hit>());
+    held.resize(k);
+    least = score_of(held.back());
   }
 };
 
 // A block of rows stays in the first-level cache while every query of the batch goes over it.
 constexpr int64_t BLOCK_BYTES = 24 * 1024;
+// Scores are looked at one by one only where the largest of so many is good enough.
+constexpr int64_t GLANCE = 16;
+
+// Shows `best` the scores of the rows from `first` on. allowed: of these rows; null: all are.
+void show(Best &best, const int32_t *scores, int64_t rows, int64_t first, const uint8_t *allowed) {
+  for (int64_t start = 0; start < rows; start += GLANCE) {
+    const int64_t end = std::min(start + GLANCE, rows);
+    int32_t largest = scores[start];
+    if (end - start == GLANCE)
+      for (int64_t i = 0; i < GLANCE; ++i) largest = std::max(largest, scores[start + i]);
+    else
+      largest = INT32_MAX;
+    if (largest <= best.least) continue;
+    for (int64_t row = start; row < end; ++row)
+      if (scores[row] > best.least && (allowed == nullptr || allowed[row]))
+        best.see(scores[row], first + row);
+  }
+}
 
 }  // namespace
 
@@ -193,20 +268,22 @@ EXPORT const char *customir_scan_kernel(const char *name) {
   return kernel ? kernel->name : nullptr;
 }
 
-// Writes, for each query, the rows and scores of its best min(k, rows) rows, best first, equal
-// scores by row. matrix: rows x width, queries: count x width, out: count x min(k, rows).
+// Writes, for each query, the rows and scores of its best k rows, best first, equal scores by row.
+// matrix: rows x width, queries: count x width, out: count x k. allowed: null, or of each row whether
+// it may be found. k: at most the number of rows that may.
 // Returns 0; -1: no such kernel; -2: a size that is not allowed; -3: no memory or no thread.
-EXPORT int customir_scan(const char *name, const int8_t *matrix, int64_t rows, int64_t width,
-                         const int8_t *queries, int64_t count, int64_t k, int32_t threads,
-                         int64_t *out_rows, int32_t *out_scores) {
+EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, int64_t width,
+                          const uint8_t *allowed, const int8_t *queries, int64_t count, int64_t k,
+                          int32_t threads, int64_t *out_rows, int32_t *out_scores) {
   const Kernel *kernel = find(name);
   if (kernel == nullptr) return -1;
-  if (rows < 0 || count < 0 || k < 1 || threads < 1 || width < 64 || width % 64 || width > 65536)
+  if (rows < 0 || count < 0 || k < 0 || threads < 1 || width < 64 || width % 64 || width > 65536 ||
+      rows > MOST_ROWS)
     return -2;
-  k = std::min(k, rows);
+  if (k > (allowed ? rows - std::count(allowed, allowed + rows, 0) : rows)) return -2;
   if (k == 0 || count == 0) return 0;
   try {
-    const int64_t block = std::max<int64_t>(BLOCK_BYTES / width, 8);
+    const int64_t block = std::max(BLOCK_BYTES / width / ROW_TILE, int64_t(1)) * ROW_TILE;
     const int64_t blocks = (rows + block - 1) / block;
     const int64_t workers = std::min<int64_t>(threads, blocks);
     std::vector<std::vector<Best>> found(workers);
@@ -215,28 +292,16 @@ EXPORT int customir_scan(const char *name, const int8_t *matrix, int64_t rows, i
     const auto work = [&](int64_t worker) {
       try {
         std::vector<Best> best(count);
-        for (Best &each : best) {
-          each.k = size_t(k);
-          each.heap.reserve(size_t(k));
-        }
-        std::vector<int32_t> scores(block);
+        for (Best &each : best) each.start(k);
+        std::vector<int32_t> scores(count * block);
         const int64_t end = std::min(rows, blocks * (worker + 1) / workers * block);
         for (int64_t start = blocks * worker / workers * block; start < end; start += block) {
           const int64_t here = std::min(block, end - start);
-          for (int64_t query = 0; query < count; ++query) {
-            kernel->dot(matrix + start * width, here, width, queries + query * width,
-                        scores.data());
-            Best &each = best[query];
-            int32_t least =
-                each.heap.size() < each.k ? INT32_MIN : each.heap.front().score;
-            for (int64_t row = 0; row < here; ++row) {
-              // Rows come in order, so an equal score never displaces one that is held.
-              if (scores[row] > least || each.heap.size() < each.k) {
-                each.see(scores[row], start + row);
-                if (each.heap.size() == each.k) least = each.heap.front().score;
-              }
-            }
-          }
+          const uint8_t *few = allowed ? allowed + start : nullptr;
+          if (few && std::count(few, few + here, 0) == here) continue;
+          kernel->dots(matrix + start * width, here, width, queries, count, scores.data(), block);
+          for (int64_t query = 0; query < count; ++query)
+            show(best[query], scores.data() + query * block, here, start, few);
         }
         found[worker] = std::move(best);
       } catch (...) {
@@ -257,12 +322,12 @@ EXPORT int customir_scan(const char *name, const int8_t *matrix, int64_t rows, i
     std::vector<Hit> merged;
     for (int64_t query = 0; query < count; ++query) {
       merged.clear();
-      for (const auto &each : found)
-        merged.insert(merged.end(), each[query].heap.begin(), each[query].heap.end());
-      std::partial_sort(merged.begin(), merged.begin() + k, merged.end(), better);
+      for (auto &each : found)
+        merged.insert(merged.end(), each[query].held.begin(), each[query].held.end());
+      std::partial_sort(merged.begin(), merged.begin() + k, merged.end(), std::greater<Hit>());
       for (int64_t place = 0; place < k; ++place) {
-        out_rows[query * k + place] = merged[place].row;
-        out_scores[query * k + place] = merged[place].score;
+        out_rows[query * k + place] = row_of(merged[place]);
+        out_scores[query * k + place] = score_of(merged[place]);
       }
     }
   } catch (...) {

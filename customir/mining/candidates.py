@@ -6,7 +6,7 @@ import numpy as np
 
 from customir.corpus.document import Passage
 from customir.retrieval.bm25 import Bm25
-from customir.retrieval.dense import top_k
+from customir.retrieval.dense import quick_top_k
 from customir.workspace.queries import Query
 
 # How deep each ranking is looked into for candidates that are not masked.
@@ -36,7 +36,7 @@ def mine_candidates(
         return [[] for _ in queries]
     row_of = {passage.key: row for row, passage in enumerate(passages)}
     depth = DEPTH + count
-    dense_rows, _ = top_k(query_vectors, passage_vectors, depth)
+    dense_rows = quick_top_k(query_vectors, passage_vectors, depth)
     bm25 = Bm25([passage.content for passage in passages])
     text_rows, text_scores = bm25.top([query.text for query in queries], depth)
     asked: dict[str, set[str]] = {}

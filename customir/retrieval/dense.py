@@ -2,7 +2,12 @@
 
 import numpy as np
 
+from customir.processors import usable_processors
+from customir.runtime import scan
+
 BLOCK_QUERIES = 256
+# Of each row asked for, so many that the int8 scan chooses are put in order by their floats.
+RESCORED = 4
 
 
 def top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,3 +35,23 @@ def top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> tuple[np.ndarray
             best = best[np.argsort(-values[best], kind="stable")[:k]]
             rows[start + number], scores[start + number] = best, values[best]
     return rows, scores
+
+
+def quick_top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> np.ndarray:
+    """The rows that `top_k` gives, for all but a few queries in thousands, in a fraction of its time.
+
+    The search index's kernel chooses 4 k rows in int8; their float vectors decide. Where no kernel
+    was compiled, `top_k` itself.
+    """
+    if scan.best_kernel() is None or not passages.size:
+        return top_k(queries, passages, k)[0]
+    matrix = scan.quantized(passages, 127 / (float(np.abs(passages).max()) or 1.0))
+    threads = usable_processors()
+    blocks = [
+        scan.nearest(
+            queries[start : start + BLOCK_QUERIES],
+            matrix, passages.__getitem__, RESCORED * k, threads,
+        )[0][:, :k]
+        for start in range(0, len(queries), BLOCK_QUERIES)
+    ]  # fmt: skip
+    return np.concatenate(blocks) if blocks else np.empty((0, min(k, len(passages))), np.int64)

@@ -1,113 +1,237 @@
-"""The index's vectors once more, in int8 and mapped into memory, for the scan kernel.
+"""The index's vectors once more, mapped into memory: in int8 for the scan kernel, and in floats.
 
-A cache: whatever is wrong with the file, it is made again from the index.
+A cache: whatever is wrong with the file, it is made again from the index. The file holds a header,
+the passages' ids, a checksum of each vector's floats, the int8 matrix and the floats, each part
+beginning at a multiple of 4,096 bytes. All but the floats is checked when the file is opened, since
+a scan reads it all; a vector's floats are checked when they are read, so that those of a corpus
+larger than memory can stay on disk.
 """
 
 import json
 import logging
 import mmap
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
-from customir.files import write_atomically
-from customir.runtime.scan import ROW_BYTES, quantized, top_k
+from customir.files import written_atomically
+from customir.runtime.scan import nearest, padded_width, quantized
 
 CACHE_NAME = "index.vectors"
-FORMAT = 1
-HEADER_BYTES = 4096
+FORMAT = 2
+PAGE_BYTES = 4096
+ROWS_A_BLOCK = 4096
 
 log = logging.getLogger("customir")
 
 
+class DamagedCacheError(Exception):
+    """Floats that are not what was written."""
+
+
 @dataclass(frozen=True)
 class VectorCache:
-    """Vectors in int8, all with one scale.
+    """Vectors in int8, all with one scale, and in floats.
 
     Attributes:
         stamp: Names the state of the index that they were made from.
         ids: Of the passages, ascending, int64 (n,).
+        checksums: CRC-32 of each vector's floats, uint32 (n,).
         matrix: int8 (n, width), padded with zeros to a multiple of 64.
+        floats: float32 (n, dimensions), as the index has them.
     """
 
     stamp: str
     ids: npt.NDArray[np.int64]
+    checksums: npt.NDArray[np.uint32]
     matrix: npt.NDArray[np.int8]
+    floats: npt.NDArray[np.float32]
 
     def nearest(
         self, queries: npt.NDArray[np.float32], k: int, among: npt.NDArray[np.int64] | None = None
-    ) -> npt.NDArray[np.int64]:
-        """Ids of the passages with the largest int8 inner products.
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """The passages with the largest int8 inner products, in the order of their floats'.
 
         Args:
             queries: Shape (q, d).
+            k: How many the int8 scan chooses.
             among: Ids that may be found; None: all.
 
         Returns:
-            Shape (q, k), or fewer where there are no more; best first.
+            Ids and exact inner products, both of shape (q, k), or fewer where there are no more;
+            best first.
+
+        Raises:
+            DamagedCacheError: the floats of one of them are not what was written.
         """
-        ids, matrix = self.ids, self.matrix
-        if among is not None:
-            rows = np.flatnonzero(np.isin(ids, among))
-            ids, matrix = ids[rows], matrix[rows]
-        largest = np.abs(queries).max(axis=1, keepdims=True, initial=0.0)
-        largest[largest == 0] = 1.0
-        rows, _ = top_k(quantized(queries, 127 / largest), matrix, k)
-        found: npt.NDArray[np.int64] = ids[rows]
+        allowed = None if among is None else np.isin(self.ids, among)
+        rows, products = nearest(queries, self.matrix, self._floats, k, allowed=allowed)
+        ids: npt.NDArray[np.int64] = self.ids[rows]
+        return ids, products
+
+    def _floats(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        found = self.floats[rows]
+        checksums = [zlib.crc32(vector) for vector in found]
+        if checksums != self.checksums[rows].tolist():
+            raise DamagedCacheError
         return found
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where each part begins, in bytes from the file's beginning."""
+
+    rows: int
+    dimensions: int
+
+    @property
+    def width(self) -> int:
+        return padded_width(self.dimensions)
+
+    @property
+    def checksums(self) -> int:
+        return _page_after(PAGE_BYTES + 8 * self.rows)
+
+    @property
+    def matrix(self) -> int:
+        return _page_after(self.checksums + 4 * self.rows)
+
+    @property
+    def floats(self) -> int:
+        return _page_after(self.matrix + self.width * self.rows)
+
+    @property
+    def end(self) -> int:
+        return self.floats + 4 * self.dimensions * self.rows
 
 
 def load(path: Path, stamp: str) -> VectorCache | None:
     """The cache in `path`; None where it is missing, damaged, or of another state of the index."""
     try:
         with path.open("rb") as file:
-            header = json.loads(file.read(HEADER_BYTES))
+            header = json.loads(file.read(PAGE_BYTES))
             if header["format"] != FORMAT or header["stamp"] != stamp:
                 return None
-            rows, width = int(header["rows"]), int(header["width"])
+            layout = _Layout(int(header["rows"]), int(header["dimensions"]))
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    whole = rows >= 0 and width > 0 and width % ROW_BYTES == 0
-    if not whole or len(content) != HEADER_BYTES + rows * (8 + width):
-        return None
-    if zlib.crc32(memoryview(content)[HEADER_BYTES:]) != header["crc32"]:
+    whole = layout.rows >= 0 and layout.dimensions > 0 and len(content) == layout.end
+    if not whole or _checksum(memoryview(content), layout) != header["crc32"]:
         log.warning("%s: damaged. Making it again.", path)
         return None
-    ids = np.frombuffer(content, np.int64, rows, HEADER_BYTES)
-    matrix = np.frombuffer(content, np.int8, rows * width, HEADER_BYTES + 8 * rows)
-    return VectorCache(stamp, ids, matrix.reshape(rows, width))
+    return _parts(memoryview(content), stamp, layout)
 
 
 def build(
-    path: Path, stamp: str, dimensions: int, vectors: Iterable[tuple[int, bytes]]
+    path: Path,
+    stamp: str,
+    dimensions: int,
+    vectors: Callable[[], Iterable[tuple[int, bytes]]],
 ) -> VectorCache:
-    """Make the cache from the index's vectors (id and float32 bytes, ids ascending) and save it.
+    """Make the cache from the index's vectors and save it.
 
     Where it can't be saved (a full disk, a folder that is read-only) it serves from memory, and
     the log says so.
+
+    Args:
+        vectors: Gives id and float32 bytes of each, ids ascending; called twice, since all have
+            one scale, which the largest number decides.
     """
-    pairs = list(vectors)
-    ids = np.array([identifier for identifier, _ in pairs], dtype=np.int64)
-    floats = np.frombuffer(b"".join(vector for _, vector in pairs), dtype=np.float32)
-    floats = floats.reshape(len(pairs), dimensions)
-    largest = float(np.abs(floats).max(initial=0.0)) or 1.0
-    matrix = quantized(floats, 127 / largest)
-    body = ids.tobytes() + matrix.tobytes()
+    ids: list[int] = []
+    largest = 0.0
+    for numbers, floats in _blocks(vectors(), dimensions):
+        ids += numbers
+        largest = max(largest, float(np.abs(floats).max()))
+    layout = _Layout(len(ids), dimensions)
+    scale = 127 / (largest or 1.0)
+    content: memoryview | mmap.mmap
+    try:
+        with written_atomically(path) as file:
+            _write(file, stamp, layout, ids, scale, vectors())
+        with path.open("rb") as written:
+            content = mmap.mmap(written.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        log.warning("%s: cannot be written (%s); searching from memory.", path, error.strerror)
+        memory = BytesIO()
+        _write(memory, stamp, layout, ids, scale, vectors())
+        content = memory.getbuffer()
+    return _parts(memoryview(content), stamp, layout)
+
+
+def _write(
+    file: IO[bytes],
+    stamp: str,
+    layout: _Layout,
+    ids: list[int],
+    scale: float,
+    vectors: Iterable[tuple[int, bytes]],
+) -> None:
+    checksums: list[int] = []
+    matrix_crc = 0
+    for _, floats in _blocks(vectors, layout.dimensions):
+        matrix = quantized(floats, scale).tobytes()
+        matrix_crc = zlib.crc32(matrix, matrix_crc)
+        file.seek(layout.matrix + layout.width * len(checksums))
+        file.write(matrix)
+        file.seek(layout.floats + 4 * layout.dimensions * len(checksums))
+        file.write(floats.tobytes())
+        checksums += [zlib.crc32(vector) for vector in floats]
+    parts = np.array(ids, np.int64).tobytes(), np.array(checksums, np.uint32).tobytes()
+    for start, part in zip((PAGE_BYTES, layout.checksums), parts, strict=True):
+        file.seek(start)
+        file.write(part)
     header = {
         "format": FORMAT,
         "stamp": stamp,
-        "rows": len(ids),
-        "width": matrix.shape[1],
-        "crc32": zlib.crc32(body),
+        "rows": layout.rows,
+        "dimensions": layout.dimensions,
+        "crc32": [*(zlib.crc32(part) for part in parts), matrix_crc],
     }
-    try:
-        write_atomically(path, json.dumps(header).encode().ljust(HEADER_BYTES) + body)
-    except OSError as error:
-        log.warning("%s: cannot be written (%s); searching from memory.", path, error.strerror)
-        path.with_name(path.name + ".part").unlink(missing_ok=True)
-    return VectorCache(stamp, ids, matrix)
+    file.seek(0)
+    file.write(json.dumps(header).encode().ljust(PAGE_BYTES))
+    file.truncate(layout.end)
+
+
+def _blocks(
+    vectors: Iterable[tuple[int, bytes]], dimensions: int
+) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
+    rest = iter(vectors)
+    while block := list(islice(rest, ROWS_A_BLOCK)):
+        floats = np.frombuffer(b"".join(vector for _, vector in block), np.float32)
+        yield [identifier for identifier, _ in block], floats.reshape(len(block), dimensions)
+
+
+def _checksum(content: memoryview, layout: _Layout) -> list[int]:
+    return [
+        zlib.crc32(content[start : start + size])
+        for start, size in (
+            (PAGE_BYTES, 8 * layout.rows),
+            (layout.checksums, 4 * layout.rows),
+            (layout.matrix, layout.width * layout.rows),
+        )
+    ]
+
+
+def _parts(content: memoryview, stamp: str, layout: _Layout) -> VectorCache:
+    rows, width, dimensions = layout.rows, layout.width, layout.dimensions
+    return VectorCache(
+        stamp,
+        np.frombuffer(content, np.int64, rows, PAGE_BYTES),
+        np.frombuffer(content, np.uint32, rows, layout.checksums),
+        np.frombuffer(content, np.int8, rows * width, layout.matrix).reshape(rows, width),
+        np.frombuffer(content, np.float32, rows * dimensions, layout.floats).reshape(
+            rows, dimensions
+        ),
+    )
+
+
+def _page_after(position: int) -> int:
+    return -(-position // PAGE_BYTES) * PAGE_BYTES

@@ -153,7 +153,8 @@ def build_index(
         generation = _generation_for(database, embedder)
         summary = _update(database, generation, wanted, embedder, reporter)
         _finish(database, generation)
-        vectors(database, path)
+        with database:
+            vectors(database, path)
         return summary
 
 
@@ -239,22 +240,24 @@ def live_generation(database: apsw.Connection) -> Generation | None:
     return whole[-1] if whole else None
 
 
-def vectors(database: apsw.Connection, path: Path) -> VectorCache | None:
+def vectors(database: apsw.Connection, path: Path, *, again: bool = False) -> VectorCache | None:
     """The live generation's vectors for the scan kernel, made again where the cache is not theirs.
 
-    None where there is no kernel, or nothing to search.
+    None where there is no kernel, or nothing to search. Call it in a transaction.
+
+    Args:
+        again: Make the cache again, even where it looks right.
     """
     generation = live_generation(database)
     if generation is None or best_kernel() is None:
         return None
-    cached = cache.load(path.with_name(cache.CACHE_NAME), generation.stamp)
+    file = path.with_name(cache.CACHE_NAME)
+    cached = None if again else cache.load(file, generation.stamp)
     if cached is not None:
         return cached
-    rows = database.execute(
-        f"SELECT rowid, embedding FROM vector_{generation.number} ORDER BY rowid"
-    )
+    statement = f"SELECT rowid, embedding FROM vector_{generation.number} ORDER BY rowid"
     return cache.build(
-        path.with_name(cache.CACHE_NAME), generation.stamp, generation.dimensions, rows
+        file, generation.stamp, generation.dimensions, lambda: database.execute(statement)
     )
 
 

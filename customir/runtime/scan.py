@@ -5,6 +5,7 @@ falls back to sqlite-vec.
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy.typing as npt
 ROW_BYTES = 64  # a row is padded with zeros to a multiple of these
 
 Int8 = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float32]
 
 
 def best_kernel() -> str | None:
@@ -30,18 +32,24 @@ def has_kernel(name: str) -> bool:
 
 
 def top_k(
-    queries: Int8, matrix: Int8, k: int, threads: int = 1, kernel: str | None = None
+    queries: Int8,
+    matrix: Int8,
+    k: int,
+    threads: int = 1,
+    kernel: str | None = None,
+    allowed: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """The `k` rows of `matrix` with the largest inner products with each query, exactly.
 
     Args:
         queries: Shape (q, w), w a multiple of 64 up to 65,536.
-        matrix: Shape (n, w); may be memory-mapped.
+        matrix: Shape (n, w), n up to 2^32; may be memory-mapped.
         kernel: None: the fastest.
+        allowed: Shape (n,): the rows that may be found; None: all.
 
     Returns:
-        Row numbers and inner products, both of shape (q, min(k, n)), best first, equal ones by
-        row number.
+        Row numbers and inner products, both of shape (q, k) or, where fewer rows may be found,
+        (q, that many), best first, equal ones by row number.
 
     Raises:
         ValueError: a shape or `k` is not what it should be.
@@ -56,16 +64,23 @@ def top_k(
     if queries.dtype != np.int8 or matrix.dtype != np.int8:
         raise ValueError(f"wanted int8, got {queries.dtype} and {matrix.dtype}")
     queries, matrix = np.ascontiguousarray(queries), np.ascontiguousarray(matrix)
-    shape = (len(queries), min(k, len(matrix)))
+    possible = len(matrix)
+    if allowed is not None:
+        if allowed.shape != (len(matrix),) or allowed.dtype != np.bool_:
+            raise ValueError(f"wanted {len(matrix)} booleans, got {allowed.shape} {allowed.dtype}")
+        allowed = np.ascontiguousarray(allowed)
+        possible = int(np.count_nonzero(allowed))
+    shape = (len(queries), min(k, possible))
     rows, scores = np.empty(shape, np.int64), np.empty(shape, np.int32)
-    status = library.customir_scan(
+    status = library.customir_top_k(
         kernel.encode() if kernel else None,
         matrix.ctypes.data,
         len(matrix),
         width,
+        allowed.ctypes.data if allowed is not None else None,
         queries.ctypes.data,
         len(queries),
-        k,
+        shape[1],
         threads,
         rows.ctypes.data,
         scores.ctypes.data,
@@ -75,12 +90,46 @@ def top_k(
     return rows, scores
 
 
+def nearest(
+    queries: Floats,
+    matrix: Int8,
+    floats: Callable[[npt.NDArray[np.int64]], Floats],
+    k: int,
+    threads: int = 1,
+    allowed: npt.NDArray[np.bool_] | None = None,
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """The `k` rows of `matrix` that are best in int8, in the order of their float vectors.
+
+    Args:
+        queries: Shape (q, d).
+        matrix: The vectors, `quantized` with one scale for all.
+        floats: Gives the float vectors of rows.
+        allowed: As in `top_k`.
+
+    Returns:
+        Row numbers and inner products of floats, of the shape that `top_k` gives, best first.
+    """
+    largest = np.abs(queries).max(axis=1, keepdims=True, initial=0.0)
+    largest[largest == 0] = 1.0
+    rows, _ = top_k(quantized(queries, 127 / largest), matrix, k, threads, allowed=allowed)
+    products = np.empty(rows.shape, dtype=np.float32)
+    for number, query in enumerate(queries):
+        products[number] = floats(rows[number]) @ query
+    order = np.argsort(-products, axis=1, kind="stable")
+    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(products, order, axis=1)
+
+
 def quantized(vectors: npt.NDArray[np.float32], scale: float | npt.NDArray[np.float32]) -> Int8:
     """`vectors` times `scale` (one, or one a row: (n, 1)), rounded, cut to -127 ... 127 and padded to whole `ROW_BYTES`."""
     rows, dimensions = vectors.shape
-    padded = np.zeros((rows, -(-dimensions // ROW_BYTES) * ROW_BYTES), dtype=np.int8)
+    padded = np.zeros((rows, padded_width(dimensions)), dtype=np.int8)
     padded[:, :dimensions] = np.clip(np.rint(vectors * scale), -127, 127)
     return padded
+
+
+def padded_width(dimensions: int) -> int:
+    """Bytes of a row in int8."""
+    return -(-dimensions // ROW_BYTES) * ROW_BYTES
 
 
 @cache
@@ -91,14 +140,15 @@ def _library() -> ctypes.CDLL | None:
         return None
     try:
         library = ctypes.CDLL(str(path))
-    except OSError:  # built for another machine
+        scan = library.customir_top_k
+    except (OSError, AttributeError):  # built for another machine, or from an older scan.cpp
         return None
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     library.customir_scan_kernel.argtypes = [ctypes.c_char_p]
     library.customir_scan_kernel.restype = ctypes.c_char_p
-    library.customir_scan.argtypes = [
-        *(ctypes.c_char_p, pointer, size, size, pointer, size, size, ctypes.c_int32),
+    scan.argtypes = [
+        *(ctypes.c_char_p, pointer, size, size, pointer, pointer, size, size, ctypes.c_int32),
         *(pointer, pointer),
     ]
-    library.customir_scan.restype = ctypes.c_int
+    scan.restype = ctypes.c_int
     return library

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from customir.errors import UserError
 from customir.runtime.batcher import Batcher
-from customir.runtime.cache import VectorCache
+from customir.runtime.cache import DamagedCacheError, VectorCache
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, fingerprint
 from customir.runtime.filters import Filter
 from customir.runtime.fusion import reciprocal_rank_fusion
@@ -165,12 +165,11 @@ class Searcher:
         with explained(self._path), self._database:  # one transaction: one state of the index
             generation = self._generation()
             number = generation.number
-            (total,) = self._row(f"SELECT count(*) FROM passage_{number}")
             depth = max(CANDIDATES, k)
             while True:
                 ranking = self._rank(generation, query, mode, depth, only)
                 best = self._fold(number, ranking, k, by_thread)
-                if len(best) == k or depth >= min(total, MOST_CANDIDATES):
+                if len(best) == k or depth >= min(self._count(number), MOST_CANDIDATES):
                     break
                 depth = min(depth * 4, MOST_CANDIDATES)
             hits += [
@@ -183,7 +182,7 @@ class Searcher:
         """Passages in the index."""
         total = 0
         with explained(self._path), self._database:
-            (total,) = self._row(f"SELECT count(*) FROM passage_{self._generation().number}")
+            total += self._count(self._generation().number)
         return total
 
     def thread(self, name: str) -> list[IndexedPassage]:
@@ -208,6 +207,10 @@ class Searcher:
                 f"Run: customir index {self._folder}"
             )
         return generation
+
+    def _count(self, number: int) -> int:
+        (total,) = self._row(f"SELECT count(*) FROM passage_{number}")
+        return int(total)
 
     def _row(self, statement: str, *values: str | int) -> Any:
         return self._database.execute(statement, values).fetchone()
@@ -234,9 +237,7 @@ class Searcher:
         if self._vectors is None or self._vectors.stamp != generation.stamp:
             self._vectors = vectors(self._database, self._path)
         if self._vectors is not None:
-            among = self._ids(number, only)
-            (found,) = self._vectors.nearest(vector[None], RESCORED * depth, among)
-            return self._exact(number, vector, found, depth)
+            return self._by_kernel(number, self._vectors, vector, depth, only)
         allowed, values = _allowed(number, only)
         rows = self._database.execute(
             f"SELECT key, 1 - distance FROM vector_{number} JOIN passage_{number} ON id = rowid "
@@ -252,19 +253,29 @@ class Searcher:
         rows = self._database.execute(f"SELECT id FROM passage_{number} WHERE {condition}", values)
         return np.array([row[0] for row in rows], dtype=np.int64)
 
-    def _exact(
-        self, number: int, vector: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], depth: int
+    def _by_kernel(
+        self,
+        number: int,
+        cached: VectorCache,
+        vector: npt.NDArray[np.float32],
+        depth: int,
+        only: Filter,
     ) -> list[tuple[str, float]]:
-        """(key, cosine) of the `depth` best of the passages `ids`, by their float vectors."""
-        statement = f"SELECT embedding FROM vector_{number} WHERE rowid = ?"
-        held = b"".join(self._row(statement, identifier)[0] for identifier in ids.tolist())
-        cosines = np.frombuffer(held, np.float32).reshape(len(ids), len(vector)) @ vector
-        best = np.argsort(-cosines, kind="stable")
-        if len(best) > depth:  # all that equal the last one, since keys decide among these
-            best = best[cosines[best] >= cosines[best[depth - 1]]]
+        among = self._ids(number, only)
+        try:
+            (ids,), (cosines,) = cached.nearest(vector[None], RESCORED * depth, among)
+        except DamagedCacheError:
+            log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
+            made = vectors(self._database, self._path, again=True)
+            assert made is not None
+            self._vectors = made
+            return self._by_kernel(number, made, vector, depth, only)
+        if len(ids) > depth:  # with all that equal the last one, since keys decide among these
+            ids = ids[cosines >= cosines[depth - 1]]
         statement = f"SELECT key FROM passage_{number} WHERE id = ?"
-        found = [(self._row(statement, int(ids[row]))[0], float(cosines[row])) for row in best]
-        return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:depth]
+        keys = [self._row(statement, identifier)[0] for identifier in ids.tolist()]
+        pairs = zip(keys, cosines.tolist(), strict=False)
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:depth]
 
     def _by_words(
         self, number: int, query: str, depth: int, only: Filter

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from customir.runtime import scan
-from customir.runtime.cache import VectorCache
+from customir.runtime.cache import VectorCache, build
 from customir.runtime.scan import best_kernel, has_kernel, quantized, top_k
 
 ROOT = Path(__file__).parent.parent.parent
@@ -87,26 +87,49 @@ def test_quantising_rounds_cuts_and_pads() -> None:
     assert not held[0, 4:].any()
 
 
-def test_the_ten_best_of_float_search_are_found() -> None:
+def cache_of(vectors: np.ndarray, folder: Path) -> VectorCache:
+    """Of passages with even numbers."""
+    rows = [(2 * row, vector.tobytes()) for row, vector in enumerate(vectors)]
+    return build(folder / "vectors", "stamp", vectors.shape[1], lambda: rows)
+
+
+def test_the_ten_best_of_float_search_are_found(tmp_path: Path) -> None:
     chance = np.random.default_rng(1)
     centres = chance.normal(size=(200, 384))  # neighbours, as real vectors have them
     vectors = centres[chance.integers(0, 200, 20_000)] + 0.7 * chance.normal(size=(20_000, 384))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     queries = vectors[:400] + 0.02 * chance.normal(size=(400, 384)).astype(np.float32)
-    cached = VectorCache("", np.arange(20_000), quantized(vectors, 127 / np.abs(vectors).max()))
     same = 0
-    for query, found in zip(queries, cached.nearest(queries, 40), strict=True):
-        expected = set(np.argsort(-(vectors @ query), kind="stable")[:10].tolist())
-        same += expected <= set(found.tolist())
+    ids, cosines = cache_of(vectors, tmp_path).nearest(queries, 40)
+    for query, found, scores in zip(queries, ids, cosines, strict=True):
+        expected = np.argsort(-(vectors @ query), kind="stable")[:10]
+        same += (2 * expected).tolist() == found[:10].tolist()
+        np.testing.assert_allclose(scores, (vectors @ query)[found // 2], atol=1e-6)
     assert same / len(queries) >= 0.995
 
 
-def test_among_some_passages_only() -> None:
+def test_among_some_passages_only(tmp_path: Path) -> None:
     vectors = np.eye(70, dtype=np.float32)
-    cached = VectorCache("", np.arange(0, 140, 2), quantized(vectors, 127))
-    assert cached.nearest(vectors[5:6], 3)[0, 0] == 10
-    assert cached.nearest(vectors[5:6], 3, np.array([8, 12, 99])).tolist() == [[8, 12]]
-    assert cached.nearest(vectors[5:6], 3, np.array([], dtype=np.int64)).tolist() == [[]]
+    cached = cache_of(vectors, tmp_path)
+    assert cached.nearest(vectors[5:6], 3)[0][0, 0] == 10
+    assert cached.nearest(vectors[5:6], 3, np.array([8, 12, 99]))[0].tolist() == [[8, 12]]
+    assert cached.nearest(vectors[5:6], 3, np.array([], dtype=np.int64))[0].tolist() == [[]]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5])
+def test_rows_that_are_not_allowed_are_as_if_they_were_not_there(kernel: str, share: float) -> None:
+    if not has_kernel(kernel):
+        pytest.skip(f"this processor has no {kernel}")
+    matrix, asked = numbers(1, 2000, 384), numbers(2, 6, 384)
+    allowed = np.random.default_rng(3).random(2000) < share
+    rows, scores = top_k(asked, matrix, 30, 2, kernel, allowed)
+    places = np.flatnonzero(allowed)
+    expected, products = numpy_top_k(asked, matrix[places], 30)
+    assert np.array_equal(rows, places[expected])
+    assert np.array_equal(scores, products)
+    with pytest.raises(ValueError, match="wanted 2000 booleans"):
+        top_k(asked, matrix, 30, 2, kernel, allowed[1:])
 
 
 def test_without_a_compiler_the_package_installs_without_the_kernel(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from customir.retrieval.dense import BLOCK_QUERIES, top_k
+from customir.retrieval import dense
+from customir.retrieval.dense import BLOCK_QUERIES, quick_top_k, top_k
 
 
 def brute_force(queries: np.ndarray, passages: np.ndarray, k: int) -> np.ndarray:
@@ -45,3 +46,29 @@ def test_all_equal() -> None:
 def test_nothing_to_find_or_to_ask(queries: int, passages: int, k: int) -> None:
     rows, scores = top_k(np.ones((queries, 2), np.float32), np.ones((passages, 2), np.float32), k)
     assert rows.shape == scores.shape == (queries, min(k, passages))
+
+
+def test_the_quick_one_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    centres = random.standard_normal((40, 96))
+    passages = centres[random.integers(0, 40, 3000)] + 0.7 * random.standard_normal((3000, 96))
+    passages = (passages / np.linalg.norm(passages, axis=1, keepdims=True)).astype(np.float32)
+    queries = passages[: BLOCK_QUERIES + 44] + 0.02 * random.standard_normal((300, 96)).astype("f")
+    expected = top_k(queries, passages, 30)[0]
+    scanned: list[int] = []
+    inner = dense.scan.nearest
+    monkeypatch.setattr(
+        dense.scan, "nearest", lambda *rest: scanned.append(len(rest[0])) or inner(*rest)
+    )
+    found = quick_top_k(queries, passages, 30)
+    assert (found == expected).all(axis=1).mean() >= 0.995
+    assert scanned == ([BLOCK_QUERIES, 44] if dense.scan.best_kernel() else [])
+    monkeypatch.setattr(dense.scan, "best_kernel", lambda: None)
+    assert np.array_equal(quick_top_k(queries, passages, 30), expected)
+
+
+def test_the_quick_one_of_nothing() -> None:
+    some, none = np.ones((3, 8), np.float32), np.empty((0, 8), np.float32)
+    assert quick_top_k(some, none, 5).shape == (3, 0)
+    assert quick_top_k(none, some, 5).shape == (0, 3)
+    assert quick_top_k(0 * some, some, 2).tolist() == [[0, 1]] * 3

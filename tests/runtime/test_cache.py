@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +16,7 @@ import pytest
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime import cache, index, search
+from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
 from customir.runtime.index import IndexedPassage, build_index, connect
@@ -148,24 +151,30 @@ def test_one_hit_a_thread(made: Path) -> None:
     assert [one.key for one in thread] == [f"key-more{number}" for number in (4, 5, 6, 7)]
 
 
-def spoil_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-100] ^= 1
-    path.write_bytes(content)
+def flip(place: int) -> Callable[[Path], None]:
+    def spoil(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+
+    return spoil
 
 
 @needs_kernel
 @pytest.mark.parametrize(
     "spoil",
     [
-        spoil_byte,
+        flip(4096),
+        flip(2 * 4096),
+        flip(3 * 4096 + 1000),
+        flip(-100),
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: path.write_bytes(path.read_bytes()[:100]),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"{}" + b" " * 5000),
         lambda path: path.unlink(),
     ],
-    ids=["flipped", "cut", "header cut", "empty", "other header", "missing"],
+    ids=["id", "checksum", "int8", "float", "cut", "header cut", "empty", "header", "missing"],
 )
 def test_a_spoilt_cache_is_made_again(folder: Path, spoil: Callable[[Path], None]) -> None:
     path = folder / cache.CACHE_NAME
@@ -203,18 +212,45 @@ def test_the_cache_of_a_deleted_index_is_not_used(folder: Path, model: Path) -> 
 
 @needs_kernel
 def test_where_it_cannot_be_written_search_goes_on(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = found(folder)
     (folder / cache.CACHE_NAME).unlink()
-
-    def full(*arguments: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(cache, "write_atomically", full)
+    (folder / f"{cache.CACHE_NAME}.part").mkdir()
     with caplog.at_level(logging.WARNING):
         assert found(folder) == expected
-    assert "cannot be written (No space left on device)" in caplog.text
+    assert "cannot be written (Is a directory)" in caplog.text
+
+
+SEARCH_WITH_LITTLE_ROOM = """
+import resource, signal, sys
+from pathlib import Path
+from customir.runtime.search import Searcher
+
+with Searcher(Path(sys.argv[1])) as searcher:
+    searcher.embedder
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then the write fails, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
+    for hit in searcher.search("budget contract", 30, "vector"):
+        print(hit.key)
+"""
+
+
+@needs_kernel
+def test_on_a_full_disk_search_goes_on_and_leaves_no_half_file(folder: Path) -> None:
+    expected = keys(found(folder))
+    (folder / cache.CACHE_NAME).unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH_WITH_LITTLE_ROOM, str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == expected
+    assert "cannot be written (File too large)" in done.stderr
+    assert not list(folder.glob(f"{cache.CACHE_NAME}*"))
+    assert keys(found(folder)) == expected
+    assert (folder / cache.CACHE_NAME).exists()
 
 
 @needs_kernel
@@ -222,11 +258,11 @@ def test_only_the_best_are_looked_at_in_floats(
     made: Path, monkeypatch: pytest.MonkeyPatch, without_kernel: Callable[[], None]
 ) -> None:
     monkeypatch.setattr(search, "CANDIDATES", 3)
+    inner, looked_at = VectorCache._floats, []
+    monkeypatch.setattr(
+        VectorCache, "_floats", lambda self, rows: looked_at.append(len(rows)) or inner(self, rows)
+    )
     with Searcher(made) as searcher:
-        inner, looked_at = searcher._exact, []
-        monkeypatch.setattr(
-            searcher, "_exact", lambda *rest: looked_at.append(len(rest[2])) or inner(*rest)
-        )
         ours = searcher.search("budget", 3, "vector")
     assert looked_at == [12]
     without_kernel()

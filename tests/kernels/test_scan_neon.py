@@ -1,0 +1,54 @@
+"""The scan kernel for arm64: cross-compiled, and run in an emulator, against its portable path."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+COMPILER, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
+SOURCE = Path(__file__).parent.parent.parent / "kernels" / "scan.cpp"
+COMPARE = """
+#include <cstdio>
+#include <random>
+
+int main() {
+  std::mt19937 random(0);
+  const int64_t rows = 1001, count = 5, k = 40;
+  for (const int64_t width : {64, 384, 4096}) {
+    std::vector<int8_t> matrix(rows * width), queries(count * width);
+    for (auto *numbers : {&matrix, &queries})
+      for (int8_t &number : *numbers) number = int8_t(random());
+    for (int64_t i = 0; i < width; ++i) matrix[i] = queries[i] = -128;
+    std::vector<uint8_t> allowed(rows);
+    for (uint8_t &each : allowed) each = random() % 2;
+    std::vector<int64_t> found[2];
+    std::vector<int32_t> scores[2];
+    const char *names[2] = {"neon", "portable"};
+    for (int i = 0; i < 2; ++i) {
+      found[i].resize(count * k);
+      scores[i].resize(count * k);
+      if (customir_top_k(names[i], matrix.data(), rows, width, allowed.data(), queries.data(), count,
+                         k, 2, found[i].data(), scores[i].data()))
+        return 1;
+    }
+    if (found[0] != found[1] || scores[0] != scores[1]) return 2;
+  }
+  std::puts(customir_scan_kernel(nullptr));
+}
+"""
+
+
+@pytest.mark.skipif(not (COMPILER and EMULATOR), reason="no compiler for arm64, or no emulator")
+def test_neon_gives_what_the_portable_path_gives(tmp_path: Path) -> None:
+    program = tmp_path / "compare"
+    (tmp_path / "compare.cpp").write_text(f'#include "{SOURCE}"\n{COMPARE}')
+    subprocess.run(
+        [str(COMPILER), "-O3", "-std=c++17", "-pthread", "-static", "-o", str(program),
+         str(tmp_path / "compare.cpp")],
+        check=True,
+    )  # fmt: skip
+    done = subprocess.run(
+        [str(EMULATOR), str(program)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "neon\n"), done.stderr
