@@ -66,6 +66,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy customir kernels exporters
 
 bench: $(TEST_MODELS) $(DEMO_MODELS)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[bench]"
 	@set -e; for script in bench/*.py; do echo "$$script --quick"; $(BIN)/python $$script --quick; done
 
 # The environment and the models stay: they take long to make again.
