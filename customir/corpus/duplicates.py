@@ -3,8 +3,8 @@
 An exact join of sets of word 3-shingles, by prefix filtering (Chaudhuri, Ganti and Kaushik 2006;
 Bayardo, Ma and Srikant 2007): a set that is nearly contained in another must share one of its
 rarest shingles with it, so that only passages which share such a one are compared. MinHash with
-LSH, which it replaced, missed 2% of the pairs just above the threshold, can't see that a short
-passage is a part of a long one, and took three times as long (docs/corpus.md).
+LSH, which it replaced, misses pairs just above the threshold, can't see that a short passage is a
+part of a long one, and takes longer (bench/duplicates.py).
 """
 
 import math
@@ -93,7 +93,7 @@ def group_duplicates(
         task.advance(total - len(distinct))
         wholes: dict[str, list[tuple[int, str]]] = {}
         least = min(containment, 2 * similarity / (1 + similarity))
-        for done, pairs in _candidates(shingles, least):
+        for done, pairs in candidate_pairs(shingles, least):
             for one, other in pairs:
                 a, b = distinct[one], distinct[other]
                 if unions.find(a) == unions.find(b):
@@ -140,7 +140,7 @@ class _WordHashes(dict[str, int]):
         return np.unique((mixed >> np.uint64(32)).astype(np.uint32))
 
 
-def _candidates(
+def candidate_pairs(
     shingles: Sequence[Shingles], least: float
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """Pairs of which one may hold the share `least` of the other, as positions, a chunk at a time.

