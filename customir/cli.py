@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FOLDER = click.Path(file_okay=False, path_type=Path)
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 # `models fetch` needs the network. The others first read which LLM servers they may connect to.
-CLOSES_THE_GAP_ITSELF = ("models", "adapt", "generate", "mine")
+CLOSES_THE_GAP_ITSELF = ("models", "adapt", "generate", "mine", "check")
 
 
 class Examples(click.Command):
@@ -216,6 +216,53 @@ def evaluate(folder: Path, test_set: Path | None, as_json: bool) -> None:
         _print_test_set(folder, test_set, as_json)
     else:
         _run_stage("evaluate", folder, (), {})
+
+
+@cli.command(
+    cls=Examples,
+    examples="""
+    customir check mail new.mbox
+    customir check mail new.mbox --passages 120 --json | jq .holds
+    """,
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--passages", "count", type=click.IntRange(1), default=60, show_default=True,
+    help="New passages to write queries for.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) -> None:
+    """Tell whether DIR's adapted model still holds for the new mail in SOURCE.
+
+    The LLM writes queries for passages of SOURCE that DIR does not have; base and adapted model
+    look for them among old and new. How far the new mail lies from the old is told by the energy
+    distance of their embeddings. DIR's corpus, model and index stay as they are.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder. Run: customir adapt SOURCE --out {folder}")
+    with _job(folder, (), {}) as job:
+        from customir.pipeline import check_drift
+
+        found = check_drift(job, sources, count)
+    if as_json:
+        click.echo(json.dumps(asdict(found)))
+        return
+    rows = [["", ""], ["new passages", str(found.passages)]]
+    rows.append(["queries, and threads they are about", f"{found.queries}, {found.threads}"])
+    if found.distance:
+        rows.append(
+            [
+                "distance of the new mail, 0 to 1",
+                f"{found.distance.share:.4f}, p {found.distance.p:.3f}",
+            ]
+        )
+    if found.base is not None and found.adapted is not None:
+        rows.append(["Recall@10, base and adapted", f"{found.base:.3f}, {found.adapted:.3f}"])
+    _print_table(rows)
+    click.echo(f"\n{found.verdict}")
 
 
 @cli.command(
@@ -595,6 +642,7 @@ def _check_export(folder: Path) -> None:
 
 def _print_outcome(job: "Job") -> None:
     """The table, the verdict, where the artifacts are, and how to search."""
+    from customir.evaluation.page import PAGE_NAME
     from customir.evaluation.report import REPORT_NAME, comparison_rows, verdict_line
 
     state = job.workspace.stage("evaluate")
@@ -612,6 +660,7 @@ def _print_outcome(job: "Job") -> None:
         "ONNX INT8": folder / "model" / "onnx" / "model_qint8.onnx",
         "index": folder / "index.db",
         "report": folder / REPORT_NAME,
+        "to look at": folder / PAGE_NAME,
     }
     for name, path in artifacts.items():
         click.echo(f"{name:10} {path}")

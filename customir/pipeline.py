@@ -42,9 +42,11 @@ from customir.workspace.queries import (
 if TYPE_CHECKING:
     from customir.analysis.summary import Summary
     from customir.evaluation.compare import Comparison
+    from customir.evaluation.drift import Drift
     from customir.evaluation.systems import SystemResult
     from customir.exporters.parity import HeldOut
     from customir.llm import Engine, Llm
+    from customir.synthesis.generate import Written
 
 Detail = dict[str, Any]
 
@@ -217,7 +219,6 @@ def _generate(job: Job) -> Detail:
     from customir.retrieval.dense import top_k
     from customir.synthesis import filters
     from customir.synthesis.generate import write_queries as let_write
-    from customir.synthesis.styles import shown_queries
     from customir.synthesis.subjects import STYLE, subject_queries
 
     settings, passages = job.settings, job.passages
@@ -246,19 +247,7 @@ def _generate(job: Job) -> Detail:
             settings.synthesis, settings.seed, job.reporter,
         )  # fmt: skip
         usage = dataclasses.asdict(engine.usage)
-    rejected = [
-        filters.reject_by_form(
-            query.text, query.request.passage.content, shown_queries(query.request.rotation)
-        )
-        for query in written
-    ]
-    foreign = filters.wrong_language(
-        [query.text for query in written], [query.request.passage.content for query in written]
-    )
-    for number, wrong in enumerate(foreign):
-        rejected[number] = rejected[number] or ("wrong language" if wrong else None)
-    for number, again in enumerate(filters.repeated([query.text for query in written])):
-        rejected[number] = rejected[number] or ("said before" if again else None)
+    rejected = _rejected_by_text(written)
     left = [number for number, reason in enumerate(rejected) if reason is None]
     if left:
         texts = [written[number].text for number in left]
@@ -306,6 +295,24 @@ def _generate(job: Job) -> Detail:
         ],
         "tokens": usage,
     }
+
+
+def _rejected_by_text(written: "Sequence[Written]") -> list[str | None]:
+    """What each query's text alone gives away; None where that is nothing."""
+    from customir.synthesis import filters
+    from customir.synthesis.styles import shown_queries
+
+    texts = [query.text for query in written]
+    own = [query.request.passage.content for query in written]
+    rejected = [
+        filters.reject_by_form(text, passage, shown_queries(query.request.rotation))
+        for text, passage, query in zip(texts, own, written, strict=True)
+    ]
+    for number, wrong in enumerate(filters.wrong_language(texts, own)):
+        rejected[number] = rejected[number] or ("wrong language" if wrong else None)
+    for number, again in enumerate(filters.repeated(texts)):
+        rejected[number] = rejected[number] or ("said before" if again else None)
+    return rejected
 
 
 def _mine(job: Job) -> Detail:
@@ -495,6 +502,89 @@ def measure_on(job: Job, test_set: Path) -> "list[SystemResult]":
     )
 
 
+def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
+    """Whether DIR/model still holds for what is new in `sources`. What is adapted to stays as it is.
+
+    Args:
+        count: New passages to write queries for.
+
+    Raises:
+        UserError: nothing was adapted yet, or a source can't be read.
+    """
+    from customir.analysis.sampling import sample_passages
+    from customir.embeddings import embed
+    from customir.encoder import Encoder
+    from customir.evaluation.compare import qrels_of, threads_of
+    from customir.evaluation.drift import Drift, energy_distance, judge_drift
+    from customir.evaluation.significance import Difference
+    from customir.evaluation.systems import ADAPTED, BASE, measure, rank_by_vectors
+    from customir.synthesis.generate import write_queries as let_write
+
+    settings, model = job.settings, job.folder / "model"
+    if not is_done(STAGE["export"], job):
+        raise UserError(
+            f"{job.folder}: nothing adapted yet. Run: customir adapt --out {job.folder}"
+        )
+    with Workspace(job.folder / "check") as arrived:
+        ingest(arrived, sources, settings.corpus, job.embedder / "tokenizer.json", job.reporter)
+        known = {passage.key for passage in job.passages}
+        new = [passage for passage in read_passages(arrived) if passage.key not in known]
+    evaluated = _detail(job, "evaluate")
+    then = next((row for row in evaluated["table"] if row["system"] == ADAPTED), None)
+    gain_then = Difference(*then["Recall@10 difference"]) if then and evaluated["alpha"] else None
+    if not new:
+        holds, verdict = judge_drift(None, gain_then, 0, None)
+        return Drift(0, 0, 0, None, None, None, None, gain_then, holds, verdict)
+
+    sampled = sample_passages(new, count, settings.seed)
+    synthesis = settings.synthesis.model_copy(update={"queries_per_passage": CHECK_QUERIES})
+    with _open_llm(job) as (engine, model_key):
+        written = let_write(
+            job.workspace, "check", engine, model_key, sampled, synthesis,
+            settings.seed, job.reporter,
+        )  # fmt: skip
+    queries = [
+        Query(query.key, query.request.passage.key, query.request.style.name, query.text, None, "test")
+        for query, reason in zip(written, _rejected_by_text(written), strict=True)
+        if reason is None
+    ]  # fmt: skip
+    passages = [*job.passages, *new]
+    runs, vectors = {}, np.empty(0)
+    for name, folder in ((BASE, job.embedder), (ADAPTED, model)):
+        encoder = Encoder.load(
+            folder, settings.device, settings.training.max_tokens, settings.training.precision
+        )
+        vectors = embed(
+            job.workspace, "check", encoder, [passage.content for passage in passages], "passage",
+            job.reporter, f"embedding passages, {name}",
+        )  # fmt: skip
+        asked = embed(
+            job.workspace, "check", encoder, [query.text for query in queries], "query",
+            job.reporter, f"embedding queries, {name}",
+        )  # fmt: skip
+        runs[name] = rank_by_vectors(asked, vectors)
+    threads = threads_of(queries, new)
+    base, adapted = measure(
+        runs, qrels_of(queries, new), [query.key for query in queries],
+        [passage.key for passage in passages], threads, settings.evaluation, settings.seed,
+    )  # fmt: skip
+    old_rows, new_rows = (
+        sorted(rows, key=lambda row: content_key("drift", passages[row].key))[:CHECK_COMPARED]
+        for rows in (range(len(job.passages)), range(len(job.passages), len(passages)))
+    )
+    distance = energy_distance(
+        vectors[old_rows], vectors[new_rows],
+        [passages[row].thread for row in old_rows], [passages[row].thread for row in new_rows],
+        settings.seed,
+    )  # fmt: skip
+    gain = adapted.differences.get("Recall@10")
+    holds, verdict = judge_drift(gain, gain_then, len(set(threads)), distance)
+    return Drift(
+        len(new), len(queries), len(set(threads)), distance, base.metrics["Recall@10"],
+        adapted.metrics["Recall@10"], gain, gain_then, holds, verdict,
+    )  # fmt: skip
+
+
 def _export(job: Job) -> Detail:
     from customir.evaluation.compare import measure_int8
     from customir.exporters.card import Facts, base_licence, write_card
@@ -674,6 +764,8 @@ def _detail(job: Job, name: str) -> Detail:
 MINIMUM_EXAMPLES = 8
 # On two cores torch embeds some 60 passages a second.
 PARITY_PASSAGES, PARITY_QUERIES = 1000, 1000
+# Of a check: queries for each new passage, and passages of each kind whose embeddings are compared.
+CHECK_QUERIES, CHECK_COMPARED = 2, 500
 
 STAGES = (
     Stage(
@@ -719,3 +811,4 @@ STAGES = (
     Stage("export", "Exporting the model", _export, lambda job: (), ("model",)),
     Stage("index", "Indexing the corpus", _index, lambda job: (), ("index.db",)),
 )
+STAGE = {stage.name: stage for stage in STAGES}

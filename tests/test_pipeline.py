@@ -84,9 +84,24 @@ def done(
 
 def test_it_prints_the_table_the_verdict_and_how_to_search(done: tuple[Path, str]) -> None:
     out, printed = done
-    for expected in ("Recall@10", "nDCG@10", "BM25", "base", "Ships: ", "customir search"):
+    for expected in (
+        "Recall@10",
+        "nDCG@10",
+        "MRR@10",
+        "BM25",
+        "base",
+        "base INT8",
+        "customir search",
+    ):
         assert expected in printed
-    for name in ("model/onnx/model_qint8.onnx", "model/onnx/model.onnx", "index.db", "report.md"):
+    assert "Ships: the base model. " in printed, "25 threads are too few for the gate"
+    for name in (
+        "model/onnx/model_qint8.onnx",
+        "model/onnx/model.onnx",
+        "index.db",
+        "report.md",
+        "report.html",
+    ):
         assert (out / name).exists()
         assert name in printed
 
@@ -163,6 +178,33 @@ def test_run_again_does_nothing_twice(mail: Path, done: tuple[Path, str]) -> Non
     assert result.stderr.count("done before") == len(STAGES)
     assert (rows(out, "SELECT name, seconds FROM stage"), sha256_of(out / "index.db")) == before
     assert result.stdout == printed
+
+
+def test_check_looks_at_what_is_new_and_changes_nothing(
+    mail: Path, done: tuple[Path, str], tmp_path: Path
+) -> None:
+    out, _ = done
+
+    def check(*more: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-m", "customir.cli", "check", str(out), *more],
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    kept = "SELECT name, fingerprint, finished FROM stage", "SELECT key FROM passage"
+    before = [rows(out, statement) for statement in kept], sha256_of(out / "index.db")
+    assert "There is nothing new in it" in check(str(mail))
+    other = write_mailbox(tmp_path / "other.mbox", seed=1)
+    found = json.loads(check(str(other), "--passages", "12", "--json"))
+    assert found["passages"] >= 60
+    assert 0 < found["threads"] <= 12
+    assert found["threads"] <= found["queries"] <= 24
+    assert 0 <= found["distance"]["share"] < 0.2, "the same templates, with other names and days"
+    assert 0 < found["base"] <= 1
+    assert found["verdict"]
+    assert ([rows(out, statement) for statement in kept], sha256_of(out / "index.db")) == before
 
 
 def test_killed_in_every_stage_it_ends_as_an_uninterrupted_run(

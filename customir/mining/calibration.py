@@ -1,5 +1,6 @@
 """The judge is measured before it is believed: known positives against random passages."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,16 +47,19 @@ def calibration_pairs(
 ) -> tuple[list[tuple[Query, Passage]], list[tuple[Query, Passage]]]:
     """Known positives, and the same queries with passages of other threads and groups.
 
-    Both are drawn by content: the same queries give the same pairs.
+    Both are drawn by content: the same queries give the same pairs. A query's random passage is
+    the next one on the circle of hashes, so that a corpus that grows changes few pairs.
     """
     by_key = {passage.key: passage for passage in passages}
-    ordered = sorted(passages, key=lambda p: content_key("calibration", seed, p.key))
+    placed = sorted((content_key("calibration", seed, p.key), p.key) for p in passages)
+    ordered = [by_key[key] for _, key in placed]
     chosen = sorted(queries, key=lambda q: content_key("calibration", seed, q.key))[:PAIRS]
     known, random = [], []
-    for number, query in enumerate(chosen):
+    for query in chosen:
         own = by_key[query.passage]
+        start = bisect_left(placed, (content_key("calibration", seed, query.key), ""))
         for step in range(len(ordered)):
-            other = ordered[(number + step) % len(ordered)]
+            other = ordered[(start + step) % len(ordered)]
             if other.thread != own.thread and other.duplicates != own.duplicates:
                 known.append((query, own))
                 random.append((query, other))

@@ -166,6 +166,32 @@ def test_what_is_no_better_rarely_ships(
     assert shipped > 0, "a gate that never opens would pass, too"
 
 
+def test_choosing_among_shares_and_asking_one_thread_often_ships_no_more() -> None:
+    """Dev chooses among four shares that are no better; queries of a thread move together."""
+    random = np.random.default_rng(0)
+    trials, shipped, chosen = 200, 0, 0
+    for seed in range(trials):
+        each = 3
+        base = random.random(each * 90)
+        moved = np.repeat(random.random(90) < 0.5, each) * np.repeat(
+            random.normal(0, 0.3, 90), each
+        )
+        shares = {0.0: base} | {
+            share: base + share * moved + random.normal(0, 0.05, len(base))
+            for share in (0.25, 0.5, 0.75, 1.0)
+        }
+        dev, test = slice(0, each * 30), slice(each * 30, None)
+        alpha = choose_alpha({share: metrics(values[dev]) for share, values in shares.items()})
+        chosen += alpha > 0
+        threads = [str(number // each) for number in range(each * 60)]
+        verdict = decide(
+            alpha, metrics(shares[alpha][test]), metrics(base[test]), threads, QUICK, seed
+        )
+        shipped += verdict.ships_adapted
+    assert chosen > trials / 2, "dev is fooled often, so that test has to decide"
+    assert 0 < shipped <= 0.05 * trials, shipped
+
+
 def test_the_interval_covers_what_it_says() -> None:
     random = np.random.default_rng(1)
     trials, covered = 200, 0
