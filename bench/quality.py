@@ -41,7 +41,7 @@ from customir.workspace.database import DATABASE_NAME
 from customir.workspace.queries import read_queries
 
 INT8 = f"{ADAPTED} INT8"
-UNTIL = ("train", "evaluate", "export")
+UNTIL = ("nothing", "train", "evaluate", "export")
 QUICK = {
     "sets": ["rhelp-2025-qa"],
     "documents": 100,
@@ -115,8 +115,8 @@ def read_options() -> argparse.Namespace:
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="as in customir.toml")
     add(
         "--until", choices=UNTIL, default="export",
-        help="train: the whole adapter is measured, without a gate; evaluate: the share that the "
-        "gate chose; export: its INT8, too",
+        help="nothing: only the baselines are measured; train: the whole adapter, without a gate; "
+        "evaluate: the share that dev chose; export: its INT8, too",
     )  # fmt: skip
     add("--documents", type=int, help="adapt to so many, drawn by their names; default: all")
     add("--measured", type=int, help="measure on so many queries; default: all")
@@ -146,22 +146,25 @@ def run_arm(
         with Workspace(out) as workspace:
             write_settings(out, settings)
             job = Job(workspace, settings, reporter)
-            adapt(job, shared, options.until)
-            made = candidate(job, options.until)
+            made = None
+            if options.until != "nothing":
+                adapt(job, shared, options.until)
+                made = candidate(job, options.until)
         # From here on the set's queries and qrels are read; nothing is trained any more.
         found = []
         for label, group, test in views(options.data / name, kind):
             test, left_out = without(test, trained_on(out))
             test, fewer = smaller(test, options.measured, options.among)
             results = compare_on(
-                test, systems(job, made), made.int8, settings, kept, reporter
+                test, systems(job, made), made.int8 if made else {}, settings, kept, reporter
             )  # fmt: skip
             found.append(
                 {
                     "set": label, "group": group, "arm": options.arm, "set_by": options.set,
                     "until": options.until, "passages": len(test.passages),
                     "queries": len(test.queries), "cut": [*cut, *left_out, *fewer],
-                    "alpha": made.alpha, "gate": made.gate, "seconds": made.seconds,
+                    "alpha": made.alpha if made else 0.0, "gate": made.gate if made else {},
+                    "seconds": made.seconds if made else {},
                     "table": [result.as_row() for result in results],
                     "values": values_of(results), "query_keys": test.query_keys,
                     "clusters": clusters_of(test),
@@ -298,9 +301,10 @@ def candidate(job: Job, until: str) -> Made:
     return Made(model, alpha, gate, {INT8: model} if until == "export" else {}, seconds)
 
 
-def systems(job: Job, made: Made) -> dict[str, Path]:
+def systems(job: Job, made: Made | None) -> dict[str, Path]:
     larger = larger_embedder(job.settings.evaluation)
-    return {BASE: job.embedder, **dict([larger] if larger else []), ADAPTED: made.model}
+    found = {BASE: job.embedder, **dict([larger] if larger else [])}
+    return {**found, ADAPTED: made.model} if made else found
 
 
 def views(folder: Path, kind: Kind) -> Iterator[tuple[str, str, BeirSet]]:
@@ -388,9 +392,10 @@ def show(one: dict[str, Any], settings: Settings, other: dict[str, Any] | None) 
     print(f"cut: {'; '.join(one['cut']) or 'nothing'}")
     if one["gate"]:
         print(f"The gate, on queries that nobody wrote: {one['gate']['said']}")
-    if not one["alpha"]:
-        print("Nothing was trained: adapted is the base.")
-    print(f"measured: {one['alpha']:g} of the adapter")
+    if one["alpha"]:
+        print(f"measured: {one['alpha']:g} of the adapter")
+    else:
+        print("Nothing was trained.")
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in one["seconds"].items())
     print(f"work, of this arm alone: {times}")
     print(markdown(comparison_rows(one["table"], settings.evaluation.confidence)))
@@ -443,8 +448,9 @@ def table_of(measured: Sequence[dict[str, Any]]) -> str:
                 "; ".join(one["cut"]),
             ]
         )  # fmt: skip
-        found = by_system[ADAPTED]["Recall@10"] - by_system[BASE]["Recall@10"]
-        gains.setdefault((one["group"], one["arm"]), []).append(100 * found)
+        if ADAPTED in by_system:
+            found = by_system[ADAPTED]["Recall@10"] - by_system[BASE]["Recall@10"]
+            gains.setdefault((one["group"], one["arm"]), []).append(100 * found)
     for (group, arm), found in sorted(gains.items()):
         mean = f"{sum(found) / len(found):+.1f}"
         rows.append([f"**mean of {len(found)}: {group}**", arm, "", "", mean, *[""] * 5])
@@ -462,7 +468,7 @@ def points_of(difference: Sequence[float]) -> str:
 
 def claims_of(one: dict[str, Any]) -> list[dict[str, Any]]:
     by_system = {row["system"]: row["Recall@10"] for row in one["table"]}
-    ours = INT8 if INT8 in by_system else ADAPTED
+    ours = next((name for name in (INT8, ADAPTED) if name in by_system), BASE)
     return [
         {
             "name": f"Recall@10 on {one['set']}",
@@ -473,7 +479,7 @@ def claims_of(one: dict[str, Any]) -> list[dict[str, Any]]:
             "measured": f"{ours}, arm {one['arm']}, {one['queries']} queries that people wrote",
         }
         for peer in (BASE, "BM25", "mpnet")
-        if peer in by_system
+        if peer in by_system and peer != ours
     ]
 
 
