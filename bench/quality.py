@@ -18,6 +18,7 @@ import re
 import sys
 import tempfile
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from customir.exporters.onnx import export_onnx
 
 from customir.evaluation.beir import BeirSet, clusters_of, compare_on, read_beir
 from customir.evaluation.report import comparison_rows, difference_text, verdict_line
-from customir.evaluation.significance import paired_difference
+from customir.evaluation.significance import Difference, paired_difference
 from customir.evaluation.systems import ADAPTED, BASE, SystemResult, larger_embedder
 from customir.files import write_atomically
 from customir.pipeline import STAGES, Job, check, held_out_of, run_stage
@@ -85,7 +86,8 @@ SETS = {
 def main() -> None:
     options = read_options()
     if options.table:
-        print(table_of(list(measured_in(options.out))))
+        found = list(measured_in(options.out))
+        print(f"{table_of(found)}\n{agreement(found)}")
         return
     missing = [name for name in options.sets if not (options.data / name).is_dir()]
     if missing:
@@ -98,7 +100,7 @@ def main() -> None:
                 root = (options.out or Path(temporary)) / name
                 found += run_arm(name, root, options, reporter)
     if found:
-        print(f"\n{table_of(found)}")
+        print(f"\n{table_of(found)}\n{agreement(found)}")
     claims = [claim for one in found for claim in claims_of(one)]
     print(json.dumps({"claims": claims, "skipped": missing}))
 
@@ -455,6 +457,24 @@ def table_of(measured: Sequence[dict[str, Any]]) -> str:
         mean = f"{sum(found) / len(found):+.1f}"
         rows.append([f"**mean of {len(found)}: {group}**", arm, "", "", mean, *[""] * 5])
     return markdown(rows)
+
+
+def agreement(measured: Sequence[dict[str, Any]]) -> str:
+    """How the gate's verdict, on queries that nobody wrote, fits what people's queries say."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    for one in measured:
+        adapted = next((row for row in one["table"] if row["system"] == ADAPTED), None)
+        if adapted and one["gate"]:
+            difference = Difference(*adapted["nDCG@10 difference"])
+            people = (
+                "surely better" if difference.surely_better
+                else "surely worse" if difference.surely_worse else "unsure"
+            )  # fmt: skip
+            pairs["shipped" if one["gate"]["ships"] else "refused", people] += 1
+    said = [
+        f"{count} {gate}, by people {people}" for (gate, people), count in sorted(pairs.items())
+    ]
+    return f"The gate and people's nDCG@10: {'; '.join(said) or 'nothing to compare'}."
 
 
 def points(row: dict[str, Any] | None) -> str:

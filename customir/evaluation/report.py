@@ -110,6 +110,18 @@ def _verdict(detail: Detail, exported: Detail, settings: Settings) -> list[str]:
                 for row in detail["dev"]
             ]
         )
+    if styles := detail.get("by_style"):
+        lines += ["", f"{COMPARED[0]} by the style of the query:", ""]
+        lines += _table(
+            [["style", "queries", "base", "adapted", "difference"]]
+            + [
+                [
+                    row["style"], str(row["queries"]), _three(row["base"]), _three(row["adapted"]),
+                    difference_text(Difference(*row["difference"])),
+                ]
+                for row in styles
+            ]
+        )  # fmt: skip
     return [*lines, "", "The queries were written by the LLM, not by people.", ""]
 
 

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from customir.exporters.int8 import quantize
+from customir.exporters.merge import merge_adapter
+from customir.exporters.onnx import export_onnx
+from customir.exporters.parity import HeldOut
 
 from customir.corpus.document import Passage
-from customir.evaluation.compare import compare, qrels_of
+from customir.evaluation.compare import compare, measure_int8, qrels_of
+from customir.evaluation.systems import larger_embedder
 from customir.progress import Silent
 from customir.settings import Evaluation, Settings
 from customir.workspace import Workspace
@@ -61,3 +66,35 @@ def test_a_split_without_queries(minilm: Path, tmp_path: Path, split: str | None
     for result in found.test:
         assert len(result.by_query["nDCG@10"]) == (4 if split == "test" else 0)
         assert (result.as_row()["nDCG@10"] is None) == (split != "test")
+
+
+def test_a_larger_embedder_is_compared_with_where_it_is_here(minilm: Path, tmp_path: Path) -> None:
+    assert larger_embedder(Evaluation(larger="")) is None
+    assert larger_embedder(Evaluation(larger=str(tmp_path / "nowhere"))) is None
+    larger = Settings(device="cpu", evaluation=Evaluation(larger=str(minilm), resamples=1000))
+    with Workspace(tmp_path / "out") as workspace:
+        found = compare(
+            workspace, "evaluate", minilm, None, PASSAGES, queries("dev"), queries("test"),
+            larger, Silent(),
+        )  # fmt: skip
+    by_name = {result.system: result for result in found.test}
+    assert by_name[str(minilm)].metrics == by_name["base"].metrics
+    assert by_name[str(minilm)].differences["nDCG@10"].p == 1.0
+
+
+def test_int8_is_measured_among_all_passages(minilm: Path, tmp_path: Path) -> None:
+    model = merge_adapter(minilm, minilm, 0.0, tmp_path / "model")
+    export_onnx(model)
+    quantize(model, HeldOut([passage.content for passage in PASSAGES]))
+    with Workspace(tmp_path / "out") as workspace:
+        result = measure_int8(
+            workspace, "export", minilm, model, "base INT8", PASSAGES, queries("test"),
+            SETTINGS, Silent(),
+        )  # fmt: skip
+        none = measure_int8(
+            workspace, "export", minilm, model, "base INT8", PASSAGES, [], SETTINGS, Silent()
+        )
+    assert result.as_row()["system"] == "base INT8"
+    assert result.metrics == {"Recall@10": 1.0, "nDCG@10": 1.0, "MRR@10": 1.0}
+    assert set(result.differences) == {"Recall@10", "nDCG@10", "MRR@10"}
+    assert set(none.metrics.values()) == {None}

@@ -42,6 +42,9 @@ EVALUATED = {
         row("base", 0.6, 0.5, 0.4),
         row("adapted", 0.7, 0.5814, 0.5, [0.081, 0.02, 0.15, 0.0012]),
     ],
+    "by_style": [
+        {"style": "need", "queries": 20, "base": 0.6, "adapted": 0.7, "difference": [0.1, 0, 0.2, 0.05]}
+    ],
     "dev": [{"alpha": 0.0, "Recall@10": 0.6, "nDCG@10": 0.5}, {"alpha": 0.5, "Recall@10": 0.7, "nDCG@10": 0.6}],
 }  # fmt: skip
 MINED = {
@@ -83,6 +86,7 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
     assert f"| adapted | 0.700 | 0.581 | 0.500 | {better} | {better} | 0.0012 |" in lines
     assert "95% interval" in text
     assert "| 0.5 | 0.700 | 0.600 |" in lines
+    assert "| need | 20 | 0.600 | 0.700 | +0.100 (+0.000 to +0.200) |" in lines
     assert "0.877 on 150 known positives" in text
     assert "true positive rate is 0.81" in text
     assert "false positive rate 0.12" in text
