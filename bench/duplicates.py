@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
+from ingest import generate  # type: ignore[import-not-found]
 
 from customir import models
 from customir.corpus.duplicates import candidate_pairs, jaccard, shingle
@@ -20,7 +21,6 @@ from customir.corpus.ingest import ingest
 from customir.progress import Silent
 from customir.settings import Corpus
 from customir.workspace import Workspace
-from ingest import generate  # type: ignore[import-not-found]
 
 SIMILARITY = 0.8
 PERMUTATIONS = 128
