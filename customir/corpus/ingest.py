@@ -181,7 +181,7 @@ def _read(
     done = 0
     with reporter.task(WORK, total=total, unit="documents") as task:
         start = time.monotonic()
-        for size, results in prepared(_batches(sources), processes):
+        for size, results in prepared(batches(sources), processes):
             kept, skipped = reading.take(results)
             done += size
             with workspace.transaction() as database:
@@ -200,7 +200,8 @@ def _read(
     return reading
 
 
-def _batches(sources: Sequence[Path]) -> Iterator[Batch]:
+def batches(sources: Sequence[Path]) -> Iterator[Batch]:
+    """What the sources hold, not parsed yet, in pieces of BATCH items or some BATCH_BYTES."""
     batch: list[tuple[str, RawDocument | RawMail | Unreadable]] = []
     size = 0
     for source in sources:
