@@ -29,14 +29,18 @@ QUOTED = re.compile(r"\s{0,4}(?:>|[A-Z][A-Za-z]{0,3}>\s)")
 BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
 WROTE = re.compile(
     r"\b(?:wrote|writes|said|says|schrieb|schreibt|écrit|ecrit|escribió|escribio|escreveu"
-    r"|ha scritto|schreef|skrev|napisał|napisal|kirjoitti|пишет|написал)\b.{0,60}:\s*$"
+    r"|a \?crit|ha scritto|schreef|skrev|napisał|napisal|kirjoitti|пишет|написал)\b.{0,60}:\s*$"
     r"|\b(?:wrote|writes)\s*[;,.]?\s*$",
     re.IGNORECASE,
 )
 ATTRIBUTION_START = re.compile(
     r"\s*[*-]*\s*(?:On|At|In|Am|Le|El|Em|Il|Op|Den|Quoting|In message|In article)\b.*\d"
 )
-ON_WROTE = re.compile(r"\s*On\b.{0,200}\d.{0,200}\bwrote:\s*$")
+# A list that can't write "é" writes "?".
+ON_WROTE = re.compile(
+    r"\s*(?:On|Le|Am|El|Em|Il|Op)\b.{0,200}\d.{0,200}"
+    r"\b(?:wrote|a [ée?]crit|escreveu|ha scritto|(?:schrieb|schreef|escribi[óo?])\b.{0,100})\s?:\s*$"
+)
 
 SEPARATOR = re.compile(
     r"\s*(?:[-_*]{2,}\s*)(?:Original|Ursprüngliche|Forwarded|Weitergeleitet|Message d'origine"
@@ -45,7 +49,9 @@ SEPARATOR = re.compile(
     re.IGNORECASE,
 )
 # A first look at a line, for speed: all that the rules above and below match begins like this.
-MAY_SEPARATE = re.compile(r"\s*[-_*]|\s*(?:On|Begin|From|Von|De|To|An)\b", re.IGNORECASE)
+MAY_SEPARATE = re.compile(
+    r"\s*[-_*]|\s*(?:On|Le|Am|El|Em|Il|Op|Begin|From|Von|De|To|An)\b", re.IGNORECASE
+)
 FORWARDED = re.compile(r"forwarded|weitergeleitet", re.IGNORECASE)
 # The header that mail programs copy above the message that is answered or forwarded.
 COPIED_HEADER = re.compile(
@@ -93,9 +99,15 @@ VALEDICTION = re.compile(
     r"\s*(?:(?:with )?(?:best|kind|kindest|warm|warmest|many thanks and)?\s*(?:regards|wishes)"
     r"|(?:many |lots of )?thanks(?: (?:again|a lot|in advance|so much))?|thank you(?: very much)?"
     r"|thx|tia|cheers|sincerely(?: yours)?|yours(?: \w+)?|best|all the best|mit freundlichen grüßen"
-    r"|viele grüße|cordialement|saludos)\s*[,.!-]*\s*$",
+    r"|viele grüße|cordialement|saludos)\s*[,.!-]*"
+    r"(?:,\s+(?-i:[A-Z])[\w.-]+(?: (?-i:[A-Z])[\w.-]+)?)?\s*$",
     re.IGNORECASE,
 )
+# "-- ada", and a rule above a few lines with an address, a number or a link: a signature, too.
+NAMED_DASHES = re.compile(r"-- \w[\w .]{0,30}$")
+SHORT_RULE = re.compile(r"\s*[-_=*~]{3,}\s*$")
+CONTACT = re.compile(r"\S@\S|\w at \w+\.\w|https?://|www\.|\+?\d[\d ().-]{7,}")
+CONTACT_LINES = 5
 ENCODED_START = re.compile(r"begin \d{3} \S")
 ANSWERS = re.compile(r"\s*(?:re|aw|antw|sv|vs|res|rif)\s*(?:\[\d+\])?\s*:", re.IGNORECASE)
 FORWARDS = re.compile(r"\s*(?:fwd?|wg|tr|i|rv)\s*(?:\[\d+\])?\s*:", re.IGNORECASE)
@@ -408,6 +420,16 @@ def _without_signature(lines: list[str]) -> list[str]:
         if lines[at].strip() in ("--", "—", "- --", "__"):
             if _any_text(lines[:at]):
                 lines = lines[:at]
+            break
+    filled = [at for at, line in enumerate(lines) if line.strip()]
+    for place, at in list(enumerate(filled))[1:][-CONTACT_LINES - 1 :]:
+        below = [lines[each] for each in filled[place + 1 :]]
+        if NAMED_DASHES.match(lines[at]) or (
+            SHORT_RULE.match(lines[at][:300])
+            and all(len(line) < 100 for line in below)
+            and any(CONTACT.search(line) for line in below)
+        ):
+            lines = lines[:at]
             break
     filled = [at for at, line in enumerate(lines) if line.strip()]
     for at in filled[1:][-8:]:

@@ -31,6 +31,8 @@ def test_an_interleaved_answer_keeps_every_answer_and_no_quote() -> None:
         "-----Ursprüngliche Nachricht-----\nVon: Bob\nGesendet: Montag\nAn: Ada\nBetreff: Engines",
         "Bob Smith@ENRON\n12/04/2000 04:06 PM\nTo: Ada/HOU/ECT@ECT\ncc:  \nSubject: Engines",
         "On Mon, Jan 5, 2025 at 10:58 AM Bob <b@x> wrote:",
+        "Le mercredi 16 avril 2025 ? 18:23:42 UTC+2, Bob <b at x> a ?crit :",
+        "Am Montag, 5. Januar 2025 um 10:58 schrieb Bob <b@x>:",
     ],
 )
 def test_what_is_below_a_copied_header_is_cut(separator: str) -> None:
@@ -77,6 +79,10 @@ def test_quotes_with_bars_are_cut_and_tables_are_kept() -> None:
         "Sent from my iPhone",
         "Best regards,\n\nAda Lovelace\nAnalytical Engines Ltd.",
         "-- \nAda Lovelace\nTel. 123",
+        "-- ada",
+        "___________\nAda Lovelace <ada at x.org> Zoom: 839 529 4589",
+        "Best,  Ada",
+        "Thanks again, Ada Lovelace",
         "This e-mail and its attachments are confidential and intended only for the addressee.",
     ],
 )
@@ -85,8 +91,12 @@ def test_footers_and_signatures_are_cut(footer: str) -> None:
 
 
 def test_lists_and_polite_first_lines_are_not_signatures() -> None:
-    text = "Thanks, I'll look.\n\n- first\n- second\n\nThen we write the third part of it."
-    assert cleaned(text) == text
+    for text in (
+        "Thanks, I'll look.\n\n- first\n- second\n\nThen we write the third part of it.",
+        "Results\n-------\nIt runs.\n-------\nAll of it is fast now.",
+        "Use the flag:\n\n--all\n\nThanks, it works.",
+    ):
+        assert cleaned(text) == text
 
 
 def test_pgp_armour_goes_and_the_signed_text_stays() -> None:
