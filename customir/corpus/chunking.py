@@ -25,6 +25,7 @@ BREAKS = (
     re.compile(r"\n"),  # lines
     re.compile(r"\s+"),  # words
 )
+Breaks = tuple[re.Pattern[str], ...]
 # Between white space a piece has at most this many tokens more than within its text.
 SPARE_TOKENS = 4
 
@@ -67,15 +68,22 @@ class Chunker:
         self._passage_tokens = passage_tokens
         self._overlap_tokens = overlap_tokens
 
-    def cut(self, texts: Sequence[str]) -> list[list[str]]:
+    def cut(self, texts: Sequence[str], turns: Sequence[bool] = ()) -> list[list[str]]:
         """The passages of each of `texts`, in order; none of a text that is blank.
+
+        Args:
+            turns: Of which texts the paragraphs are what people said: there a passage repeats
+                whole paragraphs of the one before or nothing, so that it begins with a name.
 
         Every character that is not white space is in at least one of them, and each, tokenized
         by itself, has at most `passage_tokens` tokens.
         """
         texts = [text.strip() for text in texts]
         starts = self._token_starts(texts)
-        cuts = [self._pieces(*each, exact=False) for each in zip(texts, starts, strict=True)]
+        breaks = [BREAKS[:1] if turn else BREAKS for turn in turns or [False] * len(texts)]
+        cuts = [
+            self._pieces(*each, exact=False) for each in zip(texts, starts, breaks, strict=True)
+        ]
         # Cut out of its context a text can have more tokens: "##ing" becomes "ing". That is rare
         # enough to look for it afterwards, all at once.
         doubtful = [
@@ -88,14 +96,14 @@ class Chunker:
             if len(encoded.ids) > self._passage_tokens
         }
         for at in long:
-            cuts[at] = self._pieces(texts[at], starts[at], exact=True)
+            cuts[at] = self._pieces(texts[at], starts[at], breaks[at], exact=True)
         return [[piece.text for piece in pieces] for pieces in cuts]
 
     def _encoded(self, texts: Iterator[str]) -> Iterator[Encoding]:
         while batch := list(islice(texts, SLABS_AT_ONCE)):
             yield from self._tokenizer.encode_batch(batch, add_special_tokens=False)
 
-    def _pieces(self, text: str, starts: list[int], *, exact: bool) -> list[_Piece]:
+    def _pieces(self, text: str, starts: list[int], breaks: Breaks, *, exact: bool) -> list[_Piece]:
         if len(starts) <= self._passage_tokens:
             return [_Piece(text, doubtful=False)] if text else []
         pieces: list[_Piece] = []
@@ -111,7 +119,7 @@ class Chunker:
                 inside_word = not (_is_gap(text, begin) and _is_gap(text, end))
                 pieces.append(_Piece(piece, doubtful=full or inside_word))
             done = end
-            begin = self._next_begin(text, starts, begin, end)
+            begin = self._next_begin(text, starts, begin, end, breaks)
         return pieces
 
     def _token_starts(self, texts: Sequence[str]) -> list[list[int]]:
@@ -142,13 +150,15 @@ class Chunker:
                 return max(end, begin + 1)
             budget = max(budget - excess, 1)
 
-    def _next_begin(self, text: str, starts: list[int], begin: int, end: int) -> int:
-        """Where the next passage begins: up to `overlap_tokens` before `end`, at a word."""
+    def _next_begin(
+        self, text: str, starts: list[int], begin: int, end: int, breaks: Breaks
+    ) -> int:
+        """Where the next passage begins: up to `overlap_tokens` before `end`, at a break."""
         if not self._overlap_tokens:
             return end
         at = bisect.bisect_left(starts, end) - self._overlap_tokens
         earliest = max(starts[max(at, 0)], begin + 1)
-        for pattern in (BREAKS[1], BREAKS[3]):
+        for pattern in breaks:
             found = pattern.search(text, earliest, end)
             if found and found.end() < end:
                 return found.end()

@@ -115,7 +115,9 @@ def ingest(
     if not reading.posts:
         raise UserError(_nothing_kept(sources, reading))
     changes = _settle(workspace, reading.posts, known)
-    reading.cut += cut_passages(workspace, chunker, reading.lines, settings, reporter)
+    reading.cut += cut_passages(
+        workspace, chunker, reading.lines, reading.chats, settings, reporter
+    )
     contained = _group(workspace, settings, reporter)
     return _summary(workspace, reading, changes, contained)
 
@@ -145,6 +147,7 @@ class _Reading:
         self.reasons: Counter[str] = Counter()
         self.cut: Counter[str] = Counter()
         self.lines = LineCounts()
+        self.chats: set[str] = set()
 
     def take(self, results: Results) -> tuple[list[Prepared], list[Skipped]]:
         """The documents of a batch that were not met before, and what is skipped of it."""
@@ -166,6 +169,7 @@ class _Reading:
                 each = Skipped(document.source, document.identifier, reason, each.is_attachment)
             skipped.append(each)
             self.reasons[_kind(each.reason)] += 1
+        self.chats.update(each.post.key for each in kept if each.is_chat)
         self.lines.add(each.document.text for each in kept if each.is_mail)
         return kept, skipped
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -22,6 +22,7 @@ def cut_passages(
     workspace: Workspace,
     chunker: Chunker,
     counts: LineCounts,
+    chats: Set[str],
     settings: Corpus,
     reporter: Reporter,
 ) -> Counter[str]:
@@ -29,6 +30,9 @@ def cut_passages(
 
     A passage's key is a hash of its document's key, its place and its text, so that passages
     that are as they were keep their rows, and whoever refers to them is right.
+
+    Args:
+        chats: Keys of the documents whose paragraphs are what people said.
     """
     cut: Counter[str] = Counter()
     keys = [key for (key,) in workspace.database.execute("SELECT key FROM document ORDER BY key")]
@@ -50,7 +54,7 @@ def cut_passages(
                         shortened.append((key, texts[key]))
                         cut[REPEATED] += len(text) - len(texts[key])
             headers = {row[0]: header_of(settings.in_front, *row[2:6]) for row in rows}
-            passages = chunker.cut(list(texts.values()))
+            passages = chunker.cut(list(texts.values()), [key in chats for key in texts])
             wanted = {
                 content_key(key, ordinal, text): (key, ordinal, text)
                 for key, pieces in zip(texts, passages, strict=True)

@@ -21,7 +21,7 @@ class Prepared:
     Attributes:
         original: The text as found, UTF-8, deflated.
         characters: How many it has as found, and `cut`: how many were cut, by cause.
-        is_mail: Whether it was cleaned as mail.
+        is_mail: Whether it was cleaned as mail; `is_chat`: whether its paragraphs are turns.
     """
 
     document: Document
@@ -30,6 +30,7 @@ class Prepared:
     characters: int
     cut: Counter[str]
     is_mail: bool
+    is_chat: bool
     is_attachment: bool
 
 
@@ -79,5 +80,6 @@ def prepare(source: str, item: RawDocument | Unreadable) -> Prepared | Skipped:
         characters=len(item.text),
         cut=cut,
         is_mail=item.is_mail,
+        is_chat=item.is_chat,
         is_attachment=item.is_attachment,
     )

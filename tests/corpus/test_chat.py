@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from customir.corpus.chunking import Chunker
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers import any_readable, count_source, format_of, read_source
 from customir.corpus.readers.chat import Said, conversations
@@ -272,3 +274,20 @@ def test_real_chat(name: str) -> None:
         assert document.sender.split(", ")[0] in first
         assert document.date is not None
         assert document.date[:10] in first
+
+
+@pytest.mark.parametrize("name", ["racket-2017-merged-racket-general.xml", "2004-11-15_03.txt"])
+def test_passages_of_real_chat_begin_with_a_name_and_a_time(minilm: Path, name: str) -> None:
+    path = CHAT / name
+    if not path.exists():
+        pytest.skip(f"{path} is not on this machine")
+    texts = [document.text for document in read(path)[0]]
+    chunker = Chunker(minilm / "tokenizer.json", 200, 20)
+    turn = re.compile(r"[^\n]{1,60}? (?:\d{4}-\d\d-\d\d )?\d\d:\d\d: ")
+
+    def share(cut: list[list[str]]) -> float:
+        passages = [passage for pieces in cut for passage in pieces]
+        return sum(turn.match(passage) is not None for passage in passages) / len(passages)
+
+    assert share(chunker.cut(texts, [True] * len(texts))) > 0.85
+    assert share(chunker.cut(texts)) < share(chunker.cut(texts, [True] * len(texts)))
