@@ -683,7 +683,7 @@ def _index(job: Job) -> Detail:
 
     rows = job.workspace.database.execute(
         "SELECT passage.key, document, identifier, source, title, sender, date, thread, "
-        "duplicates, passage.text FROM passage JOIN document ON document.key = document "
+        "duplicates, passage.text, header FROM passage JOIN document ON document.key = document "
         "ORDER BY passage.key"
     )
     passages = [IndexedPassage(*row) for row in rows]

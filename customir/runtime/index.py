@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "index.db"
 APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
-FORMAT = 2
+FORMAT = 3
 # Passages a transaction: some seconds of work on two cores, and all that a kill can cost.
 PASSAGES_A_COMMIT = 256
 BUSY_MILLISECONDS = 30_000
@@ -54,7 +54,8 @@ GENERATION_SCHEMA = """
         date TEXT,                      -- ISO 8601
         thread TEXT NOT NULL,
         duplicates TEXT NOT NULL,       -- near-duplicate group
-        text TEXT NOT NULL
+        text TEXT NOT NULL,
+        header TEXT                     -- above the text where it is embedded; NULL: the title
     ) STRICT;
     CREATE INDEX passage_{number}_duplicates ON passage_{number} (duplicates);
     CREATE INDEX passage_{number}_thread ON passage_{number} (thread);
@@ -85,6 +86,7 @@ class IndexedPassage:
         date: ISO 8601 or None.
         duplicates: Near-duplicate group; the same for all passages in it.
         text: Without the title.
+        header: What stands above the text where it is embedded; None: the title.
     """
 
     key: str
@@ -97,11 +99,13 @@ class IndexedPassage:
     thread: str
     duplicates: str
     text: str
+    header: str | None = None
 
     @property
     def content(self) -> str:
-        """What is embedded: the title, where there is one, above the text."""
-        return f"{self.title}\n{self.text}" if self.title else self.text
+        """What is embedded: the header, where there is one, above the text."""
+        header = self.title if self.header is None else self.header
+        return f"{header}\n{self.text}" if header else self.text
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from customir.corpus.ingest import MINIMUM_PASSAGES, IngestSummary, require_enough
+from customir.corpus.ingest import MINIMUM_PASSAGES, IngestSummary, ingest, require_enough
 from customir.corpus.sources import check_sources, sources_fingerprint
 from customir.errors import UserError
+from customir.progress import Silent
+from customir.runtime.index import IndexedPassage
 from customir.settings import Corpus
 from customir.workspace import Workspace
 from customir.workspace.passages import read_passages
@@ -268,3 +271,73 @@ def test_real_mail(tmp_path: Path, read_in: Ingest, rows: Rows, name: str) -> No
     assert summary.threads < 0.7 * summary.kept
     quoting = "SELECT count(*) FROM document WHERE title LIKE 're:%' AND text LIKE '%' || char(10) || '> %'"
     assert rows(quoting)[0][0] < 0.02 * summary.kept  # type: ignore[operator]
+
+
+def test_what_stands_in_front_of_a_passage_is_a_setting(
+    tmp_path: Path, read_in: Ingest, rows: Rows
+) -> None:
+    path = tmp_path / "in.mbox"
+    path.write_bytes(mbox(mail(b"It turns.", message_id="<1@x>", to="bob@x")))
+    contents = {}
+    for fields in (("title",), (), ("title", "sender", "date", "recipients")):
+        read_in(path, settings=Corpus(in_front=fields))
+        with Workspace(tmp_path / "out", write=False) as workspace:
+            (passage,) = read_passages(workspace)
+        contents[len(fields)] = passage.content
+        index = IndexedPassage("k", "d", "i", "s", passage.title, "", None, "t", "k", passage.text)
+        assert replace(index, header=passage.header).content == passage.content
+    assert contents == {
+        1: "Engines\nIt turns.",
+        0: "It turns.",
+        4: "Engines\nFrom: Ada Lovelace <ada@example.org>\nDate: 2002-08-22\nTo: bob@x\nIt turns.",
+    }
+    assert len(rows("SELECT * FROM passage")) == 1
+
+
+def test_more_processes_give_the_same_rows(
+    tmp_path: Path, minilm: Path, read_in: Ingest, rows: Rows
+) -> None:
+    path = mailbox(tmp_path / "in.mbox", range(1100))
+    read_in(path)
+    with Workspace(tmp_path / "parallel") as workspace:
+        ingest(workspace, [path], Corpus(), minilm / "tokenizer.json", Silent(), processes=2)
+    assert rows(EVERYTHING) == rows(EVERYTHING, out="parallel")
+
+
+WORKERS = """
+import sys, time
+from pathlib import Path
+from customir.corpus.ingest import batches
+from customir.corpus.workers import prepared
+if __name__ == "__main__":
+    import multiprocessing
+    for _ in prepared(batches([Path(sys.argv[1])]), 2):
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        time.sleep(60)
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    path = mailbox(tmp_path / "in.mbox", range(1100))
+    script = tmp_path / "run.py"
+    script.write_text(WORKERS)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    pids = [int(pid) for pid in process.stdout.readline().split()]
+    assert pids
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 20
+    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_alive(pid) for pid in pids)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
