@@ -52,6 +52,8 @@ SEPARATOR = re.compile(
 MAY_SEPARATE = re.compile(
     r"\s*[-_*]|\s*(?:On|Le|Am|El|Em|Il|Op|Begin|From|Von|De|To|An)\b", re.IGNORECASE
 )
+# In these, message after message is copied, and all are what was sent.
+DIGEST = re.compile(r"\b(?:digest|newsletter)\b|\bvol(?:ume)?\.? ?\d|\bissue #?\d", re.IGNORECASE)
 FORWARDED = re.compile(r"forwarded|weitergeleitet", re.IGNORECASE)
 # The header that mail programs copy above the message that is answered or forwarded.
 COPIED_HEADER = re.compile(
@@ -156,9 +158,13 @@ def clean(document: RawDocument) -> Cleaned:
     answers = bool(document.references) or ANSWERS.match(document.title) is not None
     # What is copied into a mail that answers nothing was forwarded, whatever its subject.
     forwards = not answers or FORWARDS.match(document.title) is not None
+    digest = not answers and DIGEST.search(document.title) is not None
     rules: tuple[tuple[str, Callable[[list[str]], list[str]]], ...] = (
-        ("PGP armour", _without_armour),
-        ("earlier message", lambda lines: _without_earlier(lines, forwards=forwards)),
+        ("PGP or uuencoded block", _without_armour),
+        (
+            "earlier message",
+            lambda lines: lines if digest else _without_earlier(lines, forwards=forwards),
+        ),
         ("list footer", _without_footer),
         ("disclaimer", _without_disclaimer),
         ("quote", lambda lines: _without_quotes(lines, answers=answers)),

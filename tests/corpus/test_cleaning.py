@@ -56,6 +56,15 @@ def test_a_forward_keeps_the_forwarded_message_without_its_header() -> None:
     assert cleaned(text, title="FW: Budget") == "FYI\n\nThe budget is due."
 
 
+def test_a_digest_keeps_all_its_messages() -> None:
+    text = "".join(
+        f"From: {name}\nSubject: Mills\nDate: Monday\n\n{name} has a mill.\n\n" for name in "ABC"
+    )
+    assert cleaned(text, title="Mills Digest, Vol 3, Issue 7").count("has a mill") == 3
+    answered = cleaned(f"Fine.\n\n{text}", title="RE: Mills Digest, Vol 3", references=("<1@x>",))
+    assert answered == "Fine."
+
+
 def test_a_console_in_a_first_message_is_kept() -> None:
     text = "This fails:\n\n> library(snow)\nError in library(snow)\n"
     assert cleaned(text, title="snow") == text.strip()
