@@ -1,10 +1,15 @@
 """Exact vector search on a CPU: ours against sqlite-vec, faiss, usearch and numpy, one thread each.
 
 Ours is what `customir search` does: the int8 scan kernel chooses four times as many vectors as are
-wanted, and their float vectors, read from sqlite-vec's table, put them in order. Contenders take
-turns in one process; the best of the rounds counts. Vectors are given (`--corpus FILE --queries
-FILE`, JSONL with "text", embedded with `--model`), or generated: clusters on the sphere, as
-neighbourhoods in a corpus are. faiss and usearch are measured where they are installed.
+wanted, and their float vectors put them in order; and once more the scan alone, to compare with
+others' 8 bits. Contenders take turns in one process; the best of the rounds counts. Beside them, in
+the same turns, stands a plain read of as many bytes as the int8 matrix has.
+
+Vectors are real ones (`--data FOLDER`, corpus.jsonl and queries.jsonl with "text", embedded with
+`--model`; or `--vectors CORPUS.npy QUERIES.npy`, unit vectors), or generated: clusters on the
+sphere, as neighbourhoods in a corpus are. A size beyond the real vectors is filled up with copies
+of them, each with noise of its own of half their length (cosine to the original .89). faiss and
+usearch are measured where they are installed.
 """
 
 import argparse
@@ -13,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +28,12 @@ import sqlite_vec
 from threadpoolctl import threadpool_limits
 
 from customir.runtime import cache
-from customir.runtime.scan import best_kernel
+from customir.runtime.scan import best_kernel, quantized, top_k
 
 K, BATCH, RESCORED, DIMENSIONS = 10, 64, 4, 384
-OURS, PEER = "CustomIR int8 scan, rescored", "sqlite-vec float"
+NOISE = 0.5  # length of what is added to a real vector for another
+OURS, ALONE = "CustomIR int8 scan, rescored", "CustomIR int8 scan alone"
+PEER, READ = "sqlite-vec float", "plain read of the int8 matrix"
 # One query at a time takes it this many seconds and more at a million vectors.
 SLOW = ("sqlite-vec float", "sqlite-vec int8")
 
@@ -45,7 +53,23 @@ def generate(number: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
     return vectors, asked / np.linalg.norm(asked, axis=1, keepdims=True)
 
 
-def embed(corpus: Path, queries: Path, model: str) -> tuple[np.ndarray, np.ndarray]:
+def more_of(real: np.ndarray, number: int) -> np.ndarray:
+    """The first `number` real vectors; where there are fewer, noisy copies make up the rest."""
+    if number <= len(real):
+        return real[:number]
+    chance = np.random.default_rng(0)
+    vectors = np.empty((number, real.shape[1]), dtype=np.float32)
+    vectors[: len(real)] = real
+    for start in range(len(real), number, 100_000):
+        part = vectors[start : start + 100_000]
+        part[:] = chance.standard_normal(part.shape, dtype=np.float32)
+        part *= NOISE / np.linalg.norm(part, axis=1, keepdims=True)
+        part += real[np.arange(start, start + len(part)) % len(real)]
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    return vectors
+
+
+def embed(folder: Path, model: str) -> tuple[np.ndarray, np.ndarray]:
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
@@ -55,11 +79,11 @@ def embed(corpus: Path, queries: Path, model: str) -> tuple[np.ndarray, np.ndarr
     from customir.runtime.embedder import Embedder
 
     texts, asked = (
-        [json.loads(line)["text"] for line in path.open(encoding="utf-8")]
-        for path in (corpus, queries)
+        [json.loads(line)["text"] for line in (folder / name).open(encoding="utf-8")]
+        for name in ("corpus.jsonl", "queries.jsonl")
     )
-    with tempfile.TemporaryDirectory() as folder:
-        made = merge_adapter(models.locate(model), Path(), 0.0, Path(folder) / "model")
+    with tempfile.TemporaryDirectory() as scratch:
+        made = merge_adapter(models.locate(model), Path(), 0.0, Path(scratch) / "model")
         export_onnx(made)
         quantize(made, HeldOut(texts[:200]))
         embedder = Embedder(made)
@@ -92,21 +116,15 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
         folder / cache.CACHE_NAME,
         "bench",
         dimensions,
-        ((row, vector.tobytes()) for row, vector in enumerate(vectors)),
+        lambda: ((row, vector.tobytes()) for row, vector in enumerate(vectors)),
     )
-    cached = cache.load(folder / cache.CACHE_NAME, "bench") or cached  # memory-mapped
 
     def ours(queries: np.ndarray) -> np.ndarray:
-        found = cached.nearest(queries, RESCORED * K)
-        statement = "SELECT embedding FROM float WHERE rowid = ?"
-        best = []
-        for query, rows in zip(queries, found, strict=True):
-            held = b"".join(
-                database.execute(statement, (row,)).fetchone()[0] for row in rows.tolist()
-            )
-            cosines = np.frombuffer(held, np.float32).reshape(len(rows), dimensions) @ query
-            best.append(rows[np.argsort(-cosines, kind="stable")[:K]])
-        return np.array(best)
+        return cached.nearest(queries, RESCORED * K)[0][:, :K]
+
+    def alone(queries: np.ndarray) -> np.ndarray:
+        asked = quantized(queries, 127 / np.abs(queries).max(axis=1, keepdims=True))
+        return top_k(asked, cached.matrix, K)[0]
 
     def by_sqlite(table: str, coded: Callable[[np.ndarray], bytes], value: str) -> Search:
         statement = f"SELECT rowid FROM {table} WHERE embedding MATCH {value} AND k = {K}"
@@ -125,6 +143,7 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
 
     found: dict[str, Search] = {
         OURS: ours,
+        ALONE: alone,
         "sqlite-vec float": by_sqlite("float", np.ndarray.tobytes, "?"),
         "sqlite-vec int8": by_sqlite("int8", coarse, "vec_int8(?)"),
         "numpy float": by_numpy,
@@ -189,11 +208,16 @@ def measure(
         fill(database, vectors)
         database.pragma("mmap_size", 1 << 33)
         every = contenders(database, vectors, Path(folder))
+        as_many = np.ones(vectors.size // 8, dtype=np.uint64)
+        read = 1e9
         for name, search in every.items():
             few = queries[: min(checked, 20)] if name in SLOW else queries[:checked]
             recall, whole = agreement(search(few), vectors, few)
             results[name] = {"recall": recall, "whole": whole, "single": 1e9, "batch": 1e9}
         for number in range(rounds):
+            start = time.perf_counter()
+            as_many.max()
+            read = min(read, time.perf_counter() - start)
             for name, search in every.items():
                 query = queries[number % len(queries)][None]
                 results[name]["single"] = min(results[name]["single"], seconds(search, query))
@@ -204,6 +228,7 @@ def measure(
                     results[name]["batch"] = min(
                         results[name]["batch"], seconds(search, batch) / len(batch)
                     )
+    results[READ] = {"single": read}
     return results
 
 
@@ -216,44 +241,72 @@ def seconds(search: Search, queries: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10,000 and 100,000 vectors")
-    parser.add_argument("--corpus", type=Path, help="JSONL with text")
-    parser.add_argument("--queries", type=Path, help="JSONL with text")
-    parser.add_argument("--model", default="minilm", help="a name, or a folder")
+    parser.add_argument("--size", type=int, nargs="+", help="how many vectors; each is measured")
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument("--data", type=Path, help="a folder with corpus.jsonl and queries.jsonl")
+    given.add_argument(
+        "--vectors", type=Path, nargs=2, help="float32 unit vectors: passages, queries"
+    )
+    parser.add_argument("--model", default="minilm", help="for --data: a name, or a folder")
     arguments = parser.parse_args()
     kernel = best_kernel()
     if kernel is None:
         raise SystemExit("The scan kernel was not compiled: install with a C++ compiler.")
-    sets: list[tuple[str, np.ndarray, np.ndarray]] = []
     claims: list[dict[str, Any]] = []
-    if arguments.corpus and arguments.queries:
-        sets.append(("given", *embed(arguments.corpus, arguments.queries, arguments.model)))
+    real = None
+    if arguments.data:
+        real = embed(arguments.data, arguments.model)
+    elif arguments.vectors:
+        real = np.load(arguments.vectors[0]), np.load(arguments.vectors[1])
     sizes = (10_000, 100_000) if arguments.quick else (10_000, 100_000, 1_000_000)
-    for size in [len(sets[0][1])] if sets else sizes:
-        what, vectors, queries = sets[0] if sets else ("generated", *generate(size, 500))
-        rounds, checked = (20, 500) if size < 500_000 else (5, 100)
-        results = measure(vectors, queries, rounds, len(queries) if sets else checked)
-        print(f"\n{size} {what} vectors of {vectors.shape[1]}, k {K}, one thread, kernel {kernel}")
+    for size in arguments.size or sizes:
+        if real is None:
+            what, (vectors, queries) = "generated", generate(size, 500)
+        else:
+            what = f"{min(size, len(real[0]))} real"
+            what += f" and {size - len(real[0])} noised" if size > len(real[0]) else ""
+            vectors, queries = more_of(real[0], size), real[1]
+        rounds, checked = (20, 5000) if size < 500_000 else (5, 1000)
+        results = measure(vectors, queries, rounds, checked)
+        read = results.pop(READ)["single"]
+        print(
+            f"\n{size} vectors ({what}) of {vectors.shape[1]}, k {K}, one thread, kernel {kernel}"
+        )
         print(f"{'':30}  ms alone  ms in {BATCH}  recall@10  all ten")
         for name, one in results.items():
             print(
                 f"{name:30} {1000 * one['single']:9.2f} {1000 * one['batch']:9.2f} "
                 f"{one['recall']:10.4f} {one['whole']:8.4f}"
             )
-        ours = results[OURS]
-        others = {name: one for name, one in results.items() if name != OURS}
-        for way in ("single", "batch"):
+        scan = results[ALONE]["single"]
+        share = round(read / scan, 2)
+        print(f"{READ}: {1000 * read:.2f} ms, {size * vectors.shape[1] / read / 1e9:.1f} GB/s")
+        claims.append(
+            {
+                "claim": f"scan, single, {size} vectors, milliseconds",
+                "ours": round(1000 * scan, 3),
+                "peer": READ,
+                "peer_figure": round(1000 * read, 3),
+                "ratio": share,
+                "measured_on": f"{what} vectors, one thread, kernel {kernel}",
+            }
+        )
+        others = {name: one for name, one in results.items() if name not in (OURS, ALONE)}
+        for mine, way in product((OURS, ALONE), ("single", "batch")):
+            ours = results[mine]
             equal = {n: one for n, one in others.items() if one["recall"] >= ours["recall"] - 0.005}
             best = min(equal, key=lambda name: equal[name][way])
             for peer in dict.fromkeys((PEER, best)):
                 claims.append(
                     {
-                        "claim": f"search, {way}, {size} vectors, milliseconds a query",
+                        "claim": f"{mine}, {way}, {size} vectors, milliseconds a query",
                         "ours": round(1000 * ours[way], 3),
                         "peer": peer,
                         "peer_figure": round(1000 * others[peer][way], 3),
                         "ratio": round(others[peer][way] / ours[way], 2),
                         "our_recall": round(ours["recall"], 4),
                         "all_ten": round(ours["whole"], 4),
+                        "queries": min(checked, len(queries)),
                         "peer_recall": round(others[peer]["recall"], 4),
                         "measured_on": f"{what} vectors, one thread, kernel {kernel}",
                     }
