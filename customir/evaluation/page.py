@@ -126,7 +126,7 @@ def _systems(evaluated: Detail, exported: Detail, settings: Settings) -> str:
     return _section(
         "Every system",
         _card("", table, f"Below each figure: its difference to the base, with the {percent}% interval "
-              "of a paired bootstrap over threads.", wide=True)
+              "of a paired bootstrap over threads, and p of a randomisation test.", wide=True)
         + _card(f"{COMPARED[0]} against base", intervals(f"{COMPARED[0]} against base", differences))
         + _card("Recall@k", curve),
     )  # fmt: skip
@@ -368,7 +368,7 @@ def _value(row: Detail, name: str) -> str:
         return f"{row[name]:.3f}"
     difference = Difference(*found)
     css = "sure" if difference.surely_better else "worse" if difference.surely_worse else "unsure"
-    return f"{row[name]:.3f}<small class={css}>{difference_text(difference)}</small>"
+    return f"{row[name]:.3f}<small class={css}>{difference_text(difference)}, p {difference.p:.2g}</small>"
 
 
 def _points(value: float) -> str:
