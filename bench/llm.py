@@ -1,16 +1,17 @@
 """Queries and judgments a second: our engine against llama-cpp-python's own interface.
 
-The same model, threads, prompts and limits in every contender; each round runs all of them in turn,
-and the ratios are medians over the rounds. Contenders: (a) a loop over `Llama.create_completion`,
-which keeps the prefix that a prompt shares with the one before it; (b) the same without; (c) a
-judge that is asked through `create_chat_completion` and writes its answer. Tokens computed are what
-went through llama_decode. A second model shows what its format costs: prefill before and after it
-was requantised.
+The same model, threads, prompts and token limits in every contender; each round runs all of them in
+turn, and the ratios are medians over the rounds. Contenders: (a) a loop over
+`Llama.create_completion`, which keeps the prefix that a prompt shares with the one before it; (b)
+the same without; (c) a judge that is asked through `create_chat_completion` and writes its answer,
+without the prefix and, so that nobody is wronged, with it. Queries are asked for in two ways: one a
+mail, and one a style of a mail as `customir adapt` does. Tokens computed are what went through
+llama_decode. A second model shows what its format costs: prefill before and after it was
+requantised.
 """
 
 import argparse
 import json
-import os
 import random
 import statistics
 import tempfile
@@ -25,15 +26,20 @@ import llama_cpp
 from customir import models
 from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.llm.requantize import FORMATS, measure_speed, requantize
-from customir.mining.judge import INSTRUCTION as JUDGE_INSTRUCTION
 from customir.mining.judge import Pair, answer_prompt, relevance
-from customir.synthesis.styles import EXAMPLES, INSTRUCTION
+from customir.processors import usable_processors
+from customir.synthesis.styles import EXAMPLES, INSTRUCTION, STYLES, query_prompt
 
-OURS, REUSE, PLAIN, CHAT = "CustomIR", "create_completion", "without reuse", "chat completion"
+OURS, REUSE, PLAIN = "CustomIR", "create_completion", "create_completion, no reuse"
+CHAT, CHAT_REUSE = "chat completion, no reuse", "chat completion"
 # The judge in force: the same passages and queries, another question.
 LIKELIHOOD = "CustomIR, query likelihood"
-SAMPLING = Sampling(temperature=0.7, max_tokens=24)
+# As `customir adapt` has them.
+SAMPLING = Sampling(temperature=0.7, max_tokens=32)
+VERDICT_TOKENS = 8
 SHOWN = 2
+# Of its queries, those in this style are of average length: some 8 words.
+ONE_STYLE = next(style for style in STYLES if style.name == "need")
 QUERIES_A_PASSAGE = 4
 SENTENCES = (
     "The {thing} in {place} stopped working on {day}, and nobody knows whom to call about it.",
@@ -90,11 +96,19 @@ def mails(count: int) -> list[str]:
     return texts
 
 
-def generation_prompts(passages: list[str]) -> list[Prompt]:
+def one_a_mail(passages: list[str]) -> list[Prompt]:
     """One query a mail, after a few-shot prefix of some 170 tokens."""
-    shown = (f"Passage: {e.passage}\nSearch: {e.question}\n\n" for e in EXAMPLES[:SHOWN])
+    shown = (
+        f"Passage: {example.passage}\n{ONE_STYLE.cue} {example.need}\n\n"
+        for example in EXAMPLES[:SHOWN]
+    )
     shared = INSTRUCTION + "".join(shown)
-    return [Prompt(shared, f"Passage: {passage}\n", "Search:") for passage in passages]
+    return [Prompt(shared, f"Passage: {passage}\n", ONE_STYLE.cue) for passage in passages]
+
+
+def every_style(passages: list[str]) -> list[Prompt]:
+    """A query a style of each mail, after examples of all styles, as `customir adapt` asks."""
+    return [query_prompt(passage, SEARCHER, style, 0) for passage in passages for style in STYLES]
 
 
 def judged_pairs(passages: list[str]) -> list[Pair]:
@@ -131,12 +145,14 @@ def judge_by_peer(peer: Peer, prompts: list[Prompt]) -> None:
         peer.create_completion(whole(prompt), max_tokens=1, temperature=0.0)
 
 
-def judge_by_chat(peer: Peer, pairs: list[Pair]) -> None:
-    for pair in pairs:
-        peer.reset()
-        content = f"{JUDGE_INSTRUCTION}Passage: {pair.passage}\nSearch: {pair.query}"
+def judge_by_chat(peer: Peer, prompts: list[Prompt], reuse: bool) -> None:
+    for prompt in prompts:
+        if not reuse:
+            peer.reset()
         peer.create_chat_completion(
-            [{"role": "user", "content": content}], max_tokens=8, temperature=0.0
+            [{"role": "user", "content": whole(prompt)}],
+            max_tokens=VERDICT_TOKENS,
+            temperature=0.0,
         )
 
 
@@ -159,7 +175,9 @@ def compare(
 
 def report(title: str, results: dict[str, list[Round]], measured: str) -> list[dict[str, Any]]:
     """Print a table; return the claims."""
-    print(f"{title:38} a second   tokens computed   ratio   processor s   ratio of these")
+    print(
+        f"\n{measured}\n{title:38} a second   tokens computed   ratio   processor s   ratio of these"
+    )
     claims = []
     ours = results[OURS]
     for name, rounds in results.items():
@@ -219,65 +237,95 @@ def compare_formats(model: str, threads: int) -> list[dict[str, Any]]:
     return claims
 
 
+def compare_writing(
+    title: str, engine: Engine, peer: Peer, prompts: list[Prompt], rounds: int, measured: str
+) -> tuple[list[dict[str, Any]], float]:
+    """Every contender writes an answer to each prompt: the claims, and our tokens a second."""
+    seeds = range(len(prompts))
+    tokens: list[int] = []
+
+    def ours() -> None:
+        engine.usage = Usage()
+        engine.generate(prompts, seeds, SAMPLING)
+        tokens.append(engine.usage.written)
+
+    results = compare(
+        {
+            OURS: (ours, lambda: engine.usage.computed),
+            REUSE: (lambda: write_by_peer(peer, prompts, reuse=True), lambda: peer.computed),
+            PLAIN: (lambda: write_by_peer(peer, prompts, reuse=False), lambda: peer.computed),
+        },
+        len(prompts),
+        rounds,
+    )
+    length = statistics.median(tokens) / len(prompts)
+    claims = report(title, results, f"{measured}; answers of {length:.1f} tokens on average")
+    return claims, max(each.tokens / each.seconds for each in results[OURS])
+
+
+def compare_judging(
+    engine: Engine, peer: Peer, pairs: list[Pair], rounds: int, measured: str
+) -> list[dict[str, Any]]:
+    """Every contender judges each pair."""
+    prompts = [answer_prompt(pair) for pair in pairs]
+    contenders: dict[str, tuple[Callable[[], object], Callable[[], int]]] = {
+        OURS: (lambda: engine.choice(prompts, "Yes", "No"), lambda: engine.usage.computed),
+        LIKELIHOOD: (lambda: relevance(engine, pairs), lambda: engine.usage.computed),
+        REUSE: (lambda: judge_by_peer(peer, prompts), lambda: peer.computed),
+        CHAT_REUSE: (lambda: judge_by_chat(peer, prompts, reuse=True), lambda: peer.computed),
+        CHAT: (lambda: judge_by_chat(peer, prompts, reuse=False), lambda: peer.computed),
+    }
+    return report("judgments a second", compare(contenders, len(pairs), rounds), measured)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="6 mails, 1 round, the smaller model")
     parser.add_argument("--model", help="a name, or a GGUF file")
     parser.add_argument("--formats-of", default="smollm2-135m", help="whose formats to compare")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, help="default: 3")
+    parser.add_argument("--threads", type=int, default=usable_processors())
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     arguments = parser.parse_args()
     model = arguments.model or ("smollm2-135m" if arguments.quick else "qwen2.5-coder-0.5b")
-    count, rounds = (6, 1) if arguments.quick else (32, 3)
-    threads = arguments.threads
+    count, rounds = (6, 1) if arguments.quick else (24, 3)
+    rounds, threads = arguments.rounds or rounds, arguments.threads
     path = models.locate(model)
     passages = mails(count)
-    prompts, pairs = generation_prompts(passages), judged_pairs(passages)
-    judged = [answer_prompt(pair) for pair in pairs]
-    gpu_layers = -1 if arguments.device == "cuda" else 0
+    # The slower contenders take a minute a round for all of them.
+    fewer = passages[: max(3, count // 3)]
     peer = Peer(
         str(path), n_ctx=2048, n_batch=512, n_threads=threads, n_threads_batch=threads,
-        flash_attn=True, n_gpu_layers=gpu_layers, verbose=False,
+        flash_attn=True, n_gpu_layers=-1 if arguments.device == "cuda" else 0, verbose=False,
     )  # fmt: skip
     with Engine(path, device=arguments.device, threads=threads) as engine:
-        prefix = engine.count_tokens(prompts[0].shared)
         lengths = sorted(map(engine.count_tokens, passages))
-        measured = (
-            f"{model}, {threads} threads, {arguments.device}; prefix of {prefix} tokens, {count} "
-            f"mails of {lengths[0]} to {lengths[-1]}; median of {rounds}"
-        )
-        print(measured)
-        ours: Callable[[], int] = lambda: engine.usage.computed  # noqa: E731
-        theirs: Callable[[], int] = lambda: peer.computed  # noqa: E731
-        engine.usage = Usage()
-        written = compare(
-            {
-                OURS: (lambda: engine.generate(prompts, range(count), SAMPLING), ours),
-                REUSE: (lambda: write_by_peer(peer, prompts, reuse=True), theirs),
-                PLAIN: (lambda: write_by_peer(peer, prompts, reuse=False), theirs),
-            },
-            count,
-            rounds,
-        )
-        claims = report("queries a second", written, measured)
-        judgments = compare(
-            {
-                OURS: (lambda: engine.choice(judged, "Yes", "No"), ours),
-                LIKELIHOOD: (lambda: relevance(engine, pairs), ours),
-                REUSE: (lambda: judge_by_peer(peer, judged), theirs),
-                CHAT: (lambda: judge_by_chat(peer, pairs), theirs),
-            },
-            len(pairs),
-            rounds,
-        )
-        claims += report("judgments a second", judgments, measured)
-        if arguments.device == "cpu":
-            prefill = measure_speed(engine).prefill
-            best = min(written[OURS], key=lambda each: each.seconds)
-            print(
-                f"the limit: a 512-token batch is read at {prefill:.0f} tokens a second; "
-                f"generation computed {best.tokens / best.seconds:.0f} a second"
+
+        def measured(prompts: list[Prompt], mails: int) -> str:
+            return (
+                f"{model}, {threads} threads, {arguments.device}; prefix of "
+                f"{engine.count_tokens(prompts[0].shared)} tokens, {mails} mails of {lengths[0]} to "
+                f"{lengths[-1]}; {len(prompts)} prompts, median of {rounds}"
             )
+
+        claims: list[dict[str, Any]] = []
+        rates = {}
+        for title, prompts, used in (
+            ("queries a second, one a mail", one_a_mail(passages), len(passages)),
+            ("queries a second, a query a style", every_style(fewer), len(fewer)),
+        ):
+            about = measured(prompts, used)
+            made, rates[title] = compare_writing(title, engine, peer, prompts, rounds, about)
+            claims += made
+        pairs = judged_pairs(passages[: max(3, 2 * count // 3)])
+        about = measured([answer_prompt(pair) for pair in pairs], len(pairs) // QUERIES_A_PASSAGE)
+        claims += compare_judging(engine, peer, pairs, rounds, about)
+        prefill = measure_speed(engine).prefill
+        print(
+            f"the limit: a batch of 500 tokens is read at {prefill:.0f} tokens a second; computed"
+        )
+        for title, rate in rates.items():
+            print(f"  {title:36} {rate:8.0f} {rate / prefill:25.0%}")
     peer.close()
     if arguments.device == "cpu":
         claims += compare_formats(arguments.formats_of, threads)

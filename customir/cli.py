@@ -528,7 +528,9 @@ def optimize(name: str, folder: Path | None, threads: int | None) -> None:
             f"{candidate.megabytes:.0f} MB",
             f"{candidate.speed.prefill:.0f}",
             f"{candidate.speed.decode:.0f}",
-            f"{candidate.agreement:.1%} of {len(pairs)}",
+            "too slow to ask"
+            if candidate.agreement is None
+            else f"{candidate.agreement:.1%} of {len(pairs)}",
         ]
         for candidate in done.candidates
     ]

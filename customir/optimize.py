@@ -7,8 +7,9 @@ others have none.
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from customir.llm.requantize import (
     kept_name,
     measure_speed,
     requantize,
+    was_kept,
 )
+from customir.mining.calibration import calibrate
 from customir.mining.judge import Pair, relevance
 from customir.progress import Reporter
 from customir.synthesis.styles import EXAMPLES, STYLES
@@ -30,11 +33,24 @@ from customir.workspace import Workspace, content_key
 from customir.workspace.passages import read_passages
 from customir.workspace.queries import read_queries
 
-# Of all judgments, as many have to fall on the same side of the threshold as the original's.
+# Of all verdicts, as many have to be the original's.
 AGREEMENT = 0.98
 # A winner has to read and write this much faster together, or the original stays.
 WORTH = 1.1
-PAIRS = 200
+# Each passage with its own queries and as many of others: it is computed once for all of them.
+PASSAGES, QUERIES = 25, 2
+# Fewer queries are written before a faster format would have paid for being tried.
+MANY_QUERIES = 400
+# Writing a larger file takes minutes.
+LARGEST_TRIAL_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class JudgedPair:
+    """A pair, and whether the query was written for the passage."""
+
+    pair: Pair
+    relevant: bool
 
 
 @dataclass(frozen=True)
@@ -43,17 +59,18 @@ class Candidate:
 
     Attributes:
         name: The format; "original" for the file that was given.
-        agreement: Share of pairs on the same side of the original's median; 1 for the original.
+        agreement: Share of the pairs that it gives the original's verdict on; None where it is
+            too slow to be asked.
     """
 
     name: str
     megabytes: float
     speed: Speed
-    agreement: float
+    agreement: float | None
 
     @property
     def holds(self) -> bool:
-        return self.agreement >= AGREEMENT
+        return self.agreement is not None and self.agreement >= AGREEMENT
 
     def faster_than(self, other: "Candidate") -> float:
         """How many times as fast, prefill and decoding weighed alike (geometric mean)."""
@@ -71,34 +88,39 @@ class Optimized:
     path: Path
 
 
-def optimize(model: Path, pairs: Sequence[Pair], threads: int, reporter: Reporter) -> Optimized:
+def optimize(
+    model: Path, pairs: Sequence[JudgedPair], threads: int, reporter: Reporter
+) -> Optimized:
     """Requantise `model` to every format that could win on a CPU, and keep the winner.
 
     Args:
         model: GGUF file.
-        pairs: What judgments are compared on: half of them relevant, so that the median parts them.
+        pairs: What verdicts are compared on, relevant and not.
 
     Raises:
         UserError: the file can't be loaded or written anew.
     """
+    asked = [judged.pair for judged in pairs]
+    relevant = np.array([judged.relevant for judged in pairs])
     reporter.say("measuring the original")
-    original, reference = _measure("original", model, pairs, threads, None)
+    with Engine(model, device="cpu", threads=threads) as engine:
+        original = Candidate("original", _megabytes(model), measure_speed(engine), 1.0)
+        reference = relevance(engine, asked)
+    threshold = calibrate(reference[relevant], reference[~relevant], 0.5).threshold
     candidates, best, winner = [original], original, model
-    for left in model.parent.glob(f".{model.stem}.optimizing-*"):  # by a run that was killed
-        shutil.rmtree(left)
-    prefix = f".{model.stem}.optimizing-"
-    with tempfile.TemporaryDirectory(dir=model.parent, prefix=prefix) as folder:
+    with _workshop(model, model.parent) as folder:
         for name in FORMATS:
-            made = Path(folder) / f"{name}.gguf"
+            made = folder / f"{name}.gguf"
             reporter.say(f"writing and measuring {name}")
             requantize(model, made, name, threads)
-            candidate, _ = _measure(name, made, pairs, threads, reference)
+            with Engine(made, device="cpu", threads=threads) as engine:
+                candidate = Candidate(name, _megabytes(made), measure_speed(engine), None)
+                if candidate.faster_than(original) >= WORTH:
+                    verdicts = relevance(engine, asked) >= threshold
+                    agreement = float(np.mean(verdicts == (reference >= threshold)))
+                    candidate = replace(candidate, agreement=agreement)
             candidates.append(candidate)
-            if (
-                candidate.holds
-                and candidate.faster_than(original) >= WORTH
-                and candidate.faster_than(best) > 1
-            ):
+            if candidate.holds and candidate.faster_than(best) > 1:
                 best, winner = candidate, made
             else:
                 made.unlink()
@@ -109,37 +131,32 @@ def optimize(model: Path, pairs: Sequence[Pair], threads: int, reporter: Reporte
     return Optimized(tuple(candidates), winner)
 
 
-def _measure(
-    name: str, path: Path, pairs: Sequence[Pair], threads: int, reference: np.ndarray | None
-) -> tuple[Candidate, np.ndarray]:
-    with Engine(path, device="cpu", threads=threads) as engine:
-        odds = relevance(engine, pairs)
-        speed = measure_speed(engine)
-    agreement = 1.0 if reference is None else agreement_of(odds, reference)
-    return Candidate(name, path.stat().st_size / 1e6, speed, agreement), odds
+def _megabytes(path: Path) -> float:
+    return path.stat().st_size / 1e6
 
 
-def agreement_of(odds: np.ndarray, reference: np.ndarray) -> float:
-    """The share of pairs that are on the same side of the reference's median by both.
-
-    Args:
-        odds, reference: float64 (pairs,), in nats.
-    """
-    threshold = np.median(reference)
-    return float(np.mean((odds >= threshold) == (reference >= threshold)))
-
-
-def builtin_pairs() -> list[Pair]:
-    """Passages that come with the prompts, each with its own queries and those of the next."""
-    pairs = []
-    for number, example in enumerate(EXAMPLES):
-        for asked in (example, EXAMPLES[number - 1]):
-            pairs += [Pair(getattr(asked, style.name), example.passage) for style in STYLES]
-    return pairs
+@contextmanager
+def _workshop(model: Path, parent: Path) -> Iterator[Path]:
+    """A folder for files that may not stay; those that a kill left are removed."""
+    prefix = f".{model.stem}.optimizing-"
+    for left in parent.glob(f"{prefix}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as folder:
+        yield Path(folder)
 
 
-def workspace_pairs(folder: Path) -> list[Pair]:
-    """At most PAIRS pairs of a workspace: queries with their own passage, and with another's.
+def builtin_pairs() -> list[JudgedPair]:
+    """Passages that come with the prompts, each with its own queries and those of the one before."""
+    return [
+        JudgedPair(Pair(getattr(asked, style.name), example.passage), asked is example)
+        for number, example in enumerate(EXAMPLES)
+        for asked in (example, EXAMPLES[number - 1])
+        for style in STYLES
+    ]
+
+
+def workspace_pairs(folder: Path) -> list[JudgedPair]:
+    """Some passages of a workspace, each with queries of its own and with those of another.
 
     Raises:
         UserError: there are no queries yet.
@@ -147,24 +164,65 @@ def workspace_pairs(folder: Path) -> list[Pair]:
     with Workspace(folder, write=False) as workspace:
         contents = {passage.key: passage.content for passage in read_passages(workspace)}
         queries = read_queries(workspace, splits=("train",))
-    queries = sorted(queries, key=lambda query: content_key("optimize", query.key))[: PAIRS // 2]
-    if len(queries) < 2:
+    own: dict[str, list[str]] = {}
+    for query in sorted(queries, key=lambda query: content_key("optimize", query.key)):
+        if not query.free:
+            own.setdefault(query.passage, []).append(query.text)
+    chosen = list(own.items())[:PASSAGES]
+    if len(chosen) < 2:
         raise UserError(f"{folder}: no queries in it yet. Run: customir generate {folder}")
     return [
-        Pair(query.text, contents[passage])
-        for number, query in enumerate(queries)
-        for passage in (query.passage, queries[number - 1].passage)
+        JudgedPair(Pair(text, contents[passage]), texts is mine)
+        for number, (passage, mine) in enumerate(chosen)
+        for texts in (mine, chosen[number - 1][1])
+        for text in texts[:QUERIES]
     ]
 
 
-def advice(model: Path, name: str) -> str | None:
-    """What to say where faster weights for a CPU are at hand, or could be had; else None.
+def worth_trying(model: Path, queries: int) -> bool:
+    """Whether so much is to be written that a trial of another format would pay."""
+    return (
+        queries >= MANY_QUERIES
+        and model.stat().st_size <= LARGEST_TRIAL_BYTES
+        and not kept_beside(model)
+        and not was_kept(model)
+    )
+
+
+def try_formats(model: Path, threads: int, folder: Path) -> tuple[str, float]:
+    """The format that reads and writes fastest here, and how many times as fast as `model` is.
+
+    Takes seconds; nothing is kept, and nobody asked whether it judges alike.
+
+    Args:
+        folder: Where the formats are written meanwhile.
+    """
+    with Engine(model, device="cpu", threads=threads) as engine:
+        original = Candidate("original", _megabytes(model), measure_speed(engine, 1), None)
+    found = ("original", 1.0)
+    with _workshop(model, folder) as bench:
+        for name in FORMATS:
+            made = bench / f"{name}.gguf"
+            requantize(model, made, name, threads)
+            with Engine(made, device="cpu", threads=threads) as engine:
+                tried = Candidate(name, _megabytes(made), measure_speed(engine, 1), None)
+            made.unlink()
+            found = max(found, (name, tried.faster_than(original)), key=lambda pair: pair[1])
+    return found
+
+
+def advice(model: Path, name: str, tried: tuple[str, float] | None) -> str | None:
+    """What to say where faster weights for a CPU are at hand, or were measured; else None.
 
     Args:
         name: What the user calls the model.
+        tried: What `try_formats` found.
     """
-    if any(form in model.name.lower() for form in FORMATS):
-        return None
     if kept := kept_beside(model):
         return f"Faster weights of this LLM are here: --llm {shlex.quote(str(kept[0]))}"
-    return f"It may run faster in another format. To try: customir models optimize {name}"
+    if tried and tried[1] >= WORTH:
+        return (
+            f"As {tried[0]} this LLM is {tried[1]:.1f} times as fast here. Whether it judges alike: "
+            f"customir models optimize {shlex.quote(name)}"
+        )
+    return None

@@ -6,6 +6,7 @@ workspace whatever an earlier or interrupted run of it has computed already.
 """
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from customir.processors import usable_processors
 from customir.progress import Reporter
 from customir.settings import Settings
 from customir.workspace import StageState, Workspace, content_key
-from customir.workspace.passages import read_passages
+from customir.workspace.passages import read_documents, read_passages
 from customir.workspace.queries import (
     Negative,
     Query,
@@ -41,6 +42,7 @@ from customir.workspace.queries import (
 
 if TYPE_CHECKING:
     from customir.analysis.summary import Summary
+    from customir.analysis.topics import Topic
     from customir.evaluation.compare import Comparison
     from customir.evaluation.drift import Drift
     from customir.evaluation.systems import SystemResult
@@ -193,7 +195,28 @@ def analyse(job: Job) -> "Summary":
         job.workspace, "analyse", _base_encoder(job), [p.content for p in job.passages], "passage",
         job.reporter, "embedding passages",
     )  # fmt: skip
-    return summarise(job.passages, job.dates, cluster(vectors, job.settings.seed))
+    labels = cluster(vectors, job.settings.seed)
+    with _open_llm(job) as (engine, model_key):
+        topics = _topics(job, "analyse", engine, model_key, vectors, labels)
+    return summarise(job.passages, job.dates, topics)
+
+
+def _topics(
+    job: Job,
+    stage: str,
+    engine: "Llm",
+    model_key: str,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+) -> "list[Topic]":
+    """The corpus' topics, with the names that the LLM gives them."""
+    from customir.analysis.naming import name_by_llm, typical
+    from customir.analysis.topics import name_topics
+
+    texts = [passage.content for passage in job.passages]
+    samples = [[texts[row] for row in rows] for rows in typical(vectors, labels)]
+    topics = name_topics(texts, labels)
+    return name_by_llm(job.workspace, stage, engine, model_key, topics, samples, job.reporter)
 
 
 def _ingest(job: Job) -> Detail:
@@ -211,15 +234,18 @@ def _ingest(job: Job) -> Detail:
 
 
 def _generate(job: Job) -> Detail:
+    from customir.analysis.boilerplate import automatic
     from customir.analysis.map import corpus_map
+    from customir.analysis.personas import personas
     from customir.analysis.sampling import sample_passages
-    from customir.analysis.topics import cluster, periods
+    from customir.analysis.topics import cluster, name_topics, periods
     from customir.embeddings import embed
     from customir.retrieval.bm25 import Bm25
     from customir.retrieval.dense import top_k
     from customir.synthesis import filters
     from customir.synthesis.generate import write_queries as let_write
-    from customir.synthesis.subjects import STYLE, subject_queries
+    from customir.synthesis.replies import reply_queries
+    from customir.synthesis.subjects import subject_queries
 
     settings, passages = job.settings, job.passages
     splits = split_passages(passages, settings.evaluation.held_out, settings.seed)
@@ -228,9 +254,9 @@ def _generate(job: Job) -> Detail:
     corpus_vectors = embed(
         job.workspace, "generate", encoder, corpus, "passage", job.reporter, "embedding passages"
     )
-    topics = cluster(corpus_vectors, settings.seed)
+    labels = cluster(corpus_vectors, settings.seed)
     strata = zip(
-        topics.tolist(),
+        labels.tolist(),
         periods([job.dates[passage.document] for passage in passages]).tolist(),
         strict=True,
     )
@@ -240,10 +266,13 @@ def _generate(job: Job) -> Detail:
         settings.seed,
         {passage.key: stratum for passage, stratum in zip(passages, strata, strict=True)},
     )
-    _say_what_is_faster(job)
-    with _open_llm(job) as (engine, model_key):
+    with _open_llm(job, writing=True) as (engine, model_key):
+        topics, searchers = name_topics(corpus, labels), {}
+        if settings.synthesis.searchers:
+            topics = _topics(job, "generate", engine, model_key, corpus_vectors, labels)
+            searchers = personas([passage.key for passage in passages], labels, topics)
         written = let_write(
-            job.workspace, "generate", engine, model_key, sampled,
+            job.workspace, "generate", engine, model_key, sampled, searchers,
             settings.synthesis, settings.seed, job.reporter,
         )  # fmt: skip
         usage = dataclasses.asdict(engine.usage)
@@ -256,14 +285,22 @@ def _generate(job: Job) -> Detail:
         )
         depth = settings.synthesis.round_trip_depth
         text_rows, text_scores = Bm25(corpus).top(texts, depth)
+        dense_rows, dense_scores = top_k(query_vectors, corpus_vectors, depth)
+        text_rows = np.where(text_scores > 0, text_rows, filters.NO_HIT)
+        groups = [written[number].request.passage.duplicates for number in left]
         found = filters.round_trip(
-            [written[number].request.passage.duplicates for number in left],
-            [passage.duplicates for passage in passages],
-            top_k(query_vectors, corpus_vectors, depth)[0],
-            np.where(text_scores > 0, text_rows, filters.NO_HIT),
+            groups, [passage.duplicates for passage in passages], dense_rows, text_rows
         )
-        for number, came_back in zip(left, found, strict=True):
-            rejected[number] = None if came_back else "does not lead back"
+        runs = (
+            filters.Run(dense_rows, dense_scores, NEAR_BY_MEANING),
+            filters.Run(text_rows, text_scores, NEAR_BY_WORDS),
+        )
+        vague = filters.generic(groups, passages, runs)
+        for number, came_back, fits_many in zip(left, found, vague, strict=True):
+            if not came_back:
+                rejected[number] = "does not lead back"
+            elif fits_many:
+                rejected[number] = "fits many threads"
     queries = [
         Query(
             content_key("written", query.key, query.request.passage.key),
@@ -275,16 +312,22 @@ def _generate(job: Job) -> Detail:
         )
         for query, reason in zip(written, rejected, strict=True)
     ]
+    by_people = [passage for passage in passages if not automatic(passage)]
+    free = (
+        ("subject", subject_queries(passages)),
+        ("reply", reply_queries(read_documents(job.workspace), by_people)),
+    )
     queries += [
-        Query(content_key("subject", passage.key, text), passage.key, STYLE, text, None, "train")
-        for passage, text in subject_queries(passages)
+        Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
+        for style, pairs in free
+        for passage, text in pairs
         if splits[passage.key] == "train"
     ]
     write_queries(job.workspace, queries)
     kept = [query for query in queries if query.rejected is None]
     return {
         "sampled_passages": len(sampled),
-        "map": corpus_map(corpus, corpus_vectors, topics),
+        "map": corpus_map(corpus, corpus_vectors, labels, topics),
         "written": len(written),
         "rejected": dict(Counter(query.rejected for query in queries if query.rejected)),
         "kept_by_style": dict(Counter(query.style for query in kept)),
@@ -305,7 +348,9 @@ def _rejected_by_text(written: "Sequence[Written]") -> list[str | None]:
     texts = [query.text for query in written]
     own = [query.request.passage.content for query in written]
     rejected = [
-        filters.reject_by_form(text, passage, shown_queries(query.request.rotation))
+        filters.reject_by_form(
+            text, passage, [query.request.searcher, *shown_queries(query.request.rotation)]
+        )
         for text, passage, query in zip(texts, own, written, strict=True)
     ]
     for number, wrong in enumerate(filters.wrong_language(texts, own)):
@@ -317,63 +362,58 @@ def _rejected_by_text(written: "Sequence[Written]") -> list[str | None]:
 
 def _mine(job: Job) -> Detail:
     from customir.embeddings import embed
-    from customir.mining.calibration import calibrate, calibration_pairs
+    from customir.mining.calibration import (
+        calibrate,
+        calibration_pairs,
+        required_near_auc,
+    )
     from customir.mining.candidates import mine_candidates
     from customir.mining.judge import Pair, judge
 
     settings, passages = job.settings, job.passages
-    queries = _written(read_queries(job.workspace, splits=("train",)))
+    queries = [query for query in read_queries(job.workspace, splits=("train",)) if not query.free]
     if not queries or not settings.mining.candidates:
         write_negatives(job.workspace, [])
         return {"candidates": 0, "calibration": None}
     encoder = _base_encoder(job)
-    candidates = mine_candidates(
-        queries,
-        passages,
-        embed(
-            job.workspace, "mine", encoder, [query.text for query in queries], "query",
-            job.reporter, "embedding queries",
-        ),
-        embed(
-            job.workspace, "mine", encoder, [passage.content for passage in passages], "passage",
-            job.reporter, "embedding passages",
-        ),
-        settings.mining.candidates,
-        settings.mining.skip_top,
+    vectors = embed(
+        job.workspace, "mine", encoder, [passage.content for passage in passages], "passage",
+        job.reporter, "embedding passages",
     )  # fmt: skip
+
+    asked = embed(
+        job.workspace, "mine", encoder, [query.text for query in queries], "query",
+        job.reporter, "embedding queries",
+    )  # fmt: skip
+    mining = settings.mining
+    found = mine_candidates(queries, passages, asked, vectors, mining.candidates, mining.skip_top)
+    candidates = list(zip(queries, found, strict=True))
     known, random = calibration_pairs(queries, passages, settings.seed)
-    pairs = [
-        (query, passage)
-        for query, found in zip(queries, candidates, strict=True)
-        for passage in found
-    ]
+    hardest = {query.key: mined[0] for query, mined in candidates if mined}
+    near = [(query, hardest[query.key]) for query, _ in known if query.key in hardest]
+    pairs = [(query, passage) for query, mined in candidates for passage in mined]
     with _open_llm(job) as (engine, model_key):
 
         def scores(judged: Sequence[tuple[Query, Passage]]) -> np.ndarray:
             texts = [Pair(query.text, passage.content) for query, passage in judged]
             return judge(job.workspace, "mine", engine, model_key, texts, job.reporter)
 
-        hardest = {
-            query.key: found[0] for query, found in zip(queries, candidates, strict=True) if found
-        }
-        near = [(query, hardest[query.key]) for query, _ in known if query.key in hardest]
-        calibration = calibrate(
-            scores(known), scores(random), settings.mining.judge_auc, scores(near)
-        )
+        calibration = calibrate(scores(known), scores(random), mining.judge_auc, scores(near))
         odds = scores(pairs) if calibration.used else None
         usage = dataclasses.asdict(engine.usage)
     ranks: Counter[str] = Counter()
     negatives = []
     for number, (query, passage) in enumerate(pairs):
         score = None if odds is None else float(odds[number])
-        kept = score is None or score < calibration.threshold
-        negatives.append(Negative(query.key, passage.key, ranks[query.key], score, kept))
+        verdict = "negative" if score is None else calibration.verdict(score)
+        negatives.append(Negative(query.key, passage.key, ranks[query.key], score, verdict))
         ranks[query.key] += 1
     write_negatives(job.workspace, negatives)
     return {
         "queries": len(queries),
         "candidates": len(negatives),
-        "judged_relevant": sum(not negative.kept for negative in negatives),
+        "verdicts": dict(Counter(negative.verdict for negative in negatives)),
+        "required_near_auc": required_near_auc(mining.judge_auc),
         "calibration": dataclasses.asdict(calibration),
         "tokens": usage,
     }
@@ -396,16 +436,16 @@ def _train(job: Job) -> Detail:
     examples = []
     for query in read_queries(job.workspace, splits=("train",)):
         found = mined.get(query.key, [])
-        kept = [negative for negative in found if negative.kept]
+        kept = [negative for negative in found if negative.verdict == "negative"]
         examples.append(
             Example(
                 query.text,
-                as_trained(query.passage, title=query in _written([query])),
+                as_trained(query.passage, title=not query.free),
                 tuple(
                     as_trained(negative.passage)
                     for negative in kept[: job.settings.mining.negatives]
                 ),
-                frozenset(negative.passage for negative in found if not negative.kept),
+                frozenset(negative.passage for negative in found if negative.verdict == "relevant"),
             )
         )
     if len(examples) < MINIMUM_EXAMPLES:
@@ -693,8 +733,12 @@ def _index(job: Job) -> Detail:
 
 
 @contextmanager
-def _open_llm(job: Job) -> Iterator[tuple["Llm", str]]:
-    """The LLM, here or on its servers, and what content keys know it by."""
+def _open_llm(job: Job, *, writing: bool = False) -> Iterator[tuple["Llm", str]]:
+    """The LLM, here or on its servers, and what content keys know it by.
+
+    Args:
+        writing: Much is to be written, so it is said what would be faster.
+    """
     from customir.llm import Engine, Servers
 
     if urls := job.settings.llm_urls:
@@ -703,17 +747,32 @@ def _open_llm(job: Job) -> Iterator[tuple["Llm", str]]:
             yield servers, content_key("served", servers.model)
         return
     with Engine(job.llm, device=job.settings.device, threads=job.threads) as engine:
-        if not job.settings.threads and not engine.on_gpu:
-            engine.set_threads(_tried_threads(job, engine))
+        threads = job.settings.threads
+        if not threads and not engine.on_gpu:
+            threads = _tried_threads(job, engine)
+            engine.set_threads(threads)
+        if writing and not engine.on_gpu:
+            _say_what_is_faster(job, threads)
         yield engine, models.fingerprint(job.llm)
 
 
-def _say_what_is_faster(job: Job) -> None:
-    from customir.llm.gguf import gpu_is_there
-    from customir.optimize import advice
+def _say_what_is_faster(job: Job, threads: int) -> None:
+    """Whether other weights of the LLM would be faster: measured once, where much is to be written."""
+    from customir.optimize import advice, try_formats, worth_trying
 
-    on_cpu = job.settings.device == "cpu" or not gpu_is_there()
-    if not job.settings.llm_urls and on_cpu and (said := advice(job.llm, job.settings.llm)):
+    synthesis = job.settings.synthesis
+    queries = synthesis.passages * synthesis.queries_per_passage
+    tried = None
+    if worth_trying(job.llm, queries):
+        key = content_key("formats", models.fingerprint(job.llm), threads)
+        if key not in (found := job.workspace.results([key])):
+            job.reporter.say("  trying the LLM's weights in other formats")
+            found[key] = json.dumps(try_formats(job.llm, threads, job.folder)).encode()
+            with job.workspace.transaction() as database:
+                database.execute("INSERT INTO result VALUES (?, 'formats', ?)", (key, found[key]))
+        name, factor = json.loads(found[key])
+        tried = name, factor
+    if said := advice(job.llm, job.settings.llm, tried):
         job.reporter.say(f"  {said}")
 
 
@@ -747,19 +806,14 @@ def _base_encoder(job: Job) -> Any:
     return Encoder.load(job.embedder, job.settings.device, training.max_tokens, training.precision)
 
 
-def _written(queries: Sequence[Query]) -> list[Query]:
-    """The queries that the LLM wrote: those that are not their passage's own subject."""
-    from customir.synthesis.subjects import STYLE
-
-    return [query for query in queries if query.style != STYLE]
-
-
 def _detail(job: Job, name: str) -> Detail:
     state = job.workspace.stage(name)
     assert state is not None, f"stage {name} is checked to be done before it is read"
     return state.detail
 
 
+# Of the own passage's score: cosine, and BM25.
+NEAR_BY_MEANING, NEAR_BY_WORDS = 0.97, 0.97
 # With fewer there is no contrast to learn from.
 MINIMUM_EXAMPLES = 8
 # On two cores torch embeds some 60 passages a second.

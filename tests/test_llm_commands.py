@@ -1,8 +1,12 @@
 """The commands around the LLM: analyze, models optimize, and --llm-url."""
 
 import json
+import re
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,6 +40,9 @@ def test_analyze_shows_the_corpus_and_computes_its_embeddings_once(ingested: Pat
     summary = json.loads(again.stdout)
     assert summary["documents"] == 75
     assert sum(topic["size"] for topic in summary["topics"]) == summary["passages"]
+    named = [topic["name"] for topic in summary["topics"] if topic["name"]]
+    assert named, "not one topic has a name from the LLM"
+    assert all(f"{name}: " in first.stdout for name in named)
 
 
 def test_analyze_of_nothing_says_what_to_do(tmp_path: Path) -> None:
@@ -60,3 +67,31 @@ def test_only_an_llm_can_be_optimized(name: str) -> None:
     run = customir("models", "optimize", name)
     assert run.returncode == 2
     assert name in run.stderr
+
+
+def test_a_model_that_babbles_trains_nothing_and_is_not_believed(
+    ingested: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("gguf", reason="the writer of GGUF files, of the extra `dev`")
+    from gguf_files import write_babbler
+
+    out = tmp_path / "out"
+    shutil.copytree(ingested, out)
+    toml = (out / "customir.toml").read_text()  # with the server of the test before
+    (out / "customir.toml").write_text(re.sub(r"llm_urls = \[[^]]*\]", "llm_urls = []", toml))
+    write_babbler(tmp_path / "babbler.gguf")
+    flags = ("--llm", str(tmp_path / "babbler.gguf"), "--passages", "12", "--queries", "2")
+    run = customir("generate", str(out), *flags)
+    assert run.returncode == 0, run.stderr
+    with closing(sqlite3.connect(out / "workspace.db")) as database:
+        kept, rejected = database.execute(
+            "SELECT sum(rejected IS NULL), sum(rejected IS NOT NULL) FROM query "
+            "WHERE style NOT IN ('subject', 'reply')"
+        ).fetchone()
+    assert kept + rejected == 24
+    assert rejected >= 22
+    run = customir("mine", str(out))
+    assert run.returncode == 0, run.stderr
+    report = (out / "report.md").read_text()
+    assert "| rejected: " in report
+    assert "No hard negatives were mined" in report or "too low to be believed" in report

@@ -24,6 +24,7 @@ threads = 2
 llm = "smollm2-135m"
 [synthesis]
 max_tokens = 16
+searchers = true
 [mining]
 candidates = 2
 judge_auc = 0.5
@@ -118,7 +119,7 @@ def test_what_is_read_is_indexed_or_listed(done: tuple[Path, str]) -> None:
     assert read == 75 == indexed + skipped
 
 
-def test_queries_have_four_styles_and_are_split_by_thread(
+def test_queries_have_five_styles_and_are_split_by_thread(
     mail: Path, done: tuple[Path, str]
 ) -> None:
     out, _ = done
@@ -130,7 +131,7 @@ def test_queries_have_four_styles_and_are_split_by_thread(
     assert splits
     assert all(count == 1 for _, count in splits)
     styles = {style for (style,) in rows(out, "SELECT DISTINCT style FROM query")}
-    assert styles == {"keywords", "question", "need", "summary", "subject"}
+    assert styles == {"keywords", "question", "need", "summary", "attribute", "subject"}
 
 
 def test_the_model_loads_in_sentence_transformers_and_gives_one_vector_everywhere(
@@ -236,7 +237,7 @@ def test_killed_in_every_stage_it_ends_as_an_uninterrupted_run(
     assert result.returncode == 0, result.stderr
     for statement in (
         "SELECT key, text, rejected, split FROM query ORDER BY key",
-        "SELECT query, passage, rank, score, kept FROM negative ORDER BY query, passage",
+        "SELECT query, passage, rank, score, verdict FROM negative ORDER BY query, passage",
         "SELECT key, value FROM result ORDER BY key",
         "SELECT key, thread, text FROM document ORDER BY key",
         "SELECT key, duplicates, text FROM passage ORDER BY key",
@@ -269,7 +270,7 @@ def test_settings_there_and_back_leave_what_they_found(
     whole, _ = done
     out = tmp_path / "out"
     shutil.copytree(whole, out)
-    negatives = "SELECT query, passage, score, kept FROM negative ORDER BY query, passage"
+    negatives = "SELECT query, passage, score, verdict FROM negative ORDER BY query, passage"
     assert rows(out, negatives)
     for seed in ("1", "0"):
         result = subprocess.run(

@@ -5,21 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from customir.analysis.topics import name_topics
+from customir.analysis.topics import Topic
 from customir.workspace import content_key
 
 SHOWN = 1500
 
 
-def corpus_map(texts: Sequence[str], vectors: np.ndarray, topics: np.ndarray) -> dict[str, Any]:
+def corpus_map(
+    texts: Sequence[str], vectors: np.ndarray, labels: np.ndarray, topics: Sequence[Topic]
+) -> dict[str, Any]:
     """Up to SHOWN passages, drawn by content, by the first two principal components.
 
     Args:
         vectors: float32 (texts, d).
-        topics: Of each text, int64, numbered from 0, the largest first.
+        labels: The topic of each text, int64, numbered from 0, the largest first.
 
     Returns:
-        points: [x, y, topic] each; topics: the telling words of each.
+        points: [x, y, topic] each; topics: the name of each, or its telling words.
     """
     drawn = sorted(range(len(texts)), key=lambda n: content_key("map", texts[n]))[:SHOWN]
     if len(drawn) < 2:
@@ -30,8 +32,8 @@ def corpus_map(texts: Sequence[str], vectors: np.ndarray, topics: np.ndarray) ->
     plane = axes[:2] * np.sign(axes[:2][np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]
     return {
         "points": [
-            [round(float(x), 3), round(float(y), 3), int(topics[n])]
+            [round(float(x), 3), round(float(y), 3), int(labels[n])]
             for n, (x, y) in zip(drawn, centred @ plane.T, strict=True)
         ],
-        "topics": [topic.terms for topic in name_topics(texts, topics)],
+        "topics": [(topic.name,) if topic.name else topic.terms for topic in topics],
     }

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from customir.analysis.boilerplate import automatic, boilerplate
 from customir.corpus.document import Passage
+from customir.words import length_of, words_of
 from customir.workspace import content_key
 
 MINIMUM_WORDS = 12
@@ -33,7 +34,7 @@ def sample_passages(
     for passage in sorted(passages, key=lambda p: content_key("sample", seed, p.key)):
         if (
             passage.duplicates in seen
-            or len(passage.text.split()) < MINIMUM_WORDS
+            or length_of(words_of(passage.text)) < MINIMUM_WORDS
             or passage.key in forms
             or automatic(passage)
         ):

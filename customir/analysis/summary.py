@@ -9,8 +9,9 @@ import numpy as np
 import py3langid
 
 from customir.analysis.boilerplate import automatic, boilerplate
-from customir.analysis.topics import Topic, name_topics
+from customir.analysis.topics import Topic
 from customir.corpus.document import Passage
+from customir.words import length_of, words_of
 from customir.workspace import content_key
 
 # Languages and style are told from so many passages, drawn by their keys.
@@ -48,15 +49,15 @@ class Summary:
 
 
 def summarise(
-    passages: Sequence[Passage], dates: Mapping[str, str | None], topics: np.ndarray
+    passages: Sequence[Passage], dates: Mapping[str, str | None], topics: Sequence[Topic]
 ) -> Summary:
     """Look at every passage, and at some of them closely.
 
     Args:
         dates: ISO 8601, by document.
-        topics: Of each passage, int64 (passages,).
+        topics: The largest first.
     """
-    lengths = [len(passage.text.split()) for passage in passages]
+    lengths = [length_of(words_of(passage.text)) for passage in passages]
     looked = sorted(passages, key=lambda p: content_key("summary", p.key))[:LOOKED_AT]
     spoken = Counter(py3langid.classify(passage.text)[0] for passage in looked)
     years = Counter((dates.get(document) or "")[:4] for document in {p.document for p in passages})
@@ -77,7 +78,7 @@ def summarise(
             "automatic replies": sum(map(automatic, passages)),
             "boilerplate": len(boilerplate(passages)),
         },
-        topics=tuple(name_topics([passage.content for passage in passages], topics)),
+        topics=tuple(topics),
     )
 
 
@@ -103,7 +104,9 @@ def picture(summary: Summary) -> str:
     most = max((topic.size for topic in summary.topics), default=1)
     for topic in summary.topics:
         bar = "█" * max(1, round(20 * topic.size / most))
-        lines.append(f"  {topic.size:7}  {bar:20}  {', '.join(topic.terms) or '(no own words)'}")
+        terms = ", ".join(topic.terms) or "(no own words)"
+        named = f"{topic.name}: {terms}" if topic.name else terms
+        lines.append(f"  {topic.size:7}  {bar:20}  {named}")
     return "\n".join(lines)
 
 

@@ -16,10 +16,21 @@ PERIODS = 8
 
 @dataclass(frozen=True)
 class Topic:
-    """A cluster. `terms`: the words that tell it from the others, the most telling first."""
+    """A cluster.
+
+    Attributes:
+        terms: The words that tell it from the others, the most telling first.
+        name: What the LLM calls it; empty where it wasn't asked or gave no name.
+    """
 
     terms: tuple[str, ...]
     size: int
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name, else its first words; empty where it has neither."""
+        return self.name or " and ".join(self.terms[:2])
 
 
 def cluster(vectors: np.ndarray, seed: int) -> np.ndarray:

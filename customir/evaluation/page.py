@@ -254,7 +254,7 @@ def _judge(mined: Detail) -> str:
         "true positive rate at the threshold": f"{calibration['true_positive_rate']:.2f}",
         "false positive rate at the threshold": f"{calibration['false_positive_rate']:.2f}",
         "candidates for hard negatives": mined["candidates"],
-        "called relevant, and masked": mined["judged_relevant"],
+        **{f"called {name}": count for name, count in mined["verdicts"].items()},
     }
     if calibration.get("near_auc") is not None:
         figures["area against the hardest candidates"] = f"{calibration['near_auc']:.3f}"

@@ -16,6 +16,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 CURVE_POINTS = 40
 # The differences that tables show.
 COMPARED = ("Recall@10", "nDCG@10")
+VERDICTS = ("negative", "ambiguous", "relevant")
 
 Detail = dict[str, Any]
 
@@ -173,19 +174,27 @@ def _judge(detail: Detail) -> list[str]:
         return ["## Judge", "", "No hard negatives were mined.", ""]
     rates = (
         f"Area under the ROC curve {calibration['auc']:.3f} on {calibration['pairs']} known "
-        f"positives against as many random passages; at the threshold "
-        f"{calibration['threshold']:+.2f} its true positive rate is "
+        f"positives against as many random passages; at the threshold {calibration['threshold']:+.2f} its true positive rate is "
         f"{calibration['true_positive_rate']:.2f}, its false positive rate "
         f"{calibration['false_positive_rate']:.2f}."
     )
+    near = ""
+    if calibration["near_auc"] is not None:
+        near = (
+            f"Against the hardest candidates the area is {calibration['near_auc']:.3f} (at least "
+            f"{detail['required_near_auc']:.2f} is required); of these it calls "
+            f"{calibration['near_positive_rate']:.0%} relevant."
+        )
+    verdicts = {name: detail["verdicts"].get(name, 0) for name in VERDICTS}
     use = (
-        f"Of {detail['candidates']} candidates for hard negatives it called "
-        f"{detail['judged_relevant']} relevant; these are masked."
+        f"Of {detail['candidates']} candidates for hard negatives, {verdicts['negative']} score "
+        f"below {calibration['low']:+.2f} and are kept, {verdicts['ambiguous']} are ambiguous and "
+        f"dropped, {verdicts['relevant']} score from {calibration['high']:+.2f} on and are masked."
         if calibration["used"]
         else f"That is too low to be believed: the {detail['candidates']} candidates were not "
         "judged, and all may be hard negatives."
     )
-    return ["## Judge", "", rates, use, ""]
+    return ["## Judge", "", *(part for part in (rates, near, use) if part), ""]
 
 
 def _training(detail: Detail) -> list[str]:

@@ -11,6 +11,8 @@ floating-point noise, and so now and then in a word, from what the same prompt g
 company: callers that must be repeatable make the same calls.
 """
 
+import math
+import mmap
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,16 +27,15 @@ import numpy as np
 from customir.errors import UserError
 from customir.llm.gguf import Gguf, gpu_is_there, last_log
 from customir.llm.prompt import Prompt, Sampling, cut_at_sentence
+from customir.llm.sampler import Sampler
+from customir.llm.sizes import Sizes, choose_sizes, free_memory
 
-SEQUENCES = 32
-CONTEXT_TOKENS = 4096
-# With fewer not even the examples and one passage fit.
-SMALLEST_CONTEXT = 1024
-BATCH_TOKENS = 512
+LONGEST_PROMPT = 4096
 SHARED_SEQUENCE = 0
 # Tokens that may come in where the parts of a prompt meet, and the model's BOS.
 JOINTS = 8
 FLASH_ATTENTION = 1
+FLOAT_BYTES = 4
 
 
 @dataclass
@@ -61,7 +62,7 @@ class _Leaf:
     goes_on: list[int]
     fed: int = 0
     sequence: int = -1
-    sampler: int | None = None
+    sampler: Sampler | None = None
     answer: list[int] = field(default_factory=list)
 
 
@@ -92,11 +93,12 @@ class _Want:
 class _Schedule:
     """Which prompts wait, which are in the context, and what room is left there."""
 
-    def __init__(self, max_tokens: int, cells: int) -> None:
-        self.prefilling: deque[_Branch] = deque()
+    def __init__(self, max_tokens: int, sequences: int, cells: int) -> None:
+        self.prefilling: _Branch | None = None
         self._max_tokens = max_tokens
+        self._sequences = sequences
         self._all_cells = self._cells = cells
-        self._free = deque(range(1, SEQUENCES + 1))
+        self._free = deque(range(1, sequences + 1))
         self._pending: deque[_Branch] = deque()
         self._of_leaf: dict[_Leaf, _Branch] = {}
         self._leaves_left: dict[_Branch, int] = {}
@@ -111,29 +113,28 @@ class _Schedule:
         cells = len(tokens)
         for leaf in leaves:
             needed = len(leaf.tokens) + self._max_tokens
-            if part and (len(part) == SEQUENCES or cells + needed > self._all_cells):
+            if part and (len(part) == self._sequences or cells + needed > self._all_cells):
                 self._pending.append(_Branch(tokens, part, cells))
                 part, cells = [], len(tokens)
             part.append(leaf)
             cells += needed
         self._pending.append(_Branch(tokens, part, cells))
 
-    def admit(self) -> list[_Leaf]:
-        """Move branches from waiting to prefilling while they fit; return their leaves."""
-        admitted: list[_Leaf] = []
-        while self._pending:
-            branch = self._pending[0]
-            if len(branch.leaves) > len(self._free) or branch.cells > self._cells:
-                break
-            self._pending.popleft()
-            self._cells -= branch.cells
-            self._leaves_left[branch] = len(branch.leaves)
-            for leaf in branch.leaves:
-                leaf.sequence = self._free.popleft()
-                self._of_leaf[leaf] = branch
-            admitted.extend(branch.leaves)
-            self.prefilling.append(branch)
-        return admitted
+    def admit(self) -> _Branch | None:
+        """Move the next branch from waiting to prefilling, where it fits now."""
+        if not self._pending:
+            return None
+        branch = self._pending[0]
+        if len(branch.leaves) > len(self._free) or branch.cells > self._cells:
+            return None
+        self._pending.popleft()
+        self._cells -= branch.cells
+        self._leaves_left[branch] = len(branch.leaves)
+        for leaf in branch.leaves:
+            leaf.sequence = self._free.popleft()
+            self._of_leaf[leaf] = branch
+        self.prefilling = branch
+        return branch
 
     def release(self, leaf: _Leaf) -> None:
         """A leaf is done: its sequence is free, and with the branch's last one the branch's cells."""
@@ -152,12 +153,15 @@ class Engine:
         path: GGUF file.
         device: "auto" and "cuda" use a GPU where llama.cpp was built with one.
         threads: CPU threads.
+        sizes: None: chosen from the model, the memory and the device.
 
     Raises:
         UserError: the file can't be loaded, or device is "cuda" and llama.cpp has no GPU backend.
     """
 
-    def __init__(self, path: Path, *, device: str = "auto", threads: int) -> None:
+    def __init__(
+        self, path: Path, *, device: str = "auto", threads: int, sizes: Sizes | None = None
+    ) -> None:
         if device == "cuda" and not gpu_is_there():
             raise UserError(
                 "--device cuda: this llama-cpp-python was built without CUDA. Rebuild it with "
@@ -166,33 +170,52 @@ class Engine:
         self.usage = Usage()
         self.on_gpu = device != "cpu" and gpu_is_there()
         self._gguf = Gguf(path, use_gpu=self.on_gpu)
+        self.sizes = sizes or choose_sizes(
+            self._gguf.cell_bytes, None if self.on_gpu else free_memory(), on_gpu=self.on_gpu
+        )
         parameters = llama_cpp.llama_context_default_params()
-        parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
-        parameters.n_seq_max = SEQUENCES + 1
+        parameters.n_batch = parameters.n_ubatch = self.sizes.batch_tokens
+        parameters.n_seq_max = self.sizes.sequences + 1
         parameters.n_threads = parameters.n_threads_batch = threads
         parameters.flash_attn_type = FLASH_ATTENTION
         parameters.kv_unified = True
         parameters.swa_full = True
         parameters.no_perf = True
-        # Cells are shared out among sequences, and each of these stays as short as the model was
-        # trained for; where memory is short, fewer prompts are in the context at once.
-        self.longest_prompt = min(CONTEXT_TOKENS, self._gguf.longest_context)
-        self._context_tokens = CONTEXT_TOKENS
         while not (context := self._new_context(parameters)):
-            self._context_tokens //= 2
-            if self._context_tokens < SMALLEST_CONTEXT:
+            smaller = self.sizes.halved()
+            if smaller is None:
                 self._gguf.close()
-                raise UserError(f"{path}: no memory for its context ({last_log()})")
+                raise UserError(
+                    f"{path}: no memory for its context. Close other programs, or give a smaller "
+                    "LLM."
+                )
+            self.sizes = smaller
         self._context = context
-        self.longest_prompt = min(self.longest_prompt, self._context_tokens)
+        # Sequences share the cells, and each of them stays as short as the model was trained for.
+        self.longest_prompt = min(
+            LONGEST_PROMPT, self.sizes.context_tokens, self._gguf.longest_context
+        )
         self.chat_frame = self._gguf.chat_frame()
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, SEQUENCES + 1)
+        self._batch = llama_cpp.llama_batch_init(
+            self.sizes.batch_tokens, 0, self.sizes.sequences + 1
+        )
         self._shared: list[int] = []
 
     def _new_context(self, parameters: Any) -> Any:
-        """A context of `_context_tokens` cells; None where there is no memory for it."""
-        parameters.n_ctx = self._context_tokens
+        """A context with `sizes`; None where there is no memory for it.
+
+        Some of what llama.cpp allocates it can't do without: it ends the process. So it is tried
+        first whether there is as much: the cache, and logits of a whole batch, once as they are
+        computed and once as they are kept.
+        """
+        logits = self.sizes.batch_tokens * self._gguf.vocabulary_size * FLOAT_BYTES
+        cache = self.sizes.context_tokens * self._gguf.cell_bytes
+        try:
+            mmap.mmap(-1, cache + 2 * logits).close()
+        except OSError:
+            return None
+        parameters.n_ctx = self.sizes.context_tokens
         return llama_cpp.llama_init_from_model(self._gguf.model, parameters)
 
     def __enter__(self) -> Self:
@@ -258,7 +281,7 @@ class Engine:
             self._batch.n_tokens = 0
             wants = [self._add_next(leaf) for leaf in writing]
             for want in self._prefill(schedule):
-                want.leaf.sampler = _new_sampler(sampling, seeds[want.leaf.index])
+                want.leaf.sampler = Sampler(sampling, seeds[want.leaf.index])
                 writing.append(want.leaf)
                 wants.append(want)
             self._decode()
@@ -267,7 +290,6 @@ class Engine:
                 if self._sample(leaf, want.place, sampling.max_tokens):
                     continue
                 answers[leaf.index] = self._text(leaf.answer)
-                llama_cpp.llama_sampler_free(leaf.sampler)
                 writing.remove(leaf)
                 self._release(leaf, schedule)
         return answers
@@ -293,8 +315,8 @@ class Engine:
             self._decode()
             for want in wants:
                 logits = self._logits(want.place)
-                odds[want.leaf.index] = float(
-                    np.logaddexp.reduce(logits[first_ids]) - np.logaddexp.reduce(logits[second_ids])
+                odds[want.leaf.index] = _log_sum_exp(logits[first_ids]) - _log_sum_exp(
+                    logits[second_ids]
                 )
                 self._release(want.leaf, schedule)
         return odds
@@ -344,7 +366,9 @@ class Engine:
                     f"{self.longest_prompt}"
                 )
             self._hold_shared(shared)
-        schedule = _Schedule(max_tokens, self._context_tokens - len(self._shared))
+        schedule = _Schedule(
+            max_tokens, self.sizes.sequences, self.sizes.context_tokens - len(self._shared)
+        )
         for text, members in groupby(enumerate(prompts), key=lambda pair: pair[1].branch):
             tokens = self._gguf.tokens(text)
             leaves = []
@@ -386,24 +410,28 @@ class Engine:
     def _hold_shared(self, tokens: list[int]) -> None:
         """Leave the shared part in sequence 0, and nothing else in the cache."""
         if tokens == self._shared:
-            for sequence in range(1, SEQUENCES + 1):
+            for sequence in range(1, self.sizes.sequences + 1):
                 llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
             return
         llama_cpp.llama_memory_clear(self._memory, True)
         self._shared = []
-        for start in range(0, len(tokens), BATCH_TOKENS):
+        for start in range(0, len(tokens), self.sizes.batch_tokens):
             self._batch.n_tokens = 0
-            for position, token in enumerate(tokens[start : start + BATCH_TOKENS], start):
+            for position, token in enumerate(
+                tokens[start : start + self.sizes.batch_tokens], start
+            ):
                 self._add(token, position, (SHARED_SEQUENCE,), wanted=False)
             self._decode()
         self._shared = tokens
 
-    def _admit(self, schedule: _Schedule) -> None:
-        """Start as many branches as there is room for; each leaf begins with the shared part."""
-        for leaf in schedule.admit():
+    def _admit(self, schedule: _Schedule) -> _Branch | None:
+        """Start the next branch where there is room; each leaf begins with the shared part."""
+        branch = schedule.admit()
+        for leaf in branch.leaves if branch else ():
             llama_cpp.llama_memory_seq_cp(
                 self._memory, SHARED_SEQUENCE, leaf.sequence, 0, len(self._shared)
             )
+        return branch
 
     def _release(self, leaf: _Leaf, schedule: _Schedule) -> None:
         llama_cpp.llama_memory_seq_rm(self._memory, leaf.sequence, -1, -1)
@@ -428,11 +456,13 @@ class Engine:
         return _Want(place, leaf, len(leaf.tokens) + len(leaf.answer) - 1)
 
     def _prefill(self, schedule: _Schedule) -> list[_Want]:
-        """Fill the batch up with prompt tokens; return the places whose logits are wanted."""
-        self._admit(schedule)
+        """Fill the batch up with prompt tokens; return the places whose logits are wanted.
+
+        A branch is admitted when the batch has room for it and not before: attention looks at all
+        cells in use.
+        """
         ready: list[_Want] = []
-        while schedule.prefilling and self._batch.n_tokens < BATCH_TOKENS:
-            branch = schedule.prefilling[0]
+        while self._room() and (branch := schedule.prefilling or self._admit(schedule)):
             sequences = [leaf.sequence for leaf in branch.leaves]
             for token in branch.tokens[branch.fed : branch.fed + self._room()]:
                 self._add(token, len(self._shared) + branch.fed, sequences, wanted=False)
@@ -445,12 +475,12 @@ class Engine:
                         ready.append(_Want(place, leaf, leaf.fed))
                     leaf.fed += 1
             if branch.leaves[-1].fed == len(branch.leaves[-1].tokens):
-                schedule.prefilling.popleft()
+                schedule.prefilling = None
         return ready
 
     def _room(self) -> int:
         """How many more tokens the batch takes."""
-        return BATCH_TOKENS - int(self._batch.n_tokens)
+        return self.sizes.batch_tokens - int(self._batch.n_tokens)
 
     def _decode(self) -> None:
         self.usage.computed += self._batch.n_tokens
@@ -461,20 +491,24 @@ class Engine:
 
     def _sample(self, leaf: _Leaf, place: int, max_tokens: int) -> bool:
         """Draw the next token of an answer; False where the answer ends."""
-        token = llama_cpp.llama_sampler_sample(leaf.sampler, self._context, place)
-        if self._gguf.is_end(token):
-            return False
-        self.usage.written += 1
-        leaf.answer.append(token)
-        return b"\n" not in self._gguf.piece(token) and len(leaf.answer) < max_tokens
+        assert leaf.sampler is not None, "made when the leaf's prompt was computed"
+        token = leaf.sampler.draw(self._logits(place))
+        if not self._gguf.is_end(token):
+            self.usage.written += 1
+            leaf.answer.append(token)
+            if b"\n" not in self._gguf.piece(token) and len(leaf.answer) < max_tokens:
+                return True
+        leaf.sampler.close()
+        return False
 
     def _text(self, tokens: Sequence[int]) -> str:
         text = b"".join(map(self._gguf.piece, tokens)).decode("utf-8", "ignore")
         return text.split("\n")[0].strip()
 
     def _logits(self, place: int) -> np.ndarray:
+        """float32 (vocabulary,); valid until the next llama_decode."""
         pointer = llama_cpp.llama_get_logits_ith(self._context, place)
-        return np.ctypeslib.as_array(pointer, (self._gguf.vocabulary_size,)).astype(np.float64)
+        return np.ctypeslib.as_array(pointer, (self._gguf.vocabulary_size,))
 
     def _first_tokens(self, word: str) -> list[int]:
         forms = (word.capitalize(), word.lower(), f" {word.capitalize()}", f" {word.lower()}")
@@ -482,23 +516,6 @@ class Engine:
 
 
 def _log_sum_exp(logits: np.ndarray) -> float:
-    """log(sum(exp(logits))), without overflow."""
+    """log(sum(exp(logits))), without overflow; the sum in float64."""
     highest = logits.max()
-    return float(highest + np.log(np.exp(logits - highest).sum()))
-
-
-def _new_sampler(sampling: Sampling, seed: int) -> int:
-    """A sampler chain in C, with a seed of its own: its address."""
-    chain: int = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    if sampling.temperature == 0:
-        llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_greedy())
-        return chain
-    for part in (
-        llama_cpp.llama_sampler_init_top_k(sampling.top_k),
-        llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1),
-        llama_cpp.llama_sampler_init_temp(sampling.temperature),
-        # 2**32 - 1 would tell llama.cpp to draw a seed by chance.
-        llama_cpp.llama_sampler_init_dist(seed % (2**32 - 1)),
-    ):
-        llama_cpp.llama_sampler_chain_add(chain, part)
-    return chain
+    return float(highest) + math.log(float(np.exp(logits - highest).sum(dtype=np.float64)))

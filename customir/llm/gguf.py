@@ -58,6 +58,14 @@ class Gguf:
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self.vocabulary))
         self.longest_context = int(llama_cpp.llama_model_n_ctx_train(self.model))
 
+    @property
+    def cell_bytes(self) -> int:
+        """What one token's keys and values take, in float16."""
+        heads = int(llama_cpp.llama_model_n_head(self.model))
+        width = int(llama_cpp.llama_model_n_embd(self.model)) // max(1, heads)
+        layers = int(llama_cpp.llama_model_n_layer(self.model))
+        return 2 * 2 * layers * int(llama_cpp.llama_model_n_head_kv(self.model)) * width
+
     def _is_embedder(self) -> bool:
         """Whether the file says that attention is not causal (BERT and its kin)."""
         architecture = self.metadata("general.architecture")

@@ -1,6 +1,7 @@
 """Other weight formats of a GGUF, and how fast a file is here: on a CPU the format decides."""
 
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import llama_cpp
 
 from customir.errors import UserError
 from customir.files import sha256_of
-from customir.llm.engine import BATCH_TOKENS, Engine
+from customir.llm.engine import Engine
 from customir.llm.gguf import last_log
 from customir.llm.prompt import Prompt, Sampling
 
@@ -19,6 +20,7 @@ FORMATS = {
     "q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
 }
 SENTENCE = "The auditors moved the visit because the cold store is being defrosted that week. "
+PREFILL_TOKENS = 500
 ANSWERS, ANSWER_TOKENS = 16, 8
 
 
@@ -58,6 +60,11 @@ def kept_name(source: Path, made: Path, name: str) -> Path:
     return source.with_name(f"{source.stem}.{name}-{sha256_of(made)[:12]}.gguf")
 
 
+def was_kept(path: Path) -> bool:
+    """Whether the file's name is one that `kept_name` gives."""
+    return re.search(rf"\.({'|'.join(FORMATS)})-[0-9a-f]{{12}}\.gguf$", path.name) is not None
+
+
 def kept_beside(source: Path) -> list[Path]:
     """The requantised files beside `source`."""
     return sorted(
@@ -65,18 +72,18 @@ def kept_beside(source: Path) -> list[Path]:
     )
 
 
-def measure_speed(engine: Engine, rounds: int = 2) -> Speed:
+def measure_speed(engine: Engine, rounds: int = 3) -> Speed:
     """The best of some rounds, in seconds each."""
     prefill, decode = 0.0, 0.0
-    text = SENTENCE * (BATCH_TOKENS // engine.count_tokens(SENTENCE))
+    text = SENTENCE * (PREFILL_TOKENS // engine.count_tokens(SENTENCE))
     starts = [Prompt("", "", f"{SENTENCE}{number}:") for number in range(ANSWERS)]
     for number in range(rounds):
         before, start = engine.usage.computed, time.perf_counter()
-        engine.choice([Prompt("", "", f"{number} {text}")], "Yes", "No")
+        engine.score([Prompt("", "", f"{number} {text}")], [""])
         prefill = max(prefill, (engine.usage.computed - before) / (time.perf_counter() - start))
         # What reading the prompts takes is measured first and taken off.
         start = time.perf_counter()
-        engine.choice(starts, "Yes", "No")
+        engine.score(starts, [""] * len(starts))
         reading = time.perf_counter() - start
         written, start = engine.usage.written, time.perf_counter()
         engine.generate(starts, range(ANSWERS), Sampling(1.0, ANSWER_TOKENS))

@@ -34,7 +34,7 @@ def fastest_threads(engine: Engine) -> int:
         number += 1
         engine.set_threads(count)
         start = time.perf_counter()
-        engine.choice([Prompt("", "", f"{number} {text}:")], "Yes", "No")
+        engine.score([Prompt("", "", f"{number} {text}:")], [""])
         return time.perf_counter() - start
 
     seconds(counts[0])  # warms up

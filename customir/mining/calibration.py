@@ -1,4 +1,4 @@
-"""The judge is measured before it is believed: known positives against random passages."""
+"""The judge is measured before it is believed: known positives against random and near passages."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -9,22 +9,27 @@ from scipy.stats import mannwhitneyu
 
 from customir.corpus.document import Passage
 from customir.workspace import content_key
-from customir.workspace.queries import Query
+from customir.workspace.queries import Query, Verdict
 
 PAIRS = 150
+# Of mined candidates, as many may be relevant without anybody having said so (arXiv 2510.21729).
+RELEVANT_CANDIDATES = 0.32
+# Of random pairs above the ambiguous band, and of known positives below it, at the most.
+TAIL = 0.05
 NONE = np.empty(0)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well the judge tells a query's own passage from a random one.
+    """How well the judge tells a query's own passage from another.
 
     Attributes:
-        auc: Area under the ROC curve (Mann-Whitney), 0.5 is chance.
-        threshold: Score in nats at and above which a candidate counts as relevant.
+        auc: Area under the ROC curve against random passages (Mann-Whitney), 0.5 is chance.
+        threshold: Score in nats that parts them best.
         true_positive_rate, false_positive_rate: At the threshold.
+        low, high: Candidates that score between them are ambiguous.
         pairs: Of each kind.
-        used: Whether `auc` reached the required one.
+        used: Whether both areas reached what is required.
         near_auc: Area against the hardest candidates, of which some are relevant without anybody
             having said so; None without any.
         near_positive_rate: The share of them at and above the threshold.
@@ -35,11 +40,19 @@ class Calibration:
     threshold: float
     true_positive_rate: float
     false_positive_rate: float
+    low: float
+    high: float
     pairs: int
     used: bool
     near_auc: float | None = None
     near_positive_rate: float | None = None
     roc: tuple[tuple[float, float], ...] = ()
+
+    def verdict(self, score: float) -> Verdict:
+        """What a candidate of this score is taken for."""
+        if score >= self.high:
+            return "relevant"
+        return "negative" if score < self.low else "ambiguous"
 
 
 def calibration_pairs(
@@ -68,37 +81,56 @@ def calibration_pairs(
 
 
 def calibrate(
-    known: np.ndarray, random: np.ndarray, required_auc: float, near: np.ndarray = NONE
+    known: np.ndarray,
+    random: np.ndarray,
+    required_auc: float,
+    near: np.ndarray = NONE,
 ) -> Calibration:
-    """Rates and threshold from the scores of known positives and of random passages.
+    """Rates and thresholds from the scores of known positives and of other passages.
 
     The threshold is where the true positive rate is furthest above the false positive rate
-    (Youden 1950, J = TPR - FPR).
+    (Youden 1950, J = TPR - FPR). Below `low` are TAIL of the known positives, above `high` are TAIL
+    of the random ones; where the judge parts them cleanly, both are the threshold.
 
     Args:
         known: float64 (n,), scores of relevant pairs, in nats.
         random: float64 (m,), of random pairs.
-        near: float64 (k,), of hard candidates; these are reported and decide nothing.
+        required_auc: For the judge to be used, against random passages; against near ones
+            `required_near_auc` of it.
+        near: float64 (k,), of hard candidates.
     """
     if not len(known) or not len(random):
-        return Calibration(0.5, float("inf"), 0.0, 0.0, 0, used=False)
+        nothing = float("inf")
+        return Calibration(0.5, nothing, 0.0, 0.0, nothing, nothing, 0, used=False)
     auc = _area(known, random)
+    near_auc = _area(known, near) if len(near) else None
     thresholds = np.unique(np.concatenate([known, random]))
     true_rates = (known[None, :] >= thresholds[:, None]).mean(axis=1)
     false_rates = (random[None, :] >= thresholds[:, None]).mean(axis=1)
     best = int(np.argmax(true_rates - false_rates))
-    near_rate = float((near >= thresholds[best]).mean()) if len(near) else None
+    threshold = float(thresholds[best])
     return Calibration(
         auc=auc,
-        threshold=float(thresholds[best]),
+        threshold=threshold,
         true_positive_rate=float(true_rates[best]),
         false_positive_rate=float(false_rates[best]),
+        low=min(threshold, float(np.quantile(known, TAIL))),
+        high=max(threshold, float(np.quantile(random, 1 - TAIL))),
         pairs=len(known),
-        used=auc >= required_auc,
-        near_auc=_area(known, near) if len(near) else None,
-        near_positive_rate=near_rate,
+        used=auc >= required_auc
+        and (near_auc is None or near_auc >= required_near_auc(required_auc)),
+        near_auc=near_auc,
+        near_positive_rate=float((near >= threshold).mean()) if len(near) else None,
         roc=((0.0, 0.0), *zip(false_rates[::-1].tolist(), true_rates[::-1].tolist(), strict=True)),
     )
+
+
+def required_near_auc(required_auc: float) -> float:
+    """What an area of `required_auc` against irrelevant near passages is at least, as measured.
+
+    RELEVANT_CANDIDATES of them may be relevant; against these the judge's area is that of chance.
+    """
+    return 0.5 + (required_auc - 0.5) * (1 - RELEVANT_CANDIDATES)
 
 
 def _area(known: np.ndarray, others: np.ndarray) -> float:

@@ -4,10 +4,14 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+from customir.corpus.document import Passage
+from customir.words import length_of, words_of
 
 # Of 793 English queries of four words and more none was below; none of six in other languages above.
 LEAST_PROBABILITY = 0.005
@@ -18,8 +22,10 @@ MINIMUM_WORDS, MAXIMUM_WORDS = 2, 24
 LONGEST_COPY = 5
 LONGEST_LEAK = 3
 NO_HIT = -1
+MANY = 20
 MARKS_OF_THE_PROMPT = re.compile(
-    r"(?i)\b(passage|keywords|question|looking for|summary|query|search|answer)\s*:|^as an ai\b"
+    r"(?i)\b(passage|searcher|keywords|question|looking for|summary|which|query|search|answer)\s*:"
+    r"|^as an ai\b"
 )
 
 
@@ -36,9 +42,9 @@ def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | N
         longest_copy(words, words_of(example)) > LONGEST_LEAK for example in examples
     ):
         return "leaks the prompt"
-    if len(words) < MINIMUM_WORDS:
+    if length_of(words) < MINIMUM_WORDS:
         return "too short"
-    if len(words) > MAXIMUM_WORDS:
+    if length_of(words) > MAXIMUM_WORDS:
         return "too long"
     pairs = list(itertools.pairwise(words))
     if len(set(words)) <= len(words) / 2 or len(set(pairs)) <= len(pairs) / 2:
@@ -48,18 +54,17 @@ def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | N
     return None
 
 
-def words_of(text: str) -> list[str]:
-    """The words of `text` in lower case, without punctuation."""
-    return re.findall(r"\w+", text.lower())
+def longest_copy(words: Sequence[str], source: Sequence[str]) -> float:
+    """The length of the longest run of `words` that stands in `source` in the same order.
 
-
-def longest_copy(words: Sequence[str], source: Sequence[str]) -> int:
-    """The length of the longest run of `words` that stands in `source` in the same order."""
-    longest = 0
-    lengths = [0] * (len(source) + 1)
+    Counted as `length_of` counts.
+    """
+    longest = 0.0
+    lengths = [0.0] * (len(source) + 1)
     for word in words:
-        lengths = [0] + [
-            lengths[place] + 1 if word == other else 0 for place, other in enumerate(source)
+        own = length_of([word])
+        lengths = [0.0] + [
+            lengths[place] + own if word == other else 0.0 for place, other in enumerate(source)
         ]
         longest = max(longest, max(lengths))
     return longest
@@ -89,7 +94,8 @@ def wrong_language(queries: Sequence[str], passages: Sequence[str]) -> list[bool
     for query, passage in zip(queries, passages, strict=True):
         own = spoken[passage]
         told = (
-            shares[own] >= COMMON_LANGUAGE * len(spoken) and len(words_of(query)) >= WORDS_TO_TELL
+            shares[own] >= COMMON_LANGUAGE * len(spoken)
+            and length_of(words_of(query)) >= WORDS_TO_TELL
         )
         verdicts.append(told and dict(identifier.rank(query))[own] < LEAST_PROBABILITY)
     return verdicts
@@ -112,3 +118,46 @@ def round_trip(own_groups: Sequence[str], groups: Sequence[str], *runs: np.ndarr
         any(groups[row] == own for run in runs for row in run[number] if row != NO_HIT)
         for number, own in enumerate(own_groups)
     ]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A ranking of the corpus for each query.
+
+    Attributes:
+        rows, scores: Hits, best first, int64 and float32 (queries, depth); NO_HIT fills them up.
+        near: Share of the own passage's score from which on a hit counts as near as it.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    near: float
+
+
+def generic(
+    own_groups: Sequence[str], passages: Sequence[Passage], runs: Sequence[Run]
+) -> list[bool]:
+    """Which queries fit many threads: in every run, MANY other threads are as near as the own.
+
+    Where the own passage is not among a run's hits, all of these are nearer.
+
+    Args:
+        own_groups: Near-duplicate group of each query's passage, (queries,).
+        passages: The corpus, which the runs' rows number.
+    """
+    verdicts = []
+    for number, own in enumerate(own_groups):
+        counts = []
+        for run in runs:
+            hits = [
+                (passages[row], score)
+                for row, score in zip(run.rows[number], run.scores[number], strict=True)
+                if row != NO_HIT
+            ]
+            least = min((score for hit, score in hits if hit.duplicates == own), default=-np.inf)
+            home = {hit.thread for hit, _ in hits if hit.duplicates == own}
+            counts.append(
+                len({hit.thread for hit, score in hits if score >= run.near * least} - home)
+            )
+        verdicts.append(min(counts) >= MANY)
+    return verdicts

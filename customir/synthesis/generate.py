@@ -1,6 +1,6 @@
 """The LLM writes queries for sampled passages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from customir.corpus.document import Passage
@@ -15,7 +15,7 @@ from customir.workspace import Unit, Workspace, complete, content_key
 PASSAGE_TOKENS = 256
 SHORTEST_PASSAGE_TOKENS = 32
 # Units that share one call of the engine, and one transaction.
-PASSAGES_A_BATCH = 8
+PASSAGES_A_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Request:
     """One query to be written. `variant` tells apart queries of one style for one passage."""
 
     passage: Passage
+    searcher: str
     style: Style
     rotation: int
     variant: int
@@ -38,18 +39,31 @@ class Written:
     text: str
 
 
-def requests(passages: Sequence[Passage], settings: Synthesis, seed: int) -> list[Request]:
-    """What is to be written: each passage's styles in turn, the same examples side by side."""
+def requests(
+    passages: Sequence[Passage],
+    searchers: Mapping[str, Sequence[str]],
+    settings: Synthesis,
+    seed: int,
+) -> list[Request]:
+    """What is to be written: each passage's styles in turn, the same examples side by side.
+
+    Args:
+        searchers: Of each passage, by key: who may look for it. One of them asks in all styles,
+            the next one where there are more queries than styles. Without any, nobody is named.
+    """
     planned = []
     for passage in passages:
+        who = searchers.get(passage.key) or ("",)
         rotation = int(content_key("rotation", seed, passage.key)[:8], 16)
         for number in range(settings.queries_per_passage):
             # Each passage begins with another style, so that few queries a passage still have all.
             style = STYLES[(number + rotation) % len(STYLES)]
             variant = number // len(STYLES)
             draw = int(content_key("draw", seed, passage.key, style.name, variant)[:8], 16)
-            planned.append(Request(passage, style, rotation % len(ROTATIONS), variant, draw))
-    return sorted(planned, key=lambda request: (request.rotation, request.passage.key))
+            searcher = who[(rotation // len(ROTATIONS) + variant) % len(who)]
+            shown = rotation % len(ROTATIONS)
+            planned.append(Request(passage, searcher, style, shown, variant, draw))
+    return sorted(planned, key=lambda r: (r.rotation, r.passage.key, r.variant))
 
 
 def write_queries(
@@ -58,6 +72,7 @@ def write_queries(
     engine: Llm,
     model_key: str,
     passages: Sequence[Passage],
+    searchers: Mapping[str, Sequence[str]],
     settings: Synthesis,
     seed: int,
     reporter: Reporter,
@@ -66,11 +81,12 @@ def write_queries(
 
     Args:
         model_key: SHA-256 of the GGUF file; part of each query's key.
+        searchers: As `requests` takes them.
     """
     sampling = Sampling(settings.temperature, settings.max_tokens)
     units = []
-    for request in requests(passages, settings, seed):
-        empty = query_prompt("", request.style, request.rotation)
+    for request in requests(passages, searchers, settings, seed):
+        empty = query_prompt("", request.searcher, request.style, request.rotation)
         room = engine.room(empty, sampling.max_tokens)
         if room < SHORTEST_PASSAGE_TOKENS:
             raise UserError(
@@ -78,7 +94,7 @@ def write_queries(
                 "short. Give another LLM."
             )
         text = engine.truncate(request.passage.content, min(PASSAGE_TOKENS, room))
-        prompt = query_prompt(text, request.style, request.rotation)
+        prompt = query_prompt(text, request.searcher, request.style, request.rotation)
         key = content_key(
             "query", model_key, prompt.shared, prompt.branch, prompt.leaf,
             sampling.temperature, sampling.max_tokens, sampling.top_k, sampling.min_p,

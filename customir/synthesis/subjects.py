@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from customir.corpus.document import Passage
-from customir.synthesis.filters import words_of
+from customir.words import length_of, words_of
 
 MINIMUM_WORDS = 2
 STYLE = "subject"
@@ -25,7 +25,7 @@ def subject_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
         if (
             passage.ordinal == 0
             and passage.thread not in pairs
-            and len(words_of(query)) >= MINIMUM_WORDS
+            and length_of(words_of(query)) >= MINIMUM_WORDS
         ):
             pairs[passage.thread] = (passage, query)
     return list(pairs.values())

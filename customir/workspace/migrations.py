@@ -88,6 +88,12 @@ MIGRATIONS: tuple[str, ...] = (
         is_mail INTEGER NOT NULL        -- whether it was cleaned as mail
     ) STRICT, WITHOUT ROWID;
     """,
+    # 3: what the judge is not sure of
+    """
+    ALTER TABLE negative ADD COLUMN verdict TEXT NOT NULL DEFAULT 'negative';
+    UPDATE negative SET verdict = 'relevant' WHERE kept = 0;
+    ALTER TABLE negative DROP COLUMN kept;
+    """,
 )
 
 

@@ -1,6 +1,6 @@
 """The passages as every later stage reads them."""
 
-from customir.corpus.document import Passage
+from customir.corpus.document import Document, Passage
 from customir.workspace.database import Workspace
 
 
@@ -11,3 +11,12 @@ def read_passages(workspace: Workspace) -> list[Passage]:
         "header FROM passage JOIN document ON document.key = passage.document ORDER BY passage.key"
     )
     return [Passage(*row) for row in rows]
+
+
+def read_documents(workspace: Workspace) -> list[Document]:
+    """Every document, in the order of the keys."""
+    rows = workspace.database.execute(
+        "SELECT key, source, identifier, title, sender, date, thread, text, recipients FROM document "
+        "ORDER BY key"
+    )
+    return [Document(*row) for row in rows]

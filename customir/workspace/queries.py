@@ -7,6 +7,9 @@ from typing import Literal
 from customir.workspace.database import Workspace
 
 Split = Literal["train", "dev", "test"]
+Verdict = Literal["negative", "ambiguous", "relevant"]
+# Queries that people wrote above or before their passage, whose title is hidden from them.
+FREE_STYLES = frozenset({"subject", "reply"})
 
 
 @dataclass(frozen=True)
@@ -14,8 +17,8 @@ class Query:
     """A query and the passage that it was written for.
 
     Attributes:
-        style: How it came about: keywords, question, need, summary; or subject, the passage's own
-            title, which is then hidden from the passage.
+        style: How it came about: keywords, question, need, summary, attribute; or subject, the
+            passage's own title, or reply, the question that the passage answers.
         rejected: The filter that dropped it; None where it was kept.
         split: By thread: no thread or near-duplicate group is in two splits.
     """
@@ -27,6 +30,11 @@ class Query:
     rejected: str | None
     split: Split
 
+    @property
+    def free(self) -> bool:
+        """Whether a person wrote it; the passage's title is then hidden, or would give it away."""
+        return self.style in FREE_STYLES
+
 
 @dataclass(frozen=True)
 class Negative:
@@ -35,14 +43,14 @@ class Negative:
     Attributes:
         rank: From 0, hardest first.
         score: The judge's, in nats (customir/mining/judge.py); None where no judge was used.
-        kept: False where the judge called it relevant: masked, not pushed away.
+        verdict: "negative": pushed away; "relevant": masked; "ambiguous": neither.
     """
 
     query: str
     passage: str
     rank: int
     score: float | None
-    kept: bool
+    verdict: Verdict
 
 
 def write_queries(workspace: Workspace, queries: Iterable[Query]) -> None:
@@ -74,13 +82,13 @@ def write_negatives(workspace: Workspace, negatives: Iterable[Negative]) -> None
         database.execute("DELETE FROM negative")
         database.executemany(
             "INSERT INTO negative VALUES (?, ?, ?, ?, ?)",
-            [(n.query, n.passage, n.rank, n.score, int(n.kept)) for n in negatives],
+            [(n.query, n.passage, n.rank, n.score, n.verdict) for n in negatives],
         )
 
 
 def read_negatives(workspace: Workspace) -> list[Negative]:
     """All negatives, ordered by query and rank."""
     rows = workspace.database.execute(
-        "SELECT query, passage, rank, score, kept FROM negative ORDER BY query, rank"
+        "SELECT query, passage, rank, score, verdict FROM negative ORDER BY query, rank"
     )
-    return [Negative(q, p, rank, score, bool(kept)) for q, p, rank, score, kept in rows]
+    return [Negative(*row) for row in rows]

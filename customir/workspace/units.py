@@ -10,7 +10,7 @@ from customir.workspace.database import Workspace
 
 T = TypeVar("T")
 
-UNIT_NAMES = {"query": "queries", "judgment": "judgments", "embedding": "texts"}
+UNIT_NAMES = {"query": "queries", "judgment": "judgments", "embedding": "texts", "topic": "topics"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def complete(
 
     Args:
         compute: Gives one result a unit, in order.
-        kind: "query", "judgment" or "embedding".
+        kind: "query", "judgment", "embedding" or "topic".
         batch: How many units make a batch, or a function that cuts units into batches.
     """
     unique = list({unit.key: unit for unit in units}.values())

@@ -108,7 +108,7 @@ def test_the_summary_says_what_is_there() -> None:
     dates = {passage.document: f"200{n % 3}-05-01" for n, passage in enumerate(corpus)}
     dates["g0"] = None
     topics = cluster(np.concatenate([vectors(25), -vectors(25)[:25]]), 0)
-    made = summarise(corpus, dates, topics)
+    made = summarise(corpus, dates, name_topics([passage.content for passage in corpus], topics))
     assert (made.passages, made.documents, made.threads) == (100, 100, 76)
     assert made.languages["en"] == pytest.approx(0.75, abs=0.02)
     assert made.languages["de"] == pytest.approx(0.25, abs=0.02)
@@ -122,4 +122,4 @@ def test_the_summary_says_what_is_there() -> None:
 
 
 def test_an_empty_corpus_has_a_summary() -> None:
-    assert "0 passages" in picture(summarise([], {}, np.zeros(0, dtype=np.int64)))
+    assert "0 passages" in picture(summarise([], {}, []))

@@ -64,7 +64,7 @@ def details(text: str) -> dict[str, dict[str, Any]]:
             },
         },
         "mine": {
-            "candidates": 700, "judged_relevant": 90,
+            "candidates": 700, "verdicts": {"negative": 610, "relevant": 90}, "required_near_auc": 0.67,
             "calibration": {
                 "auc": 0.91, "threshold": 0.3, "true_positive_rate": 0.85, "pairs": 150,
                 "false_positive_rate": 0.1, "used": True, "near_auc": 0.7,

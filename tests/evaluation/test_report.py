@@ -49,10 +49,12 @@ EVALUATED = {
 }  # fmt: skip
 MINED = {
     "candidates": 80,
-    "judged_relevant": 9,
+    "verdicts": {"negative": 60, "ambiguous": 11, "relevant": 9},
+    "required_near_auc": 0.67,
     "calibration": {
         "auc": 0.877, "threshold": -0.4, "true_positive_rate": 0.81,
-        "false_positive_rate": 0.12, "pairs": 150, "used": True,
+        "false_positive_rate": 0.12, "pairs": 150, "used": True, "low": -0.9, "high": 1.25,
+        "near_auc": 0.741, "near_positive_rate": 0.3,
     },
 }  # fmt: skip
 GENERATED = {
@@ -88,9 +90,14 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
     assert "| 0.5 | 0.700 | 0.600 |" in lines
     assert "| need | 20 | 0.600 | 0.700 | +0.100 (+0.000 to +0.200) |" in lines
     assert "0.877 on 150 known positives" in text
+    assert "the hardest candidates the area is 0.741 (at least 0.67 is required)" in text
+    assert "of these it calls 30% relevant" in text
     assert "true positive rate is 0.81" in text
     assert "false positive rate 0.12" in text
-    assert "Of 80 candidates for hard negatives it called 9 relevant" in text
+    assert (
+        "Of 80 candidates for hard negatives, 60 score below -0.90 and are kept, 11 are ambiguous "
+        "and dropped, 9 score from +1.25 on and are masked." in text
+    )
     assert "| rejected: copies a span | 17 |" in lines
     assert "| tokens computed | 3000 |" in lines
     assert "## Skipped" not in text

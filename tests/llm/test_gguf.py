@@ -1,59 +1,27 @@
-"""A GGUF that is whole but no LLM."""
+"""GGUF files that are whole but no LLM, and what a file says of its size."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from customir.errors import UserError
 from customir.llm import Engine
+from customir.llm.gguf import Gguf
 
-gguf = pytest.importorskip("gguf", reason="the writer of GGUF files, of the extra `dev`")
-
-WIDTH, WORDS, INNER = 32, 64, 64
-
-
-def write_embedder(path: Path) -> None:
-    """A BERT of one layer, all zeros: small, but llama.cpp loads it."""
-    writer = gguf.GGUFWriter(str(path), "bert")
-    writer.add_context_length(32)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(INNER)
-    writer.add_head_count(2)
-    writer.add_layer_norm_eps(1e-12)
-    writer.add_causal_attention(False)
-    writer.add_pooling_type(gguf.PoolingType.MEAN)
-    writer.add_tokenizer_model("bert")
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    writer.add_token_list(special + [f"\u2581w{number}" for number in range(WORDS - len(special))])
-    writer.add_token_types([3] * len(special) + [1] * (WORDS - len(special)))
-    writer.add_token_type_count(2)
-    writer.add_bos_token_id(2)
-    writer.add_eos_token_id(3)
-    shapes = {
-        "token_embd.weight": (WORDS, WIDTH),
-        "position_embd.weight": (32, WIDTH),
-        "token_types.weight": (2, WIDTH),
-        "blk.0.ffn_up.weight": (INNER, WIDTH),
-        "blk.0.ffn_up.bias": (INNER,),
-        "blk.0.ffn_down.weight": (WIDTH, INNER),
-        "blk.0.ffn_down.bias": (WIDTH,),
-    }
-    for norm in ("token_embd_norm", "blk.0.attn_output_norm", "blk.0.layer_output_norm"):
-        shapes |= {f"{norm}.weight": (WIDTH,), f"{norm}.bias": (WIDTH,)}
-    for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
-        shapes |= {f"blk.0.{part}.weight": (WIDTH, WIDTH), f"blk.0.{part}.bias": (WIDTH,)}
-    for name, shape in shapes.items():
-        writer.add_tensor(name, np.zeros(shape, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+pytest.importorskip("gguf", reason="the writer of GGUF files, of the extra `dev`")
 
 
 def test_an_embedding_model_is_refused_by_name(tmp_path: Path) -> None:
+    from gguf_files import write_embedder
+
     path = tmp_path / "tiny.gguf"
     write_embedder(path)
     with pytest.raises(UserError, match=r"tiny\.gguf: an embedding model; it can't write"):
         Engine(path, device="cpu", threads=1)
+
+
+def test_a_cell_takes_keys_and_values_of_every_layer(smollm: Path) -> None:
+    model = Gguf(smollm, use_gpu=False)
+    # SmolLM2-135M: 30 layers, 3 heads of keys and values, 64 wide, in float16.
+    assert model.cell_bytes == 2 * 30 * 3 * 64 * 2
+    model.close()

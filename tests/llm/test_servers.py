@@ -3,16 +3,20 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mail import write_mailbox
 
+from customir import models
 from customir.errors import UserError
 from customir.llm import Engine, Prompt, Sampling, Servers
 from customir.llm.servers import addresses
@@ -38,7 +42,7 @@ def start(model: Path, port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "llama_cpp.server", "--model", str(model)),
-            *("--host", "127.0.0.1", "--port", str(port), "--n_ctx", "1024"),
+            *("--host", "127.0.0.1", "--port", str(port), "--n_ctx", "2048"),
             *("--logits_all", "true", "--n_threads", "1", "--n_threads_batch", "1"),
             *("--verbose", "false", "--interrupt_requests", "false"),
         ],
@@ -100,6 +104,61 @@ def test_answers_are_the_engine_s_and_a_killed_server_s_work_is_done_by_the_othe
         assert servers.generate([COUNTING], [0], greedy) == [answer]
     with pytest.raises(UserError, match=r"no LLM server is left.*same command again"):
         Servers([first])
+
+
+SETTINGS = """
+[synthesis]
+max_tokens = 12
+[mining]
+candidates = 1
+[training]
+epochs = 1
+precision = "fp32"
+[evaluation]
+alphas = [1.0]
+"""
+
+
+def test_adapt_over_two_servers_goes_on_when_one_is_killed(
+    running: dict[str, subprocess.Popen[bytes]], minilm: Path, tmp_path: Path
+) -> None:
+    first, second = running
+    if running[first].poll() is not None:  # by the test above
+        running[first] = start(models.locate("smollm2-135m"), addresses([first])[0][1])
+        wait_for(first)
+    mail, out = write_mailbox(tmp_path / "mail.mbox", threads=16), tmp_path / "out"
+    out.mkdir(mode=0o700)
+    (out / "customir.toml").write_text(SETTINGS)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "customir.cli", "adapt", str(mail), "--out", str(out)),
+            *("--llm-url", first, "--llm-url", second, "--passages", "8", "--queries", "1"),
+            *("--device", "cpu"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def written() -> int:
+        try:
+            address = f"file:{out / 'workspace.db'}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True)) as database:
+                statement = "SELECT count(*) FROM result WHERE kind = 'query'"
+                return int(database.execute(statement).fetchone()[0])
+        except sqlite3.OperationalError:  # not there yet
+            return 0
+
+    while not written():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    running[first].kill()
+    before = written()
+    printed, told = process.communicate(timeout=400)
+    assert process.returncode == 0, told
+    assert before < written() == 8
+    assert "Ships: " in printed
+    assert (out / "model" / "onnx" / "model_qint8.onnx").exists()
 
 
 @pytest.mark.parametrize("url", ["ollama", "http://", "ftp://host", "http://host:port"])

@@ -5,7 +5,14 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from customir.corpus.document import Passage
-from customir.mining.calibration import PAIRS, calibrate, calibration_pairs
+from customir.mining.calibration import (
+    PAIRS,
+    RELEVANT_CANDIDATES,
+    TAIL,
+    calibrate,
+    calibration_pairs,
+    required_near_auc,
+)
 from customir.workspace.queries import Query
 
 
@@ -21,6 +28,9 @@ def test_rates_are_scikit_learn_s(seed: int, decimals: int) -> None:
     auc = roc_auc_score(truth, scores)
     assert made.auc == pytest.approx(auc)
     assert made.used == (auc >= 0.75)
+    assert made.low <= made.threshold <= made.high
+    assert (known < made.low).mean() <= TAIL
+    assert (other > made.high).mean() <= TAIL + 1 / 40
     false_rates, true_rates, _ = roc_curve(truth, scores, drop_intermediate=False)
     assert made.true_positive_rate - made.false_positive_rate == pytest.approx(
         (true_rates - false_rates).max()
@@ -29,7 +39,7 @@ def test_rates_are_scikit_learn_s(seed: int, decimals: int) -> None:
     assert made.false_positive_rate == pytest.approx((other >= made.threshold).mean())
 
 
-def test_near_pairs_are_measured_and_decide_nothing() -> None:
+def test_near_pairs_are_measured_and_asked_too() -> None:
     random = np.random.default_rng(0)
     known, other, near = random.normal(2, 1, 50), random.normal(0, 1, 50), random.normal(1, 1, 30)
     made = calibrate(known, other, 0.75, near)
@@ -39,6 +49,33 @@ def test_near_pairs_are_measured_and_decide_nothing() -> None:
     without = calibrate(known, other, 0.75)
     assert (without.near_auc, without.near_positive_rate) == (None, None)
     assert (without.threshold, without.auc, without.used) == (made.threshold, made.auc, made.used)
+    # Nearly as high as the known ones: no judge of candidates, however well it tells random ones.
+    blind = calibrate(known, other, 0.75, known - 0.1)
+    assert blind.near_auc is not None
+    assert 0.5 < blind.near_auc < required_near_auc(0.75)
+    assert (blind.used, without.used) == (False, True)
+
+
+def test_the_near_area_that_is_required_allows_for_relevant_candidates() -> None:
+    random = np.random.default_rng(1)
+    known, irrelevant = random.normal(1, 1, 40_000), random.normal(0, 1, 40_000)
+    area = calibrate(known, irrelevant, 0.5).auc
+    hidden = round(RELEVANT_CANDIDATES * 40_000)
+    near = np.concatenate([random.normal(1, 1, hidden), irrelevant[hidden:]])
+    measured = calibrate(known, irrelevant, 0.5, near).near_auc
+    assert measured == pytest.approx(required_near_auc(area), abs=0.01)
+
+
+def test_verdicts_between_low_and_high_are_ambiguous() -> None:
+    random = np.random.default_rng(2)
+    made = calibrate(random.normal(1, 1, 200), random.normal(0, 1, 200), 0.5)
+    assert made.low < made.threshold < made.high
+    assert made.verdict(made.high) == "relevant"
+    assert made.verdict(made.low - 0.01) == "negative"
+    assert made.verdict(made.threshold) == "ambiguous"
+    # Where nothing overlaps, nothing is ambiguous.
+    clean = calibrate(random.normal(9, 1, 200), random.normal(0, 1, 200), 0.5)
+    assert clean.low == clean.threshold == clean.high
 
 
 def test_a_perfect_judge_a_blind_one_and_a_contrary_one() -> None:

@@ -5,17 +5,22 @@ import random
 import numpy as np
 import pytest
 
+from customir.corpus.document import Passage
 from customir.synthesis import styles
 from customir.synthesis.filters import (
     LONGEST_COPY,
+    MANY,
+    NO_HIT,
+    Run,
+    generic,
     longest_copy,
     reject_by_form,
     repeated,
     round_trip,
-    words_of,
     wrong_language,
 )
 from customir.synthesis.styles import ROTATIONS, shown_queries
+from customir.words import words_of
 
 PASSAGE = "Hi Ann, the big pump in hall two has been leaking oil since Monday. Call the plumber!"
 EXAMPLES = ["Why was the supplier inspection put off?"]
@@ -37,6 +42,10 @@ EXAMPLES = ["Why was the supplier inspection put off?"]
         ("the oil the oil the oil leak the oil pump", "repeats itself"),
         ("the BIG pump, in hall two!", "copies a span"),
         ("who knows the big pump in hall two", "copies a span"),
+        ("Searcher: somebody new to pumps", "leaks the prompt"),
+        ("Who, when, which: the plumber", "leaks the prompt"),
+        ("泵", "too short"),
+        ("泵" + "".join(map(chr, range(0x4E00, 0x4E00 + 50))), "too long"),
     ],
 )
 def test_what_must_go(query: str, reason: str) -> None:
@@ -54,6 +63,9 @@ def test_what_must_go(query: str, reason: str) -> None:
         "big pump in hall two",
         "pump in the hall by the other pump",
         "fuite d'huile à la pompe",
+        "二号厅的油泵漏油找谁",
+        "第二ホールのポンプの油漏れ",
+        "ปั๊มน้ำมันรั่วเรียกช่างประปา",
         " ".join(f"w{n}" for n in range(24)),
     ],
 )
@@ -64,7 +76,7 @@ def test_what_must_stay(query: str) -> None:
 def test_the_prompt_s_own_examples_are_leaks() -> None:
     for rotation in range(len(ROTATIONS)):
         shown = shown_queries(rotation)
-        assert len(shown) == len(set(shown)) == 12
+        assert len(shown) == len(set(shown)) == 15
         for query in shown:
             assert reject_by_form(query, PASSAGE, shown) == "leaks the prompt"
 
@@ -141,3 +153,37 @@ def test_a_rare_language_is_not_believed() -> None:
         "loop that multiplies two arrays"
     ]
     assert not any(wrong_language(queries, passages))
+
+
+def test_a_span_copied_in_a_script_without_spaces_is_found() -> None:
+    passage = "昨天二号厅的大油泵又开始漏油了，请尽快通知水管工来修理。"
+    assert reject_by_form("昨天二号厅的大油泵又开始漏油", passage, []) == "copies a span"
+    assert reject_by_form("谁来修二号厅的大油泵", passage, []) is None
+
+
+def test_languages_without_spaces_are_told() -> None:
+    passages = ["昨天二号厅的大油泵又开始漏油了，请尽快通知水管工来修理。"] * 4
+    queries = [
+        "谁来修理二号厅的油泵",
+        "who repairs the oil pump in hall two",
+        "第二ホールのポンプを誰が直すのですか",
+        "修理油泵",
+    ]
+    assert wrong_language(queries, passages) == [False, True, True, False]
+
+
+def test_generic_is_what_many_threads_are_as_near_to_in_every_run() -> None:
+    corpus = [Passage(f"p{n}", "d", 0, "x", f"p{n}", "", f"t{n}") for n in range(MANY + 5)]
+    rows = np.arange(MANY + 5)[None]
+    flat = Run(rows, np.full(rows.shape, 0.5, np.float32), 0.97)
+    steep = Run(rows, np.linspace(0.9, 0.1, MANY + 5, dtype=np.float32)[None], 0.97)
+    assert generic(["p0"], corpus, [flat, flat]) == [True]
+    assert generic(["p0"], corpus, [flat, steep]) == [False]
+    assert generic([f"p{MANY + 4}"], corpus, [steep, flat]) == [True]
+    # Not found at all: whatever was found is nearer.
+    assert generic(["elsewhere"], corpus, [steep, steep]) == [True]
+    nothing = Run(np.full(rows.shape, NO_HIT), np.zeros(rows.shape, np.float32), 0.97)
+    assert generic(["p0"], corpus, [flat, nothing]) == [False]
+    # Many passages of few threads are no many threads.
+    few = [Passage(f"p{n}", "d", 0, "x", f"p{n}", "", f"t{n % 2}") for n in range(MANY + 5)]
+    assert generic(["p0"], few, [flat, flat]) == [False]

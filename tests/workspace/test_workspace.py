@@ -211,7 +211,10 @@ def test_queries_and_negatives_come_back_as_written(tmp_path: Path) -> None:
         Query("q1", "p2", "need", "a | pipe", "too short", "dev"),
         Query("q0", "p3", "subject", "Ä", None, "test"),
     ]
-    negatives = [Negative("q2", "p8", 1, None, True), Negative("q2", "p9", 0, -1.5, False)]
+    negatives = [
+        Negative("q2", "p8", 1, None, "negative"),
+        Negative("q2", "p9", 0, -1.5, "relevant"),
+    ]
     with Workspace(tmp_path) as workspace:
         write_queries(workspace, queries)
         write_negatives(workspace, negatives)

@@ -1,0 +1,67 @@
+"""How much goes into a context at once: from the model, the memory and the device."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+# Where less fits, not even the examples and one passage do.
+SMALLEST_CONTEXT = 1024
+# The cache of keys and values takes at most this share of the memory that is free.
+CACHE_SHARE = 0.25
+MEMORY_FILE = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of an engine's context.
+
+    Attributes:
+        sequences: Answers under way at once, at the most.
+        context_tokens: Cells of the cache, which the sequences share.
+        batch_tokens: Tokens that one llama_decode computes, at the most.
+    """
+
+    sequences: int
+    context_tokens: int
+    batch_tokens: int
+
+    def halved(self) -> "Sizes | None":
+        """With half the context; None where that would be too short."""
+        if self.context_tokens // 2 < SMALLEST_CONTEXT:
+            return None
+        return replace(self, context_tokens=self.context_tokens // 2)
+
+
+# Half of what prefill alone would like best: answers are then written beside prompts that are read,
+# not after them, where a few sequences alone make poor use of a CPU.
+ON_CPU = Sizes(sequences=32, context_tokens=4096, batch_tokens=256)
+# A GPU reads its weights once a batch: the more tokens, the better, until it is full.
+ON_GPU = Sizes(sequences=128, context_tokens=32768, batch_tokens=2048)
+
+
+def choose_sizes(cell_bytes: int, free_bytes: int | None, *, on_gpu: bool) -> Sizes:
+    """The device's sizes, the context halved while its cache would take too much memory.
+
+    Args:
+        cell_bytes: Of one token's keys and values.
+        free_bytes: Memory of this machine; None: unknown, which is taken for enough.
+    """
+    sizes = ON_GPU if on_gpu else ON_CPU
+    while free_bytes is not None and sizes.context_tokens * cell_bytes > CACHE_SHARE * free_bytes:
+        smaller = sizes.halved()
+        if smaller is None:
+            break
+        sizes = smaller
+    return sizes
+
+
+def free_memory() -> int | None:
+    """Bytes that can be had without swapping; None where the system doesn't say."""
+    try:
+        lines = MEMORY_FILE.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) * 1024
+    return None

@@ -1,0 +1,26 @@
+"""Words of any script, and how many of them a text has."""
+
+import re
+from collections.abc import Sequence
+
+# Scripts without spaces: Thai to Myanmar, Khmer, kana, bopomofo, CJK ideographs.
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3105-\u312f\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
+)
+WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+LONE = re.compile(rf"[{UNSPACED}]")
+# A word of Chinese or Japanese is two characters on average.
+CHARACTERS_A_WORD = 2
+
+
+def words_of(text: str) -> list[str]:
+    """The words of `text` in lower case, without punctuation; where a script has no spaces, its
+    characters."""
+    return WORD.findall(text.lower())
+
+
+def length_of(words: Sequence[str]) -> float:
+    """How many words these are, a character of a script without spaces being half of one."""
+    lone = sum(LONE.fullmatch(word) is not None for word in words)
+    return len(words) - lone + lone / CHARACTERS_A_WORD

@@ -1,0 +1,68 @@
+"""Free queries: a question, for the passage that answers it."""
+
+import pytest
+
+from customir.corpus.document import Document, Passage
+from customir.synthesis.replies import MAXIMUM_WORDS, reply_queries
+
+ANSWER = "The pump is oiled every second Monday by the plumber, who has the key of hall two."
+
+
+def document(
+    key: str, text: str, sender: str, day: int | None, title: str = "Re: oil", thread: str = "t"
+) -> Document:
+    date = f"2024-05-{day:02}T10:00:00+00:00" if day else None
+    return Document(key, "s", key, title, sender, date, thread, text, "")
+
+
+def passages(documents: list[Document]) -> list[Passage]:
+    return [
+        Passage(f"p{d.key}", d.key, 0, d.text, f"p{d.key}", d.title, d.thread) for d in documents
+    ]
+
+
+QUESTION = document("a", "Who oils the pump, and when?", "Ann", 1, "Oil")
+
+
+def test_the_first_answer_by_another_person_is_the_passage() -> None:
+    documents = [
+        QUESTION,
+        document("b", "I forgot: " + ANSWER, "Ann", 2),
+        document("c", ANSWER, "Bob", 3),
+        document("d", ANSWER + " Really.", "Cleo", 4),
+    ]
+    for order in (documents, documents[::-1]):
+        made = reply_queries(order, passages(order))
+        assert [(p.key, q) for p, q in made] == [("pc", "Oil Who oils the pump, and when?")]
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [QUESTION],
+        [QUESTION, document("c", "Thanks, see below.", "Bob", 3)],
+        [QUESTION, document("c", ANSWER, "Ann", 3)],
+        [QUESTION, document("c", ANSWER, "", 3)],
+        [QUESTION, document("c", ANSWER, "Bob", None)],
+        [document("a", "The pump is oiled.", "Ann", 1), document("c", ANSWER, "Bob", 3)],
+        [document("c", ANSWER, "Bob", 1), document("a", QUESTION.text, "Ann", 3)],
+        [QUESTION, document("c", ANSWER, "Bob", 3, thread="other")],
+    ],
+)
+def test_what_is_no_question_with_an_answer_is_left_out(documents: list[Document]) -> None:
+    assert reply_queries(documents, passages(documents)) == []
+
+
+def test_a_copy_of_the_question_is_no_answer() -> None:
+    documents = [QUESTION, document("c", ANSWER, "Bob", 3)]
+    first, second = passages(documents)
+    copy = Passage(second.key, "c", 0, ANSWER, first.duplicates, "", "t")
+    assert reply_queries(documents, [first, copy]) == []
+
+
+def test_a_long_question_is_cut() -> None:
+    long = document("a", "why? " * 500, "Ann", 1)
+    ((_, query),) = reply_queries(
+        [long, document("c", ANSWER, "Bob", 2)], passages([long, document("c", ANSWER, "Bob", 2)])
+    )
+    assert len(query.split()) == MAXIMUM_WORDS

@@ -1,0 +1,22 @@
+"""Words and their number, with spaces and without."""
+
+import pytest
+
+from customir.words import length_of, words_of
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "length"),
+    [
+        ("The big pump, in Hall 2!", ["the", "big", "pump", "in", "hall", "2"], 6),
+        ("Größe der Tür", ["größe", "der", "tür"], 3),
+        ("油泵漏油", ["油", "泵", "漏", "油"], 2),
+        ("ポンプのA4サイズ", [*"ポンプの", "a4", *"サイズ"], 4.5),
+        ("커피 머신", ["커피", "머신"], 2),
+        ("?! ...", [], 0),
+        ("", [], 0),
+    ],
+)
+def test_words_of_any_script(text: str, words: list[str], length: float) -> None:
+    assert words_of(text) == words
+    assert length_of(words_of(text)) == length
