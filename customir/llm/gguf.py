@@ -112,11 +112,15 @@ class Gguf:
         """
         data = text.encode("utf-8", "surrogatepass")
         room = len(data) + 8
-        buffer = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(
-            self.vocabulary, data, len(data), buffer, room, first, special
-        )
-        return list(buffer[:count])
+        while True:
+            buffer = (llama_cpp.llama_token * room)()
+            count = llama_cpp.llama_tokenize(
+                self.vocabulary, data, len(data), buffer, room, first, special
+            )
+            if count >= 0:
+                return list(buffer[:count])
+            # A tokenizer that spells spaces out may need more tokens than there are bytes.
+            room = -count
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for (a character may span several tokens)."""

@@ -25,3 +25,14 @@ def test_a_cell_takes_keys_and_values_of_every_layer(smollm: Path) -> None:
     # SmolLM2-135M: 30 layers, 3 heads of keys and values, 64 wide, in float16.
     assert model.cell_bytes == 2 * 30 * 3 * 64 * 2
     model.close()
+
+
+def test_a_tokenizer_may_need_more_tokens_than_bytes(tmp_path: Path) -> None:
+    from gguf_files import write_babbler
+
+    path = tmp_path / "babbler.gguf"
+    write_babbler(path)
+    with Engine(path, device="cpu", threads=1) as engine:
+        # Spaces are three bytes each in this one: one in front, four in the text.
+        assert engine.count_tokens("a b c d e") == 5 + 5 * 3
+        assert engine.count_tokens(" " * 100) > 300
