@@ -108,7 +108,7 @@ def one_a_mail(passages: list[str]) -> list[Prompt]:
 
 def every_style(passages: list[str]) -> list[Prompt]:
     """A query a style of each mail, after examples of all styles, as `customir adapt` asks."""
-    return [query_prompt(passage, SEARCHER, style, 0) for passage in passages for style in STYLES]
+    return [query_prompt(passage, "", style, 0) for passage in passages for style in STYLES]
 
 
 def judged_pairs(passages: list[str]) -> list[Pair]:

@@ -580,7 +580,7 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
     synthesis = settings.synthesis.model_copy(update={"queries_per_passage": CHECK_QUERIES})
     with _open_llm(job) as (engine, model_key):
         written = let_write(
-            job.workspace, "check", engine, model_key, sampled, synthesis,
+            job.workspace, "check", engine, model_key, sampled, {}, synthesis,
             settings.seed, job.reporter,
         )  # fmt: skip
     queries = [
