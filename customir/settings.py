@@ -44,7 +44,7 @@ class Synthesis(Section):
     passages: int = Field(600, ge=1, description="passages to write queries for")
     queries_per_passage: int = Field(4, ge=1, le=16)
     searchers: bool = Field(
-        False, description="ask as searchers of several roles, made of the corpus' topics"
+        False, description="ask as searchers made of the corpus' topics; for larger LLMs"
     )
     temperature: float = Field(0.7, ge=0)
     max_tokens: int = Field(32, ge=4, le=512, description="longest query, in the LLM's tokens")
