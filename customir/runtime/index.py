@@ -75,6 +75,9 @@ GENERATION_SCHEMA = """
 """
 
 
+Document = tuple[str, str]  # source, identifier
+
+
 @dataclass(frozen=True)
 class IndexedPassage:
     """A passage as the index holds it.
@@ -100,6 +103,11 @@ class IndexedPassage:
     duplicates: str
     text: str
     header: str | None = None
+
+    @property
+    def of(self) -> Document:
+        """The document that it is a part of, whatever that says now."""
+        return self.source, self.identifier
 
     @property
     def content(self) -> str:
@@ -142,8 +150,9 @@ def build_index(
     """Make the index at `path` hold exactly `passages`, embedding only those that it lacks.
 
     An index made by another model is left as it is, and searched, until a new generation beside
-    it in the same file is whole. Each batch is one transaction: killed anywhere and run again,
-    this goes on where it was, and leaves what an uninterrupted run would have left.
+    it in the same file is whole. Each batch is one transaction of whole documents, so a reader finds
+    a changed document as it was or as it is. Killed anywhere and run again, this goes on where it
+    was, and leaves what an uninterrupted run would have left.
 
     Raises:
         UserError: another process is building it, the file is no index of this version, or two
@@ -304,33 +313,40 @@ def _update(
     reporter: "Reporter",
 ) -> IndexSummary:
     number = generation.number
-    gone: list[int] = []
+    gone: dict[Document, list[int]] = {}
     changed: list[tuple[int, IndexedPassage]] = []
     missing = dict(wanted)
     for row in database.execute(f"SELECT * FROM passage_{number}"):
         held = IndexedPassage(*row[1:])
         passage = wanted.get(held.key)
         if passage is None or passage.content != held.content:
-            gone.append(row[0])
+            gone.setdefault((passage or held).of, []).append(row[0])
             continue
         del missing[held.key]
         if passage != held:
             changed.append((row[0], passage))
+    removed = sum(map(len, gone.values()))
+    fresh: dict[Document, list[IndexedPassage]] = {}
+    for passage in sorted(
+        missing.values(), key=lambda passage: (len(passage.content), passage.key)
+    ):
+        fresh.setdefault(passage.of, []).append(passage)
     with database:
-        for identifier in gone:
-            database.execute(f"DELETE FROM vector_{number} WHERE rowid = ?", (identifier,))
-            database.execute(f"DELETE FROM passage_{number} WHERE id = ?", (identifier,))
+        without = [document for document in gone if document not in fresh]
+        for document in without:
+            _delete_rows(database, number, gone.pop(document))
         for identifier, passage in changed:
             _replace_row(database, number, identifier, passage)
-        if gone:
+        if without:
             _renew_revision(database, number)
-    # By length, so that a batch wastes no padding; the rest of a killed run is cut the same way.
-    rest = sorted(missing.values(), key=lambda passage: (len(passage.content), passage.key))
-    with reporter.task("Indexing", total=len(rest), unit="passages") as task:
-        for start in range(0, len(rest), PASSAGES_A_COMMIT):
-            batch = rest[start : start + PASSAGES_A_COMMIT]
+    with reporter.task("Indexing", total=len(missing), unit="passages") as task:
+        for documents in _batches(fresh):
+            batch = [passage for document in documents for passage in fresh[document]]
             vectors = embedder.encode([passage.content for passage in batch], "passage", task)
             with database:
+                # What a document was is there until what it is now can be found.
+                for document in documents:
+                    _delete_rows(database, number, gone.get(document, []))
                 for passage, vector in zip(batch, vectors, strict=True):
                     _insert_row(database, number, None, passage)
                     database.execute(
@@ -339,12 +355,32 @@ def _update(
                     )
                 _renew_revision(database, number)
     return IndexSummary(
-        added=len(rest),
-        removed=len(gone),
+        added=len(missing),
+        removed=removed,
         changed=len(changed),
         total=len(wanted),
         rebuilt=not generation.whole,
     )
+
+
+def _batches(fresh: dict[Document, list[IndexedPassage]]) -> Iterator[list[Document]]:
+    """Whole documents, some `PASSAGES_A_COMMIT` passages at a time.
+
+    Those with short passages first, so that a batch wastes little padding; the rest of a killed run
+    is cut the same way.
+    """
+    batch: list[Document] = []
+    passages = 0
+    for document in sorted(
+        fresh, key=lambda one: (len(fresh[one][-1].content), fresh[one][-1].key)
+    ):
+        batch.append(document)
+        passages += len(fresh[document])
+        if passages >= PASSAGES_A_COMMIT:
+            yield batch
+            batch, passages = [], 0
+    if batch:
+        yield batch
 
 
 def _finish(database: apsw.Connection, generation: Generation) -> None:
@@ -369,6 +405,12 @@ def _drop(database: apsw.Connection, number: int) -> None:
     for table in ("vector", "words", "passage"):
         database.execute(f"DROP TABLE {table}_{number}")
     database.execute("DELETE FROM generation WHERE number = ?", (number,))
+
+
+def _delete_rows(database: apsw.Connection, number: int, identifiers: Sequence[int]) -> None:
+    for identifier in identifiers:
+        database.execute(f"DELETE FROM vector_{number} WHERE rowid = ?", (identifier,))
+        database.execute(f"DELETE FROM passage_{number} WHERE id = ?", (identifier,))
 
 
 def _replace_row(

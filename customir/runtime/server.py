@@ -48,7 +48,7 @@ class Limits:
         texts: Of one request for embeddings.
         query: Characters of a search.
         working: Searches at a time, each with a connection to the index of its own.
-        waiting: Requests under way; another one is refused with 503.
+        waiting: Requests under way; another one is refused with 429.
         connections: Open at a time; another one is refused with 503 and closed.
         seconds: For a request to get its turn, and to be embedded.
     """
@@ -190,7 +190,7 @@ class Server(ThreadingHTTPServer):
             Refused: there are too many.
         """
         if not self._under_way.acquire(blocking=False):
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests at a time.")
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests at a time.")
         self.metrics.enter()
         try:
             yield
@@ -341,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Referrer-Policy", "no-referrer")
         if kind == HTML:
             self.send_header("Content-Security-Policy", PAGE_POLICY)
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
             self.send_header("Retry-After", str(RETRY_SECONDS))
         if status == HTTPStatus.UNAUTHORIZED:
             self.send_header("WWW-Authenticate", "Bearer")

@@ -218,6 +218,41 @@ def test_readers_go_on_while_one_writes_and_a_second_writer_is_refused(
         assert len(searcher.search("mail", k=20)) == 8
 
 
+def test_a_reader_finds_a_changed_document_as_it_was_or_as_it_is(
+    tmp_path: Path,
+    model: Path,
+    embedder: Embedder,
+    passages: list[IndexedPassage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(index, "PASSAGES_A_COMMIT", 1)
+    path = tmp_path / "index.db"
+    shutil.copytree(model, tmp_path / "model")
+    parts = [
+        replace(passages[0], key=f"part{number}", document="old", text=f"Hedgehogs, part {number}")
+        for number in range(3)
+    ]
+    build_index(path, [*parts, *passages[1:]], embedder, Silent())
+    newer = [
+        replace(part, key=f"new{part.key}", document="new", text=f"{part.text}, and badgers")
+        for part in parts[:2]
+    ]
+    seen: set[tuple[str, ...]] = set()
+
+    class Reading(Silent):
+        def advance(self, steps: int = 1) -> None:
+            with Searcher(tmp_path) as searcher:
+                texts = [one.text for one in searcher.thread(parts[0].thread)]
+            seen.add(tuple(sorted(texts)))
+
+    shorter = [replace(one, text="Short.") for one in passages[1:]]
+    build_index(path, [*newer, *shorter], embedder, Reading())
+    before, after = (tuple(sorted(one.text for one in some)) for some in (parts, newer))
+    assert before in seen
+    assert seen <= {before, after}
+    assert len(content(path)[0]) == 2 + len(shorter)
+
+
 BUILD_WITH_LITTLE_ROOM = """
 import resource, signal, sys
 from pathlib import Path

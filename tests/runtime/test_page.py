@@ -156,6 +156,19 @@ def test_the_keyboard_goes_through_hits_and_into_a_thread(browser: Browser, serv
     assert browser.run("return document.activeElement.id") == "query"
 
 
+def test_a_pointer_alone_goes_into_a_thread_and_back(browser: Browser, server: Server) -> None:
+    browser.call("POST", "/window/rect", {"width": 390, "height": 844})
+    browser.open(server.url)
+    browser.type(f"vote pizza{ENTER}")
+    browser.wait(FOUND)
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    browser.call("POST", f"{browser.find('article button')}/click", {})
+    browser.wait(f"{STATE}.startsWith('The thread: 2')")
+    browser.call("POST", f"{browser.find('#state button')}/click", {})
+    browser.wait(FOUND)
+    assert browser.run(TITLES)[0] == "About lunch"
+
+
 def test_filters_narrow_what_is_found(browser: Browser, server: Server) -> None:
     browser.open(server.url)
     browser.type("nobody@example.org", "input[name=sender]")

@@ -213,8 +213,8 @@ def test_too_many_at_a_time_are_refused_cleanly_and_the_others_answered(folder: 
             gate.set()
             answers = [one.result() for one in asked]
         statuses = [status for status, _, _ in answers]
-        assert sorted(statuses) == [200] * 3 + [503] * 5
-        assert all("Retry-After" in headers for status, headers, _ in answers if status == 503)
+        assert sorted(statuses) == [200] * 3 + [429] * 5
+        assert all("Retry-After" in headers for status, headers, _ in answers if status == 429)
         # Those that came while the first was embedded were embedded together.
         assert server.batcher.texts == 3
         assert server.batcher.batches <= 2

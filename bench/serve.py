@@ -1,0 +1,184 @@
+"""`customir serve` under load on loopback: times at rising concurrency, and what it refuses above its limit.
+
+The server runs in a process of its own over an index of mail-like texts (`--jsonl FILE`: the "text"
+of each line). Each client of a level has one connection and asks one hybrid search after the other,
+each with another query, so that no query's vector is remembered. Up to the limit of requests under
+way every answer has to be 200; above it, 200 or 429 with Retry-After, and nothing else. The peer is
+one client alone: what concurrency adds to the throughput.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from customir.runtime.server import Limits
+
+LEVELS = (1, 2, 4, 8, 16, 32, 64)
+ABOVE = 128  # clients: twice the limit
+SERVE = "import sys; from customir.cli import main; sys.argv = ['customir', 'serve', *sys.argv[1:]]; main()"
+
+
+def generated(number: int) -> list[str]:
+    chance = random.Random(0)
+    words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(3000)]
+    return [" ".join(chance.choices(words, k=chance.randint(8, 120))) for _ in range(number)]
+
+
+def prepare(folder: Path, texts: list[str], model: str) -> None:
+    """A model and an index in `folder`."""
+    from customir import models
+    from customir.exporters.int8 import quantize
+    from customir.exporters.merge import merge_adapter
+    from customir.exporters.onnx import export_onnx
+    from customir.exporters.parity import HeldOut
+    from customir.progress import Silent
+    from customir.runtime import Embedder, IndexedPassage, build_index
+
+    made = merge_adapter(models.locate(model), Path(), 0.0, folder / "model")
+    export_onnx(made)
+    quantize(made, HeldOut(texts[:200]))
+    passages = [
+        IndexedPassage(
+            key=str(number), document=str(number), identifier=str(number), source="bench", title="",
+            sender="", date=None, thread=str(number // 3), duplicates=str(number), text=text,
+        )
+        for number, text in enumerate(texts)
+    ]  # fmt: skip
+    build_index(folder / "index.db", passages, Embedder(made), Silent())
+
+
+def load(port: int, clients: int, seconds: float, queries: list[str]) -> dict[str, Any]:
+    """Ask for `seconds` with so many clients; milliseconds of the answered, and all by status."""
+    statuses: Counter[str] = Counter()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+
+    def client(number: int) -> None:
+        chance = random.Random(f"{clients} {number}")
+        mine: list[float] = []
+        seen: Counter[str] = Counter()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        while time.perf_counter() < end:
+            query = " ".join(chance.choice(queries).split()[:6] + [str(chance.random())])
+            start = time.perf_counter()
+            try:
+                connection.request("GET", f"/search?k=10&q={quote(query)}")
+                answer = connection.getresponse()
+                content = answer.read()
+                status = str(answer.status)
+                if answer.status == 200:
+                    json.loads(content)["hits"]
+                    mine.append(time.perf_counter() - start)
+                elif "Retry-After" not in answer.headers:
+                    status += " without Retry-After"
+                else:
+                    time.sleep(0.05)
+            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+                status = type(error).__name__
+                connection.close()
+            seen[status] += 1
+        connection.close()
+        statuses.update(seen)
+        times.extend(mine)
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - start
+    p50, p99 = np.percentile(np.array(times or [0.0]) * 1000, [50, 99])
+    return {
+        "clients": clients,
+        "answered": len(times),
+        "a_second": round(len(times) / took, 1),
+        "p50": round(float(p50), 1),
+        "p99": round(float(p99), 1),
+        "statuses": dict(statuses),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="500 texts, 3 seconds a level")
+    parser.add_argument("--jsonl", type=Path, help="texts; without, generated ones")
+    parser.add_argument("--texts", type=int, default=5000, help="how many are indexed")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each level")
+    parser.add_argument("--model", default="minilm", help="a name, or a folder")
+    arguments = parser.parse_args()
+    number, seconds = (500, 3.0) if arguments.quick else (arguments.texts, arguments.seconds)
+    if arguments.jsonl:
+        texts = [json.loads(line)["text"] for line in arguments.jsonl.open(encoding="utf-8")]
+        texts = texts[:number]
+    else:
+        texts = generated(number)
+    with tempfile.TemporaryDirectory() as scratch:
+        prepare(Path(scratch), texts, arguments.model)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, scratch, "--port", "0"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "CUSTOMIR_TOKEN"},
+        )
+        try:
+            assert process.stderr is not None
+            port = int(process.stderr.readline().split()[0].rstrip("/").rpartition(":")[2])
+            load(port, 2, 1.0, texts)
+            print(f"{len(texts)} texts, hybrid search, {seconds:g} s a level, two processes")
+            print("clients  answers/s  p50 ms  p99 ms  statuses")
+            found = []
+            for clients in (*LEVELS, ABOVE):
+                found.append(load(port, clients, seconds, texts))
+                one = found[-1]
+                print(
+                    f"{one['clients']:7} {one['a_second']:10} {one['p50']:7} {one['p99']:7}  "
+                    f"{one['statuses']}",
+                    flush=True,
+                )
+            process.send_signal(signal.SIGTERM)
+            stopped = process.wait(30)
+        finally:
+            process.kill()
+    limit = Limits().waiting
+    wrong = {
+        one["clients"]: one["statuses"]
+        for one in found
+        if set(one["statuses"]) - ({"200"} if one["clients"] <= limit else {"200", "429"})
+    }
+    best = max(found[: len(LEVELS)], key=lambda one: one["a_second"])
+    claims = [
+        {
+            "claim": "serve, hybrid searches a second",
+            "ours": best["a_second"],
+            "peer": "one client alone",
+            "peer_figure": found[0]["a_second"],
+            "ratio": round(best["a_second"] / found[0]["a_second"], 2),
+            "clients": best["clients"],
+            "levels": found,
+            "not_as_promised": wrong,
+            "exit_status": stopped,
+            "measured_on": f"{len(texts)} texts, loopback, clients on the same {os.cpu_count()} cores",
+        }
+    ]
+    print(json.dumps({"bench": "serve", "claims": claims}))
+    if wrong or stopped:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
