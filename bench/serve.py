@@ -73,7 +73,7 @@ def load(port: int, clients: int, seconds: float, queries: list[str]) -> dict[st
         seen: Counter[str] = Counter()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while time.perf_counter() < end:
-            query = " ".join(chance.choice(queries).split()[:6] + [str(chance.random())])
+            query = " ".join([*chance.choice(queries).split()[:6], str(chance.random())])
             start = time.perf_counter()
             try:
                 connection.request("GET", f"/search?k=10&q={quote(query)}")
