@@ -2,8 +2,10 @@
 
 Texts of mixed length in their natural order, each contender in a process of its own, in turn; the
 best of the rounds counts. Cosines are to sentence-transformers' torch in fp32, the same texts. The
-texts are given (`--jsonl FILE`, the "text" of each line; `--maildir FOLDER`, one mail a file), or
-generated with the lengths of mail: then the speed means something and the cosine little.
+texts are mail of `--data`, or given (`--jsonl FILE`, the "text" of each line; `--maildir FOLDER`, one
+mail a file), or, where there is none, generated with the lengths of mail: then the speed means
+something and the cosine little. fastembed and OpenVINO are measured where they are installed;
+OpenVINO's INT8 is calibrated by NNCF on a part of the texts, and gets our tokens in our batches.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import sys
 import tempfile
 import time
 from email import message_from_bytes, policy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +29,39 @@ from tokenizers import Tokenizer  # type: ignore[import-untyped]
 TORCH = "sentence-transformers torch fp32"
 ONNX = "sentence-transformers ONNX fp32"
 ONNX_INT8 = "sentence-transformers ONNX qint8_avx512_vnni"
+FASTEMBED = "fastembed ONNX fp32"
+OPENVINO_INT8 = "OpenVINO int8, calibrated"
 OURS_FP32 = "CustomIR ONNX fp32"
+OURS_FUSED = "CustomIR ONNX int8, fused by onnxruntime"
 OURS = "CustomIR ONNX int8"
-CONTENDERS = (TORCH, ONNX, ONNX_INT8, OURS_FP32, OURS)
+NEEDS = {FASTEMBED: ("fastembed",), OPENVINO_INT8: ("openvino", "nncf")}
+CONTENDERS = tuple(
+    name
+    for name in (
+        TORCH, ONNX, ONNX_INT8, FASTEMBED, OPENVINO_INT8, OURS_FP32, OURS_FUSED, OURS
+    )
+    if all(find_spec(module) for module in NEEDS.get(name, ()))
+)  # fmt: skip
 PEER_INT8_FILE = "onnx/model_qint8_avx512_vnni.onnx"
+OPENVINO_FILE = "openvino/model_int8.xml"
+OUR_FILES = {
+    OURS_FP32: "onnx/model.onnx",
+    OURS_FUSED: "onnx/fused_qint8.onnx",
+    OURS: "onnx/model_qint8.onnx",
+}
+MAIL = "aeslc-enron/corpus.jsonl"
 
 
 def load(contender: str, model: Path, threads: int) -> Any:
     """The encode function of `contender`; imports only what that one needs."""
-    if contender in (OURS, OURS_FP32):
+    if contender in OUR_FILES:
         from customir.runtime.embedder import Embedder
 
-        file = "onnx/model.onnx" if contender == OURS_FP32 else "onnx/model_qint8.onnx"
-        return Embedder(model, file, threads).encode
+        return Embedder(model, OUR_FILES[contender], threads).encode
+    if contender == FASTEMBED:
+        return load_fastembed(model, threads)
+    if contender == OPENVINO_INT8:
+        return load_openvino(model, threads)
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -60,6 +83,93 @@ def load(contender: str, model: Path, threads: int) -> Any:
             "session_options": options,
         },
     ).encode
+
+
+def load_fastembed(model: Path, threads: int) -> Any:
+    from fastembed import TextEmbedding
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    width = json.loads((model / "config.json").read_text())["hidden_size"]
+    TextEmbedding.add_custom_model(
+        "bench/model", PoolingType.MEAN, True, ModelSource(hf="bench/model"), width
+    )
+    embedder = TextEmbedding("bench/model", threads=threads, specific_model_path=str(model))
+    return lambda texts: np.array(list(embedder.embed(texts)))
+
+
+def load_openvino(model: Path, threads: int) -> Any:
+    import openvino
+
+    from customir.runtime.embedder import Embedder, batches_by_length
+
+    tokenize = Embedder(model, threads=1).tokenize
+    compiled = openvino.Core().compile_model(
+        model / OPENVINO_FILE, "CPU", {"INFERENCE_NUM_THREADS": threads}
+    )
+
+    def encode(texts: list[str]) -> np.ndarray:
+        tokens = tokenize(texts)
+        vectors: list[Any] = [None] * len(tokens)
+        for members in batches_by_length([len(ids) for ids in tokens], 1024):
+            made = compiled(padded([tokens[row] for row in members]))["sentence_embedding"]
+            for row, vector in zip(members, made, strict=True):
+                vectors[row] = vector.copy()
+        return np.array(vectors)
+
+    return encode
+
+
+def padded(tokens: list[list[int]]) -> dict[str, np.ndarray]:
+    ids = np.zeros((len(tokens), max(map(len, tokens))), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, text in enumerate(tokens):
+        ids[row, : len(text)] = text
+        mask[row, : len(text)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def quantize_fused(model: Path) -> None:
+    """INT8 of the graph that onnxruntime.transformers' optimizer fuses, without calibration."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.transformers import optimizer
+    from onnxruntime.transformers.fusion_options import FusionOptions
+
+    config = json.loads((model / "config.json").read_text())
+    options = FusionOptions("bert")
+    options.enable_embed_layer_norm = False  # it hides the embedding tables from the quantiser
+    fused = optimizer.optimize_model(
+        str(model / "onnx/model.onnx"),
+        model_type="bert",
+        num_heads=config["num_attention_heads"],
+        hidden_size=config["hidden_size"],
+        optimization_options=options,
+        opt_level=0,
+    )
+    fused.save_model_to_file(str(model / "fused.onnx"))
+    quantize_dynamic(
+        model / "fused.onnx",
+        model / OUR_FILES[OURS_FUSED],
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        reduce_range=True,
+        extra_options={"DefaultTensorType": 1},  # float
+    )
+
+
+def quantize_openvino(model: Path, texts: list[str]) -> None:
+    import nncf
+    import openvino
+
+    from customir.runtime.embedder import Embedder
+
+    tokens = Embedder(model, threads=1).tokenize(texts)
+    quantized = nncf.quantize(
+        openvino.Core().read_model(model / "onnx/model.onnx"),
+        nncf.Dataset([padded([ids]) for ids in tokens]),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(tokens),
+    )
+    openvino.save_model(quantized, model / OPENVINO_FILE)
 
 
 def run_one(contender: str, model: Path, texts: list[str], threads: int, out: Path) -> None:
@@ -100,6 +210,9 @@ def prepare(base: Path, folder: Path, texts: list[str]) -> Path:
         model_kwargs={"file_name": "onnx/model.onnx", "provider": "CPUExecutionProvider"},
     )
     export_dynamic_quantized_onnx_model(peer, "avx512_vnni", str(model))
+    quantize_fused(model)
+    if OPENVINO_INT8 in CONTENDERS:
+        quantize_openvino(model, texts[:64])
     return model
 
 
@@ -168,6 +281,7 @@ def main() -> None:
         "--model", help="a name, or a sentence-transformers folder", default="minilm"
     )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="holds " + MAIL)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--jsonl", type=Path, help="one JSON object a line, with a text")
     source.add_argument("--maildir", type=Path, help="a folder with one mail a file")
@@ -183,8 +297,12 @@ def main() -> None:
 
     base = models.locate(arguments.model)
     number, rounds = (300, 2) if arguments.quick else (1500, 3)
-    if arguments.jsonl:
-        texts, what = read_jsonl(arguments.jsonl)[:number], "given texts"
+    mail = arguments.data / MAIL
+    if arguments.jsonl or (mail.exists() and not arguments.maildir):
+        texts = read_jsonl(arguments.jsonl or mail)
+        # Some of each mailbox, in the order that they stand in.
+        texts = texts[:: max(1, len(texts) // number)][:number]
+        what = "given texts" if arguments.jsonl else f"mails of {MAIL}"
     elif arguments.maildir:
         texts, what = read_maildir(arguments.maildir)[:number], "given mail"
     else:
@@ -217,7 +335,8 @@ def main() -> None:
             "peer_cosine": round(results[peer]["mean_cosine"], 4),
             "measured_on": measured,
         }
-        for peer in (TORCH, ONNX, ONNX_INT8)
+        for peer in CONTENDERS
+        if peer not in OUR_FILES
     ]
     print(json.dumps({"bench": "embed", "claims": claims}))
 

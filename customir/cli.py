@@ -269,6 +269,7 @@ def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) ->
     cls=Examples,
     examples="""
     customir export mail
+    customir export mail --gguf
     customir export --check mail
     """,
 )
@@ -278,17 +279,23 @@ def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) ->
     is_flag=True,
     help="Write nothing; measure the files in DIR/model against each other.",
 )
-def export(folder: Path, check: bool) -> None:
+@click.option(
+    "--fp16/--no-fp16", default=None, help="Also ONNX in half precision, for a GPU. Default: no."
+)
+@click.option("--gguf/--no-gguf", default=None, help="Also GGUF, for llama.cpp. Default: no.")
+def export(folder: Path, check: bool, fp16: bool | None, gguf: bool | None) -> None:
     """Write DIR/model: merged safetensors, ONNX, ONNX INT8, and a model card.
 
     Each file is measured against the one that it was made from, on held-out queries: cosine,
     Recall@10 and nDCG@10. An INT8 that loses more than 0.5 points of Recall@10 is made again with
     a gentler setting.
     """
-    if check:
+    if not check:
+        _run_stage("export", folder, (), {"export.fp16": fp16, "export.gguf": gguf})
+    elif fp16 is None and gguf is None:
         _check_export(folder)
     else:
-        _run_stage("export", folder, (), {})
+        raise UserError("--check measures what is there. Leave --fp16 and --gguf out.")
 
 
 @cli.command(cls=Examples, examples="customir index mail")

@@ -627,8 +627,10 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
 
 def _export(job: Job) -> Detail:
     from customir.evaluation.compare import measure_int8
-    from customir.exporters.card import Facts, base_licence, write_card
+    from customir.exporters.card import SUFFIXES, Facts, base_licence, write_card
     from customir.exporters.chain import losses, measure_chain, table
+    from customir.exporters.fp16 import export_fp16
+    from customir.exporters.gguf import export_gguf
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
@@ -644,7 +646,13 @@ def _export(job: Job) -> Detail:
     quantized = quantize(model, held_out)
     for loss in quantized.given_up:
         job.reporter.say(f"  too lossy, so a gentler setting is tried: {loss}")
-    job.reporter.say("  measuring each file against the one before")
+    if job.settings.export.fp16:
+        job.reporter.say("  converting to half precision")
+        export_fp16(model)
+    if job.settings.export.gguf:
+        job.reporter.say("  writing GGUF")
+        export_gguf(model)
+    job.reporter.say("  measuring each file against the one that it was made from")
     chain = measure_chain(model, held_out)
     if lost := losses(chain, held_out):
         raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
@@ -685,7 +693,8 @@ def _export(job: Job) -> Detail:
         "chain": table(chain),
         "sizes": {
             path.name: path.stat().st_size
-            for path in (model / "model.safetensors", *sorted((model / "onnx").glob("*.onnx")))
+            for path in sorted(model.rglob("*"))
+            if path.suffix in SUFFIXES
         },
     }
 
@@ -862,7 +871,13 @@ STAGES = (
         _evaluate,
         lambda job: (job.settings.evaluation.model_dump_json(),),
     ),
-    Stage("export", "Exporting the model", _export, lambda job: (), ("model",)),
+    Stage(
+        "export",
+        "Exporting the model",
+        _export,
+        lambda job: tuple(file for file, wanted in job.settings.export if wanted),
+        ("model",),
+    ),
     Stage("index", "Indexing the corpus", _index, lambda job: (), ("index.db",)),
 )
 STAGE = {stage.name: stage for stage in STAGES}

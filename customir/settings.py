@@ -107,6 +107,13 @@ class Evaluation(Section):
     resamples: int = Field(10_000, ge=1000)
 
 
+class Export(Section):
+    """Files that are written beside the ONNX in fp32 and INT8."""
+
+    fp16: bool = Field(False, description="ONNX in half precision, for a GPU")
+    gguf: bool = Field(False, description="GGUF in half precision, for llama.cpp")
+
+
 class Settings(Section):
     """All that decides what `customir adapt` makes."""
 
@@ -124,6 +131,7 @@ class Settings(Section):
     mining: Mining = Mining()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    export: Export = Export()
 
 
 def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:

@@ -1,12 +1,15 @@
 """An exported ONNX model to INT8, gentler where that loses too much."""
 
-import json
 import shutil
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
+import onnxruntime
 from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, place, quiet, scratch_folder
 from customir.exporters.parity import (
     LEAST_EXACT_COSINE,
@@ -16,16 +19,18 @@ from customir.exporters.parity import (
     Vectors,
     compare,
 )
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.transformers import optimizer
-from onnxruntime.transformers.fusion_options import FusionOptions
 
 from customir.errors import UserError
 from customir.runtime.embedder import Embedder
 
 INT8_NAME = "model_qint8.onnx"
-GELU = ("BiasGelu", "Gelu", "FastGelu")
+CALIBRATING_PASSAGES = 64
+# A channel is an outlier above this many times what is usual among the channels.
+OUTLIER = 2.0
+
+Part = Literal["attention", "feed-forward in", "feed-forward out"]
 
 
 @dataclass(frozen=True)
@@ -34,28 +39,34 @@ class Setting:
 
     Attributes:
         tables: The embedding tables.
-        attention: Projections of the attention.
-        feed_forward_in: The first matrix of each feed-forward block.
-        feed_forward_out_from: The second, from this layer on (None: in none). Its input, GELU's
-            output, has the widest range; that of the first layer most of all.
+        parts: Which matrices: the attention's projections, the first and the second of each
+            feed-forward block.
+        calibrated: Outlier channels of the feed-forward's inputs are scaled down first.
     """
 
     name: str
     tables: bool
-    attention: bool
-    feed_forward_in: bool
-    feed_forward_out_from: int | None
+    parts: tuple[Part, ...]
+    calibrated: bool = False
 
 
-# From the fastest to the gentlest. MiniLM on mail, mean cosine to fp32 and time: .9929 and 1; .996
-# and 1.3; .998 and 1.6; .9996 and 1.9 (the two in the middle measured with 8-bit weights). With
-# all in int8, .9906: the first layer's output alone costs .002, and 4% of the time to keep.
+# From the fastest to the gentlest.
 SETTINGS = (
-    Setting("int8, first feed-forward output in fp32", True, True, True, 1),
-    Setting("int8, feed-forward outputs in fp32", True, True, True, None),
-    Setting("int8, feed-forward in fp32", True, True, False, None),
-    Setting("embedding tables in int8, the rest in fp32", True, False, False, None),
-    Setting("all in fp32", False, False, False, None),
+    Setting(
+        "int8, outlier channels calibrated on passages of the corpus",
+        True,
+        ("attention", "feed-forward in", "feed-forward out"),
+        True,
+    ),
+    Setting(
+        "int8, calibrated, feed-forward outputs in fp32",
+        True,
+        ("attention", "feed-forward in"),
+        True,
+    ),
+    Setting("int8, feed-forward in fp32", True, ("attention",)),
+    Setting("embedding tables in int8, the rest in fp32", True, ()),
+    Setting("all in fp32", False, ()),
 )
 
 
@@ -75,19 +86,21 @@ class Quantized:
 
 
 def quantize(model: Path, held_out: HeldOut) -> Quantized:
-    """Write model/onnx/model_qint8.onnx from model/onnx/model.onnx, without calibration data.
+    """Write model/onnx/model_qint8.onnx from model/onnx/model.onnx.
 
-    The graph is fused for its model type, weights become int8 with one scale a column, and
-    activations are quantised as they come, with one scale a batch. Each of `SETTINGS` is tried
-    in turn until the mean cosine to fp32 reaches 0.99 and Recall@10 falls by no more than
-    `HeldOut.lost_recall_limit`. The last of them quantises nothing.
+    Weights become int8 with one scale a column; activations are quantised as they come, with one
+    scale a batch. Each of `SETTINGS` is tried in turn until the mean cosine to fp32 reaches 0.99
+    and Recall@10 falls by no more than `HeldOut.lost_recall_limit`. The last quantises nothing.
+
+    Little is fused: the attention and the normalisation nodes that onnxruntime.transformers'
+    optimizer makes are slower than what they replace (bench/embed.py measures it).
 
     Weights use 7 of their 8 bits: on CPUs without VNNI the sum of two full products overflows
     16 bits and is cut off in silence, and a model folder may be carried to such a server. On a
     CPU with VNNI the eighth bit would give MiniLM .0016 of mean cosine and no speed.
 
     Raises:
-        UserError: there is no exported model, or not even its fused graph gives its vectors.
+        UserError: there is no exported model, or nothing to measure it on.
     """
     exported = model / ONNX_FOLDER / FP32_NAME
     if not exported.exists():
@@ -100,10 +113,11 @@ def quantize(model: Path, held_out: HeldOut) -> Quantized:
     fp32 = Measured(f"{ONNX_FOLDER}/{FP32_NAME}", None, metrics, LEAST_EXACT_COSINE)
     given_up: list[str] = []
     with scratch_folder(model / ".int8.part") as scratch, quiet():
-        fused = _fuse(model, exported, scratch / "fused.onnx")
+        plain = _part_sums(exported, scratch / "plain.onnx")
+        calibrated = _calibrate(plain, model, held_out, scratch / "calibrated.onnx")
         candidate = scratch / INT8_NAME
         for setting in SETTINGS:
-            _quantize(fused, setting, candidate)
+            _quantize(calibrated if setting.calibrated else plain, setting, candidate)
             vectors = _encode(Embedder(model, str(candidate.relative_to(model))), held_out)
             measured = Measured(
                 f"{ONNX_FOLDER}/{INT8_NAME}",
@@ -116,63 +130,124 @@ def quantize(model: Path, held_out: HeldOut) -> Quantized:
                 path = place(candidate, model / ONNX_FOLDER / INT8_NAME)
                 return Quantized(path, setting.name, measured, tuple(given_up))
             given_up.append(f"{setting.name}: {loss}")
-    raise UserError(
-        f"{exported}: fused for model type bert it gives other vectors ({given_up[-1]}). "
-        f"Use {FP32_NAME} itself."
-    )
+    raise UserError(f"{exported}: gives other vectors when it is asked again ({given_up[-1]}).")
 
 
 def _encode(embedder: Embedder, held_out: HeldOut) -> tuple[Vectors, Vectors]:
     return embedder.encode(held_out.passages), embedder.encode(held_out.queries, "query")
 
 
-def _fuse(model: Path, exported: Path, fused: Path) -> Path:
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    options = FusionOptions("bert")
-    options.enable_embed_layer_norm = False  # it hides the embedding tables from the quantiser
-    optimizer.optimize_model(
-        str(exported),
-        model_type="bert",
-        num_heads=config["num_attention_heads"],
-        hidden_size=config["hidden_size"],
-        optimization_options=options,
-        opt_level=0,
-    ).save_model_to_file(str(fused))
-    return fused
+def _part_sums(exported: Path, out: Path) -> Path:
+    """Write `exported` with the sum before each normalisation as Sum instead of Add.
+
+    ONNX Runtime would make one node of Add and LayerNormalization when it loads the file, and
+    that node takes four times as long as the two.
+    """
+    graph = onnx.load(exported)
+    normalised = {
+        node.input[0] for node in graph.graph.node if node.op_type == "LayerNormalization"
+    }
+    for node in graph.graph.node:
+        if node.op_type == "Add" and node.output[0] in normalised:
+            node.op_type = "Sum"
+    onnx.save(graph, out)
+    return out
 
 
-def _quantize(fused: Path, setting: Setting, out: Path) -> None:
+def _calibrate(exported: Path, model: Path, held_out: HeldOut, out: Path) -> Path:
+    """Write `exported` with outlier channels of the feed-forward's inputs scaled down.
+
+    One scale a batch has to span the widest channel. So channels whose largest value on
+    passages of the corpus is above `OUTLIER` times the median channel's are divided, and their
+    rows of the matrix multiplied, by what is too much: the product stays the same. After Xiao et
+    al., "SmoothQuant" (arXiv 2211.10438), which scales every channel; only the outliers need it.
+    """
+    graph = onnx.load(exported)
+    inputs = {
+        name: nodes
+        for name, nodes in _products(graph.graph).items()
+        if _part(graph.graph, nodes[0]) != "attention"
+    }
+    largest = _largest(exported, list(inputs), _tokens(model, held_out))
+    weights = {tensor.name: tensor for tensor in graph.graph.initializer}
+    for number, (name, nodes) in enumerate(inputs.items()):
+        usual = OUTLIER * np.median(largest[name])
+        scale = np.maximum(1, largest[name] / usual).astype(np.float32)
+        divisor, scaled = f"calibration_{number}", f"calibrated_{number}"
+        graph.graph.initializer.append(numpy_helper.from_array(1 / scale, divisor))
+        first = min(list(graph.graph.node).index(node) for node in nodes)
+        graph.graph.node.insert(
+            first, helper.make_node("Mul", [name, divisor], [scaled], name=scaled)
+        )
+        for node in nodes:
+            weight = weights[node.input[1]]
+            rows = numpy_helper.to_array(weight) * scale[:, None]
+            weight.CopyFrom(numpy_helper.from_array(rows, weight.name))
+            node.input[0] = scaled
+    onnx.save(graph, out)
+    return out
+
+
+def _tokens(model: Path, held_out: HeldOut) -> list[list[int]]:
+    embedder = Embedder(model, f"{ONNX_FOLDER}/{FP32_NAME}")
+    return embedder.tokenize(held_out.passages[:CALIBRATING_PASSAGES])
+
+
+def _largest(
+    exported: Path, names: Sequence[str], texts: Sequence[Sequence[int]]
+) -> dict[str, Vectors]:
+    """The largest absolute value of each channel of some tensors, float32 (channels,) each."""
+    graph = onnx.load(exported)
+    for name in names:
+        graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    largest: dict[str, Vectors] = {}
+    for text in texts:
+        ids = np.array([text], dtype=np.int64)
+        values = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        for name, value in zip(names, values, strict=True):
+            channels = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
+            largest[name] = np.maximum(largest.get(name, channels), channels)
+    return largest
+
+
+def _quantize(graph: Path, setting: Setting, out: Path) -> None:
     if not setting.tables:
-        shutil.copyfile(fused, out)
+        shutil.copyfile(graph, out)
         return
+    kept = onnx.load(graph).graph
     quantize_dynamic(
-        fused,
+        graph,
         out,
         weight_type=QuantType.QInt8,
         per_channel=True,
         reduce_range=True,
-        nodes_to_exclude=_kept_in_fp32(onnx.load(fused).graph, setting),
-        # Fusion leaves tensors whose type shape inference cannot tell.
+        nodes_to_exclude=[
+            node.name
+            for nodes in _products(kept).values()
+            for node in nodes
+            if _part(kept, node) not in setting.parts
+        ],
+        # Some tensors have a type that shape inference cannot tell.
         extra_options={"DefaultTensorType": TensorProto.FLOAT},
     )
 
 
-def _kept_in_fp32(graph: onnx.GraphProto, setting: Setting) -> list[str]:
-    activated = {name for node in graph.node if node.op_type in GELU for name in node.output}
-    before = {name for node in graph.node if node.op_type in GELU for name in node.input}
-    kept: list[str] = []
-    layer = -1
+def _products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The products with a weight matrix, by the tensor that is multiplied."""
+    weights = {tensor.name for tensor in graph.initializer}
+    products: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
-        if node.op_type not in ("MatMul", "Attention"):
-            continue
-        if node.input[0] in activated:
-            layer += 1
-            start = setting.feed_forward_out_from
-            quantised = start is not None and layer >= start
-        elif node.output[0] in before:
-            quantised = setting.feed_forward_in
-        else:
-            quantised = setting.attention
-        if not quantised:
-            kept.append(node.name)
-    return kept
+        if node.op_type == "MatMul" and node.input[1] in weights:
+            products[node.input[0]].append(node)
+    return products
+
+
+def _part(graph: onnx.GraphProto, node: onnx.NodeProto) -> Part:
+    """By its shape: feed-forward blocks widen, then narrow; the attention's are square."""
+    rows, columns = next(t.dims for t in graph.initializer if t.name == node.input[1])
+    if rows == columns:
+        return "attention"
+    return "feed-forward in" if rows < columns else "feed-forward out"

@@ -1,5 +1,6 @@
 """A LoRA adapter added to its base, in any proportion."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import AutoModel
 
 from customir.errors import UserError
 from customir.files import make_private_folder
+from customir.runtime.embedder import read_recipe
 
 WEIGHTS_NAME = "model.safetensors"
 # Made from other weights than the merged ones, or of no use to anybody who loads the folder.
@@ -55,6 +57,7 @@ def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
             weight = weights[name]
             weights[name] = (weight.double() + alpha * delta).to(weight.dtype)
         save_file(weights, unfinished / WEIGHTS_NAME, metadata={"format": "pt"})
+    _state_limit(unfinished)
     _make_private(unfinished)
     _replace_folder(unfinished, out)
     return out
@@ -79,6 +82,15 @@ def _deltas(base: Path, adapter: Path) -> dict[str, torch.Tensor]:
         if isinstance(module, Linear):
             deltas[f"{name}.weight"] = module.get_delta_weight("default").detach()
     return deltas
+
+
+def _state_limit(folder: Path) -> None:
+    """Let tokenizer_config.json say where sentence-transformers cuts: others look only there."""
+    path = folder / "tokenizer_config.json"
+    if path.exists():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["model_max_length"] = read_recipe(folder)["max_tokens"]
+        path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def _make_private(folder: Path) -> None:

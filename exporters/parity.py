@@ -9,6 +9,7 @@ import numpy.typing as npt
 DEPTH = 10
 RECALL = "Recall@10"
 LEAST_MEAN_COSINE = 0.99  # of INT8 to fp32
+LEAST_HALF_COSINE = 0.999  # of half precision to fp32
 LEAST_EXACT_COSINE = 0.9999  # of fp32 to fp32: less is another model
 MOST_LOST_RECALL = 0.005
 QUERIES_BY_CHANCE = 3
@@ -65,15 +66,17 @@ class Measured:
     """One file of the chain.
 
     Attributes:
-        parity: With the file before; None for the first.
+        parity: With `before`; None for the first.
         metrics: See `HeldOut`.
         least_mean_cosine: Below it, the step has lost too much.
+        before: The file that it is compared with; None for the first.
     """
 
     file: str
     parity: Parity | None
     metrics: Mapping[str, float]
     least_mean_cosine: float
+    before: str | None = None
 
     def loss(self, before: "Measured", held_out: HeldOut) -> str | None:
         """What this step loses beyond its limits, for the user; None where it keeps them."""

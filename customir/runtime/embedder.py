@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,17 +16,20 @@ from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
 from customir.errors import UserError
 from customir.files import sha256_of
+from customir.processors import usable_processors
 
 if TYPE_CHECKING:
     from customir.progress import Task
 
 Kind = Literal["query", "passage"]
+Vectors = npt.NDArray[np.float32]
 
 DEFAULT_FILE = "onnx/model_qint8.onnx"
 PROMPTS_NAME = "config_sentence_transformers.json"
 CHECKSUMS_NAME = "SHA256SUMS"
-# Padded tokens in a batch. More does not fit the caches; less leaves the cores waiting.
-TOKENS_A_BATCH = 1024
+# Padded tokens in a batch, which one core embeds. More does not fit its caches.
+TOKENS_A_BATCH = 512
+TOKENS_A_GPU_BATCH = 16384
 TEXTS_A_TOKENIZATION = 1024
 CACHED_QUERIES = 1024
 # sentence-transformers calls a passage's prompt by either name.
@@ -33,12 +38,17 @@ PROMPT_NAMES: dict[Kind, tuple[str, ...]] = {
     "passage": ("passage", "document"),
 }
 OFFSET_POSITIONS = ("mpnet", "roberta", "xlm-roberta", "camembert")
-ERRORS_ONLY = 3
+ERRORS_ONLY, FATAL_ONLY = 3, 4
+INT8 = "qint8"  # in the name of a file for CPUs: CUDA has no such nodes
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+log = logging.getLogger(__name__)
 
 
 class Embedder:
     """Turns texts into unit vectors, as sentence-transformers would with the same folder.
 
+    Each core embeds batches of its own: they never wait for one another within a batch.
     With an INT8 file, a vector depends a little on the texts that share its batch: activations
     are quantised with one scale a batch. The same texts in one call give the same vectors.
 
@@ -46,35 +56,37 @@ class Embedder:
         folder: A sentence-transformers folder with an ONNX file that pools and normalises
             (`customir.exporters` makes it).
         file: Which ONNX file, relative to `folder`.
-        threads: None: as many as ONNX Runtime thinks best.
+        threads: Batches under way at a time, one core each; None: one a usable core.
+        dimensions: Keep this many of the first, scaled to length 1 again; None: all. For models
+            that were trained for it (Matryoshka; arXiv 2205.13147) it costs little.
 
     Attributes:
         dimensions: Length of a vector.
+        provider: ONNX Runtime's, that does the work: CUDA's for the float files where
+            `onnxruntime-gpu` finds a GPU.
         fingerprint: Hash of all that decides a vector: what an index is stamped with.
 
     Raises:
         UserError: a file is missing, damaged, or not what it should be.
     """
 
-    def __init__(self, folder: Path, file: str = DEFAULT_FILE, threads: int | None = None) -> None:
-        self._recipe = _read_recipe(folder)
+    def __init__(
+        self,
+        folder: Path,
+        file: str = DEFAULT_FILE,
+        threads: int | None = None,
+        dimensions: int | None = None,
+    ) -> None:
+        self._recipe = read_recipe(folder)
         self._tokenizer = _read_tokenizer(folder / "tokenizer.json", self._recipe["max_tokens"])
         path = folder / file
-        checksum = _verified_checksum(path)
-        self.fingerprint = _fingerprint(folder, checksum, self._recipe)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime has no common base class for its errors
-            raise UserError(
-                f"{path}: not a usable ONNX model ({_first_line(error)}). "
-                "Copy it again from where it was exported, or export the model again."
-            ) from error
+        checksum = verified_checksum(path)
+        self.fingerprint = _fingerprint(folder, checksum, self._recipe, dimensions)
+        self._session = _open_session(path)
+        self.provider: str = self._session.get_providers()[0]
+        on_gpu = self.provider == CUDA
+        self._threads = 1 if on_gpu else threads or usable_processors()
+        self._tokens_a_batch = TOKENS_A_GPU_BATCH if on_gpu else TOKENS_A_BATCH
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name: value.shape for value in self._session.get_outputs()}
         if inputs != {"input_ids", "attention_mask"} or "sentence_embedding" not in outputs:
@@ -82,12 +94,15 @@ class Embedder:
                 f"{path}: its graph takes {sorted(inputs)} and gives {sorted(outputs)}; wanted are "
                 "input_ids and attention_mask, and sentence_embedding. Export the model again."
             )
-        self._cache: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
-        self.dimensions: int = self._embed([""]).shape[1]
+        self._cache: OrderedDict[str, Vectors] = OrderedDict()
+        width = outputs["sentence_embedding"][-1]
+        if dimensions is not None and not 1 <= dimensions <= width:
+            raise UserError(f"{folder}: no {dimensions} dimensions; its vectors have {width}.")
+        self.dimensions: int = dimensions or width
 
     def encode(
         self, texts: Sequence[str], kind: Kind = "passage", task: "Task | None" = None
-    ) -> npt.NDArray[np.float32]:
+    ) -> Vectors:
         """Embed `texts`, in order.
 
         Args:
@@ -113,30 +128,39 @@ class Embedder:
             self._cache.popitem(last=False)
         return np.array(rows, dtype=np.float32).reshape(len(texts), self.dimensions)
 
-    def _embed(self, texts: Sequence[str], task: "Task | None" = None) -> npt.NDArray[np.float32]:
-        tokens = self._tokenize(texts)
-        if not tokens:
-            return np.empty((0, self.dimensions), dtype=np.float32)
-        vectors: npt.NDArray[np.float32] | None = None
-        for members in batches_by_length([len(ids) for ids in tokens]):
-            longest = max(len(tokens[member]) for member in members)
-            ids = np.full((len(members), longest), self._recipe["pad_id"], dtype=np.int64)
-            mask = np.zeros((len(members), longest), dtype=np.int64)
-            for row, member in enumerate(members):
-                ids[row, : len(tokens[member])] = tokens[member]
-                mask[row, : len(tokens[member])] = 1
-            (batch,) = self._session.run(
-                ["sentence_embedding"], {"input_ids": ids, "attention_mask": mask}
-            )
-            if vectors is None:
-                vectors = np.empty((len(tokens), batch.shape[1]), dtype=np.float32)
-            vectors[members] = batch
-            if task is not None:
-                task.advance(len(members))
-        assert vectors is not None
+    def _embed(self, texts: Sequence[str], task: "Task | None" = None) -> Vectors:
+        tokens = self.tokenize(texts)
+        vectors = np.empty((len(tokens), self.dimensions), dtype=np.float32)
+        # The longest first: what is left at the end, while other cores have nothing to do, is short.
+        batches = list(batches_by_length([len(ids) for ids in tokens], self._tokens_a_batch))[::-1]
+        pool = ThreadPoolExecutor(self._threads)
+        try:
+            made = pool.map(lambda members: self._run([tokens[row] for row in members]), batches)
+            for members, batch in zip(batches, made, strict=True):
+                vectors[members] = batch
+                if task is not None:
+                    task.advance(len(members))
+        finally:
+            pool.shutdown(cancel_futures=True)
         return vectors
 
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def _run(self, tokens: Sequence[Sequence[int]]) -> Vectors:
+        longest = max(len(ids) for ids in tokens)
+        ids = np.full((len(tokens), longest), self._recipe["pad_id"], dtype=np.int64)
+        mask = np.zeros((len(tokens), longest), dtype=np.int64)
+        for row, text in enumerate(tokens):
+            ids[row, : len(text)] = text
+            mask[row, : len(text)] = 1
+        (vectors,) = self._session.run(
+            ["sentence_embedding"], {"input_ids": ids, "attention_mask": mask}
+        )
+        if self.dimensions == vectors.shape[1]:
+            return vectors  # type: ignore[no-any-return]
+        cut = vectors[:, : self.dimensions]
+        return cut / np.linalg.norm(cut, axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, cut at the model's limit, without padding."""
         tokens: list[list[int]] = []
         for start in range(0, len(texts), TEXTS_A_TOKENIZATION):
             part = [_valid(text).strip() for text in texts[start : start + TEXTS_A_TOKENIZATION]]
@@ -167,15 +191,47 @@ def fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
     Raises:
         UserError: a file is missing or damaged.
     """
-    return _fingerprint(folder, _verified_checksum(folder / file), _read_recipe(folder))
+    return _fingerprint(folder, verified_checksum(folder / file), read_recipe(folder))
 
 
-def _fingerprint(folder: Path, checksum: str, recipe: dict[str, Any]) -> str:
-    parts = [checksum, sha256_of(_present(folder / "tokenizer.json")), recipe]
+def _fingerprint(
+    folder: Path, checksum: str, recipe: dict[str, Any], dimensions: int | None = None
+) -> str:
+    parts: list[object] = [checksum, sha256_of(_present(folder / "tokenizer.json")), recipe]
+    if dimensions is not None:
+        parts.append(dimensions)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _read_recipe(folder: Path) -> dict[str, Any]:
+def _open_session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    # The cores share out the batches: sharing out a batch's nodes makes them wait for each other.
+    options.intra_op_num_threads = 1
+    if CUDA in onnxruntime.get_available_providers() and INT8 not in path.name:
+        onnxruntime.set_default_logger_severity(FATAL_ONLY)  # it would fill the screen
+        try:
+            session = onnxruntime.InferenceSession(
+                path, options, providers=[CUDA, CPU], enable_fallback=False
+            )
+            if CUDA in session.get_providers():
+                return session
+            reason = "its libraries or the driver are missing, or there is no GPU"
+        except Exception as error:  # ONNX Runtime has no common base class for its errors
+            reason = _first_line(error)
+        finally:
+            onnxruntime.set_default_logger_severity(ERRORS_ONLY)
+        log.warning("CUDA cannot be used (%s): embedding on the CPU.", reason)
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=[CPU])
+    except Exception as error:
+        raise UserError(
+            f"{path}: not a usable ONNX model ({_first_line(error)}). "
+            "Copy it again from where it was exported, or export the model again."
+        ) from error
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
     """What the folder's JSON files say about making the model's input."""
     sentence = _read_json(folder / "sentence_bert_config.json")
     model = _read_json(folder / "config.json")
@@ -221,7 +277,7 @@ def _read_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
     return tokenizer
 
 
-def _verified_checksum(path: Path) -> str:
+def verified_checksum(path: Path) -> str:
     """The SHA-256 of an ONNX file, compared with the SHA256SUMS beside it where that lists it."""
     checksum = sha256_of(_present(path))
     sums = path.with_name(CHECKSUMS_NAME)

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from customir.exporters.card import Facts, base_licence, write_card
 from customir.exporters.chain import losses, measure_chain, table
+from customir.exporters.fp16 import export_fp16
+from customir.exporters.gguf import export_gguf
 from customir.exporters.onnx import place
 from customir.exporters.parity import HeldOut
 from huggingface_hub import metadata_load
@@ -36,6 +38,20 @@ def test_each_file_is_measured_against_the_one_before(exported, held_out: HeldOu
     assert [step.metrics for step in chain] == [{"Recall@10": 1.0}] * 3
     assert losses(chain, held_out) == []
     assert [row[0] for row in table(chain)[1:]] == [step.file for step in chain]
+
+
+def test_what_may_be_there_is_measured_too(copied: Path, held_out: HeldOut) -> None:
+    export_fp16(copied)
+    export_gguf(copied)
+
+    chain = measure_chain(copied, held_out)
+
+    assert [(step.before, step.file) for step in chain[3:]] == [
+        ("onnx/model.onnx", "onnx/model_fp16.onnx"),
+        ("model.safetensors", "gguf/model_f16.gguf"),
+    ]
+    assert min(step.parity.mean_cosine for step in chain[3:]) > 0.999
+    assert losses(chain, held_out) == []
 
 
 def test_a_file_of_another_model_is_found_out(

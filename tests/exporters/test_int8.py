@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from customir.exporters import int8
 from customir.exporters.int8 import SETTINGS, quantize
@@ -63,20 +64,52 @@ def test_a_gentler_setting_is_chosen_where_int8_loses_too_much(
     assert not (copied / ".int8.part").exists()
 
     monkeypatch.setattr(int8, "LEAST_MEAN_COSINE", 1.1)
-    with pytest.raises(UserError, match="it gives other vectors"):
+    with pytest.raises(UserError, match="gives other vectors when it is asked again"):
         quantize(copied, HeldOut(texts))
 
 
 def test_settings_go_from_fast_to_gentle(copied: Path, texts: list[str]) -> None:
     fp32 = Embedder(copied, "onnx/model.onnx").encode(texts)
-    fused = int8._fuse(copied, copied / "onnx" / "model.onnx", copied / "fused.onnx")
+    exported = copied / "onnx" / "model.onnx"
+    calibrated = int8._calibrate(exported, copied, HeldOut(texts), copied / "calibrated.onnx")
     cosines = []
     for setting in SETTINGS:
-        int8._quantize(fused, setting, copied / "candidate.onnx")
+        graph = calibrated if setting.calibrated else exported
+        int8._quantize(graph, setting, copied / "candidate.onnx")
         vectors = Embedder(copied, "candidate.onnx").encode(texts)
         cosines.append(compare(fp32, vectors).mean_cosine)
     assert cosines == sorted(cosines)
     assert cosines[-1] > 0.999
+
+
+def test_calibration_changes_no_vector_before_quantising_and_brings_int8_nearer(
+    copied: Path, texts: list[str]
+) -> None:
+    exported = copied / "onnx" / "model.onnx"
+    fp32 = Embedder(copied, "onnx/model.onnx").encode(texts)
+    int8._calibrate(exported, copied, HeldOut(texts), copied / "calibrated.onnx")
+    scaled = onnx.load(copied / "calibrated.onnx").graph
+    assert sum(node.name.startswith("calibrated_") for node in scaled.node) == 6 * 2
+    assert compare(fp32, Embedder(copied, "calibrated.onnx").encode(texts)).min_cosine > 0.999999
+
+    whole = SETTINGS[0]
+    nearness = {}
+    for name, graph in (("plain", exported), ("calibrated", copied / "calibrated.onnx")):
+        int8._quantize(graph, whole, copied / "candidate.onnx")
+        vectors = Embedder(copied, "candidate.onnx").encode(texts)
+        nearness[name] = compare(fp32, vectors).mean_cosine
+    assert nearness["calibrated"] > nearness["plain"]
+
+
+def test_onnx_runtime_keeps_sum_and_normalisation_apart(exported, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+    onnxruntime.InferenceSession(
+        exported.quantized.path, options, providers=["CPUExecutionProvider"]
+    )
+    loaded = [node.op_type for node in onnx.load(tmp_path / "loaded.onnx").graph.node]
+    assert loaded.count("LayerNormalization") == 6 * 2 + 1
+    assert "SkipLayerNormalization" not in loaded
 
 
 def test_it_says_what_is_missing(minilm: Path, copied: Path, texts: list[str]) -> None:

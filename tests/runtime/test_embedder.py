@@ -1,8 +1,11 @@
 import json
+import logging
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from sentence_transformers import SentenceTransformer
 
@@ -95,6 +98,73 @@ def test_batches_hold_every_text_once_within_the_budget() -> None:
         longest = max(lengths[position] for position in batch)
         assert longest * len(batch) <= 1024 or len(batch) == 1
     assert batches == [[8, 0, 5, 2], [4, 6], [7], [1], [3]]
+
+
+def test_the_number_of_threads_changes_no_vector(model: Path) -> None:
+    texts = [f"message {number} " * (number % 90) for number in range(200)]
+    alone = Embedder(model, threads=1).encode(texts)
+    assert np.array_equal(Embedder(model, threads=3).encode(texts), alone)
+
+
+def test_an_interrupted_call_stops_soon(model: Path) -> None:
+    class Interrupting(Silent):
+        calls = 0
+
+        def advance(self, steps: int = 1) -> None:
+            self.calls += 1
+            raise KeyboardInterrupt
+
+    embedder = Embedder(model, threads=1)
+    start = time.perf_counter()
+    embedder.encode(["word " * 250] * 4)
+    two_batches = time.perf_counter() - start
+    task = Interrupting()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        embedder.encode(["word " * 250] * 100, task=task)  # fifty batches
+    assert task.calls == 1
+    assert time.perf_counter() - start < 10 * two_batches
+
+
+def test_fewer_dimensions_are_the_first_ones_at_length_one(model: Path) -> None:
+    whole = Embedder(model, FP32).encode(TEXTS)
+    embedder = Embedder(model, FP32, dimensions=128)
+    assert embedder.dimensions == 128
+    expected = SentenceTransformer(str(model), device="cpu", truncate_dim=128).encode(
+        TEXTS, normalize_embeddings=True
+    )
+    vectors = embedder.encode(TEXTS)
+    np.testing.assert_allclose(vectors, expected, atol=2e-5)
+    np.testing.assert_allclose(
+        vectors, whole[:, :128] / np.linalg.norm(whole[:, :128], axis=1, keepdims=True), atol=1e-6
+    )
+    np.testing.assert_allclose(embedder.encode(TEXTS, "query"), vectors, atol=1e-6)
+    assert embedder.fingerprint != fingerprint(model, FP32)
+    with pytest.raises(UserError, match="no 385 dimensions; its vectors have 384"):
+        Embedder(model, dimensions=385)
+
+
+def test_a_gpu_that_cannot_be_used_is_told_once_and_the_cpu_works(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("onnxruntime-gpu is installed")
+    expected = Embedder(model, FP32).encode(TEXTS)
+    monkeypatch.setattr(
+        onnxruntime,
+        "get_available_providers",
+        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    with caplog.at_level(logging.INFO, "customir"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embedder = Embedder(model, FP32)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("CUDA cannot be used")
+    assert embedder.provider == "CPUExecutionProvider"
+    assert np.array_equal(embedder.encode(TEXTS), expected)
+    caplog.clear()
+    Embedder(model, INT8)  # made for CPUs
+    assert not caplog.records
 
 
 def test_it_starts_in_under_a_second(model: Path) -> None:
