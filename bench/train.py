@@ -99,11 +99,11 @@ def our_step(pairs: list[tuple[str, str]], precision: str, top: bool) -> Callabl
             right = vectors[[position[number] for number in found]]
             return info_nce(left, right, torch.arange(count), TEMPERATURE)
 
+        lengths = [len(texts.tokens[number]) for number in places]
         backward(
             lambda part: texts.embed([places[place] for place in part]),
-            [len(texts.tokens[number]) for number in places],
+            encoder.cut(lengths, settings.tokens_per_pass),
             loss_of,
-            settings.tokens_per_pass,
             0,
         )
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

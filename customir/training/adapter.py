@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
 
-from customir.encoder import Encoder
+from customir.encoder import Encoder, encoder_layers
 from customir.files import make_private_folder, write_atomically
 from customir.kernels import lora_linear
 from customir.settings import Training
@@ -38,19 +38,10 @@ class FusedLinear(Linear):
         )
 
 
-def encoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
-    """The name and the list of the transformer's layers (BERT and MPNet: encoder.layer)."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
-            return name, module
-    raise ValueError(f"no list of {model.config.num_hidden_layers} layers in {type(model)}")
-
-
 def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
     """Put LoRA on every linear of the (top) layers; only its weights are trainable.
 
     Hu et al. 2021 (arXiv 2106.09685), section 4.1: W x + alpha / rank * B A x, with B zero at first.
-    In bf16 the frozen weights are kept in bfloat16, as autocast would make them in every pass.
     """
     root, layers = encoder_layers(encoder.model)
     linears = [name for name, module in layers.named_modules() if isinstance(module, nn.Linear)]
@@ -63,9 +54,6 @@ def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
         # One pattern: a list would be shortened by peft to names that fit other modules as well.
         target_modules="|".join(re.escape(f"{root}.{name}") for name in adapted),
     )
-    if encoder.precision == "bf16":
-        for name in linears:
-            layers.get_submodule(name).to(torch.bfloat16)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = get_peft_model(encoder.model, config, autocast_adapter_dtype=True)

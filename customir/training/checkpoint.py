@@ -26,7 +26,7 @@ class Progress:
         tokens_per_pass: Lower than the setting where memory ran out.
         losses: One a finished step.
         seconds: Of work, over all runs.
-        tokens: Encoded in one forward each, padding left out; `padded_tokens`: with it.
+        tokens: Encoded in one forward each, and the rows in which they were computed.
     """
 
     fingerprint: str
@@ -35,7 +35,7 @@ class Progress:
     pairs: int = 0
     seconds: float = 0.0
     tokens: int = 0
-    padded_tokens: int = 0
+    rows: int = 0
 
     @property
     def steps(self) -> int:

@@ -2,76 +2,61 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
 
-from customir.encoder import cut_by_tokens
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What a batch cost: its loss, and the tokens of one forward with and without padding."""
-
-    loss: float
-    tokens: int
-    padded_tokens: int
-
 
 def backward(
     embed: Callable[[Sequence[int]], Tensor],
-    lengths: Sequence[int],
+    passes: Sequence[Sequence[int]],
     loss_of: Callable[[Tensor], Tensor],
-    tokens_per_pass: int,
     seed: int,
-) -> Pass:
+    kept: int = 1,
+) -> float:
     """Add the gradient of a loss over many texts to the parameters that want one.
 
     Gao et al. 2021 (arXiv 2101.06983), section 3: represent all texts without a graph, take the
     loss's gradient at the representations, then represent each micro-batch again, with a graph,
     and push its part of that gradient through. All columns (queries, positives, negatives) are one
-    stream of texts here, cut by length. The last micro-batch keeps the graph of its first forward,
-    so a batch that fits into one micro-batch is represented once.
+    stream of texts here, cut into micro-batches.
 
     Under torchrun the micro-batches are dealt out among the processes; every one computes the loss
     over all representations, and `sum_gradients` adds up what each pushed through.
 
     Args:
-        embed: From positions in `lengths` to representations, float32 (texts, dimensions).
-        lengths: Tokens of each text.
-        loss_of: From the representations of all texts, in their order, to a scalar.
-        tokens_per_pass: Most tokens in a micro-batch, padding counted: what bounds the memory.
+        embed: From the numbers of some texts to representations, float32 (texts, dimensions).
+        passes: Micro-batches, each the numbers of its texts; 0 up to the last one, each once.
+        loss_of: From the representations of all texts, by their number, to a scalar.
         seed: Decides the dropout masks; a micro-batch has the same ones in both of its forwards.
+        kept: The last so many micro-batches (of this process) are represented once: their graphs
+            are kept. A batch of no more is what it would be without gradient caching.
+
+    Returns:
+        The loss.
     """
-    passes = cut_by_tokens(lengths, tokens_per_pass)
     rank, processes = place_among_processes()
     mine = range(rank, len(passes), processes)
+    again, once = mine[: max(0, len(mine) - kept)], mine[max(0, len(mine) - kept) :]
 
     def represent(number: int) -> Tensor:
         with _seeded(seed + number):
             return embed(passes[number])
 
     with torch.no_grad():
-        found = {number: represent(number) for number in mine[:-1]}
-    last = represent(mine[-1]) if mine else None
-    if last is not None:
-        found[mine[-1]] = last.detach()
+        found = {number: represent(number) for number in again}
+    graphs = {number: represent(number) for number in once}
+    found |= {number: part.detach() for number, part in graphs.items()}
     representations = _gathered(found, passes)
     loss = loss_of(representations)
     loss.backward()
     gradient = representations.grad
     assert gradient is not None
-    if last is not None:
-        last.backward(gradient[passes[mine[-1]]])
-        del last
-    for number in mine[:-1]:
+    for number in once:
+        graphs.pop(number).backward(gradient[passes[number]])
+    for number in again:
         represent(number).backward(gradient[passes[number]])
-    return Pass(
-        loss=loss.item(),
-        tokens=sum(lengths),
-        padded_tokens=sum(lengths[members[0]] * len(members) for members in passes),
-    )
+    return loss.item()
 
 
 def place_among_processes() -> tuple[int, int]:

@@ -23,7 +23,6 @@ from customir.training import adapter, checkpoint
 from customir.training.batches import Batch, collate, cut_epoch
 from customir.training.examples import Example, without_empty
 from customir.training.gradient_cache import (
-    Pass,
     backward,
     place_among_processes,
     sum_gradients,
@@ -34,6 +33,15 @@ CHECKPOINT_SECONDS = 30.0
 CLIP = 1.0
 LEAST_TOKENS = 64
 NO_MARGIN = 2.0  # two cosines differ by at most this
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a batch cost: its loss, its tokens, and the rows in which one forward computes them."""
+
+    loss: float
+    tokens: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def train(
         )
     make_private_folder(folder)
     encoder = Encoder.load(base, device, settings.max_tokens, settings.precision)
-    layers = len(adapter.encoder_layers(encoder.model)[1])
+    layers = len(encoder.layers)
     if settings.top_layers > layers:
         raise UserError(
             f"training.top_layers is {settings.top_layers}, and the model has {layers}. "
@@ -135,10 +143,10 @@ def train(
             )
             numbers = texts.of(batch)
             work = partial(
-                backward,
-                partial(_embed, texts, numbers),
-                [len(texts.tokens[number]) for number in numbers],
-                partial(_loss, batch=batch, settings=settings),
+                _backward,
+                texts=texts,
+                numbers=numbers,
+                loss_of=partial(_loss, batch=batch, settings=settings),
                 seed=_step_seed(seed, step),
             )
             done, budget = _within_memory(work, state.tokens_per_pass, optimizer, reporter)
@@ -159,7 +167,7 @@ def train(
                 pairs=state.pairs + len(batches[number]),
                 seconds=before + time.monotonic() - start,
                 tokens=state.tokens + done.tokens,
-                padded_tokens=state.padded_tokens + done.padded_tokens,
+                rows=state.rows + done.rows,
             )
             due = step + 1 == total or time.monotonic() - saved >= CHECKPOINT_SECONDS
             if due and first:
@@ -175,7 +183,7 @@ def train(
         steps=state.steps,
         pairs=state.pairs,
         seconds=state.seconds,
-        padding=1 - state.tokens / state.padded_tokens,
+        padding=1 - state.tokens / state.rows,
         skipped=skipped,
     )
 
@@ -216,8 +224,27 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return known or "can't allocate memory" in str(error)
 
 
-def _embed(texts: Texts, numbers: Sequence[int], places: Sequence[int]) -> Tensor:
-    return texts.embed([numbers[place] for place in places])
+def _backward(
+    tokens_per_pass: int,
+    texts: Texts,
+    numbers: Sequence[int],
+    loss_of: Callable[[Tensor], Tensor],
+    seed: int,
+) -> Pass:
+    """The gradient of the batch that consists of these texts."""
+    lengths = [len(texts.tokens[number]) for number in numbers]
+    passes = texts.encoder.cut(lengths, tokens_per_pass)
+    return Pass(
+        loss=backward(
+            lambda places: texts.embed([numbers[place] for place in places]),
+            passes,
+            loss_of,
+            seed,
+            kept=1,
+        ),
+        tokens=sum(lengths),
+        rows=sum(texts.encoder.rows([lengths[place] for place in part]) for part in passes),
+    )
 
 
 def _loss(representations: Tensor, batch: Batch, settings: Training) -> Tensor:
