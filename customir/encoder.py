@@ -172,6 +172,16 @@ class Encoder:
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
+    def overlong(self, texts: Sequence[str], kind: Kind) -> int:
+        """How many of the texts `tokenize` cuts."""
+        longer = [
+            text
+            for text, ids in zip(texts, self.tokenize(texts, kind), strict=True)
+            if len(ids) == self.max_tokens
+        ]
+        whole = self._tokenizer([self.prompts[kind] + text.strip() for text in longer or [""]])
+        return sum(len(ids) > self.max_tokens for ids in whole["input_ids"])
+
     @property
     def packs(self) -> bool:
         """Whether texts are computed one after the other instead of padded side by side."""

@@ -60,6 +60,10 @@ def _run_layer(
 
 def _project(linears: Sequence[nn.Module], states: Tensor) -> Tensor:
     """Queries, keys and values beside each other, shape (rows, 3 * width)."""
+    joined = getattr(linears[0], "joined", None)
+    if joined is not None:
+        together: Tensor = joined(linears, states)
+        return together
     return torch.cat([linear(states) for linear in linears], 1)
 
 
@@ -74,7 +78,8 @@ def _attend(joint: Tensor, heads: int, packed: Packed, biases: Sequence[Tensor |
         start += texts * width
         context = attention(*part.permute(2, 0, 3, 1, 4), group.missing, bias)
         found.append(context.transpose(1, 2).reshape(texts * width, -1))
-    return collect(torch.cat(found), *places)
+    together: Tensor = collect(torch.cat(found), *places)
+    return together
 
 
 def _normalised(norm: nn.LayerNorm, states: Tensor) -> Tensor:

@@ -16,12 +16,15 @@ from customir.errors import UserError
 from customir.files import make_private_folder
 
 WEIGHTS_NAME = "model.safetensors"
+FULL_NAME = "full_model.safetensors"  # as customir.training writes the weights that it changed
 # Made from other weights than the merged ones, or of no use to anybody who loads the folder.
 LEFT_OUT = ("onnx", "openvino", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", ".*")
 
 
 def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
-    """Write a complete sentence-transformers folder with weights base + alpha * scaling * B A.
+    """Write a complete sentence-transformers folder with weights base + alpha * what was learned.
+
+    That is scaling * B A of a LoRA adapter; of weights that were changed themselves, the difference.
 
     alpha interpolates linearly between the base (0: its very bytes) and the adapted model (1):
     Wortsman et al., "Robust fine-tuning of zero-shot models" (WiSE-FT, arXiv 2109.01903);
@@ -29,7 +32,8 @@ def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
 
     Args:
         base: A sentence-transformers folder with model.safetensors.
-        adapter: A folder that peft saved for that base's transformer.
+        adapter: A folder that peft saved for that base's transformer, or one with the changed
+            weights in full_model.safetensors.
         alpha: Share of the adapter, usually 0 to 1.
         out: Created, or replaced as a whole; never seen half-written.
 
@@ -61,7 +65,9 @@ def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
 
 
 def _deltas(base: Path, adapter: Path) -> dict[str, torch.Tensor]:
-    """scaling * B A of each adapted weight, float64, by the name of the module's weight."""
+    """What was learned, float64, by the name of the weight: scaling * B A, or the difference."""
+    if (adapter / FULL_NAME).exists():
+        return _differences(base, adapter)
     if not (adapter / "adapter_model.safetensors").exists():
         raise UserError(f"{adapter}: no adapter_model.safetensors. Train again.")
     try:
@@ -79,6 +85,20 @@ def _deltas(base: Path, adapter: Path) -> dict[str, torch.Tensor]:
         if isinstance(module, Linear):
             deltas[f"{name}.weight"] = module.get_delta_weight("default").detach()
     return deltas
+
+
+def _differences(base: Path, changed: Path) -> dict[str, torch.Tensor]:
+    """Of weights that were changed themselves from the base's."""
+    before = load_file(base / WEIGHTS_NAME)
+    try:
+        after = load_file(changed / FULL_NAME)
+    except SafetensorError as error:
+        raise UserError(f"{changed}: damaged weights ({error}). Train again.") from error
+    if unlike := [n for n, w in after.items() if n not in before or w.shape != before[n].shape]:
+        raise UserError(
+            f"{changed}: changes {unlike[0]}, which {base} has not or in another shape."
+        )
+    return {name: weight.double() - before[name].double() for name, weight in after.items()}
 
 
 def _make_private(folder: Path) -> None:

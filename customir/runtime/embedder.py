@@ -23,6 +23,8 @@ Kind = Literal["query", "passage"]
 DEFAULT_FILE = "onnx/model_qint8.onnx"
 PROMPTS_NAME = "config_sentence_transformers.json"
 CHECKSUMS_NAME = "SHA256SUMS"
+# In a model folder that was adapted for queries alone: which model embeds passages.
+PASSAGES_NAME = "passages.json"
 # Padded tokens in a batch. More does not fit the caches; less leaves the cores waiting.
 TOKENS_A_BATCH = 1024
 TEXTS_A_TOKENIZATION = 1024
@@ -168,6 +170,31 @@ def fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
         UserError: a file is missing or damaged.
     """
     return _fingerprint(folder, _verified_checksum(folder / file), _read_recipe(folder))
+
+
+def index_fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
+    """The fingerprint of the embedder that an index must be stamped with to be searched with this.
+
+    That is this one's own, but where it was adapted for queries alone: then its passages.json
+    states that of the model which embeds passages.
+
+    Raises:
+        UserError: a file is missing or damaged, or this ONNX file has no counterpart.
+    """
+    if not (folder / PASSAGES_NAME).exists():
+        return fingerprint(folder, file)
+    fingerprint(folder, file)  # damaged files are found here as well
+    stated = _read_json(folder / PASSAGES_NAME).get("fingerprints", {})
+    if file not in stated:
+        raise UserError(f"{folder / PASSAGES_NAME}: nothing about {file}. Export the model again.")
+    return str(stated[file])
+
+
+def passage_model(folder: Path) -> Path:
+    """The model folder that embeds passages for queries by `folder`: usually the same."""
+    if not (folder / PASSAGES_NAME).exists():
+        return folder
+    return (folder / str(_read_json(folder / PASSAGES_NAME).get("model"))).resolve()
 
 
 def _fingerprint(folder: Path, checksum: str, recipe: dict[str, Any]) -> str:

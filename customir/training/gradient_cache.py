@@ -1,10 +1,12 @@
 """Gradient caching: the whole batch's gradient in the memory of one micro-batch."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, distributed
+
+from customir.training.processes import place_among_processes
 
 
 def backward(
@@ -12,6 +14,7 @@ def backward(
     passes: Sequence[Sequence[int]],
     loss_of: Callable[[Tensor], Tensor],
     seed: int,
+    device: torch.device,
     kept: int = 1,
 ) -> float:
     """Add the gradient of a loss over many texts to the parameters that want one.
@@ -29,6 +32,7 @@ def backward(
         passes: Micro-batches, each the numbers of its texts; 0 up to the last one, each once.
         loss_of: From the representations of all texts, by their number, to a scalar.
         seed: Decides the dropout masks; a micro-batch has the same ones in both of its forwards.
+        device: Where representations are.
         kept: The last so many micro-batches (of this process) are represented once: their graphs
             are kept. A batch of no more is what it would be without gradient caching.
 
@@ -47,7 +51,7 @@ def backward(
         found = {number: represent(number) for number in again}
     graphs = {number: represent(number) for number in once}
     found |= {number: part.detach() for number, part in graphs.items()}
-    representations = _gathered(found, passes)
+    representations = _gathered(found, passes, device)
     loss = loss_of(representations)
     loss.backward()
     gradient = representations.grad
@@ -59,31 +63,15 @@ def backward(
     return loss.item()
 
 
-def place_among_processes() -> tuple[int, int]:
-    """This process's rank and how many there are: (0, 1) outside torchrun."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
-def sum_gradients(weights: Iterable[Tensor]) -> None:
-    """Add up each weight's gradient over the processes; nothing to do for one."""
-    if place_among_processes()[1] > 1:
-        for weight in weights:
-            if weight.grad is None:  # this process had no micro-batch
-                weight.grad = torch.zeros_like(weight)
-            distributed.all_reduce(weight.grad)
-
-
-def _gathered(found: Mapping[int, Tensor], passes: Sequence[Sequence[int]]) -> Tensor:
-    """Everybody's representations in the texts' order, as a leaf that wants a gradient."""
-    size = torch.tensor([part.shape[1] for part in found.values()][:1] or [0])
-    count = sum(map(len, passes))
+def _gathered(
+    found: Mapping[int, Tensor], passes: Sequence[Sequence[int]], device: torch.device
+) -> Tensor:
+    """Everybody's representations by the texts' number, as a leaf that wants a gradient."""
+    width = torch.tensor([part.shape[1] for part in found.values()][:1] or [0], device=device)
     processes = place_among_processes()[1]
     if processes > 1:
-        distributed.all_reduce(size, distributed.ReduceOp.MAX)
-    like = next(iter(found.values()), torch.empty(0))
-    gathered = torch.zeros(count, int(size), dtype=torch.float32, device=like.device)
+        distributed.all_reduce(width, distributed.ReduceOp.MAX)
+    gathered = torch.zeros(sum(map(len, passes)), int(width), dtype=torch.float32, device=device)
     for number, part in found.items():
         gathered[passes[number]] = part
     if processes > 1:

@@ -14,7 +14,7 @@ from customir.packing import pack
 from customir.progress import Reporter
 from customir.training.batches import Batch
 from customir.training.examples import Example
-from customir.training.gradient_cache import place_among_processes
+from customir.training.processes import place_among_processes
 
 FROZEN_NAME = "frozen-{rank}.bin"
 
@@ -25,6 +25,7 @@ class Texts:
     Attributes:
         encoder: What embeds them.
         tokens: Token ids of each text.
+        cut: How many texts are longer than the encoder takes.
     """
 
     def __init__(self, encoder: Encoder, examples: Sequence[Example]) -> None:
@@ -42,6 +43,7 @@ class Texts:
             self._numbers["query", text] = len(self._numbers)
         for text in passages:
             self._numbers["passage", text] = len(self._numbers)
+        self.cut = encoder.overlong(queries, "query") + encoder.overlong(passages, "passage")
         self.tokens = encoder.tokenize(queries, "query") + encoder.tokenize(passages, "passage")
 
     def of(self, batch: Batch) -> list[int]:
@@ -54,6 +56,18 @@ class Texts:
     def embed(self, numbers: Sequence[int]) -> Tensor:
         """Vectors of these texts by one forward pass, shape (len(numbers), dimensions)."""
         return self.encoder.embed([self.tokens[number] for number in numbers])
+
+    def vectors(self, reporter: Reporter) -> Tensor:
+        """All texts' vectors by the encoder as it is, on the CPU, without a graph."""
+        lengths = [len(ids) for ids in self.tokens]
+        found = torch.empty(len(lengths), self.encoder.dimensions)
+        with reporter.task("Vectors of the base", total=len(lengths), unit="texts") as task:
+            for members in self.encoder.cut(lengths, TOKENS_PER_PASS):
+                with torch.no_grad():
+                    part = self.encoder.embed([self.tokens[number] for number in members])
+                found[members] = part.cpu()
+                task.advance(len(members))
+        return found
 
     def close(self) -> None:
         """Nothing is kept on disk here."""

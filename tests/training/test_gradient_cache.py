@@ -89,6 +89,7 @@ def cached(
         encoder.cut([len(ids) for ids in tokens], tokens_per_pass),
         loss_of,
         SEED,
+        encoder.device,
         kept,
     )
 
