@@ -187,12 +187,37 @@ def mine(folder: Path) -> None:
     _run_stage("mine", folder, (), {})
 
 
-@cli.command(cls=Examples, examples="customir train mail --device cuda")
+@cli.command(
+    cls=Examples,
+    examples="""
+    customir train mail --device cuda
+    torchrun --nproc-per-node 2 -m customir train mail
+    """,
+)
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run.")
+@click.option("--full/--lora", default=None, help="Change every weight, or a LoRA adapter.")
+@click.option(
+    "--query-only/--both",
+    default=None,
+    help="Adapt queries alone: passages keep the base's vectors.",
+)
 def train(folder: Path, **flags: Any) -> None:
-    """Train the LoRA adapter on queries, passages and hard negatives."""
-    _run_stage("train", folder, (), flags)
+    """Train the embedder on queries, passages and hard negatives.
+
+    Under torchrun all its processes share the work, and the first one writes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        _run_stage("train", folder, (), flags)
+        return
+    from customir.training.processes import place_among_processes, together, wait_for_all
+
+    with together():
+        if place_among_processes()[0] == 0:
+            _run_stage("train", folder, (), flags, opened=wait_for_all)
+        else:
+            wait_for_all()  # until the first has written the settings
+            _help_to_train(folder, flags)
 
 
 @cli.command(
@@ -565,17 +590,7 @@ class _job:  # noqa: N801
     """The job for DIR: settings read, checked and recorded, the workspace open for writing."""
 
     def __init__(self, folder: Path, sources: Sequence[Path], flags: dict[str, Any]) -> None:
-        overrides = {
-            "sources": [str(source.resolve()) for source in sources] or None,
-            "embedder": flags.get("embedder"),
-            "llm": flags.get("llm"),
-            "llm_urls": list(flags.get("llm_url") or ()) or None,
-            "device": flags.get("device"),
-            "seed": flags.get("seed"),
-            "synthesis.passages": flags.get("passages"),
-            "synthesis.queries_per_passage": flags.get("queries"),
-        }
-        self._settings = read_settings(folder, overrides)
+        self._settings = read_settings(folder, _overrides(sources, flags))
         _close_the_gap(self._settings)
         from customir.pipeline import Job, check
         from customir.workspace import Workspace
@@ -592,6 +607,22 @@ class _job:  # noqa: N801
         self._workspace.close()
 
 
+def _overrides(sources: Sequence[Path], flags: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the command line gives, by dotted name."""
+    return {
+        "sources": [str(source.resolve()) for source in sources] or None,
+        "embedder": flags.get("embedder"),
+        "llm": flags.get("llm"),
+        "llm_urls": list(flags.get("llm_url") or ()) or None,
+        "device": flags.get("device"),
+        "seed": flags.get("seed"),
+        "synthesis.passages": flags.get("passages"),
+        "synthesis.queries_per_passage": flags.get("queries"),
+        "training.full": flags.get("full"),
+        "training.query_only": flags.get("query_only"),
+    }
+
+
 def _close_the_gap(settings: Settings) -> None:
     """No connection from here on, but to the LLM servers that the settings name."""
     if not settings.llm_urls:
@@ -602,12 +633,28 @@ def _close_the_gap(settings: Settings) -> None:
     guard.close(addresses(settings.llm_urls))
 
 
-def _run_stage(name: str, folder: Path, sources: Sequence[Path], flags: dict[str, Any]) -> None:
+def _help_to_train(folder: Path, flags: dict[str, Any]) -> None:
+    from customir.pipeline import Job, help_to_train
+    from customir.progress import Silent
+    from customir.workspace import Workspace
+
+    with Workspace(folder, write=False) as workspace:
+        help_to_train(Job(workspace, read_settings(folder, _overrides((), flags)), Silent()))
+
+
+def _run_stage(
+    name: str,
+    folder: Path,
+    sources: Sequence[Path],
+    flags: dict[str, Any],
+    opened: Callable[[], None] = lambda: None,
+) -> None:
     if name != "ingest" and not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Run: customir ingest SOURCE --out {folder}")
     with _job(folder, sources, flags) as job:
         from customir import pipeline
 
+        opened()
         pipeline.run_stage(next(stage for stage in pipeline.STAGES if stage.name == name), job)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,9 @@ from transformers.utils import logging as transformers_logging
 
 from customir.errors import UserError
 from customir.files import sha256_of
-from customir.kernels import InferenceLinear
+from customir.kernels import FastLinear
+from customir.layers import can_pack, enter, run_layers
+from customir.packing import Packed, fill_by_tokens, pack, rows_for
 from customir.progress import Reporter, Silent
 
 Kind = Literal["query", "passage"]
@@ -78,6 +80,8 @@ class Encoder:
         device: str = "cpu",
         max_tokens: int | None = None,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
+        *,
+        master_weights: bool = False,
     ) -> "Encoder":
         """Read a sentence-transformers folder. Nothing is fetched and no pickle is opened.
 
@@ -85,6 +89,7 @@ class Encoder:
             device: "cpu", "cuda", "cuda:1", or "auto": a GPU where there is one.
             max_tokens: Cut texts there; None, or more than the model can take: where it says.
             precision: "auto" is bf16 where the hardware multiplies it, else fp32.
+            master_weights: Keep weights in float32 whatever the precision, to change them.
 
         Raises:
             UserError: the folder is not one, lacks a file, or asks for what is not supported.
@@ -102,23 +107,16 @@ class Encoder:
         chosen = (
             ("bf16" if _multiplies_bf16(place) else "fp32") if precision == "auto" else precision
         )
-        # torch's own attention is slow on a CPU in bfloat16: six times in the backward pass.
-        eager = place.type == "cpu" and chosen == "bf16"
         model = AutoModel.from_pretrained(
-            transformer,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            attn_implementation="eager" if eager else None,
+            transformer, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )
         if hasattr(model, "pooler"):
             model.pooler = None  # a head that no sentence embedding uses
-        if eager and hasattr(model, "embeddings"):
-            # The layers' inputs stay in bfloat16 then, instead of being cast for every product.
-            model.embeddings.register_forward_hook(_in_bf16)
         for module in model.modules():
             if type(module) is nn.Linear:
-                module.__class__ = InferenceLinear
+                module.__class__ = FastLinear
+                if chosen == "bf16" and not master_weights:
+                    module.to(torch.bfloat16)  # else each pass would make it anew
         tokenizer = AutoTokenizer.from_pretrained(transformer, local_files_only=True)
         about = _json(transformer / "sentence_bert_config.json")
         window = _window(model.config, about)
@@ -174,36 +172,84 @@ class Encoder:
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
+    def overlong(self, texts: Sequence[str], kind: Kind) -> int:
+        """How many of the texts `tokenize` cuts."""
+        longer = [
+            text
+            for text, ids in zip(texts, self.tokenize(texts, kind), strict=True)
+            if len(ids) == self.max_tokens
+        ]
+        whole = self._tokenizer([self.prompts[kind] + text.strip() for text in longer or [""]])
+        return sum(len(ids) > self.max_tokens for ids in whole["input_ids"])
+
+    @property
+    def packs(self) -> bool:
+        """Whether texts are computed one after the other instead of padded side by side."""
+        return can_pack(self.model)
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer's layers."""
+        return encoder_layers(self.model)[1]
+
+    def cut(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
+        """Cut texts into micro-batches of at most `budget` tokens (or one longer text)."""
+        return (fill_by_tokens if self.packs else cut_by_tokens)(lengths, budget)
+
+    def rows(self, lengths: Sequence[int]) -> int:
+        """How many token positions a micro-batch of texts of these lengths is computed in."""
+        return rows_for(sum(lengths)) if self.packs else max(lengths) * len(lengths)
+
     def embed(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """One forward pass: vectors, float32, shape (len(tokens), dimensions), L2-normalised.
 
-        Gradients flow where they are enabled. The texts are padded to the longest of them: call
-        this with texts of like length (see `cut_by_tokens`).
+        Gradients flow where they are enabled. Memory is that of all tokens at once: see `cut`.
         """
-        ids, mask = self.padded(tokens)
-        with self.autocast():
-            hidden = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return self.pool(hidden.float(), mask)
+        if not self.packs:
+            return self._embed_padded(tokens)
+        packed = pack(tokens, self.device)
+        return self.pool(self.run(self.enter(packed), packed, self.layers), packed)
 
-    def padded(self, tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Token ids, int64, padded on the right, and which are real, bool: both (texts, longest)."""
+    def enter(self, packed: Packed) -> Tensor:
+        """The first layer's input, shape (rows, dimensions), in this encoder's precision."""
+        return enter(self.model, packed, self.dtype)
+
+    def run(self, states: Tensor, packed: Packed, layers: Iterable[nn.Module]) -> Tensor:
+        """The output of these consecutive layers, shape (rows, dimensions)."""
+        return run_layers(self.model, layers, states, packed)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What layers take and give."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def pool(self, states: Tensor, packed: Packed) -> Tensor:
+        """Token vectors (rows, dimensions) to normalised text vectors, float32."""
+        states = states[: packed.tokens].float()
+        ends = packed.lengths.cumsum(0)
+        if self.pooling == "cls":
+            pooled = states[ends - packed.lengths]
+        elif self.pooling == "lasttoken":
+            pooled = states[ends - 1]
+        else:
+            zeros = states.new_zeros(len(ends), states.shape[1])
+            pooled = zeros.index_add(0, packed.text_of, states) / packed.lengths[:, None]
+        return nn.functional.normalize(pooled, dim=-1)
+
+    def _embed_padded(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """For model families that `customir.layers` does not know, by transformers itself."""
         lengths = torch.tensor([len(ids) for ids in tokens])
         longest = int(lengths.max())
         padding = self._tokenizer.pad_token_id or 0
         ids = torch.tensor([[*row, *([padding] * (longest - len(row)))] for row in tokens])
         mask = torch.arange(longest)[None, :] < lengths[:, None]
-        return ids.to(self.device), mask.to(self.device)
-
-    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Token vectors (texts, tokens, dimensions) to normalised text vectors; right-padded."""
-        if self.pooling == "cls":
-            pooled = hidden[:, 0]
-        elif self.pooling == "lasttoken":
-            pooled = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
-        else:
-            weights = mask.unsqueeze(-1).to(hidden.dtype)
-            pooled = (hidden * weights).sum(1) / weights.sum(1)
-        return nn.functional.normalize(pooled, dim=-1)
+        with self.autocast():
+            hidden = self.model(
+                input_ids=ids.to(self.device), attention_mask=mask.long().to(self.device)
+            ).last_hidden_state
+        # The same rows as if they had been packed.
+        packed = pack(tokens, self.device)
+        return self.pool(hidden[mask.to(self.device)], packed)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context that runs matrix products in this encoder's precision."""
@@ -228,7 +274,7 @@ class Encoder:
         """
         tokens = self.tokenize(texts, kind)
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        passes = cut_by_tokens([len(ids) for ids in tokens], TOKENS_PER_PASS)
+        passes = self.cut([len(ids) for ids in tokens], TOKENS_PER_PASS)
         with (reporter or Silent()).task(title, total=len(texts), unit="texts") as task:
             for members in passes:
                 with torch.inference_mode():
@@ -267,6 +313,14 @@ def cut_by_tokens(lengths: Sequence[int], budget: int, waste: float = 0.1) -> li
     if members:
         passes.append(members)
     return passes
+
+
+def encoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
+    """The name and the list of the transformer's layers (BERT and MPNet: encoder.layer)."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+            return name, module
+    raise ValueError(f"no list of {model.config.num_hidden_layers} layers in {type(model)}")
 
 
 def _modules(folder: Path) -> dict[str, str]:
@@ -330,10 +384,6 @@ def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def _in_bf16(module: nn.Module, inputs: Any, found: Tensor) -> Tensor:
-    return found.to(torch.bfloat16)
 
 
 def _json(path: Path) -> dict[str, Any]:

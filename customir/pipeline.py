@@ -7,6 +7,7 @@ workspace whatever an earlier or interrupted run of it has computed already.
 
 import dataclasses
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from customir.exporters.parity import HeldOut
     from customir.llm import Engine, Llm
     from customir.synthesis.generate import Written
+    from customir.training import HeldOut as TrainerHeldOut
 
 Detail = dict[str, Any]
 
@@ -132,14 +134,8 @@ def run_stage(stage: Stage, job: Job) -> None:
     Raises:
         UserError: the stage before it is not done; names the command.
     """
+    _require_earlier(stage, job)
     number = STAGES.index(stage)
-    for earlier in STAGES[:number]:
-        if not is_done(earlier, job):
-            out = "--out " if earlier.name == "ingest" else ""
-            raise UserError(
-                f"{job.folder}: stage `{earlier.name}` comes before `{stage.name}` and is not "
-                f"done for the settings in force. Run: customir {earlier.name} {out}{job.folder}"
-            )
     if is_done(stage, job):
         job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}: done before")
         return
@@ -149,6 +145,16 @@ def run_stage(stage: Stage, job: Job) -> None:
     job.workspace.finish_stage(stage.name, stage.run(job))
     write_report(job.workspace, job.settings)
     write_page(job.workspace, job.settings)
+
+
+def _require_earlier(stage: Stage, job: Job) -> None:
+    for earlier in STAGES[: STAGES.index(stage)]:
+        if not is_done(earlier, job):
+            out = "--out " if earlier.name == "ingest" else ""
+            raise UserError(
+                f"{job.folder}: stage `{earlier.name}` comes before `{stage.name}` and is not "
+                f"done for the settings in force. Run: customir {earlier.name} {out}{job.folder}"
+            )
 
 
 def is_done(stage: Stage, job: Job) -> bool:
@@ -400,6 +406,11 @@ def _mine(job: Job) -> Detail:
 
         calibration = calibrate(scores(known), scores(random), mining.judge_auc, scores(near))
         odds = scores(pairs) if calibration.used else None
+        own = []
+        if calibration.used and settings.training.distillation:
+            by_key = {passage.key: passage for passage in passages}
+            own = [(query, by_key[query.passage]) for query in queries]
+        own_odds = scores(own)
         usage = dataclasses.asdict(engine.usage)
     ranks: Counter[str] = Counter()
     negatives = []
@@ -408,7 +419,11 @@ def _mine(job: Job) -> Detail:
         verdict = "negative" if score is None else calibration.verdict(score)
         negatives.append(Negative(query.key, passage.key, ranks[query.key], score, verdict))
         ranks[query.key] += 1
-    write_negatives(job.workspace, negatives)
+    judged = [
+        Negative(query.key, passage.key, ranks[query.key], float(score), "relevant")
+        for (query, passage), score in zip(own, own_odds, strict=True)
+    ]
+    write_negatives(job.workspace, [*negatives, *judged])
     return {
         "queries": len(queries),
         "candidates": len(negatives),
@@ -436,16 +451,18 @@ def _train(job: Job) -> Detail:
     examples = []
     for query in read_queries(job.workspace, splits=("train",)):
         found = mined.get(query.key, [])
-        kept = [negative for negative in found if negative.verdict == "negative"]
+        kept = [negative for negative in found if negative.verdict == "negative"][
+            : job.settings.mining.negatives
+        ]
+        judged = {negative.passage: negative.score for negative in found}
+        scores = [judged.get(key) for key in (query.passage, *(each.passage for each in kept))]
         examples.append(
             Example(
                 query.text,
                 as_trained(query.passage, title=not query.free),
-                tuple(
-                    as_trained(negative.passage)
-                    for negative in kept[: job.settings.mining.negatives]
-                ),
+                tuple(as_trained(negative.passage) for negative in kept),
                 frozenset(negative.passage for negative in found if negative.verdict == "relevant"),
+                () if None in scores else tuple(score for score in scores if score is not None),
             )
         )
     if len(examples) < MINIMUM_EXAMPLES:
@@ -458,9 +475,13 @@ def _train(job: Job) -> Detail:
         job.settings.device,
         job.folder / "training",
         job.reporter,
+        _dev_part(job) if job.settings.training.patience else None,
     )
     return {
         "examples": len(examples),
+        "scored_examples": sum(bool(example.scores) for example in examples),
+        "cut_texts": result.cut,
+        "dev_recall": result.held_out,
         "negatives": sum(len(example.negatives) for example in examples),
         "steps": result.steps,
         "pairs": result.pairs,
@@ -469,6 +490,39 @@ def _train(job: Job) -> Detail:
         "losses": [round(loss, 4) for loss in result.losses],
         "adapter": str(result.adapter.relative_to(job.folder)),
     }
+
+
+def _dev_part(job: Job) -> "TrainerHeldOut | None":
+    """The dev queries, their answers, and other passages up to `WATCHED_PASSAGES`."""
+    from customir.evaluation.compare import qrels_of
+    from customir.training import HeldOut
+
+    dev = read_queries(job.workspace, splits=("dev",))
+    if not dev:
+        return None
+    qrels = qrels_of(dev, job.passages)
+    wanted = {key for grades in qrels.values() for key in grades}
+    others = [passage for passage in job.passages if passage.key not in wanted]
+    passages = [passage for passage in job.passages if passage.key in wanted]
+    passages += others[: max(0, WATCHED_PASSAGES - len(passages))]
+    places = {passage.key: place for place, passage in enumerate(passages)}
+    return HeldOut(
+        [query.text for query in dev],
+        [passage.content for passage in passages],
+        [frozenset(places[key] for key in qrels[query.key]) for query in dev],
+    )
+
+
+def help_to_train(job: Job) -> None:
+    """What a process of torchrun beside the first does: its share, writing nothing.
+
+    Raises:
+        UserError: the stage before is not done.
+    """
+    stage = next(stage for stage in STAGES if stage.name == "train")
+    _require_earlier(stage, job)
+    if not is_done(stage, job):
+        stage.run(job)
 
 
 def _evaluate(job: Job) -> Detail:
@@ -558,6 +612,7 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
     from customir.evaluation.drift import Drift, energy_distance, judge_drift
     from customir.evaluation.significance import Difference
     from customir.evaluation.systems import ADAPTED, BASE, measure, rank_by_vectors
+    from customir.runtime.embedder import passage_model
     from customir.synthesis.generate import write_queries as let_write
 
     settings, model = job.settings, job.folder / "model"
@@ -591,11 +646,14 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
     passages = [*job.passages, *new]
     runs, vectors = {}, np.empty(0)
     for name, folder in ((BASE, job.embedder), (ADAPTED, model)):
-        encoder = Encoder.load(
-            folder, settings.device, settings.training.max_tokens, settings.training.precision
+        encoder, for_passages = (
+            Encoder.load(
+                each, settings.device, settings.training.max_tokens, settings.training.precision
+            )
+            for each in (folder, passage_model(folder))
         )
         vectors = embed(
-            job.workspace, "check", encoder, [passage.content for passage in passages], "passage",
+            job.workspace, "check", for_passages, [passage.content for passage in passages], "passage",
             job.reporter, f"embedding passages, {name}",
         )  # fmt: skip
         asked = embed(
@@ -634,6 +692,7 @@ def _export(job: Job) -> Detail:
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
+    from customir.exporters.passages import write_passage_model
 
     evaluated, trained = _detail(job, "evaluate"), _detail(job, "train")
     alpha, model = evaluated["alpha"], job.folder / "model"
@@ -652,6 +711,10 @@ def _export(job: Job) -> Detail:
     if job.settings.export.gguf:
         job.reporter.say("  writing GGUF")
         export_gguf(model)
+    shutil.rmtree(job.folder / PASSAGE_MODEL, ignore_errors=True)
+    if alpha and job.settings.training.query_only:
+        job.reporter.say("  exporting the base, which embeds the passages")
+        write_passage_model(job.embedder, job.folder / PASSAGE_MODEL, model, held_out)
     job.reporter.say("  measuring each file against the one that it was made from")
     chain = measure_chain(model, held_out)
     if lost := losses(chain, held_out):
@@ -727,7 +790,7 @@ def held_out_of(job: Job) -> "HeldOut":
 
 
 def _index(job: Job) -> Detail:
-    from customir.runtime.embedder import Embedder
+    from customir.runtime.embedder import Embedder, passage_model
     from customir.runtime.index import INDEX_NAME, IndexedPassage, build_index
 
     rows = job.workspace.database.execute(
@@ -736,7 +799,7 @@ def _index(job: Job) -> Detail:
         "ORDER BY passage.key"
     )
     passages = [IndexedPassage(*row) for row in rows]
-    embedder = Embedder(job.folder / "model", threads=job.threads)
+    embedder = Embedder(passage_model(job.folder / "model"), threads=job.threads)
     summary = build_index(job.folder / INDEX_NAME, passages, embedder, job.reporter)
     return {**dataclasses.asdict(summary), "fingerprint": embedder.fingerprint}
 
@@ -823,12 +886,15 @@ def _detail(job: Job, name: str) -> Detail:
 
 # Of the own passage's score: cosine, and BM25.
 NEAR_BY_MEANING, NEAR_BY_WORDS = 0.97, 0.97
+# Beside DIR/model, where that is adapted for queries alone.
+PASSAGE_MODEL = "passage-model"
 # With fewer there is no contrast to learn from.
 MINIMUM_EXAMPLES = 8
 # On two cores torch embeds some 60 passages a second.
 PARITY_PASSAGES, PARITY_QUERIES = 1000, 1000
 # Of a check: queries for each new passage, and passages of each kind whose embeddings are compared.
 CHECK_QUERIES, CHECK_COMPARED = 2, 500
+WATCHED_PASSAGES = 1000
 
 STAGES = (
     Stage(
@@ -856,7 +922,11 @@ STAGES = (
         "mine",
         "Mining and judging hard negatives",
         _mine,
-        lambda job: (job.settings.mining.model_dump_json(),),
+        lambda job: (
+            job.settings.mining.model_dump_json(),
+            # Distillation wants the positives judged, too.
+            *(("positives",) if job.settings.training.distillation else ()),
+        ),
     ),
     Stage(
         "train",

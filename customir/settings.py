@@ -69,6 +69,13 @@ class Mining(Section):
 class Training(Section):
     """The LoRA adapter and its contrastive training."""
 
+    full: bool = Field(
+        False,
+        description="change every weight instead of a LoRA adapter; wants a low learning_rate",
+    )
+    query_only: bool = Field(
+        False, description="adapt queries alone: passages keep the base's vectors"
+    )
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1)
     top_layers: int = Field(
@@ -85,10 +92,21 @@ class Training(Section):
     distillation: float = Field(
         0.0, ge=0, description="weight of the listwise KL to the scores of the judge; 0: off"
     )
-    teacher_temperature: float = Field(1.0, gt=0, description="that these scores are divided by")
+    anchor: float = Field(
+        0.0, ge=0, description="weight of the squared distance to the base's vectors; 0: off"
+    )
+    teacher_temperature: float = Field(
+        10.0, gt=0, description="that the judge's scores are divided by"
+    )
     epochs: int = Field(2, ge=1)
+    patience: int = Field(
+        0, ge=0, description="stop after this many epochs without better Recall@10 on dev; 0: never"
+    )
     batch: int = Field(128, ge=2, description="pairs in a batch, whatever the memory")
-    tokens_per_pass: int = Field(1024, ge=256, description="of a micro-batch, padding counted")
+    tokens_per_pass: int = Field(1024, ge=256, description="of a micro-batch")
+    tokens_kept: int = Field(
+        2048, ge=0, description="tokens of a batch whose graph is kept instead of made twice"
+    )
     max_tokens: int = Field(256, ge=16, description="a text is cut there")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 

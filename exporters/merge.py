@@ -18,12 +18,15 @@ from customir.files import make_private_folder
 from customir.runtime.embedder import read_recipe
 
 WEIGHTS_NAME = "model.safetensors"
+FULL_NAME = "full_model.safetensors"  # as customir.training writes the weights that it changed
 # Made from other weights than the merged ones, or of no use to anybody who loads the folder.
 LEFT_OUT = ("onnx", "openvino", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", ".*")
 
 
 def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
-    """Write a complete sentence-transformers folder with weights base + alpha * scaling * B A.
+    """Write a complete sentence-transformers folder with weights base + alpha * what was learned.
+
+    That is scaling * B A of a LoRA adapter; of weights that were changed themselves, the difference.
 
     alpha interpolates linearly between the base (0: its very bytes) and the adapted model (1):
     Wortsman et al., "Robust fine-tuning of zero-shot models" (WiSE-FT, arXiv 2109.01903);
@@ -31,7 +34,8 @@ def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
 
     Args:
         base: A sentence-transformers folder with model.safetensors.
-        adapter: A folder that peft saved for that base's transformer.
+        adapter: A folder that peft saved for that base's transformer, or one with the changed
+            weights in full_model.safetensors.
         alpha: Share of the adapter, usually 0 to 1.
         out: Created, or replaced as a whole; never seen half-written.
 
@@ -64,7 +68,9 @@ def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
 
 
 def _deltas(base: Path, adapter: Path) -> dict[str, torch.Tensor]:
-    """scaling * B A of each adapted weight, float64, by the name of the module's weight."""
+    """What was learned, float64, by the name of the weight: scaling * B A, or the difference."""
+    if (adapter / FULL_NAME).exists():
+        return _differences(base, adapter)
     if not (adapter / "adapter_model.safetensors").exists():
         raise UserError(f"{adapter}: no adapter_model.safetensors. Train again.")
     try:
@@ -91,6 +97,20 @@ def _state_limit(folder: Path) -> None:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["model_max_length"] = read_recipe(folder)["max_tokens"]
         path.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def _differences(base: Path, changed: Path) -> dict[str, torch.Tensor]:
+    """Of weights that were changed themselves from the base's."""
+    before = load_file(base / WEIGHTS_NAME)
+    try:
+        after = load_file(changed / FULL_NAME)
+    except SafetensorError as error:
+        raise UserError(f"{changed}: damaged weights ({error}). Train again.") from error
+    if unlike := [n for n, w in after.items() if n not in before or w.shape != before[n].shape]:
+        raise UserError(
+            f"{changed}: changes {unlike[0]}, which {base} has not or in another shape."
+        )
+    return {name: weight.double() - before[name].double() for name, weight in after.items()}
 
 
 def _make_private(folder: Path) -> None:

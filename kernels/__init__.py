@@ -1,8 +1,18 @@
-"""The hot loops: the loss over a whole batch, and the linear under it."""
+"""The hot loops: the loss over a whole batch, and the attention and the linear under it."""
 
+from .attention import attention, collect, spread
 from .contrast import NegativeMask
 from .distillation import listwise_kl
 from .infonce import info_nce
-from .linear import InferenceLinear, lora_linear
+from .linear import FastLinear, lora_linear
 
-__all__ = ["InferenceLinear", "NegativeMask", "info_nce", "listwise_kl", "lora_linear"]
+__all__ = [
+    "FastLinear",
+    "NegativeMask",
+    "attention",
+    "collect",
+    "info_nce",
+    "listwise_kl",
+    "lora_linear",
+    "spread",
+]

@@ -34,14 +34,39 @@ def _has_onednn() -> bool:
 ONEDNN = _has_onednn()
 
 
-class InferenceLinear(nn.Linear):
-    """A linear that uses `product` wherever nobody asks for a gradient."""
+class FastLinear(nn.Linear):
+    """A linear that multiplies by `product`, in the type of its input, whatever its weight's."""
 
     def forward(self, input: Tensor) -> Tensor:
-        wanted = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
-        if wanted or torch.is_autocast_enabled(input.device.type):
+        if torch.is_autocast_enabled(input.device.type):
             return super().forward(input)
-        return product(input, self.weight, self.bias)
+        if torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad):
+            found: Tensor = _Linear.apply(input, self.weight, self.bias)
+            return found
+        bias = None if self.bias is None else self.bias.to(input.dtype)
+        return product(input, self.weight.to(input.dtype), bias)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        cast = None if bias is None else bias.to(inputs.dtype)
+        return product(inputs, weight.to(inputs.dtype), cast)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weight = ctx.saved_tensors
+        to_inputs = to_weight = to_bias = None
+        if ctx.needs_input_grad[0]:
+            to_inputs = product(gradients[0], weight.T.to(inputs.dtype))
+        gradient = gradients[0].reshape(-1, len(weight))
+        if ctx.needs_input_grad[1]:
+            flat = inputs.reshape(-1, inputs.shape[-1])
+            to_weight = product(gradient.T, flat.T).to(weight.dtype)
+        if ctx.needs_input_grad[2]:
+            to_bias = gradient.sum(0, dtype=torch.float32).to(weight.dtype)
+        return to_inputs, to_weight, to_bias
 
 
 def lora_linear(

@@ -26,7 +26,7 @@ from customir.evaluation.systems import (
     rank_by_words,
 )
 from customir.progress import Reporter
-from customir.runtime.embedder import Embedder
+from customir.runtime.embedder import Embedder, passage_model
 from customir.settings import Settings
 from customir.workspace import Workspace, content_key
 
@@ -106,17 +106,21 @@ def compare_on(
     by_words = rank_by_words(test.queries, test.passages)
     runs: dict[str, Rankings] = {BM25: by_words}
     for name, folder in embedders.items():
-        encoder = Encoder.load(folder, settings.device, settings.training.max_tokens, "fp32")
+        encoder, for_passages = (
+            Encoder.load(each, settings.device, settings.training.max_tokens, "fp32")
+            for each in (folder, passage_model(folder))
+        )
         title = f"embedding {test.name}, {name}"
         runs[name] = rank_by_vectors(
             embed(workspace, STAGE, encoder, test.queries, "query", reporter, title),
-            embed(workspace, STAGE, encoder, test.passages, "passage", reporter, title),
+            embed(workspace, STAGE, for_passages, test.passages, "passage", reporter, title),
         )
     for name, folder in int8.items():
         runtime = Embedder(folder)
         reporter.say(f"  embedding {test.name}, {name}")
         runs[name] = rank_by_vectors(
-            runtime.encode(test.queries, "query"), runtime.encode(test.passages, "passage")
+            runtime.encode(test.queries, "query"),
+            Embedder(passage_model(folder)).encode(test.passages, "passage"),
         )
     for name in (BASE, ADAPTED):
         if name in runs:

@@ -24,7 +24,7 @@ from customir.evaluation.systems import (
 )
 from customir.exporters.merge import merge_adapter
 from customir.progress import Reporter
-from customir.runtime.embedder import Embedder
+from customir.runtime.embedder import Embedder, passage_model
 from customir.settings import Settings
 from customir.workspace import Workspace
 from customir.workspace.queries import Query
@@ -81,13 +81,17 @@ def compare(
     qrels = qrels_of(queries, passages)
     keys = [passage.key for passage in passages]
 
-    def rank(model: Path, name: str) -> tuple[Rankings, Rankings]:
-        """The dev and the test queries' rankings."""
-        encoder = Encoder.load(
+    def load(model: Path) -> Encoder:
+        return Encoder.load(
             model, settings.device, settings.training.max_tokens, settings.training.precision
         )
+
+    def rank(model: Path, name: str, for_passages: Path | None = None) -> tuple[Rankings, Rankings]:
+        """The dev and the test queries' rankings; passages by `for_passages`, if that is given."""
+        encoder = load(model)
         corpus = embed(
-            workspace, stage, encoder, [p.content for p in passages], "passage", reporter,
+            workspace, stage, load(for_passages) if for_passages else encoder,
+            [p.content for p in passages], "passage", reporter,
             f"embedding passages, {name}",
         )  # fmt: skip
         asked = embed(
@@ -108,7 +112,8 @@ def compare(
     folder = workspace.folder / "candidates"
     for alpha in settings.evaluation.alphas if adapter and queries else ():
         model = merge_adapter(base, adapter, alpha, folder / f"alpha-{alpha:g}")
-        dev_rows, candidates[alpha] = rank(model, f"alpha {alpha:g}")
+        for_passages = base if settings.training.query_only else None
+        dev_rows, candidates[alpha] = rank(model, f"alpha {alpha:g}", for_passages)
         by_alpha[alpha] = on_dev(dev_rows)
     shutil.rmtree(folder, ignore_errors=True)
     threads = threads_of(test, passages)
@@ -162,7 +167,10 @@ def measure_int8(
     )
     runs: dict[str, Rankings] = {
         BASE: with_base,
-        name: rank_by_vectors(runtime.encode(asked, "query"), runtime.encode(corpus, "passage")),
+        name: rank_by_vectors(
+            runtime.encode(asked, "query"),
+            Embedder(passage_model(model)).encode(corpus, "passage"),
+        ),
     }
     _, result = measure(
         runs, qrels_of(test, passages), [query.key for query in test],

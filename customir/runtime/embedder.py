@@ -30,6 +30,8 @@ CHECKSUMS_NAME = "SHA256SUMS"
 # Padded tokens in a batch, which one core embeds. More does not fit its caches.
 TOKENS_A_BATCH = 512
 TOKENS_A_GPU_BATCH = 16384
+# In a model folder that was adapted for queries alone: which model embeds passages.
+PASSAGES_NAME = "passages.json"
 TEXTS_A_TOKENIZATION = 1024
 CACHED_QUERIES = 1024
 # sentence-transformers calls a passage's prompt by either name.
@@ -192,6 +194,31 @@ def fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
         UserError: a file is missing or damaged.
     """
     return _fingerprint(folder, verified_checksum(folder / file), read_recipe(folder))
+
+
+def index_fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
+    """The fingerprint of the embedder that an index must be stamped with to be searched with this.
+
+    That is this one's own, but where it was adapted for queries alone: then its passages.json
+    states that of the model which embeds passages.
+
+    Raises:
+        UserError: a file is missing or damaged, or this ONNX file has no counterpart.
+    """
+    if not (folder / PASSAGES_NAME).exists():
+        return fingerprint(folder, file)
+    fingerprint(folder, file)  # damaged files are found here as well
+    stated = _read_json(folder / PASSAGES_NAME).get("fingerprints", {})
+    if file not in stated:
+        raise UserError(f"{folder / PASSAGES_NAME}: nothing about {file}. Export the model again.")
+    return str(stated[file])
+
+
+def passage_model(folder: Path) -> Path:
+    """The model folder that embeds passages for queries by `folder`: usually the same."""
+    if not (folder / PASSAGES_NAME).exists():
+        return folder
+    return (folder / str(_read_json(folder / PASSAGES_NAME).get("model"))).resolve()
 
 
 def _fingerprint(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from customir.errors import UserError
 from customir.runtime.batcher import Batcher
 from customir.runtime.cache import DamagedCacheError, VectorCache
-from customir.runtime.embedder import DEFAULT_FILE, Embedder, fingerprint
+from customir.runtime.embedder import DEFAULT_FILE, Embedder, index_fingerprint
 from customir.runtime.filters import Filter
 from customir.runtime.fusion import reciprocal_rank_fusion
 from customir.runtime.index import (
@@ -98,7 +98,7 @@ class Searcher:
             self._database = connect(self._path)
         self._database.create_scalar_function("folded", _folded, 1, deterministic=True)
         try:
-            self._fingerprint = fingerprint(folder / MODEL_NAME, file)
+            self._fingerprint = index_fingerprint(folder / MODEL_NAME, file)
             with explained(self._path):
                 updating = self._generation().updating
         except BaseException:

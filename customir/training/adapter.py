@@ -1,6 +1,8 @@
-"""The LoRA adapter: put on by peft, saved as peft loads it."""
+"""What learns: a LoRA adapter, put on by peft and saved as peft loads it, or the weights themselves."""
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
 
-from customir.encoder import Encoder
+from customir.encoder import Encoder, encoder_layers
 from customir.files import make_private_folder, write_atomically
 from customir.kernels import lora_linear
 from customir.settings import Training
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
+FULL_NAME = "full_model.safetensors"
 
 
 class FusedLinear(Linear):
@@ -37,20 +40,30 @@ class FusedLinear(Linear):
             self.scaling["default"],
         )
 
+    def joined(self, linears: Sequence[Any], x: Tensor) -> Tensor:
+        """The results of linears that share their input, beside each other: as one linear.
 
-def encoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
-    """The name and the list of the transformer's layers (BERT and MPNet: encoder.layer)."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
-            return name, module
-    raise ValueError(f"no list of {model.config.num_hidden_layers} layers in {type(model)}")
+        Its B is the block diagonal of theirs: a few more zeros to multiply, but a third of the
+        products, which are too narrow to be fast.
+        """
+        if any(not isinstance(each.lora_dropout["default"], nn.Identity) for each in linears):
+            return torch.cat([each(x) for each in linears], -1)
+        bases = [each.get_base_layer() for each in linears]
+        return lora_linear(
+            x,
+            x,
+            torch.cat([base.weight for base in bases]),
+            torch.cat([base.bias for base in bases]),
+            torch.cat([each.lora_A["default"].weight for each in linears]),
+            torch.block_diag(*(each.lora_B["default"].weight for each in linears)),
+            self.scaling["default"],
+        )
 
 
 def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
     """Put LoRA on every linear of the (top) layers; only its weights are trainable.
 
     Hu et al. 2021 (arXiv 2106.09685), section 4.1: W x + alpha / rank * B A x, with B zero at first.
-    In bf16 the frozen weights are kept in bfloat16, as autocast would make them in every pass.
     """
     root, layers = encoder_layers(encoder.model)
     linears = [name for name, module in layers.named_modules() if isinstance(module, nn.Linear)]
@@ -63,9 +76,6 @@ def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
         # One pattern: a list would be shortened by peft to names that fit other modules as well.
         target_modules="|".join(re.escape(f"{root}.{name}") for name in adapted),
     )
-    if encoder.precision == "bf16":
-        for name in linears:
-            layers.get_submodule(name).to(torch.bfloat16)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = get_peft_model(encoder.model, config, autocast_adapter_dtype=True)
@@ -89,3 +99,32 @@ def save(model: PeftModel, base: Path, folder: Path) -> Path:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_atomically(folder / WEIGHTS_NAME, safetensors.torch.save(tensors, {"format": "pt"}))
     return folder
+
+
+def unfreeze(encoder: Encoder, top_layers: int) -> None:
+    """Let the weights themselves learn: all of them, or those of so many layers from the top."""
+    model = encoder.model
+    model.requires_grad_(top_layers == 0)
+    if top_layers:
+        encoder.layers[-top_layers:].requires_grad_(True)
+
+
+def save_full(weights: Mapping[str, Tensor], folder: Path) -> Path:
+    """Write the changed weights whole, by the transformer's names; return `folder`."""
+    make_private_folder(folder)
+    tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    write_atomically(folder / FULL_NAME, safetensors.torch.save(tensors, {"format": "pt"}))
+    return folder
+
+
+@contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Within, the adapter's dropout is off."""
+    parts = [part for part in model.modules() if isinstance(part, nn.Dropout) and part.training]
+    for part in parts:
+        part.eval()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.train()

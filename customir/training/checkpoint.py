@@ -26,7 +26,9 @@ class Progress:
         tokens_per_pass: Lower than the setting where memory ran out.
         losses: One a finished step.
         seconds: Of work, over all runs.
-        tokens: Encoded in one forward each, padding left out; `padded_tokens`: with it.
+        best: The highest Recall@10 on the held-out queries; -1: not measured.
+        stale: Epochs since then.
+        tokens: Encoded in one forward each, and the rows in which they were computed.
     """
 
     fingerprint: str
@@ -35,7 +37,9 @@ class Progress:
     pairs: int = 0
     seconds: float = 0.0
     tokens: int = 0
-    padded_tokens: int = 0
+    rows: int = 0
+    best: float = -1.0
+    stale: int = 0
 
     @property
     def steps(self) -> int:
@@ -48,6 +52,7 @@ def save(
     progress: Progress,
     weights: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
+    best: Mapping[str, Tensor],
 ) -> None:
     """Replace the checkpoint in `folder` by this state; a crash leaves the old one or the new."""
     tensors: dict[str, Tensor] = {}
@@ -56,6 +61,7 @@ def save(
         tensors[f"weight.{name}"] = weight.detach().cpu().contiguous()
         for moment in MOMENTS:
             tensors[f"{moment}.{name}"] = state[moment].cpu().contiguous()
+    tensors |= {f"best.{name}": weight for name, weight in best.items()}
     header = {"progress": json.dumps(asdict(progress))}
     write_atomically(folder / NAME, safetensors.torch.save(tensors, header))
 
@@ -65,10 +71,11 @@ def load(
     fingerprint: str,
     weights: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
-) -> Progress | None:
+) -> tuple[Progress, dict[str, Tensor]] | None:
     """Put the state of an interrupted run of the same work back into `weights` and `optimizer`.
 
     Returns:
+        How far it was and the weights that were best on the held-out queries (none: not measured).
         None, with nothing changed, where there is no checkpoint, where it belongs to other data,
         or where it is damaged.
     """
@@ -89,4 +96,7 @@ def load(
             weight.copy_(tensors[f"weight.{name}"])
             state = {moment: tensors[f"{moment}.{name}"].to(weight.device) for moment in MOMENTS}
             optimizer.state[weight] = {"step": torch.tensor(float(progress.steps)), **state}
-    return progress
+    best = {
+        name.removeprefix("best."): tensors[name] for name in tensors if name.startswith("best.")
+    }
+    return progress, best

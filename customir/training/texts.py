@@ -1,8 +1,7 @@
 """The texts of a training run: tokenized once, and run through the frozen layers once."""
 
-import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from customir.encoder import Encoder, Kind, cut_by_tokens
+from customir.encoder import TOKENS_PER_PASS, Encoder, Kind
+from customir.packing import pack
 from customir.progress import Reporter
-from customir.training.adapter import encoder_layers
 from customir.training.batches import Batch
 from customir.training.examples import Example
-from customir.training.gradient_cache import place_among_processes
+from customir.training.processes import place_among_processes
 
 FROZEN_NAME = "frozen-{rank}.bin"
 
@@ -24,7 +23,9 @@ class Texts:
     """Every query and passage text of the examples, by a number.
 
     Attributes:
+        encoder: What embeds them.
         tokens: Token ids of each text.
+        cut: How many texts are longer than the encoder takes.
     """
 
     def __init__(self, encoder: Encoder, examples: Sequence[Example]) -> None:
@@ -36,12 +37,13 @@ class Texts:
                 for passage in (example.positive, *example.negatives)
             )
         )
-        self._encoder = encoder
+        self.encoder = encoder
         self._numbers: dict[tuple[Kind, str], int] = {}
         for text in queries:
             self._numbers["query", text] = len(self._numbers)
         for text in passages:
             self._numbers["passage", text] = len(self._numbers)
+        self.cut = encoder.overlong(queries, "query") + encoder.overlong(passages, "passage")
         self.tokens = encoder.tokenize(queries, "query") + encoder.tokenize(passages, "passage")
 
     def of(self, batch: Batch) -> list[int]:
@@ -53,7 +55,19 @@ class Texts:
 
     def embed(self, numbers: Sequence[int]) -> Tensor:
         """Vectors of these texts by one forward pass, shape (len(numbers), dimensions)."""
-        return self._encoder.embed([self.tokens[number] for number in numbers])
+        return self.encoder.embed([self.tokens[number] for number in numbers])
+
+    def vectors(self, reporter: Reporter) -> Tensor:
+        """All texts' vectors by the encoder as it is, on the CPU, without a graph."""
+        lengths = [len(ids) for ids in self.tokens]
+        found = torch.empty(len(lengths), self.encoder.dimensions)
+        with reporter.task("Vectors of the base", total=len(lengths), unit="texts") as task:
+            for members in self.encoder.cut(lengths, TOKENS_PER_PASS):
+                with torch.no_grad():
+                    part = self.encoder.embed([self.tokens[number] for number in members])
+                found[members] = part.cpu()
+                task.advance(len(members))
+        return found
 
     def close(self) -> None:
         """Nothing is kept on disk here."""
@@ -78,73 +92,55 @@ class FrozenBelow(Texts):
     ) -> None:
         super().__init__(encoder, examples)
         self._path = folder / FROZEN_NAME.format(rank=place_among_processes()[0])
-        layers = encoder_layers(encoder.model)[1]
-        below = len(layers) - top_layers
-        lower = _with_layers(encoder.model, layers[:below])
-        self._upper = _with_layers(encoder.model, layers[below:])
-        self._upper.embeddings = _Given()
-        self._type = torch.bfloat16 if encoder.precision == "bf16" else torch.float32
+        below = len(encoder.layers) - top_layers
+        self._upper = encoder.layers[below:]
         lengths = [len(ids) for ids in self.tokens]
         self._ends = np.cumsum(lengths)
-        self._states = self._run(lower, lengths, encoder.dimensions, reporter)
+        self._states = self._run(encoder.layers[:below], lengths, reporter)
 
     def embed(self, numbers: Sequence[int]) -> Tensor:
-        longest = max(len(self.tokens[number]) for number in numbers)
-        width = self._encoder.dimensions
-        states = torch.zeros(len(numbers), longest, width, dtype=self._type)
-        mask = torch.zeros(len(numbers), longest, dtype=torch.bool)
-        for row, number in enumerate(numbers):
-            count = len(self.tokens[number])
-            end = int(self._ends[number])
-            states[row, :count] = torch.from_numpy(self._states[end - count : end]).view(self._type)
-            mask[row, :count] = True
-        device = self._encoder.device
-        states, mask = states.to(device), mask.to(device)
-        with self._encoder.autocast():
-            hidden = self._upper(inputs_embeds=states, attention_mask=mask.long())
-        return self._encoder.pool(hidden.last_hidden_state.float(), mask)
+        encoder = self.encoder
+        packed = pack([self.tokens[number] for number in numbers], encoder.device)
+        states = torch.zeros(len(packed.ids), encoder.dimensions, dtype=encoder.dtype)
+        torch.cat([self._kept(number) for number in numbers], out=states[: packed.tokens])
+        states = encoder.run(states.to(encoder.device), packed, self._upper)
+        return encoder.pool(states, packed)
 
     def close(self) -> None:
         """Delete the file."""
         del self._states
         self._path.unlink()
 
+    def _kept(self, number: int) -> Tensor:
+        end = int(self._ends[number])
+        states = self._states[end - len(self.tokens[number]) : end]
+        return torch.from_numpy(states).view(self.encoder.dtype)
+
     def _run(
-        self, lower: Any, lengths: list[int], width: int, reporter: Reporter
+        self, lower: Iterable[nn.Module], lengths: list[int], reporter: Reporter
     ) -> np.memmap[Any, Any]:
         """One forward pass of the frozen layers over every text, into the file."""
+        encoder = self.encoder
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
-        kind = np.int16 if self._type == torch.bfloat16 else np.float32
-        states = np.memmap(self._path, dtype=kind, mode="r+", shape=(sum(lengths), width))
+        # numpy has no bfloat16: its bits are kept as int16.
+        kind, bits = (
+            (np.int16, torch.int16)
+            if encoder.dtype == torch.bfloat16
+            else (np.float32, torch.float32)
+        )
+        states = np.memmap(
+            self._path, dtype=kind, mode="r+", shape=(sum(lengths), encoder.dimensions)
+        )
         with reporter.task("Frozen layers", total=len(lengths), unit="texts") as task:
-            for members in cut_by_tokens(lengths, 1024):
-                ids, mask = self._encoder.padded([self.tokens[number] for number in members])
-                with torch.inference_mode(), self._encoder.autocast():
-                    found = lower(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-                found = (
-                    found.to(self._type).cpu().view(torch.int16 if kind is np.int16 else self._type)
-                )
-                for row, number in enumerate(members):
-                    end = int(self._ends[number])
-                    states[end - lengths[number] : end] = found[row, : lengths[number]].numpy()
+            for members in encoder.cut(lengths, TOKENS_PER_PASS):
+                packed = pack([self.tokens[number] for number in members], encoder.device)
+                with torch.inference_mode():
+                    found = encoder.run(encoder.enter(packed), packed, lower)
+                    parts = found[: packed.tokens].cpu().view(bits).numpy()
+                start = 0
+                for number in members:
+                    end, length = int(self._ends[number]), lengths[number]
+                    states[end - length : end] = parts[start : start + length]
+                    start += length
                 task.advance(len(members))
         return states
-
-
-class _Given(nn.Module):
-    """In place of the embeddings: what comes in is the output of the layers below."""
-
-    def forward(self, inputs_embeds: Tensor, **_: Any) -> Tensor:
-        return inputs_embeds
-
-
-def _with_layers(model: Any, layers: nn.ModuleList) -> Any:
-    """The model with these layers alone; weights are shared, `model` stays as it is.
-
-    BERT and MPNet: `model.encoder.layer`.
-    """
-    made = copy.copy(model)
-    made._modules = dict(model._modules)
-    made.encoder = copy.copy(model.encoder)
-    made.encoder._modules = {**model.encoder._modules, "layer": layers}
-    return made

@@ -1,14 +1,16 @@
-"""The training loop: LoRA, InfoNCE over the whole batch, gradient caching, checkpoints."""
+"""The training loop: InfoNCE over the whole batch, gradient caching, early stopping, checkpoints."""
 
 import hashlib
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,18 +24,24 @@ from customir.settings import Training
 from customir.training import adapter, checkpoint
 from customir.training.batches import Batch, collate, cut_epoch
 from customir.training.examples import Example, without_empty
-from customir.training.gradient_cache import (
-    Pass,
-    backward,
-    place_among_processes,
-    sum_gradients,
-)
+from customir.training.gradient_cache import backward
+from customir.training.held_out import HeldOut, recall
+from customir.training.processes import from_the_first, place_among_processes, sum_gradients
 from customir.training.texts import FrozenBelow, Texts
 
 CHECKPOINT_SECONDS = 30.0
 CLIP = 1.0
 LEAST_TOKENS = 64
 NO_MARGIN = 2.0  # two cosines differ by at most this
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a batch cost: its loss, its tokens, and the rows in which one forward computes them."""
+
+    loss: float
+    tokens: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class TrainingResult:
         seconds: Of work, over all runs where it was interrupted.
         padding: Share of the encoded tokens that was padding, from 0 to 1.
         skipped: Examples left out because their query or positive is empty.
+        cut: Texts that are longer than `training.max_tokens`, and so read in part.
+        held_out: Recall@10 of the adapter on the held-out queries; None: not measured.
     """
 
     adapter: Path
@@ -56,6 +66,8 @@ class TrainingResult:
     seconds: float
     padding: float
     skipped: int
+    cut: int
+    held_out: float | None
 
 
 def train(
@@ -66,8 +78,9 @@ def train(
     device: str,
     folder: Path,
     reporter: Reporter,
+    held_out: HeldOut | None = None,
 ) -> TrainingResult:
-    """Fit a LoRA adapter of the embedder in `base` to `examples`.
+    """Fit the embedder in `base` to `examples`: a LoRA adapter, or with `settings.full` its weights.
 
     In several processes (torchrun, with torch.distributed initialised by the caller) the work is
     shared and the first process writes the files.
@@ -78,6 +91,7 @@ def train(
     Args:
         base: A sentence-transformers folder.
         folder: Where the checkpoint and, at the end, the adapter are written.
+        held_out: What `settings.patience` goes by; not needed where that is 0.
 
     Raises:
         UserError: there are fewer than two usable examples, or the loss is no number any more.
@@ -98,34 +112,59 @@ def train(
             "of one are never each other's negatives: there is nothing to learn from. Add documents."
         )
     make_private_folder(folder)
-    encoder = Encoder.load(base, device, settings.max_tokens, settings.precision)
-    layers = len(adapter.encoder_layers(encoder.model)[1])
+    encoder = Encoder.load(
+        base, device, settings.max_tokens, settings.precision, master_weights=settings.full
+    )
+    layers = len(encoder.layers)
     if settings.top_layers > layers:
         raise UserError(
             f"training.top_layers is {settings.top_layers}, and the model has {layers}. "
             "Lower it; 0 adapts all."
         )
-    model = adapter.attach(encoder, settings, seed)
+    if settings.top_layers and not encoder.packs:
+        raise UserError(
+            f"training.top_layers: not for models of type {encoder.model.config.model_type}. "
+            "Set it to 0."
+        )
+    watched = held_out if settings.patience and held_out and held_out.queries else None
+    texts = Texts(encoder, usable)
+    if texts.cut:
+        reporter.say(
+            f"{texts.cut} of {len(texts.tokens)} texts are longer than training.max_tokens = "
+            f"{encoder.max_tokens} and are read up to there."
+        )
+    # Of the base, so before anything learns.
+    base_vectors = texts.vectors(reporter) if settings.anchor or settings.query_only else None
+    base_passages = (
+        encoder.encode(watched.passages, "passage") if watched and settings.query_only else None
+    )
+    if settings.full:
+        adapter.unfreeze(encoder, settings.top_layers)
+        model: Any = encoder.model
+    else:
+        model = adapter.attach(encoder, settings, seed)
     weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate)
-    fingerprint = _fingerprint(encoder, usable, settings, seed)
-    state = checkpoint.load(folder, fingerprint, weights, optimizer)
-    if state is None:
+    fingerprint = _fingerprint(encoder, usable, settings, seed, watched)
+    best: dict[str, Tensor] = {}
+    found = checkpoint.load(folder, fingerprint, weights, optimizer)
+    if found is None:
         state = checkpoint.Progress(fingerprint, settings.tokens_per_pass)
     else:
+        state, best = found
         reporter.say(f"Training goes on after step {state.steps}.")
     per_epoch = -(-len(usable) // settings.batch)
     total = per_epoch * settings.epochs
     if 0 < settings.top_layers < layers and state.steps < total:
-        texts: Texts = FrozenBelow(encoder, usable, settings.top_layers, folder, reporter)
-    else:
-        texts = Texts(encoder, usable)
+        texts = FrozenBelow(encoder, usable, settings.top_layers, folder, reporter)
     first = place_among_processes()[0] == 0
     before, saved = state.seconds, time.monotonic()
     batches: list[list[int]] = []
     with closing(texts), reporter.task("Training", total=total, unit="steps") as task:
         task.advance(state.steps)
         for step in range(state.steps, total):
+            if watched and state.stale >= settings.patience:
+                break
             epoch, number = divmod(step, per_epoch)
             if number == 0 or not batches:
                 batches = cut_epoch(usable, settings.batch, seed, epoch)
@@ -133,12 +172,12 @@ def train(
             optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(
                 step, total, settings.warmup
             )
-            numbers = texts.of(batch)
             work = partial(
-                backward,
-                partial(_embed, texts, numbers),
-                [len(texts.tokens[number]) for number in numbers],
-                partial(_loss, batch=batch, settings=settings),
+                _backward,
+                texts=texts,
+                batch=batch,
+                settings=settings,
+                base_vectors=base_vectors,
                 seed=_step_seed(seed, step),
             )
             done, budget = _within_memory(work, state.tokens_per_pass, optimizer, reporter)
@@ -159,24 +198,50 @@ def train(
                 pairs=state.pairs + len(batches[number]),
                 seconds=before + time.monotonic() - start,
                 tokens=state.tokens + done.tokens,
-                padded_tokens=state.padded_tokens + done.padded_tokens,
+                rows=state.rows + done.rows,
             )
+            measured = watched and number == per_epoch - 1
+            if watched and measured:
+                with adapter.without_dropout(model):
+                    reached = from_the_first(recall(encoder, watched, base_passages))
+                better = reached > state.best
+                state = replace(
+                    state,
+                    best=max(reached, state.best),
+                    stale=0 if better else state.stale + 1,
+                )
+                if better:
+                    best = {name: value.detach().cpu().clone() for name, value in weights.items()}
             due = step + 1 == total or time.monotonic() - saved >= CHECKPOINT_SECONDS
-            if due and first:
-                checkpoint.save(folder, state, weights, optimizer)
+            if (due or measured) and first:
+                checkpoint.save(folder, state, weights, optimizer, best)
                 saved = time.monotonic()
             task.advance()
+    if state.steps < total:
+        reporter.say(
+            f"Training stopped after {state.steps} of {total} steps: for {state.stale} epochs "
+            f"Recall@10 on the held-out queries was not above {state.best:.3f}."
+        )
+    with torch.no_grad():
+        for name, value in best.items():
+            weights[name].copy_(value)
     written = folder / "adapter"
     if first:
-        adapter.save(model, base, written)
+        shutil.rmtree(written, ignore_errors=True)  # of the other kind, perhaps
+        if settings.full:
+            adapter.save_full(weights, written)
+        else:
+            adapter.save(model, base, written)
     return TrainingResult(
         adapter=written,
         losses=state.losses,
         steps=state.steps,
         pairs=state.pairs,
         seconds=state.seconds,
-        padding=1 - state.tokens / state.padded_tokens,
+        padding=1 - state.tokens / state.rows,
         skipped=skipped,
+        cut=texts.cut,
+        held_out=state.best if watched else None,
     )
 
 
@@ -216,8 +281,44 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return known or "can't allocate memory" in str(error)
 
 
-def _embed(texts: Texts, numbers: Sequence[int], places: Sequence[int]) -> Tensor:
-    return texts.embed([numbers[place] for place in places])
+def _backward(
+    tokens_per_pass: int,
+    texts: Texts,
+    batch: Batch,
+    settings: Training,
+    base_vectors: Tensor | None,
+    seed: int,
+) -> Pass:
+    """Add the batch's gradient to the weights."""
+    numbers = texts.of(batch)
+    base = None if base_vectors is None else base_vectors[numbers].to(texts.encoder.device)
+    if settings.query_only:
+        numbers = numbers[: len(batch.queries)]
+
+    def loss_of(learning: Tensor) -> Tensor:
+        everything = learning
+        if base is not None and settings.query_only:
+            everything = torch.cat([learning, base[len(learning) :]])
+        loss = _loss(everything, batch, settings)
+        if base is not None and settings.anchor:
+            apart = (learning - base[: len(learning)]).square().sum(1)
+            loss = loss + settings.anchor * apart.mean()
+        return loss
+
+    lengths = [len(texts.tokens[number]) for number in numbers]
+    passes = texts.encoder.cut(lengths, tokens_per_pass)
+    # Where memory ran out before, nothing is kept that need not be.
+    kept = settings.tokens_kept if tokens_per_pass == settings.tokens_per_pass else 0
+    loss = backward(
+        lambda places: texts.embed([numbers[place] for place in places]),
+        passes,
+        loss_of,
+        seed,
+        texts.encoder.device,
+        kept=max(1, kept // tokens_per_pass),
+    )
+    rows = sum(texts.encoder.rows([lengths[place] for place in part]) for part in passes)
+    return Pass(loss, sum(lengths), rows)
 
 
 def _loss(representations: Tensor, batch: Batch, settings: Training) -> Tensor:
@@ -255,7 +356,11 @@ def _step_seed(seed: int, step: int) -> int:
 
 
 def _fingerprint(
-    encoder: Encoder, examples: Sequence[Example], settings: Training, seed: int
+    encoder: Encoder,
+    examples: Sequence[Example],
+    settings: Training,
+    seed: int,
+    held_out: HeldOut | None,
 ) -> str:
     """Of all that decides the adapter's numbers."""
     digest = hashlib.sha256()
@@ -263,4 +368,8 @@ def _fingerprint(
     for example in examples:
         about = {**asdict(example), "relevant": sorted(example.relevant)}
         digest.update(json.dumps(about).encode())
+    if held_out:
+        relevant = [sorted(each) for each in held_out.relevant]
+        parts = [list(held_out.queries), list(held_out.passages), relevant]
+        digest.update(json.dumps(parts).encode())
     return digest.hexdigest()

@@ -9,7 +9,7 @@ import torch
 from peft.tuners.lora import Linear
 from torch import Tensor
 
-from customir.encoder import Encoder, cut_by_tokens
+from customir.encoder import Encoder
 from customir.settings import Training
 from customir.training import adapter
 from customir.training.batches import collate
@@ -82,13 +82,15 @@ def cached(
     tokens: list[list[int]],
     loss_of: Callable[[Tensor], Tensor],
     tokens_per_pass: int,
+    kept: int = 1,
 ) -> None:
     backward(
         lambda places: encoder.embed([tokens[place] for place in places]),
-        [len(ids) for ids in tokens],
+        encoder.cut([len(ids) for ids in tokens], tokens_per_pass),
         loss_of,
-        tokens_per_pass,
         SEED,
+        encoder.device,
+        kept,
     )
 
 
@@ -102,11 +104,18 @@ def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "negatives", "tokens_per_pass"),
-    [(2, 0, 256), (7, 0, 256), (12, 1, 256), (12, 3, 300), (20, 1, 1024), (12, 2, WHOLE)],
+    ("pairs", "negatives", "tokens_per_pass", "kept"),
+    [
+        (2, 0, 256, 1),
+        (7, 0, 256, 0),
+        (12, 1, 256, 2),
+        (12, 3, 300, 1),
+        (20, 1, 1024, 1),
+        (12, 2, WHOLE, 1),
+    ],
 )
 def test_equals_the_full_batch(
-    minilm: Path, pairs: int, negatives: int, tokens_per_pass: int
+    minilm: Path, pairs: int, negatives: int, tokens_per_pass: int, kept: int
 ) -> None:
     encoder, weights = an_encoder(minilm, dropout=0.0)
     batch = collate(texts(pairs, negatives))
@@ -118,8 +127,8 @@ def test_equals_the_full_batch(
         return _loss(found, batch, settings)
 
     with by_peft(encoder):
-        wanted = gradients(weights, lambda: loss_of(encoder.embed(tokens)).backward())
-    found = gradients(weights, lambda: cached(encoder, tokens, loss_of, tokens_per_pass))
+        wanted = gradients(weights, lambda: loss_of(encoder._embed_padded(tokens)).backward())
+    found = gradients(weights, lambda: cached(encoder, tokens, loss_of, tokens_per_pass, kept))
     assert_equal(found, wanted)
 
 
@@ -129,7 +138,7 @@ def test_dropout_is_replayed(minilm: Path, tokens_per_pass: int) -> None:
     batch = collate(texts(12, 1))
     tokens = encoder.tokenize(batch.queries, "query")
     tokens += encoder.tokenize([passage.text for passage in batch.passages], "passage")
-    passes = cut_by_tokens([len(ids) for ids in tokens], tokens_per_pass)
+    passes = encoder.cut([len(ids) for ids in tokens], tokens_per_pass)
 
     def loss_of(found: Tensor) -> Tensor:
         return _loss(found, batch, Training())

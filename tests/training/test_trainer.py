@@ -10,34 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from desks import SETTINGS, examples
 from peft import PeftModel
 
 from customir.encoder import Encoder
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.settings import Training
-from customir.training import Example, TrainingPassage, checkpoint, train, trainer
-
-SETTINGS = Training(
-    batch=8, epochs=3, learning_rate=1e-3, tokens_per_pass=256, precision="fp32", dropout=0.1
-)
-CODES = ["AX7", "BQ2", "CZ9", "DK4", "EM1", "FP8", "GR3", "HT6", "JV5", "KW0", "LY2", "MN7"]
-PLACES = ["Oslo", "Lima", "Cairo", "Perth", "Delhi", "Quito", "Riga", "Accra", "Seoul", "Bern"]
-
-
-def examples() -> list[Example]:
-    """Mail whose meaning MiniLM can't know: codes that stand for places."""
-    made = [
-        TrainingPassage(
-            f"p{n}", f"Desk {CODES[n]} has closed its books. " * (1 + n % 5), f"t{n}", f"p{n}"
-        )
-        for n in range(10)
-    ]
-    return [
-        Example(f"{verb} {PLACES[n]}", passage, (made[(n + 3) % 10],))
-        for verb in ("office in", "accounts of")
-        for n, passage in enumerate(made)
-    ]
+from customir.training import Example, checkpoint, train, trainer
 
 
 def run(base: Path, folder: Path, settings: Training = SETTINGS, seed: int = 0) -> Path:
@@ -80,7 +60,7 @@ def test_two_runs_of_one_seed_are_equal_and_of_another_are_not(
 def test_killed_and_run_again_it_comes_to_the_same_bytes(minilm: Path, tmp_path: Path) -> None:
     whole = train(minilm, examples(), SETTINGS, 0, "cpu", tmp_path / "whole", Silent())
     script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parents[up]) for up in (0, 1)]!r}\n"
         "import test_trainer; from pathlib import Path; from customir.training import trainer\n"
         "trainer.CHECKPOINT_SECONDS = 0\n"
         f"test_trainer.run(Path({str(minilm)!r}), Path({str(tmp_path / 'killed')!r}))\n"
@@ -153,7 +133,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
     real = Encoder.embed
 
     def small_machine(self: Encoder, tokens: list[list[int]]) -> torch.Tensor:
-        if len(tokens) * max(map(len, tokens)) > limit:
+        if sum(map(len, tokens)) > limit:
             raise torch.OutOfMemoryError("out of memory")
         return real(self, tokens)
 

@@ -1,0 +1,5 @@
+"""`python -m customir`, as torchrun wants it."""
+
+from customir.cli import main
+
+main()

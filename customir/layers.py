@@ -1,0 +1,99 @@
+"""The transformer layers of the BERT and MPNet families over packed texts."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from customir.kernels import attention, collect, spread
+from customir.packing import Packed
+
+# Families with BERT's layers; positions of all but BERT's start behind the padding index.
+BERTS = ("bert", "roberta", "xlm-roberta", "camembert")
+FAMILIES = (*BERTS, "mpnet")
+
+
+def can_pack(model: Any) -> bool:
+    """Whether this module knows the model's layers."""
+    config = model.config
+    absolute = getattr(config, "position_embedding_type", "absolute") == "absolute"
+    decoder = getattr(config, "is_decoder", False)
+    return config.model_type in FAMILIES and absolute and not decoder
+
+
+def enter(model: Any, packed: Packed, dtype: torch.dtype) -> Tensor:
+    """The first layer's input, shape (rows, width)."""
+    start = 0 if model.config.model_type == "bert" else model.embeddings.padding_idx + 1
+    found: Tensor = model.embeddings(
+        input_ids=packed.ids[None],
+        position_ids=packed.positions[None] + start,
+        token_type_ids=torch.zeros_like(packed.ids)[None],
+    )
+    return found[0].to(dtype)
+
+
+def run_layers(model: Any, layers: Iterable[Any], states: Tensor, packed: Packed) -> Tensor:
+    """The output of `layers`, some of the model's, for the input `states`, both (rows, width)."""
+    biases = [_bias(model, group.rows.shape[1], states) for group in packed.groups]
+    for layer in layers:
+        states = _run_layer(model.config, layer, states, packed, biases)
+    return states
+
+
+def _run_layer(
+    config: Any, layer: Any, states: Tensor, packed: Packed, biases: Sequence[Tensor | None]
+) -> Tensor:
+    """Vaswani et al. 2017 (arXiv 1706.03762), section 3, with normalisation after each sum."""
+    if config.model_type == "mpnet":
+        inner = layer.attention.attn
+        joint, out, norm = (inner.q, inner.k, inner.v), inner.o, layer.attention.LayerNorm
+    else:
+        inner, output = layer.attention.self, layer.attention.output
+        joint, out, norm = (inner.query, inner.key, inner.value), output.dense, output.LayerNorm
+    context = _attend(_project(joint, states), config.num_attention_heads, packed, biases)
+    states = _normalised(norm, out(context) + states)
+    wide = layer.intermediate.intermediate_act_fn(layer.intermediate.dense(states))
+    return _normalised(layer.output.LayerNorm, layer.output.dense(wide) + states)
+
+
+def _project(linears: Sequence[nn.Module], states: Tensor) -> Tensor:
+    """Queries, keys and values beside each other, shape (rows, 3 * width)."""
+    joined = getattr(linears[0], "joined", None)
+    if joined is not None:
+        together: Tensor = joined(linears, states)
+        return together
+    return torch.cat([linear(states) for linear in linears], 1)
+
+
+def _attend(joint: Tensor, heads: int, packed: Packed, biases: Sequence[Tensor | None]) -> Tensor:
+    """Attention within each text: from (rows, 3 * width) to (rows, width)."""
+    places = (packed.order, packed.gaps, packed.places)
+    found, start = [], 0
+    dealt = spread(joint, *places)
+    for group, bias in zip(packed.groups, biases, strict=True):
+        texts, width = group.rows.shape
+        part = dealt[start : start + texts * width].view(texts, width, 3, heads, -1)
+        start += texts * width
+        context = attention(*part.permute(2, 0, 3, 1, 4), group.missing, bias)
+        found.append(context.transpose(1, 2).reshape(texts * width, -1))
+    together: Tensor = collect(torch.cat(found), *places)
+    return together
+
+
+def _normalised(norm: nn.LayerNorm, states: Tensor) -> Tensor:
+    taken = states.float() if states.device.type == "cuda" else states  # a GPU wants one type
+    found: Tensor = functional.layer_norm(
+        taken, norm.normalized_shape, norm.weight, norm.bias, norm.eps
+    )
+    return found.to(states.dtype)
+
+
+def _bias(model: Any, width: int, states: Tensor) -> Tensor | None:
+    """MPNet's relative positions (Song et al. 2020, arXiv 2004.09297), (1, heads, width, width)."""
+    if model.config.model_type != "mpnet":
+        return None
+    like = torch.empty(1, width, 0, device=states.device)
+    bias: Tensor = model.encoder.compute_position_bias(like)
+    return bias

@@ -1,0 +1,51 @@
+"""Several processes that train together, started by torchrun."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Within, this process is one of those that torchrun started: gloo on CPUs, NCCL on GPUs."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
+
+
+def wait_for_all() -> None:
+    """Go on when every process is here."""
+    distributed.barrier()
+
+
+def place_among_processes() -> tuple[int, int]:
+    """This process's rank and how many there are: (0, 1) outside torchrun."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def sum_gradients(weights: Iterable[Tensor]) -> None:
+    """Add up each weight's gradient over the processes; nothing to do for one."""
+    if place_among_processes()[1] > 1:
+        for weight in weights:
+            if weight.grad is None:  # this process had no micro-batch
+                weight.grad = torch.zeros_like(weight)
+            distributed.all_reduce(weight.grad)
+
+
+def from_the_first(value: float) -> float:
+    """The first process's value, in each."""
+    if place_among_processes()[1] == 1:
+        return value
+    told = torch.tensor([value], dtype=torch.float64)
+    distributed.broadcast(told, 0)
+    return float(told)

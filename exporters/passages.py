@@ -1,0 +1,34 @@
+"""The model that embeds passages, where the adapted one is for queries alone: the base, exported."""
+
+import json
+import os
+from pathlib import Path
+
+from customir.exporters.int8 import INT8_NAME, quantize
+from customir.exporters.merge import merge_adapter
+from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, export_onnx
+from customir.exporters.parity import HeldOut
+
+from customir.files import write_atomically
+from customir.runtime.embedder import PASSAGES_NAME, fingerprint
+
+
+def write_passage_model(base: Path, folder: Path, model: Path, held_out: HeldOut) -> Path:
+    """Export `base` to `folder`, and state in `model`/passages.json that it embeds the passages.
+
+    `model` must be exported already: each of its ONNX files goes with that of the same name, and
+    an index is stamped with the latter's fingerprint.
+
+    Returns:
+        `folder`.
+    """
+    merge_adapter(base, base, 0.0, folder)
+    export_onnx(folder)
+    quantize(folder, held_out)
+    files = [f"{ONNX_FOLDER}/{name}" for name in (FP32_NAME, INT8_NAME)]
+    about = {
+        "model": os.path.relpath(folder, model),
+        "fingerprints": {file: fingerprint(folder, file) for file in files},
+    }
+    write_atomically(model / PASSAGES_NAME, json.dumps(about, indent=1).encode())
+    return folder
