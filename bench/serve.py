@@ -40,11 +40,12 @@ def generated(number: int) -> list[str]:
 
 def prepare(folder: Path, texts: list[str], model: str) -> None:
     """A model and an index in `folder`."""
-    from customir import models
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
     from customir.exporters.parity import HeldOut
+
+    from customir import models
     from customir.progress import Silent
     from customir.runtime import Embedder, IndexedPassage, build_index
 
