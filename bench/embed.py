@@ -1,7 +1,7 @@
 """Embedding speed on a CPU: ours against sentence-transformers' torch and ONNX backends.
 
-Texts of mixed length in their natural order, each contender in a process of its own, in turn; the
-best of the rounds counts. Cosines are to sentence-transformers' torch in fp32, the same texts. The
+Texts of mixed length in their natural order, each contender in a process of its own, in turn;
+medians over the rounds. Cosines are to sentence-transformers' torch in fp32, the same texts. The
 texts are mail of `--data`, or given (`--jsonl FILE`, the "text" of each line; `--maildir FOLDER`, one
 mail a file), or, where there is none, generated with the lengths of mail: then the speed means
 something and the cosine little. fastembed and OpenVINO are measured where they are installed;
@@ -14,6 +14,7 @@ import math
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -217,8 +218,8 @@ def prepare(base: Path, folder: Path, texts: list[str]) -> Path:
 
 
 def measure(model: Path, texts: list[str], threads: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """The best round of each contender, and its cosines to the first one."""
-    best: dict[str, dict[str, Any]] = {}
+    """Medians of each contender's rounds, and its cosines to the first contender."""
+    found: dict[str, list[dict[str, float]]] = {contender: [] for contender in CONTENDERS}
     scratch = model.parent
     (scratch / "texts.json").write_text(json.dumps(texts))
     for number in range(rounds):
@@ -236,16 +237,19 @@ def measure(model: Path, texts: list[str], threads: int, rounds: int) -> dict[st
             )
             result = json.loads(done.stdout.splitlines()[-1])
             print(f"round {number + 1}: {contender}: {result['seconds']:.1f} s", file=sys.stderr)
-            if contender not in best or result["seconds"] < best[contender]["seconds"]:
-                best[contender] = result
+            found[contender].append(result)
+    medians: dict[str, dict[str, Any]] = {
+        contender: {name: statistics.median(one[name] for one in results) for name in results[0]}
+        for contender, results in found.items()
+    }
     reference = np.load(scratch / "0.npy", allow_pickle=False)
     for position, contender in enumerate(CONTENDERS):
         cosines = (reference * np.load(scratch / f"{position}.npy", allow_pickle=False)).sum(axis=1)
-        best[contender] |= {
+        medians[contender] |= {
             "mean_cosine": float(cosines.mean()),
             "min_cosine": float(cosines.min()),
         }
-    return best
+    return medians
 
 
 def read_jsonl(path: Path) -> list[str]:
@@ -321,7 +325,7 @@ def main() -> None:
             f"{result['start']:8.2f} {result['memory_mb']:10.0f}"
         )
     measured = (
-        f"{len(texts)} {what}, {tokens} tokens, {arguments.threads} threads, best of {rounds}"
+        f"{len(texts)} {what}, {tokens} tokens, {arguments.threads} threads, median of {rounds}"
     )
     ours = len(texts) / results[OURS]["seconds"]
     claims = [

@@ -13,7 +13,7 @@ def attention(
     """softmax(queries keys^T / sqrt(width) + bias) values.
 
     On a CPU as plain products: torch's own attention takes 5 to 10 times as long backward in
-    bfloat16, and is no faster in float32.
+    bfloat16.
 
     Args:
         queries: Shape (texts, heads, tokens, width); so are `keys` and `values`.

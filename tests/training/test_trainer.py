@@ -177,7 +177,8 @@ def test_the_margin_leaves_negatives_out(minilm: Path, tmp_path: Path) -> None:
 def test_distillation_follows_the_teachers_order(minilm: Path, tmp_path: Path) -> None:
     """A teacher that prefers the "negative" turns the order around that InfoNCE would give."""
     odd = [replace(example, scores=(-4.0, 4.0)) for example in examples()]
-    settings = SETTINGS.model_copy(update={"epochs": 6, "dropout": 0.0})
+    update = {"epochs": 6, "dropout": 0.0, "teacher_temperature": 1.0}
+    settings = SETTINGS.model_copy(update=update)
     found = []
     for weight in (0.0, 20.0):
         chosen = settings.model_copy(update={"distillation": weight})
