@@ -24,7 +24,7 @@ from typing import Any
 import llama_cpp
 
 from customir import models
-from customir.llm import Engine, Prompt, Sampling, Usage
+from customir.llm import Engine, Prompt, Sampling
 from customir.llm.requantize import FORMATS, measure_speed, requantize
 from customir.mining.judge import Pair, answer_prompt, relevance
 from customir.processors import usable_processors
@@ -245,9 +245,9 @@ def compare_writing(
     tokens: list[int] = []
 
     def ours() -> None:
-        engine.usage = Usage()
+        before = engine.usage.written
         engine.generate(prompts, seeds, SAMPLING)
-        tokens.append(engine.usage.written)
+        tokens.append(engine.usage.written - before)
 
     results = compare(
         {

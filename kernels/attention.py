@@ -12,7 +12,7 @@ def attention(
 ) -> Tensor:
     """softmax(queries keys^T / sqrt(width) + bias) values.
 
-    On a CPU as plain products: torch's own attention takes 5 to 10 times as long backward in
+    On a CPU as plain products: torch's own attention is many times slower backward in
     bfloat16.
 
     Args:
