@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from customir.errors import UserError
 from customir.files import make_private_folder, sha256_of, write_atomically
-from customir.runtime.embedder import CHECKSUMS_NAME
+from customir.runtime.embedder import CHECKSUMS_NAME, TOKENIZER_NAME
 
 ONNX_FOLDER = "onnx"
 FP32_NAME = "model.onnx"
@@ -33,7 +33,7 @@ def export_onnx(model: Path) -> Path:
     has no Normalize module).
 
     Returns:
-        The file's path. Its checksum is in SHA256SUMS beside it.
+        The file's path. Its checksum is in SHA256SUMS beside it, and the tokenizer's too.
 
     Raises:
         UserError: the folder is not one that can be exported.
@@ -51,7 +51,10 @@ def export_onnx(model: Path) -> Path:
                 encoder, output=scratch, task="feature-extraction", do_validation=False
             )
             _rename_tensor(scratch / FP32_NAME, "token_embeddings", "last_hidden_state")
-            return place(scratch / FP32_NAME, model / ONNX_FOLDER / FP32_NAME)
+            made = place(scratch / FP32_NAME, model / ONNX_FOLDER / FP32_NAME)
+    tokenizer = model / TOKENIZER_NAME
+    _record_checksum(made.parent, f"../{TOKENIZER_NAME}", sha256_of(tokenizer))
+    return made
 
 
 def load_encoder(model: Path, attention: str = "sdpa") -> SentenceTransformer:
@@ -99,19 +102,19 @@ def place(made: Path, path: Path) -> Path:
     with made.open("rb") as file:
         os.fsync(file.fileno())
     # Between these two a checksum is missing, never wrong.
-    _record_checksum(path, None)
+    _record_checksum(path.parent, path.name, None)
     os.replace(made, path)
-    _record_checksum(path, sha256_of(path))
+    _record_checksum(path.parent, path.name, sha256_of(path))
     return path
 
 
-def _record_checksum(path: Path, checksum: str | None) -> None:
-    """Set or drop the line of `path` in SHA256SUMS, as `sha256sum --check` reads it."""
-    sums = path.with_name(CHECKSUMS_NAME)
+def _record_checksum(folder: Path, name: str, checksum: str | None) -> None:
+    """Set or drop the line of `name` in the folder's SHA256SUMS, as `sha256sum --check` reads it."""
+    sums = folder / CHECKSUMS_NAME
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
-    lines = [line for line in lines if line.partition("  ")[2] != path.name]
+    lines = [line for line in lines if line.partition("  ")[2] != name]
     if checksum is not None:
-        lines.append(f"{checksum}  {path.name}")
+        lines.append(f"{checksum}  {name}")
     write_atomically(sums, "".join(f"{line}\n" for line in sorted(lines)).encode())
 
 

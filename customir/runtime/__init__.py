@@ -2,7 +2,21 @@
 
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
-from customir.runtime.index import IndexedPassage, build_index
+from customir.runtime.index import (
+    IndexedPassage,
+    build_index,
+    delete_documents,
+    put_documents,
+)
 from customir.runtime.search import Hit, Searcher
 
-__all__ = ["Embedder", "Filter", "Hit", "IndexedPassage", "Searcher", "build_index"]
+__all__ = [
+    "Embedder",
+    "Filter",
+    "Hit",
+    "IndexedPassage",
+    "Searcher",
+    "build_index",
+    "delete_documents",
+    "put_documents",
+]

@@ -119,11 +119,12 @@ def load(path: Path, stamp: str) -> VectorCache | None:
             if header["format"] != FORMAT or header["stamp"] != stamp:
                 return None
             layout = _Layout(int(header["rows"]), int(header["dimensions"]))
+            checksums = header["crc32"]
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = layout.rows >= 0 and layout.dimensions > 0 and len(content) == layout.end
-    if not whole or _checksum(memoryview(content), layout) != header["crc32"]:
+    if not whole or _checksum(memoryview(content), layout) != checksums:
         log.warning("%s: damaged. Making it again.", path)
         return None
     return _parts(memoryview(content), stamp, layout)

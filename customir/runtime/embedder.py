@@ -26,6 +26,7 @@ Vectors = npt.NDArray[np.float32]
 
 DEFAULT_FILE = "onnx/model_qint8.onnx"
 PROMPTS_NAME = "config_sentence_transformers.json"
+TOKENIZER_NAME = "tokenizer.json"
 CHECKSUMS_NAME = "SHA256SUMS"
 # Padded tokens in a batch, which one core embeds. More does not fit its caches.
 TOKENS_A_BATCH = 512
@@ -80,7 +81,7 @@ class Embedder:
         dimensions: int | None = None,
     ) -> None:
         self._recipe = read_recipe(folder)
-        self._tokenizer = _read_tokenizer(folder / "tokenizer.json", self._recipe["max_tokens"])
+        self._tokenizer = _read_tokenizer(folder / TOKENIZER_NAME, self._recipe["max_tokens"])
         path = folder / file
         checksum = verified_checksum(path)
         self.fingerprint = _fingerprint(folder, checksum, self._recipe, dimensions)
@@ -224,7 +225,9 @@ def passage_model(folder: Path) -> Path:
 def _fingerprint(
     folder: Path, checksum: str, recipe: dict[str, Any], dimensions: int | None = None
 ) -> str:
-    parts: list[object] = [checksum, sha256_of(_present(folder / "tokenizer.json")), recipe]
+    sums = (folder / DEFAULT_FILE).with_name(CHECKSUMS_NAME)
+    tokenizer = _verified(folder / TOKENIZER_NAME, sums, f"../{TOKENIZER_NAME}")
+    parts: list[object] = [checksum, tokenizer, recipe]
     if dimensions is not None:
         parts.append(dimensions)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -306,12 +309,15 @@ def _read_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
 
 def verified_checksum(path: Path) -> str:
     """The SHA-256 of an ONNX file, compared with the SHA256SUMS beside it where that lists it."""
+    return _verified(path, path.with_name(CHECKSUMS_NAME), path.name)
+
+
+def _verified(path: Path, sums: Path, listed_as: str) -> str:
     checksum = sha256_of(_present(path))
-    sums = path.with_name(CHECKSUMS_NAME)
     if sums.exists():
         for line in sums.read_text(encoding="utf-8").splitlines():
             expected, _, name = line.partition("  ")
-            if name == path.name and expected != checksum:
+            if name == listed_as and expected != checksum:
                 raise UserError(
                     f"{path}: damaged: its SHA-256 is not the one in {sums}. "
                     "Copy it again from where it was exported, or export the model again."

@@ -1,14 +1,21 @@
-"""The index: passages, their vectors (sqlite-vec) and their words (FTS5) in one SQLite file."""
+"""The index: passages, their vectors (sqlite-vec) and their words (FTS5) in one SQLite file.
+
+Each page of the file carries a checksum (https://sqlite.org/cksumvfs.html), which is compared
+whenever SQLite reads the page: a flipped bit in a text, a vector, the words or SQLite's own trees
+is an error where it would change an answer.
+"""
 
 import fcntl
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
+import apsw.sqlite_extra
 import sqlite_vec
 
 from customir.errors import UserError
@@ -23,11 +30,14 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "index.db"
 APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
-FORMAT = 3
+FORMAT = 4
+CHECKSUMS = "cksmvfs"  # SQLite's name for the layer that checks pages
+CHECKSUM_BYTES = 8  # of each page
 # Passages a transaction: some seconds of work on two cores, and all that a kill can cost.
 PASSAGES_A_COMMIT = 256
 BUSY_MILLISECONDS = 30_000
-MAPPED_BYTES = 1 << 40  # SQLite lowers it to the most that it was compiled for
+# Checked pages cannot be mapped into memory; in SQLite's own 2 MB, scattered rows are read 20 times.
+PAGE_CACHE_KIB = 32 << 10
 
 SCHEMA = f"""
     CREATE TABLE generation (           -- the newest whole one is searched
@@ -59,6 +69,7 @@ GENERATION_SCHEMA = """
     ) STRICT;
     CREATE INDEX passage_{number}_duplicates ON passage_{number} (duplicates);
     CREATE INDEX passage_{number}_thread ON passage_{number} (thread);
+    CREATE INDEX passage_{number}_of ON passage_{number} (identifier, source);
     CREATE VIRTUAL TABLE vector_{number} USING vec0(
         embedding float[{dimensions}] distance_metric=cosine
     );
@@ -118,7 +129,7 @@ class IndexedPassage:
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """What `build_index` did, in passages. `rebuilt`: nothing older could be used."""
+    """What was done, in passages. `rebuilt`: nothing older could be used."""
 
     added: int
     removed: int
@@ -158,17 +169,64 @@ def build_index(
         UserError: another process is building it, the file is no index of this version, or two
             passages have the same key.
     """
-    wanted = {passage.key: passage for passage in passages}
-    if len(wanted) != len(passages):
-        raise UserError(f"{path}: {len(passages) - len(wanted)} passages have a key twice.")
+    wanted = _by_key(path, passages)
     make_private_folder(path.parent)
     with _writer_lock(path), explained(path), closing(connect(path, write=True)) as database:
         generation = _generation_for(database, embedder)
-        summary = _update(database, generation, wanted, embedder, reporter)
+        held = database.execute(f"SELECT * FROM passage_{generation.number}")
+        summary = _update(database, generation, held, wanted, embedder, reporter)
         _finish(database, generation)
         with database:
             vectors(database, path)
         return summary
+
+
+def put_documents(
+    path: Path, passages: Sequence[IndexedPassage], embedder: Embedder, reporter: "Reporter"
+) -> IndexSummary:
+    """Add the documents that `passages` are of, or replace those of the same source and identifier.
+
+    The others stay as they are. Each document is replaced in one transaction, with
+    `PASSAGES_A_COMMIT` passages or more in each; only passages that the index lacks are embedded.
+
+    Args:
+        passages: All of each document.
+
+    Raises:
+        UserError: there is no finished index, it is damaged or was made by another model, another
+            process is writing it, or a key is there twice.
+    """
+    wanted = _by_key(path, passages)
+    with _writing(path) as (database, generation):
+        if generation.fingerprint != embedder.fingerprint:
+            raise UserError(
+                f"{path}: made by another model than the one given. "
+                f"Run: customir index {path.parent}"
+            )
+        number = generation.number
+        held = _rows_of(database, number, {passage.of for passage in passages})
+        for key in wanted:  # a passage that has moved to another document
+            row = database.execute(
+                f"SELECT * FROM passage_{number} WHERE key = ?", (key,)
+            ).fetchone()
+            held |= {row[0]: row} if row else {}
+        return _update(database, generation, held.values(), wanted, embedder, reporter)
+
+
+def delete_documents(path: Path, documents: Collection[Document]) -> IndexSummary:
+    """Delete these documents, in one transaction; those that are not there are no error.
+
+    Raises:
+        UserError: there is no finished index, it is damaged, or another process is writing it.
+    """
+    with _writing(path) as (database, generation):
+        number = generation.number
+        with database:
+            rows = list(_rows_of(database, number, set(documents)))
+            _delete_rows(database, number, rows)
+            if rows:
+                _renew_revision(database, number)
+        return IndexSummary(0, len(rows), 0, _count(database, number), rebuilt=False)
 
 
 def connect(path: Path, *, write: bool = False) -> apsw.Connection:
@@ -181,44 +239,40 @@ def connect(path: Path, *, write: bool = False) -> apsw.Connection:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     elif not path.exists():
         raise UserError(f"{path.parent}: no index here. Run: customir index {path.parent}")
+    _check_pages()
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
-    database = apsw.Connection(str(path), flags=flags)
+    database = apsw.Connection(str(path), flags=flags, vfs=CHECKSUMS)
     try:
         database.set_busy_timeout(BUSY_MILLISECONDS)
-        # Through its own small page cache SQLite takes 40 times as long to read scattered vectors.
-        database.pragma("mmap_size", MAPPED_BYTES)
+        database.pragma("cache_size", -PAGE_CACHE_KIB)
         database.enable_load_extension(True)
         database.load_extension(sqlite_vec.loadable_path())
         database.enable_load_extension(False)
         if write and not next(database.execute("SELECT count(*) FROM sqlite_schema"))[0]:
             # New, or left by a run for which there was no room to begin in.
+            database.reserve_bytes(reserve=CHECKSUM_BYTES)
             database.pragma("journal_mode", "wal")
             with database:
                 database.execute(SCHEMA)
         if database.pragma("application_id") != APPLICATION:
             raise UserError(f"{path}: not an index of CustomIR. Move it away.")
-        if write and database.pragma("user_version") == 1:
-            _migrate(database)
-        if database.pragma("user_version") == 1:
-            raise UserError(
-                f"{path}: written by an older version of CustomIR. "
-                f"Run: customir index {path.parent}"
-            )
         if database.pragma("user_version") != FORMAT:
             raise UserError(f"{path}: written by another version of CustomIR. {_rebuild(path)}")
+        if not int(database.pragma("checksum_verification")):
+            raise UserError(f"{path}: damaged (its pages have no checksums). {_rebuild(path)}")
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _migrate(database: apsw.Connection) -> None:
-    """From format 1 to 2."""
-    with database:
-        database.execute("ALTER TABLE generation ADD COLUMN revision TEXT NOT NULL DEFAULT ''")
-        for (number,) in list(database.execute("SELECT number FROM generation")):
-            database.execute(f"CREATE INDEX passage_{number}_thread ON passage_{number} (thread)")
-        database.pragma("user_version", FORMAT)
+@functools.cache
+def _check_pages() -> None:
+    """Have SQLite know the layer that checks pages; only what asks for it by name uses it."""
+    usual = apsw.vfs_names()[0]
+    with closing(apsw.Connection(":memory:")) as database:
+        apsw.sqlite_extra.load(database, "cksumvfs")
+    apsw.set_default_vfs(usual)
 
 
 @contextmanager
@@ -231,6 +285,8 @@ def explained(path: Path) -> Iterator[None]:
     except apsw.BusyError as error:
         raise UserError(f"{path}: in use by another process. Try again later.") from error
     except (apsw.FullError, apsw.IOError, apsw.SQLError) as error:
+        if _is_damaged(path):
+            raise UserError(f"{path}: damaged (checksum of a page). {_rebuild(path)}") from error
         # Of a full disk SQLite rolls back by itself; then it is the second rollback that fails.
         cause = error.__context__ if isinstance(error, apsw.SQLError) else error
         if not isinstance(cause, (apsw.FullError, apsw.IOError)):
@@ -241,6 +297,19 @@ def explained(path: Path) -> Iterator[None]:
         ) from cause
     except apsw.CantOpenError as error:
         raise UserError(f"{path}: cannot be opened ({error}). May you read its folder?") from error
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a page is not what its checksum says. FTS5 and sqlite-vec hide it in their own errors."""
+    try:
+        with closing(
+            apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=CHECKSUMS)
+        ) as database:
+            return bool(database.execute("PRAGMA quick_check").fetchone() != ("ok",))
+    except (apsw.NotADBError, apsw.CorruptError):
+        return True
+    except apsw.IOError as error:
+        return getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA
 
 
 def _rebuild(path: Path) -> str:
@@ -308,15 +377,17 @@ def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation
 def _update(
     database: apsw.Connection,
     generation: Generation,
+    held_rows: Iterable[tuple[Any, ...]],
     wanted: dict[str, IndexedPassage],
     embedder: Embedder,
     reporter: "Reporter",
 ) -> IndexSummary:
+    """Let `wanted` take the place of the passages in `held_rows`."""
     number = generation.number
     gone: dict[Document, list[int]] = {}
     changed: list[tuple[int, IndexedPassage]] = []
     missing = dict(wanted)
-    for row in database.execute(f"SELECT * FROM passage_{number}"):
+    for row in held_rows:
         held = IndexedPassage(*row[1:])
         passage = wanted.get(held.key)
         if passage is None or passage.content != held.content:
@@ -358,7 +429,7 @@ def _update(
         added=len(missing),
         removed=removed,
         changed=len(changed),
-        total=len(wanted),
+        total=_count(database, number),
         rebuilt=not generation.whole,
     )
 
@@ -407,6 +478,27 @@ def _drop(database: apsw.Connection, number: int) -> None:
     database.execute("DELETE FROM generation WHERE number = ?", (number,))
 
 
+def _by_key(path: Path, passages: Sequence[IndexedPassage]) -> dict[str, IndexedPassage]:
+    wanted = {passage.key: passage for passage in passages}
+    if len(wanted) != len(passages):
+        raise UserError(f"{path}: {len(passages) - len(wanted)} passages have a key twice.")
+    return wanted
+
+
+def _rows_of(
+    database: apsw.Connection, number: int, documents: set[Document]
+) -> dict[int, tuple[Any, ...]]:
+    """The rows of these documents' passages, by their ids."""
+    statement = f"SELECT * FROM passage_{number} WHERE source = ? AND identifier = ?"
+    rows = (row for document in sorted(documents) for row in database.execute(statement, document))
+    return {row[0]: row for row in rows}
+
+
+def _count(database: apsw.Connection, number: int) -> int:
+    (total,) = next(database.execute(f"SELECT count(*) FROM passage_{number}"))
+    return int(total)
+
+
 def _delete_rows(database: apsw.Connection, number: int, identifiers: Sequence[int]) -> None:
     for identifier in identifiers:
         database.execute(f"DELETE FROM vector_{number} WHERE rowid = ?", (identifier,))
@@ -426,6 +518,20 @@ def _insert_row(
     values = (identifier, *astuple(passage))
     marks = ", ".join("?" * len(values))
     database.execute(f"INSERT INTO passage_{number} VALUES ({marks})", values)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[tuple[apsw.Connection, Generation]]:
+    """A finished index, open for changes; afterwards its vectors' cache is theirs again."""
+    if not path.exists():
+        connect(path)
+    with _writer_lock(path), explained(path), closing(connect(path, write=True)) as database:
+        generation = live_generation(database)
+        if generation is None:
+            raise UserError(f"{path}: unfinished. Run: customir index {path.parent}")
+        yield database, generation
+        with database:
+            vectors(database, path)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import io
 import ipaddress
 import json
 import queue
@@ -33,7 +34,7 @@ PAGE_POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-SOCKET_SECONDS = 30.0  # that a client may stay silent
+IDLE_SECONDS = 30.0  # that a connection may wait for its next request
 RETRY_SECONDS = 1
 MOST_HITS = 1000
 MOST_DISCARDED = 8 << 20  # bytes of a request that is too large
@@ -51,6 +52,8 @@ class Limits:
         waiting: Requests under way; another one is refused with 429.
         connections: Open at a time; another one is refused with 503 and closed.
         seconds: For a request to get its turn, and to be embedded.
+        transfer: Seconds for a request to come in whole, once it has begun, and for its answer to
+            be taken, however busily the client drips.
     """
 
     body: int = 1 << 20
@@ -60,6 +63,7 @@ class Limits:
     waiting: int = 64
     connections: int = 256
     seconds: float = 30.0
+    transfer: float = 30.0
 
 
 class Refused(Exception):  # noqa: N818
@@ -254,20 +258,61 @@ def serve_until_stopped(server: Server) -> None:
         thread.join()
 
 
+class _TimedSocket(io.RawIOBase):
+    """A socket as a file whose reads and writes all have to be done by `deadline`.
+
+    A socket's own time-out starts again with every byte, so that a client which sends one now and
+    then could hold a connection for ever.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.deadline = 0.0  # by time.monotonic
+
+    def allow(self, seconds: float) -> None:
+        self.deadline = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connection.settimeout(self._left())
+        return self._connection.recv_into(buffer)
+
+    def write(self, content: Any) -> int:
+        self._connection.settimeout(self._left())
+        return self._connection.send(content)
+
+    def _left(self) -> float:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "CustomIR", ""
-    timeout = SOCKET_SECONDS
-    wbufsize = -1  # one packet an answer
-    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        self.connection = self.request
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        self._socket = _TimedSocket(self.connection)
+        self.rfile = io.BufferedReader(self._socket)
+        self.wfile = io.BufferedWriter(self._socket)  # one packet an answer
 
     def handle_one_request(self) -> None:
         with self.server.waits_for_client(self.connection):
+            self._socket.allow(IDLE_SECONDS)
             try:
                 first = self.rfile.peek(1)  # type: ignore[attr-defined]
-            except (TimeoutError, OSError):
+            except OSError:
                 first = b""
+        self._socket.allow(self.server.limits.transfer)
         if not first or self.server.stopping:
             self.close_connection = True
             return
@@ -286,7 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
         start, path = time.perf_counter(), urlsplit(self.path).path
         known = path in routes
         try:
-            body = self._body() if routes is POST else {}
+            body = self._received() if routes is POST else {}
             if not known:
                 raise self._unknown(path)
             if path not in OPEN:
@@ -311,6 +356,16 @@ class _Handler(BaseHTTPRequestHandler):
             return Refused(HTTPStatus.METHOD_NOT_ALLOWED, "Another method is needed here.")
         return Refused(HTTPStatus.NOT_FOUND, "There is nothing here.")
 
+    def _received(self) -> Any:
+        try:
+            return self._body()
+        except TimeoutError:
+            self.close_connection = True
+            raise Refused(
+                HTTPStatus.REQUEST_TIMEOUT,
+                f"The request did not come in whole in {self.server.limits.transfer:g} seconds.",
+            ) from None
+
     def _body(self) -> Any:
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
@@ -331,6 +386,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.BAD_REQUEST, f"Not JSON: {error}") from error
 
     def _send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
+        self._socket.allow(self.server.limits.transfer)
         if self.server.stopping:
             self.close_connection = True
         self.send_response(status)

@@ -1,6 +1,7 @@
 """The int8 cache beside the index: used, noticed to be wrong, and made again."""
 
 import logging
+import random
 import shutil
 import subprocess
 import sys
@@ -185,6 +186,28 @@ def test_a_spoilt_cache_is_made_again(folder: Path, spoil: Callable[[Path], None
 
 
 @needs_kernel
+def test_no_flipped_bit_in_the_cache_changes_an_answer(folder: Path, model: Path) -> None:
+    path, embedder = folder / cache.CACHE_NAME, Embedder(model)
+    whole, hits = path.read_bytes(), found(folder)
+    chance = random.Random(8)
+    for position in [*range(100), *(chance.randrange(len(whole)) for _ in range(100))]:
+        flip(position)(path)
+        with Searcher(folder, embedder=embedder) as searcher:
+            assert searcher.search("budget contract", 30, "vector") == hits, position
+        path.write_bytes(whole)
+
+
+@needs_kernel
+def test_the_cache_of_another_index_is_not_used(
+    folder: Path, made: Path, model: Path, passages: list[IndexedPassage], tmp_path: Path
+) -> None:
+    hits = found(folder)
+    build_index(tmp_path / "other" / "index.db", passages, Embedder(model), Silent())
+    shutil.copy(tmp_path / "other" / cache.CACHE_NAME, folder / cache.CACHE_NAME)
+    assert found(folder) == hits
+
+
+@needs_kernel
 def test_the_cache_follows_the_index(folder: Path, model: Path, made: Path) -> None:
     shutil.copy(folder / cache.CACHE_NAME, folder / "old")
     with closing(connect(folder / "index.db")) as database:
@@ -269,17 +292,16 @@ def test_only_the_best_are_looked_at_in_floats(
     assert keys(ours) == keys(found(made, "budget"))[:3]
 
 
-def test_an_index_of_the_first_format_is_taken_over(
+def test_an_index_of_another_format_is_named(
     folder: Path, model: Path, passages: list[IndexedPassage]
 ) -> None:
-    with closing(apsw.Connection(str(folder / "index.db"))) as database:
-        database.execute("DROP INDEX passage_1_thread")
-        database.execute("ALTER TABLE generation DROP COLUMN revision")
-        database.pragma("user_version", 1)
-    with pytest.raises(UserError, match=r"older version of CustomIR\. Run: customir index"):
+    with closing(connect(folder / "index.db", write=True)) as database:
+        database.pragma("user_version", 3)
+    said = r"written by another version of CustomIR\. Delete it and run: customir index"
+    with pytest.raises(UserError, match=said):
         found(folder)
-    assert build_index(folder / "index.db", passages, Embedder(model), Silent()).removed == 20
-    assert found(folder)
+    with pytest.raises(UserError, match=said):
+        build_index(folder / "index.db", passages, Embedder(model), Silent())
 
 
 def test_a_locked_database_is_named(

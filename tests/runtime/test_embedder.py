@@ -189,10 +189,28 @@ def flip(path: Path, position: int) -> None:
     path.write_bytes(content)
 
 
-def test_one_flipped_bit_in_the_model_is_noticed(spoilable: Path) -> None:
-    flip(spoilable / INT8, 12_000_000)
-    with pytest.raises(UserError, match=r"model_qint8\.onnx: damaged: its SHA-256"):
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("file", [INT8, FP32])
+def test_one_flipped_bit_in_the_model_is_noticed(spoilable: Path, file: str, place: float) -> None:
+    flip(spoilable / file, int(place * ((spoilable / file).stat().st_size - 1)))
+    with pytest.raises(UserError, match=rf"{file}: damaged: its SHA-256"):
+        Embedder(spoilable, file)
+
+
+def test_a_changed_vocabulary_is_noticed(spoilable: Path) -> None:
+    path = spoilable / "tokenizer.json"
+    flip(path, path.read_bytes().index(b'"budget":') + 2)  # still a whole file of JSON
+    with pytest.raises(UserError, match=r"tokenizer\.json: damaged: its SHA-256"):
         Embedder(spoilable)
+
+
+def test_swapped_files_are_noticed(spoilable: Path) -> None:
+    (spoilable / FP32).rename(spoilable / "other")
+    (spoilable / INT8).rename(spoilable / FP32)
+    (spoilable / "other").rename(spoilable / INT8)
+    for file in (FP32, INT8):
+        with pytest.raises(UserError, match=rf"{file}: damaged: its SHA-256"):
+            Embedder(spoilable, file)
 
 
 def test_a_truncated_model_is_noticed_even_without_checksums(spoilable: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -7,15 +8,24 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pytest
 
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime import index
+from customir.runtime.cache import CACHE_NAME
 from customir.runtime.embedder import Embedder
-from customir.runtime.index import IndexedPassage, IndexSummary, build_index, connect
-from customir.runtime.search import Searcher
+from customir.runtime.index import (
+    IndexedPassage,
+    IndexSummary,
+    build_index,
+    connect,
+    delete_documents,
+    put_documents,
+)
+from customir.runtime.search import Hit, Searcher
 
 BUILD_AND_DIE = """
 import os, signal, sys
@@ -317,3 +327,226 @@ def test_a_damaged_or_foreign_file_is_named(
         foreign.commit()
     with pytest.raises(UserError, match="not an index of CustomIR"):
         build_index(path, passages, embedder, Silent())
+
+
+def flipped(content: bytes, position: int) -> bytes:
+    """With one bit changed."""
+    return content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :]
+
+
+Answers = tuple[list[list[Hit]], list[IndexedPassage], int]
+
+
+def answers(folder: Path, embedder: Embedder) -> Answers:
+    with Searcher(folder, embedder=embedder) as searcher:
+        hits = [searcher.search("mail budget", 8, mode) for mode in ("vector", "text", "hybrid")]
+        return hits, searcher.thread("thread-lunch"), searcher.count()
+
+
+@pytest.fixture(scope="session")
+def small(
+    model: Path,
+    embedder: Embedder,
+    passages: list[IndexedPassage],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A DIR over the small corpus. Not to be changed by a test."""
+    folder = tmp_path_factory.mktemp("small")
+    shutil.copytree(model, folder / "model")
+    build_index(folder / "index.db", passages, embedder, Silent())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("table", "first"),
+    [
+        ("generation", False),
+        ("passage_1", False),
+        ("sqlite_autoindex_passage_1_1", False),
+        ("passage_1_thread", False),
+        ("words_1_data", False),
+        ("words_1_docsize", False),
+        ("vector_1_chunks", True),
+        ("vector_1_vector_chunks00", True),
+    ],
+)
+def test_one_flipped_bit_is_an_error_wherever_it_would_change_an_answer(
+    small: Path,
+    tmp_path: Path,
+    embedder: Embedder,
+    table: str,
+    first: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`first`: where sqlite-vec looks at the vectors, not the cache beside it."""
+    if first:
+        monkeypatch.setattr(index, "best_kernel", lambda: None)
+    folder = Path(shutil.copytree(small, tmp_path / "copy"))
+    path = folder / "index.db"
+    whole = path.read_bytes()
+    answers(folder, embedder)
+    with closing(apsw.Connection(str(path))) as database:
+        size = database.pragma("page_size")
+        statement = "SELECT max(pageno) FROM dbstat WHERE name = ? AND pagetype = 'leaf'"
+        (page,) = next(database.execute(statement, (table,)))
+        if table == "vector_1_vector_chunks00":  # the vectors are in overflow pages
+            statement = "SELECT min(pageno) FROM dbstat WHERE name = ? AND pagetype = 'overflow'"
+            (page,) = next(database.execute(statement, (table,)))
+    for offset in (9, size // 2, size - 10):
+        path.write_bytes(flipped(whole, (page - 1) * size + offset))
+        with pytest.raises(UserError, match=r"index\.db: damaged .*Delete it and run"):
+            answers(folder, embedder)
+    path.write_bytes(whole)
+    assert len(answers(folder, embedder)[0][0]) == 8
+
+
+def test_a_bit_flipped_anywhere_changes_no_answer_in_silence(
+    small: Path, tmp_path: Path, embedder: Embedder
+) -> None:
+    folder = Path(shutil.copytree(small, tmp_path / "copy"))
+    path = folder / "index.db"
+    whole, expected = path.read_bytes(), answers(folder, embedder)
+    chance = random.Random(8)
+    header, said = list(range(100)), []
+    for position in [*header, *(chance.randrange(len(whole)) for _ in range(100))]:
+        path.write_bytes(flipped(whole, position))
+        try:
+            found = answers(folder, embedder)
+        except UserError as error:
+            said.append(str(error))
+        else:
+            assert found == expected, position
+    assert len(said) >= len(header)
+    assert all(f"{path}: damaged" in one for one in said)
+
+
+def test_a_damaged_vector_does_not_enter_the_cache(
+    small: Path, tmp_path: Path, embedder: Embedder
+) -> None:
+    folder = Path(shutil.copytree(small, tmp_path / "copy"))
+    path = folder / "index.db"
+    vector = embedder.encode(["words of no passage"])[0]
+    with closing(connect(path, write=True)) as database:
+        database.execute("UPDATE vector_1 SET embedding = ? WHERE rowid = 3", (vector.tobytes(),))
+    position = path.read_bytes().index(vector.tobytes())
+    path.write_bytes(flipped(path.read_bytes(), position + 5))
+    (folder / CACHE_NAME).unlink(missing_ok=True)
+    with pytest.raises(UserError, match=r"index\.db: damaged"):
+        answers(folder, embedder)
+    assert not (folder / CACHE_NAME).exists()
+
+
+def test_documents_are_put_and_deleted_one_by_one(
+    small: Path,
+    tmp_path: Path,
+    embedder: Embedder,
+    passages: list[IndexedPassage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = Path(shutil.copytree(small, tmp_path / "copy"))
+    path = folder / "index.db"
+    before = content(path)[1]
+    embedded: list[str] = []
+    inner = embedder.encode
+    monkeypatch.setattr(
+        embedder, "encode", lambda texts, *rest: embedded.extend(texts) or inner(texts, *rest)
+    )
+    parts = [
+        replace(passages[0], key=f"part{number}", text=f"Hedgehogs, part {number}")
+        for number in range(2)
+    ]
+    new = replace(passages[1], key="new", identifier="<new>", document="new", text="Badgers.")
+    assert put_documents(path, [*parts, new], embedder, Silent()) == IndexSummary(
+        added=3, removed=1, changed=0, total=10, rebuilt=False
+    )
+    assert sorted(embedded) == sorted(one.content for one in [*parts, new])
+    moved = replace(new, identifier="<moved>", sender="Bob")
+    assert put_documents(path, [moved, parts[0]], embedder, Silent()) == IndexSummary(
+        added=0, removed=1, changed=1, total=9, rebuilt=False
+    )
+    assert len(embedded) == 3
+
+    gone = delete_documents(path, [passages[2].of, ("mail.mbox", "<never>")])
+    assert gone == IndexSummary(added=0, removed=1, changed=0, total=8, rebuilt=False)
+    rows, vectors = content(path)
+    now = [moved, parts[0], passages[1], *passages[3:]]
+    assert [IndexedPassage(*row) for row in rows] == sorted(now, key=lambda one: one.key)
+    kept = {one.key for one in passages[3:]}
+    assert {key: vectors[key] for key in kept} == {key: before[key] for key in kept}
+    with Searcher(folder) as searcher:
+        for mode in ("vector", "text", "hybrid"):
+            assert searcher.search("hedgehogs", 1, mode)[0].key == "part0"
+            found = searcher.search("pizza or sushi, hedgehogs, badgers", 20, mode)
+            assert passages[2].key not in {hit.key for hit in found}
+
+
+def test_documents_are_only_put_into_a_finished_index_of_the_same_model(
+    small: Path, tmp_path: Path, spoilable: Path, embedder: Embedder, passages: list[IndexedPassage]
+) -> None:
+    with pytest.raises(UserError, match="no index here"):
+        delete_documents(tmp_path / "index.db", [])
+    path = shutil.copytree(small, tmp_path / "copy") / "index.db"
+    (spoilable / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
+    with pytest.raises(UserError, match="made by another model"):
+        put_documents(path, passages[:1], Embedder(spoilable), Silent())
+    with pytest.raises(UserError, match="1 passages have a key twice"):
+        put_documents(path, passages[:1] * 2, embedder, Silent())
+
+
+PUT_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from customir.progress import Silent
+from customir.runtime import index
+from customir.runtime.embedder import Embedder
+
+inner = index._insert_row
+def insert(database, number, identifier, passage):
+    inner(database, number, identifier, passage)
+    if passage.key == "part1":
+        os.kill(os.getpid(), signal.SIGKILL)
+index._insert_row = insert
+passages = [index.IndexedPassage(*values) for values in eval(sys.argv[3])]
+index.put_documents(Path(sys.argv[1]), passages, Embedder(Path(sys.argv[2])), Silent())
+"""
+
+
+def test_killed_while_a_document_is_put_the_index_has_it_as_it_was(
+    small: Path, tmp_path: Path, embedder: Embedder, passages: list[IndexedPassage]
+) -> None:
+    folder = Path(shutil.copytree(small, tmp_path / "copy"))
+    path = folder / "index.db"
+    before = content(path), answers(folder, embedder)
+    parts = [
+        replace(passages[0], key=f"part{number}", text=f"Hedgehogs {number}") for number in (0, 1)
+    ]
+    values = repr([tuple(vars(passage).values()) for passage in parts])
+    arguments = [str(path), str(folder / "model"), values]
+    done = subprocess.run([sys.executable, "-c", PUT_AND_DIE, *arguments], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (content(path), answers(folder, embedder)) == before
+    assert put_documents(path, parts, embedder, Silent()).total == 9
+
+
+def test_an_open_reader_goes_on_while_documents_are_put(
+    small: Path, tmp_path: Path, embedder: Embedder, passages: list[IndexedPassage]
+) -> None:
+    folder = Path(shutil.copytree(small, tmp_path / "copy"))
+    seen: list[set[str]] = []
+    parts = [
+        replace(passages[0], key=f"part{number}", text=f"Hedgehogs {number}") for number in (0, 1)
+    ]
+    with Searcher(folder) as searcher:
+
+        def of_the_thread() -> set[str]:
+            return {one.key for one in searcher.thread(passages[0].thread)}
+
+        class Reading(Silent):
+            def advance(self, steps: int = 1) -> None:
+                seen.append(of_the_thread())
+
+        put_documents(folder / "index.db", parts, embedder, Reading())
+        assert seen
+        assert seen == [{passages[0].key}] * len(seen)
+        assert of_the_thread() == {"part0", "part1"}
+        assert searcher.search("hedgehogs", 1)[0].key in ("part0", "part1")

@@ -231,6 +231,57 @@ def test_no_answer_in_time_is_said(folder: Path) -> None:
         gate.set()
 
 
+def drip(server: Server, beginning: bytes, seconds: float) -> tuple[bytes, float]:
+    """Send `beginning`, then a byte now and then; what comes back, and after how long."""
+    start = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=0.1) as connection:
+        connection.sendall(beginning)
+        while time.perf_counter() - start < seconds:
+            try:
+                connection.sendall(b"x")
+                return connection.recv(4096), time.perf_counter() - start
+            except TimeoutError:
+                continue
+            except OSError:  # closed by the server
+                return b"", time.perf_counter() - start
+    return b"nothing", seconds
+
+
+def test_a_request_that_only_drips_is_ended(folder: Path) -> None:
+    with running(folder, limits=Limits(transfer=0.5)) as server:
+        body = b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n{"
+        answer, seconds = drip(server, body, 20)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"Connection: close" in answer
+        assert 0.4 < seconds < 10
+        headers = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+        answer, seconds = drip(server, headers, 20)
+        assert (answer, 0.4 < seconds < 10) == (b"", True)
+        too_large = f"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 << 20}\r\n\r\n"
+        answer, seconds = drip(server, too_large.encode(), 20)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_that_does_not_take_its_answer_holds_nothing_up(folder: Path) -> None:
+    with running(folder, limits=Limits(transfer=0.5, connections=1)) as server:
+        body = json.dumps({"input": ["some text"] * 256}).encode()
+        request = (
+            b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\n"
+            + f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", server.server_port))
+        deaf.sendall(request * 8)  # answers of some 15 MB
+        end, status = time.perf_counter() + 60, 503
+        while status != 200 and time.perf_counter() < end:
+            time.sleep(0.1)
+            status = ask(server, "GET", "/health")[0]
+        assert status == 200
+        deaf.close()
+
+
 def test_too_many_connections_are_refused(folder: Path) -> None:
     with running(folder, limits=Limits(connections=2)) as server:
         held = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(2)]
