@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mail import write_mailbox
+from safetensors.torch import load_file, save_file
 
 from customir.files import sha256_of
 
@@ -240,6 +241,32 @@ def test_check_looks_at_what_is_new_and_changes_nothing(
     assert 0 < found["base"] <= 1
     assert found["verdict"]
     assert ([rows(out, statement) for statement in kept], sha256_of(out / "index.db")) == before
+
+
+def test_export_check_measures_the_files_anywhere(done: tuple[Path, str], tmp_path: Path) -> None:
+    out = shutil.copytree(done[0], tmp_path / "elsewhere")
+
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "customir.cli", "export", "--check", str(out)],
+            capture_output=True, text=True, timeout=300,
+            env=os.environ | {"CUSTOMIR_MODELS": str(tmp_path / "none")},
+        )  # fmt: skip
+
+    result = check()
+    assert result.returncode == 0, result.stderr
+    files = ("model.safetensors", "onnx/model.onnx", "onnx/model_qint8.onnx")
+    for file, line in zip(files, result.stdout.splitlines()[1:4], strict=True):
+        assert line.split()[0] == file
+    assert "keeps within the limits" in result.stdout
+
+    path = out / "model" / "model.safetensors"
+    weights = load_file(path)
+    weights["embeddings.word_embeddings.weight"] *= -1
+    save_file(weights, path, metadata={"format": "pt"})  # now another model than the ONNX files
+    result = check()
+    assert result.returncode == 2
+    assert "model.safetensors -> onnx/model.onnx: mean cosine" in result.stderr
 
 
 def test_killed_in_every_stage_it_ends_as_an_uninterrupted_run(

@@ -318,6 +318,30 @@ def test_a_rebuilt_index_of_another_model_is_said(
         assert ask(server, "GET", "/health")[0] == 503
 
 
+def test_what_is_under_way_is_answered_before_it_stops(folder: Path) -> None:
+    with running(folder) as server, ThreadPoolExecutor(2) as pool:
+        inner, begun, gate = server.batcher._embedder.encode, threading.Event(), threading.Event()
+
+        def slow(*arguments: Any) -> Any:
+            begun.set()
+            gate.wait(20)
+            return inner(*arguments)
+
+        server.batcher._embedder.encode = slow  # type: ignore[method-assign]
+        asked = pool.submit(ask, server, "POST", "/v1/embeddings", {"input": "x"})
+        assert begun.wait(20)
+        stopped = pool.submit(server.stop)
+        while not server.stopping:
+            time.sleep(0.01)
+        gate.set()
+        status, headers, content = asked.result(20)
+        assert (status, headers["Connection"]) == (200, "close")
+        assert len(json.loads(content)["data"]) == 1
+        stopped.result(20)
+        with pytest.raises(ConnectionError):
+            ask(server, "GET", "/health")
+
+
 def test_the_command_serves_and_stops_gracefully(folder: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, str(folder), "--port", "0"],
