@@ -315,7 +315,7 @@ def verified_checksum(path: Path) -> str:
 def _verified(path: Path, sums: Path, listed_as: str) -> str:
     checksum = sha256_of(_present(path))
     if sums.exists():
-        for line in sums.read_text(encoding="utf-8").splitlines():
+        for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
             expected, _, name = line.partition("  ")
             if name == listed_as and expected != checksum:
                 raise UserError(

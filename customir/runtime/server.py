@@ -318,6 +318,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         super().handle_one_request()
 
+    def handle_expect_100(self) -> bool:
+        go_on = super().handle_expect_100()
+        self.wfile.flush()  # the client waits for it before it sends the body
+        return go_on
+
     def do_GET(self) -> None:
         self._answer(GET)
 

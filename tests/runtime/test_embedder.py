@@ -204,6 +204,15 @@ def test_a_changed_vocabulary_is_noticed(spoilable: Path) -> None:
         Embedder(spoilable)
 
 
+def test_damaged_checksums_are_noticed(spoilable: Path) -> None:
+    sums = spoilable / "onnx" / "SHA256SUMS"
+    content = bytearray(sums.read_bytes())
+    content[content.index(b"  model_qint8.onnx") - 1] ^= 0x80  # no text in UTF-8 any more
+    sums.write_bytes(content)
+    with pytest.raises(UserError, match=r"model_qint8\.onnx: damaged: its SHA-256"):
+        Embedder(spoilable)
+
+
 def test_swapped_files_are_noticed(spoilable: Path) -> None:
     (spoilable / FP32).rename(spoilable / "other")
     (spoilable / INT8).rename(spoilable / FP32)

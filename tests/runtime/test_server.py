@@ -262,6 +262,18 @@ def test_a_request_that_only_drips_is_ended(folder: Path) -> None:
         assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_client_that_asks_before_it_sends_is_told_to_go_on(server: Server) -> None:
+    beginning = (
+        b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 17\r\n"
+        b"Expect: 100-continue\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+        connection.sendall(beginning)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b'{"query":"pizza"}')
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_client_that_does_not_take_its_answer_holds_nothing_up(folder: Path) -> None:
     with running(folder, limits=Limits(transfer=0.5, connections=1)) as server:
         body = json.dumps({"input": ["some text"] * 256}).encode()
