@@ -7,8 +7,8 @@ mail a file), or, where there is none, generated with the lengths of mail: then 
 something and the cosine little. fastembed and OpenVINO are measured where they are installed;
 OpenVINO's INT8 is calibrated by NNCF on a part of the texts, and gets our tokens in our batches.
 
-With `--judged FOLDER ...` (BEIR's layout) nothing is timed: Recall@10 and nDCG@10 of our files on
-all queries of each set, INT8 calibrated on the set's own passages.
+With `--judged FOLDER ...` (BEIR's layout) nothing is timed: Recall@10 and nDCG@10 of our files, and
+of OpenVINO's INT8, on all queries of each set; what is calibrated is so on the set's own passages.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from email import message_from_bytes, policy
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,15 +104,17 @@ def load_fastembed(model: Path, threads: int) -> Any:
 def load_openvino(model: Path, threads: int) -> Any:
     import openvino
 
-    from customir.runtime.embedder import Embedder, batches_by_length
+    from customir.runtime.embedder import Embedder, batches_by_length, read_recipe
 
     tokenize = Embedder(model, threads=1).tokenize
     compiled = openvino.Core().compile_model(
         model / OPENVINO_FILE, "CPU", {"INFERENCE_NUM_THREADS": threads}
     )
 
-    def encode(texts: list[str]) -> np.ndarray:
-        tokens = tokenize(texts)
+    prompts = read_recipe(model)["prompts"]
+
+    def encode(texts: Sequence[str], kind: str = "passage") -> np.ndarray:
+        tokens = tokenize([prompts[kind] + text for text in texts])
         vectors: list[Any] = [None] * len(tokens)
         for members in batches_by_length([len(ids) for ids in tokens], 1024):
             made = compiled(padded([tokens[row] for row in members]))["sentence_embedding"]
@@ -276,11 +279,14 @@ def judge(base: Path, sets: list[Path], threads: int) -> list[dict[str, Any]]:
         found: dict[str, dict[str, np.ndarray]] = {}
         with tempfile.TemporaryDirectory() as scratch:
             model = export(base, Path(scratch), list(test.passages))
-            for name, file in OUR_FILES.items():
-                embedder = Embedder(model, file, threads)
-                rows = rank_by_vectors(
-                    embedder.encode(test.queries, "query"), embedder.encode(test.passages)
-                )
+            encoders = {
+                name: Embedder(model, file, threads).encode for name, file in OUR_FILES.items()
+            }
+            if OPENVINO_INT8 in CONTENDERS:
+                quantize_openvino(model, list(test.passages[:64]))
+                encoders[OPENVINO_INT8] = load_openvino(model, threads)
+            for name, encode in encoders.items():
+                rows = rank_by_vectors(encode(test.queries, "query"), encode(test.passages))
                 found[name] = by_query(test.qrels, test.query_keys, test.passage_keys, rows)
                 means, lost = [], []
                 for metric in ("Recall@10", "nDCG@10"):
