@@ -39,7 +39,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "Python 3.11 to 3.13 with venv is needed; say where: make $(MAKECMDGOALS) PYTHON=..."; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing. Where pip has no built llama.cpp at hand it compiles it: 5 to 8 minutes without a word."
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,dev]"
+	CXXFLAGS="-include '$(CURDIR)/kernels/llama_amx.h' $(CXXFLAGS)" \
+		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,dev]"
 	@touch $@
 
 $(call model,%): customir/models.py | $(INSTALLED)
