@@ -179,7 +179,7 @@ def run_arm(
 
 
 def write_corpus(path: Path, kind: Kind, root: Path, documents: int | None) -> list[str]:
-    """ROOT/corpus.jsonl: `_id`, `title`, `text` and `thread` of the set's own; what was cut."""
+    """ROOT/corpus.jsonl: the set's own, with sender and date where it has them; what was cut."""
     rows = list(rows_of(path))
     if documents and documents < len(rows):
         # Whole threads, as a mailbox has them.
@@ -197,6 +197,8 @@ def write_corpus(path: Path, kind: Kind, root: Path, documents: int | None) -> l
                 "title": row.get(kind.title) or "",
                 "text": row["text"],
                 "thread": row.get("thread") or "",
+                "sender": row.get("from") or "",
+                "date": row.get("date") or None,
             }
         )
         for row in rows
@@ -209,19 +211,25 @@ def write_corpus(path: Path, kind: Kind, root: Path, documents: int | None) -> l
 
 
 def settings_of(out: Path, corpus: Path, assigned: Sequence[str]) -> Settings:
-    """The defaults with NAME=VALUE laid over; a value is TOML, or else a text."""
-    overrides: dict[str, Any] = {"sources": [str(corpus.resolve())]}
+    """The defaults with NAME=VALUE laid over."""
+    overrides = {"sources": [str(corpus.resolve())], **overrides_of(assigned)}
+    # Of this command alone: what an earlier one left in customir.toml is not part of it.
+    (out / "customir.toml").unlink(missing_ok=True)
+    settings = read_settings(out, overrides)
+    check(settings)
+    return settings
+
+
+def overrides_of(assigned: Sequence[str]) -> dict[str, Any]:
+    """Values by dotted name, from NAME=VALUE; a value is TOML, or else a text."""
+    overrides: dict[str, Any] = {}
     for assignment in assigned:
         name, _, value = assignment.partition("=")
         try:
             overrides[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             overrides[name] = value
-    # Of this command alone: what an earlier one left in customir.toml is not part of it.
-    (out / "customir.toml").unlink(missing_ok=True)
-    settings = read_settings(out, overrides)
-    check(settings)
-    return settings
+    return overrides
 
 
 def adapt(job: Job, shared: Path, until: str) -> None:

@@ -35,6 +35,7 @@ from customir.workspace.passages import read_documents, read_passages
 from customir.workspace.queries import (
     Negative,
     Query,
+    Verdict,
     read_negatives,
     read_queries,
     write_negatives,
@@ -250,6 +251,7 @@ def _generate(job: Job) -> Detail:
     from customir.retrieval.dense import top_k
     from customir.synthesis import filters
     from customir.synthesis.generate import write_queries as let_write
+    from customir.synthesis.openings import opening_queries
     from customir.synthesis.replies import reply_queries
     from customir.synthesis.subjects import subject_queries
 
@@ -319,10 +321,16 @@ def _generate(job: Job) -> Detail:
         for query, reason in zip(written, rejected, strict=True)
     ]
     by_people = [passage for passage in passages if not automatic(passage)]
-    free = (
-        ("subject", subject_queries(passages)),
-        ("reply", reply_queries(read_documents(job.workspace), by_people)),
-    )
+    documents = read_documents(job.workspace)
+    free = [
+        (style, pairs)
+        for style, pairs in (
+            ("subject", subject_queries(passages)),
+            ("reply", reply_queries(documents, by_people, settings.synthesis.replies)),
+            ("opening", opening_queries(by_people)),
+        )
+        if style in settings.synthesis.free
+    ]
     queries += [
         Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
         for style, pairs in free
@@ -368,13 +376,8 @@ def _rejected_by_text(written: "Sequence[Written]") -> list[str | None]:
 
 def _mine(job: Job) -> Detail:
     from customir.embeddings import embed
-    from customir.mining.calibration import (
-        calibrate,
-        calibration_pairs,
-        required_near_auc,
-    )
+    from customir.mining.calibration import required_near_auc
     from customir.mining.candidates import mine_candidates
-    from customir.mining.judge import Pair, judge
 
     settings, passages = job.settings, job.passages
     queries = [query for query in read_queries(job.workspace, splits=("train",)) if not query.free]
@@ -392,57 +395,156 @@ def _mine(job: Job) -> Detail:
         job.reporter, "embedding queries",
     )  # fmt: skip
     mining = settings.mining
-    found = mine_candidates(queries, passages, asked, vectors, mining.candidates, mining.skip_top)
-    candidates = list(zip(queries, found, strict=True))
-    known, random = calibration_pairs(queries, passages, settings.seed)
-    hardest = {query.key: mined[0] for query, mined in candidates if mined}
-    near = [(query, hardest[query.key]) for query, _ in known if query.key in hardest]
-    pairs = [(query, passage) for query, mined in candidates for passage in mined]
-    with _open_llm(job) as (engine, model_key):
-
-        def scores(judged: Sequence[tuple[Query, Passage]]) -> np.ndarray:
-            texts = [Pair(query.text, passage.content) for query, passage in judged]
-            return judge(job.workspace, "mine", engine, model_key, texts, job.reporter)
-
-        calibration = calibrate(scores(known), scores(random), mining.judge_auc, scores(near))
-        odds = scores(pairs) if calibration.used else None
-        own = []
-        if calibration.used and settings.training.distillation:
-            by_key = {passage.key: passage for passage in passages}
-            own = [(query, by_key[query.passage]) for query in queries]
-        own_odds = scores(own)
-        usage = dataclasses.asdict(engine.usage)
+    found = mine_candidates(
+        queries, passages, asked, vectors, mining.candidates, mining.skip_top, mining.sources
+    )
+    pairs = [
+        (query, passage) for query, mined in zip(queries, found, strict=True) for passage in mined
+    ]
+    judged = _judge(job, queries, dict(zip((q.key for q in queries), found, strict=True)), pairs)
+    taught = _taught(job, queries, pairs, judged)
     ranks: Counter[str] = Counter()
     negatives = []
     for number, (query, passage) in enumerate(pairs):
-        score = None if odds is None else float(odds[number])
-        verdict = "negative" if score is None else calibration.verdict(score)
-        negatives.append(Negative(query.key, passage.key, ranks[query.key], score, verdict))
+        score = None if judged.odds is None else float(judged.odds[number])
+        verdict: Verdict = "negative" if score is None else judged.calibration.verdict(score)
+        teacher = taught.get((query.key, passage.key))
+        negatives.append(
+            Negative(query.key, passage.key, ranks[query.key], score, verdict, teacher)
+        )
         ranks[query.key] += 1
-    judged = [
-        Negative(query.key, passage.key, ranks[query.key], float(score), "relevant")
-        for (query, passage), score in zip(own, own_odds, strict=True)
+    verdicts = Counter(negative.verdict for negative in negatives)
+    # The teacher scores the queries' own passages, too.
+    negatives += [
+        Negative(query.key, query.passage, ranks[query.key], None, "relevant", score)
+        for query in queries
+        if (score := taught.get((query.key, query.passage))) is not None
     ]
-    write_negatives(job.workspace, [*negatives, *judged])
+    write_negatives(job.workspace, negatives)
+    calibration = judged.calibration
     return {
         "queries": len(queries),
-        "candidates": len(negatives),
-        "verdicts": dict(Counter(negative.verdict for negative in negatives)),
+        "candidates": len(pairs),
+        "verdicts": dict(verdicts),
         "required_near_auc": required_near_auc(mining.judge_auc),
-        "calibration": dataclasses.asdict(calibration),
-        "tokens": usage,
+        "calibration": dataclasses.asdict(calibration) if calibration else None,
+        "tokens": judged.tokens,
+    }
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What the LLM says of candidates; `odds` and `own` are None where it isn't asked or believed.
+
+    Attributes:
+        odds: Of each candidate, in their order.
+        own: Of each query's own passage; asked for where the judge is the teacher.
+    """
+
+    calibration: Any
+    odds: np.ndarray | None
+    own: np.ndarray | None
+    tokens: Detail
+
+
+def _judge(
+    job: Job,
+    queries: Sequence[Query],
+    mined: dict[str, list[Passage]],
+    pairs: Sequence[tuple[Query, Passage]],
+) -> _Judged:
+    from customir.mining.calibration import calibrate, calibration_pairs
+    from customir.mining.judge import Pair, judge
+
+    mining = job.settings.mining
+    if not mining.judged:
+        return _Judged(None, None, None, {})
+    known, random = calibration_pairs(queries, job.passages, job.settings.seed)
+    near = [(query, mined[query.key][0]) for query, _ in known if mined[query.key]]
+    by_key = {passage.key: passage for passage in job.passages}
+    with _open_llm(job) as (engine, model_key):
+
+        def scores(asked: Sequence[tuple[Query, Passage]]) -> np.ndarray:
+            texts = [Pair(query.text, passage.content) for query, passage in asked]
+            return judge(job.workspace, "mine", engine, model_key, texts, job.reporter)
+
+        calibration = calibrate(scores(known), scores(random), mining.judge_auc, scores(near))
+        odds = own = None
+        if calibration.used:
+            odds = scores(pairs)
+            if job.settings.training.distillation and mining.teacher == "judge":
+                own = scores([(query, by_key[query.passage]) for query in queries])
+        return _Judged(calibration, odds, own, dataclasses.asdict(engine.usage))
+
+
+def _taught(
+    job: Job, queries: Sequence[Query], pairs: Sequence[tuple[Query, Passage]], judged: _Judged
+) -> dict[tuple[str, str], float]:
+    """The teacher's score of each query's own passage and candidates, by their keys."""
+    from customir.embeddings import embed
+    from customir.encoder import Encoder
+    from customir.mining import teachers
+    from customir.retrieval.bm25 import Bm25
+
+    if not job.settings.training.distillation:
+        return {}
+    row_of = {passage.key: row for row, passage in enumerate(job.passages)}
+    lists: dict[str, list[int]] = {query.key: [row_of[query.passage]] for query in queries}
+    for query, passage in pairs:
+        lists[query.key].append(row_of[passage.key])
+    listed = [lists[query.key] for query in queries]
+    name = job.settings.mining.teacher
+    if name == "judge":
+        if judged.odds is None or judged.own is None:
+            return {}
+        by_query: dict[str, list[float]] = {
+            query.key: [float(own)] for query, own in zip(queries, judged.own, strict=True)
+        }
+        for (query, _), score in zip(pairs, judged.odds, strict=True):
+            by_query[query.key].append(float(score))
+        scores = teachers.standardised([by_query[query.key] for query in queries])
+    else:
+        folder = job.embedder
+        if name == "larger":
+            folder = models.locate(job.settings.evaluation.larger, "embedder")
+        training = job.settings.training
+        encoder = Encoder.load(folder, job.settings.device, training.max_tokens, training.precision)
+        contents = [passage.content for passage in job.passages]
+        texts = [query.text for query in queries]
+        vectors = embed(
+            job.workspace, "mine", encoder, contents, "passage", job.reporter, "embedding passages"
+        )
+        asked = embed(
+            job.workspace, "mine", encoder, texts, "query", job.reporter, "embedding queries"
+        )
+        scores = teachers.standardised(teachers.cosines(asked, vectors, listed))
+        if name == "fusion":
+            by_words = teachers.standardised(Bm25(contents).scores(texts, listed))
+            scores = teachers.added(scores, by_words)
+    return {
+        (query.key, job.passages[row].key): score
+        for query, rows, values in zip(queries, listed, scores, strict=True)
+        for row, score in zip(rows, values, strict=True)
     }
 
 
 def _train(job: Job) -> Detail:
+    from customir.synthesis import openings
     from customir.training.examples import Example, TrainingPassage
     from customir.training.trainer import train
 
     by_key = {passage.key: passage for passage in job.passages}
 
-    def as_trained(key: str, *, title: bool = True) -> TrainingPassage:
+    def as_trained(key: str, query: Query | None = None) -> TrainingPassage:
+        """A passage; the positive of a free query without what the query was taken from."""
         passage = by_key[key]
-        text = passage.content if title else passage.text
+        text = passage.content
+        if query and query.free:
+            text = passage.text
+            if query.style == openings.STYLE and (found := openings.parts(text)):
+                text = found[1]
+        # Another text is another column of the batch; thread and group mask it all the same.
+        key = key if text == passage.content else content_key(key, text)
         return TrainingPassage(key, text, passage.thread, passage.duplicates)
 
     mined: dict[str, list[Negative]] = {}
@@ -454,12 +556,12 @@ def _train(job: Job) -> Detail:
         kept = [negative for negative in found if negative.verdict == "negative"][
             : job.settings.mining.negatives
         ]
-        judged = {negative.passage: negative.score for negative in found}
-        scores = [judged.get(key) for key in (query.passage, *(each.passage for each in kept))]
+        taught = {negative.passage: negative.teacher for negative in found}
+        scores = [taught.get(key) for key in (query.passage, *(each.passage for each in kept))]
         examples.append(
             Example(
                 query.text,
-                as_trained(query.passage, title=not query.free),
+                as_trained(query.passage, query),
                 tuple(as_trained(negative.passage) for negative in kept),
                 frozenset(negative.passage for negative in found if negative.verdict == "relevant"),
                 () if None in scores else tuple(score for score in scores if score is not None),
@@ -924,8 +1026,8 @@ STAGES = (
         _mine,
         lambda job: (
             job.settings.mining.model_dump_json(),
-            # Distillation wants the positives judged, too.
-            *(("positives",) if job.settings.training.distillation else ()),
+            # Distillation wants a teacher's scores, too.
+            *(("taught",) if job.settings.training.distillation else ()),
         ),
     ),
     Stage(

@@ -43,6 +43,16 @@ class Synthesis(Section):
 
     passages: int = Field(600, ge=1, description="passages to write queries for")
     queries_per_passage: int = Field(4, ge=1, le=16)
+    styles: tuple[Literal["keywords", "question", "need", "summary", "attribute"], ...] = Field(
+        ("keywords", "question", "need", "summary", "attribute"),
+        min_length=1,
+        description="of the LLM's queries, in turns",
+    )
+    free: tuple[Literal["subject", "reply", "opening"], ...] = Field(
+        ("subject", "reply", "opening"),
+        description="pairs without an LLM: title and text, message and answer, first sentence and rest",
+    )
+    replies: int = Field(3, ge=1, description="pairs of a message and its answer a thread")
     searchers: bool = Field(
         False, description="ask as searchers made of the corpus' topics; for larger LLMs"
     )
@@ -57,6 +67,15 @@ class Mining(Section):
     """Hard negatives: how many are looked at and how many are kept."""
 
     candidates: int = Field(3, ge=0, description="judged a query; 0: in-batch negatives only")
+    sources: tuple[Literal["dense", "bm25"], ...] = Field(
+        ("dense", "bm25"), min_length=1, description="whose best hits are candidates, in turns"
+    )
+    judged: bool = Field(True, description="the LLM judges candidates; false: all are negatives")
+    teacher: Literal["judge", "fusion", "larger"] = Field(
+        "judge",
+        description="whose scores training.distillation learns: the judge's, those of BM25 and the "
+        "base together, or evaluation.larger's",
+    )
     negatives: int = Field(2, ge=0, description="kept a query, hardest first")
     skip_top: float = Field(
         0.95, gt=0, le=1, description="drop candidates above this share of the positive's score"
@@ -90,13 +109,13 @@ class Training(Section):
         2.0, ge=0, description="negatives closer than the positive by more than this are left out"
     )
     distillation: float = Field(
-        0.0, ge=0, description="weight of the listwise KL to the scores of the judge; 0: off"
+        0.0, ge=0, description="weight of the listwise KL to mining.teacher's scores; 0: off"
     )
     anchor: float = Field(
         0.0, ge=0, description="weight of the squared distance to the base's vectors; 0: off"
     )
     teacher_temperature: float = Field(
-        10.0, gt=0, description="that the judge's scores are divided by"
+        1.0, gt=0, description="in units of the spread of the teacher's scores within a list"
     )
     epochs: int = Field(2, ge=1)
     patience: int = Field(

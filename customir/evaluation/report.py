@@ -171,7 +171,12 @@ def _judge(detail: Detail) -> list[str]:
         return []
     calibration = detail["calibration"]
     if calibration is None:
-        return ["## Judge", "", "No hard negatives were mined.", ""]
+        said = "No hard negatives were mined."
+        if detail["candidates"]:
+            said = (
+                f"The {detail['candidates']} candidates were not judged; all may be hard negatives."
+            )
+        return ["## Judge", "", said, ""]
     rates = (
         f"Area under the ROC curve {calibration['auc']:.3f} on {calibration['pairs']} known "
         f"positives against as many random passages; at the threshold {calibration['threshold']:+.2f} its true positive rate is "

@@ -20,10 +20,11 @@ def mine_candidates(
     passage_vectors: np.ndarray,
     count: int,
     skip_top: float,
+    sources: Sequence[str] = ("dense", "bm25"),
 ) -> list[list[Passage]]:
     """The hardest `count` passages for each query that may be irrelevant, hardest first.
 
-    The dense ranking and BM25's take turns. Masked are the query's own passage, its near-duplicate
+    The rankings of `sources` take turns. Masked are the query's own passage, its near-duplicate
     group and thread, every passage that the same query text was written for, and those whose
     dense score is above `skip_top` of the positive's (NV-Retriever, arXiv 2407.15831,
     "TopK-PercPos"). Of a near-duplicate group one candidate is taken.
@@ -50,7 +51,8 @@ def mine_candidates(
         masked = set(asked[query.text.lower()])
         chosen: list[Passage] = []
         matched = text_rows[number][text_scores[number] > 0]
-        for row in _in_turns(dense_rows[number], matched):
+        rankings = {"dense": dense_rows[number], "bm25": matched}
+        for row in _in_turns([rankings[name] for name in sources]):
             passage = passages[row]
             if (
                 passage.duplicates in masked
@@ -66,11 +68,11 @@ def mine_candidates(
     return found
 
 
-def _in_turns(first: np.ndarray, second: np.ndarray) -> list[int]:
-    """Both rankings, interleaved, each row once."""
+def _in_turns(rankings: Sequence[np.ndarray]) -> list[int]:
+    """The rankings interleaved, each row once."""
     rows: dict[int, None] = {}
-    for place in range(max(len(first), len(second))):
-        for ranking in (first, second):
+    for place in range(max(map(len, rankings))):
+        for ranking in rankings:
             if place < len(ranking):
                 rows.setdefault(int(ranking[place]))
     return list(rows)

@@ -52,13 +52,14 @@ def requests(
             the next one where there are more queries than styles. Without any, nobody is named.
     """
     planned = []
+    styles = [style for style in STYLES if style.name in settings.styles]
     for passage in passages:
         who = searchers.get(passage.key) or ("",)
         rotation = int(content_key("rotation", seed, passage.key)[:8], 16)
         for number in range(settings.queries_per_passage):
             # Each passage begins with another style, so that few queries a passage still have all.
-            style = STYLES[(number + rotation) % len(STYLES)]
-            variant = number // len(STYLES)
+            style = styles[(number + rotation) % len(styles)]
+            variant = number // len(styles)
             draw = int(content_key("draw", seed, passage.key, style.name, variant)[:8], 16)
             searcher = who[(rotation // len(ROTATIONS) + variant) % len(who)]
             shown = rotation % len(ROTATIONS)

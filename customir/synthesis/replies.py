@@ -1,4 +1,4 @@
-"""Free queries: what somebody asked, for the passage that somebody else answered with."""
+"""Free queries: what somebody wrote, for the passage that somebody else answered with."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,45 +8,56 @@ from customir.synthesis.subjects import ANSWER_MARKS
 from customir.words import length_of, words_of
 
 STYLE = "reply"
-# Shorter answers ("Thanks!", "see below") are found by nobody.
-MINIMUM_WORDS = 12
-# The question's end is mostly greetings; the embedder cuts there anyway.
+# Shorter answers ("Thanks!", "see below") are found by nobody, and shorter messages ask nothing.
+MINIMUM_WORDS, MINIMUM_ASKED = 12, 5
+# A message's end is mostly greetings; the embedder cuts there anyway.
 MAXIMUM_WORDS = 120
 
 
 def reply_queries(
-    documents: Sequence[Document], passages: Sequence[Passage]
+    documents: Sequence[Document], passages: Sequence[Passage], count: int
 ) -> list[tuple[Passage, str]]:
-    """One passage a thread: the first answer by another person to its first question mail.
+    """At most `count` passages a thread: each the first answer by another person to a message.
 
-    The query is the question mail's text. A mail without a question mark is none, nor is one
-    without a date: it can't be told what came after it.
+    The query is the message's text; messages with a question mark come first, then the earlier
+    ones. A message without a date or a sender is neither: it can't be told who answered whom.
     """
     first = {passage.document: passage for passage in passages if passage.ordinal == 0}
     threads: dict[str, list[Document]] = defaultdict(list)
     for document in documents:
-        if document.date:
+        if document.date and document.sender:
             threads[document.thread].append(document)
-    pairs = []
+    pairs: list[tuple[Passage, str]] = []
     for _, members in sorted(threads.items()):
         members.sort(key=lambda document: (document.date or "", document.key))
-        question = next((document for document in members if "?" in document.text), None)
-        if question is None:
-            continue
-        for answer in members[members.index(question) + 1 :]:
-            passage = first.get(answer.key)
-            if (
-                passage is not None
-                and answer.sender
-                and answer.sender != question.sender
-                and passage.duplicates != first[question.key].duplicates
-                and length_of(words_of(passage.text)) >= MINIMUM_WORDS
-            ):
-                pairs.append((passage, _asked(question)))
-                break
+        found: dict[str, tuple[bool, Passage, str]] = {}
+        for number, message in enumerate(members):
+            answer = _answer(message, members[number + 1 :], first)
+            query = _asked(message)
+            if answer and answer.key not in found and length_of(words_of(query)) >= MINIMUM_ASKED:
+                found[answer.key] = ("?" not in message.text, answer, query)
+        chosen = sorted(found.values(), key=lambda pair: pair[0])[:count]
+        pairs += [(passage, query) for _, passage, query in chosen]
     return pairs
 
 
-def _asked(question: Document) -> str:
-    subject = ANSWER_MARKS.sub("", question.title).strip()
-    return " ".join(f"{subject}\n{question.text}".split()[:MAXIMUM_WORDS])
+def _answer(
+    message: Document, later: Sequence[Document], first: dict[str, Passage]
+) -> Passage | None:
+    """The first passage of the first later message by another person that says anything."""
+    own = first.get(message.key)
+    for document in later:
+        passage = first.get(document.key)
+        if (
+            passage is not None
+            and document.sender != message.sender
+            and (own is None or passage.duplicates != own.duplicates)
+            and length_of(words_of(passage.text)) >= MINIMUM_WORDS
+        ):
+            return passage
+    return None
+
+
+def _asked(message: Document) -> str:
+    subject = ANSWER_MARKS.sub("", message.title).strip()
+    return " ".join(f"{subject}\n{message.text}".split()[:MAXIMUM_WORDS])

@@ -94,6 +94,10 @@ MIGRATIONS: tuple[str, ...] = (
     UPDATE negative SET verdict = 'relevant' WHERE kept = 0;
     ALTER TABLE negative DROP COLUMN kept;
     """,
+    # 4: what distillation learns
+    """
+    ALTER TABLE negative ADD COLUMN teacher REAL;  -- in units of its spread; NULL: no teacher
+    """,
 )
 
 

@@ -9,7 +9,7 @@ from customir.workspace.database import Workspace
 Split = Literal["train", "dev", "test"]
 Verdict = Literal["negative", "ambiguous", "relevant"]
 # Queries that people wrote above or before their passage, whose title is hidden from them.
-FREE_STYLES = frozenset({"subject", "reply"})
+FREE_STYLES = frozenset({"subject", "reply", "opening"})
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Query:
 
     Attributes:
         style: How it came about: keywords, question, need, summary, attribute; or subject, the
-            passage's own title, or reply, the question that the passage answers.
+            passage's own title, reply, the message that the passage answers, or opening, how the
+            passage's text begins.
         rejected: The filter that dropped it; None where it was kept.
         split: By thread: no thread or near-duplicate group is in two splits.
     """
@@ -32,7 +33,7 @@ class Query:
 
     @property
     def free(self) -> bool:
-        """Whether a person wrote it; the passage's title is then hidden, or would give it away."""
+        """Whether a person wrote it; the passage is then learned without its title and opening."""
         return self.style in FREE_STYLES
 
 
@@ -44,6 +45,7 @@ class Negative:
         rank: From 0, hardest first.
         score: The judge's, in nats (customir/mining/judge.py); None where no judge was used.
         verdict: "negative": pushed away; "relevant": masked; "ambiguous": neither.
+        teacher: What distillation learns (customir/mining/teachers.py); None: nothing.
     """
 
     query: str
@@ -51,6 +53,7 @@ class Negative:
     rank: int
     score: float | None
     verdict: Verdict
+    teacher: float | None = None
 
 
 def write_queries(workspace: Workspace, queries: Iterable[Query]) -> None:
@@ -81,14 +84,14 @@ def write_negatives(workspace: Workspace, negatives: Iterable[Negative]) -> None
     with workspace.transaction() as database:
         database.execute("DELETE FROM negative")
         database.executemany(
-            "INSERT INTO negative VALUES (?, ?, ?, ?, ?)",
-            [(n.query, n.passage, n.rank, n.score, n.verdict) for n in negatives],
+            "INSERT INTO negative VALUES (?, ?, ?, ?, ?, ?)",
+            [(n.query, n.passage, n.rank, n.score, n.verdict, n.teacher) for n in negatives],
         )
 
 
 def read_negatives(workspace: Workspace) -> list[Negative]:
     """All negatives, ordered by query and rank."""
     rows = workspace.database.execute(
-        "SELECT query, passage, rank, score, verdict FROM negative ORDER BY query, rank"
+        "SELECT query, passage, rank, score, verdict, teacher FROM negative ORDER BY query, rank"
     )
     return [Negative(*row) for row in rows]

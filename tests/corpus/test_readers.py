@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import json
 import os
 import time
 import tracemalloc
@@ -274,6 +275,27 @@ def test_jsonl_names_the_bad_lines(tmp_path: Path) -> None:
     assert reasons["corpus.jsonl: line 9"].startswith("not UTF-8")
     assert reasons["corpus.jsonl: line 11"] == "wrong type: `text` is a int, not a text"
     assert len(reasons) == 8
+
+
+def test_jsonl_with_senders_and_dates(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    dates = ("2002-02-01T09:01:44", "2002-02-01T09:01:44+02:00", "2002-02-01", "yesterday", None)
+    rows = [
+        {"_id": str(n), "text": "One", "sender": "Ada", "date": date}
+        for n, date in enumerate(dates)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    items = read(path)
+    kept = [item for item in items if isinstance(item, RawDocument)]
+    assert {item.sender for item in kept} == {"Ada"}
+    assert [item.date for item in kept] == [
+        "2002-02-01T09:01:44+00:00",
+        "2002-02-01T07:01:44+00:00",
+        "2002-02-01T00:00:00+00:00",
+        None,
+    ]
+    (refused,) = (item for item in items if isinstance(item, Unreadable))
+    assert refused.reason == "no ISO 8601 date: 'yesterday'"
 
 
 def test_text_files(tmp_path: Path) -> None:

@@ -32,8 +32,22 @@ def test_the_first_answer_by_another_person_is_the_passage() -> None:
         document("d", ANSWER + " Really.", "Cleo", 4),
     ]
     for order in (documents, documents[::-1]):
-        made = reply_queries(order, passages(order))
+        made = reply_queries(order, passages(order), 1)
         assert [(p.key, q) for p, q in made] == [("pc", "Oil Who oils the pump, and when?")]
+
+
+def test_every_answer_of_a_thread_has_one_message_questions_first() -> None:
+    documents = [
+        document("a", "The pump squeaks again today.", "Ann", 1, "Oil"),
+        document("b", "I forgot: " + ANSWER, "Ann", 2),
+        document("c", f"Is that so? {ANSWER}", "Bob", 3),
+        document("d", f"Yes. {ANSWER}", "Cleo", 4),
+    ]
+    made = reply_queries(documents, passages(documents), 3)
+    assert [(p.key, q) for p, q in made] == [
+        ("pd", f"oil Is that so? {ANSWER}"),
+        ("pc", "Oil The pump squeaks again today."),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -44,25 +58,28 @@ def test_the_first_answer_by_another_person_is_the_passage() -> None:
         [QUESTION, document("c", ANSWER, "Ann", 3)],
         [QUESTION, document("c", ANSWER, "", 3)],
         [QUESTION, document("c", ANSWER, "Bob", None)],
-        [document("a", "The pump is oiled.", "Ann", 1), document("c", ANSWER, "Bob", 3)],
+        [document("a", "Oiled.", "Ann", 1, "Oil"), document("c", ANSWER, "Bob", 3)],
+        [document("a", QUESTION.text, "", 1), document("c", ANSWER, "Bob", 3)],
         [document("c", ANSWER, "Bob", 1), document("a", QUESTION.text, "Ann", 3)],
         [QUESTION, document("c", ANSWER, "Bob", 3, thread="other")],
     ],
 )
-def test_what_is_no_question_with_an_answer_is_left_out(documents: list[Document]) -> None:
-    assert reply_queries(documents, passages(documents)) == []
+def test_what_is_no_message_with_an_answer_is_left_out(documents: list[Document]) -> None:
+    assert reply_queries(documents, passages(documents), 3) == []
 
 
 def test_a_copy_of_the_question_is_no_answer() -> None:
     documents = [QUESTION, document("c", ANSWER, "Bob", 3)]
     first, second = passages(documents)
     copy = Passage(second.key, "c", 0, ANSWER, first.duplicates, "", "t")
-    assert reply_queries(documents, [first, copy]) == []
+    assert reply_queries(documents, [first, copy], 3) == []
 
 
 def test_a_long_question_is_cut() -> None:
     long = document("a", "why? " * 500, "Ann", 1)
     ((_, query),) = reply_queries(
-        [long, document("c", ANSWER, "Bob", 2)], passages([long, document("c", ANSWER, "Bob", 2)])
+        [long, document("c", ANSWER, "Bob", 2)],
+        passages([long, document("c", ANSWER, "Bob", 2)]),
+        3,
     )
     assert len(query.split()) == MAXIMUM_WORDS

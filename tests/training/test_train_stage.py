@@ -156,19 +156,21 @@ def _settings(folder: Path) -> dict[str, Any]:
     return read_settings(folder, {}).model_dump()
 
 
-def test_the_judges_scores_reach_the_trainer(
-    workspace: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("teacher", ["judge", "fusion"])
+def test_the_teachers_scores_reach_the_trainer(workspace: Make, teacher: str) -> None:
     folder = workspace(mined=False, distillation=1.0)
+    settings = _settings(folder)
+    settings["mining"] |= {"teacher": teacher, "judged": teacher == "judge"}
     with Workspace(folder) as database:
-        job = Job(database, Settings.model_validate(_settings(folder)), Silent())
+        job = Job(database, Settings.model_validate(settings), Silent())
         pipeline.run_stage(stage("mine"), job)
         mined = database.stage("mine")
         assert mined is not None
-        assert mined.detail["calibration"]["used"], mined.detail
+        calibration = mined.detail["calibration"]
+        assert calibration["used"] if teacher == "judge" else calibration is None
         own = {query.key: query.passage for query in pipeline.read_queries(database)}
         negatives = read_negatives(database)
-        assert all(negative.score is not None for negative in negatives)
+        assert all(negative.teacher is not None for negative in negatives)
         train_queries = {each.key for each in pipeline.read_queries(database, splits=("train",))}
         assert {n.query for n in negatives if n.passage == own[n.query]} == train_queries
         assert mined.detail["candidates"] == len(negatives) - len(train_queries)

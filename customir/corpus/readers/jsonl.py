@@ -1,7 +1,8 @@
-"""JSON lines: `_id`, `title`, `text`, and, where the source knows it, `thread`."""
+"""JSON lines: `_id`, `title`, `text`, and, where the source knows them, `thread`, `sender`, `date`."""
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,23 @@ def _document(line: bytes, where: str) -> RawDocument:
     return RawDocument(
         identifier=_field(row, "_id", number=True) or where,
         title=_field(row, "title"),
-        sender="",
-        date=None,
+        sender=_field(row, "sender"),
+        date=_date(_field(row, "date")),
         text=_field(row, "text"),
         thread=_field(row, "thread", number=True),
     )
+
+
+def _date(text: str) -> str | None:
+    """An ISO 8601 date in UTC, as all readers give it; without a time zone it is UTC."""
+    if not text:
+        return None
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise _LineError(f"no ISO 8601 date: {text[:40]!r}") from error
+    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    return date.isoformat(timespec="seconds")
 
 
 def _field(row: dict[str, Any], name: str, *, number: bool = False) -> str:

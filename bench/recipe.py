@@ -1,0 +1,265 @@
+"""What makes an embedder better at people's queries: each arm changes one thing of the start.
+
+Every arm adapts to the corpora of a few judged sets alone and is then measured on the queries that
+people wrote (bench/quality.py). The start is run first; what its LLM wrote, judged and embedded is
+given to all others. Gains are points of Recall@10 on the base, and the difference to the start,
+with 95% intervals.
+
+    python bench/recipe.py --out /tmp/recipe --jobs 1
+    python bench/recipe.py --out /tmp/recipe --only "learning rate" --sets aeslc-enron
+    python bench/recipe.py --quick
+"""
+
+import argparse
+import json
+import multiprocessing
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from quality import against, markdown, points, run_arm
+
+from customir.evaluation.systems import ADAPTED, BASE
+from customir.progress import Silent
+from customir.settings import Settings
+
+# Mail, messages, and a specialist corpus whose queries are many enough to tell arms apart.
+SETS = ("aeslc-enron", "slack-dev-chat", "mlquestions")
+START = (
+    "synthesis.passages=600",
+    "synthesis.queries_per_passage=4",
+    "mining.candidates=0",
+    'evaluation.larger=""',
+    "evaluation.resamples=2000",
+)
+SHARES = "share of the adapter: chosen by dev queries"
+FEW = ("synthesis.passages=1",)  # of the LLM's queries: next to none
+BOTH = ("mining.candidates=4", "mining.negatives=4")
+TAUGHT = ("mining.candidates=8", "mining.negatives=8", "mining.judged=false")
+ARMS: dict[str, tuple[str, ...]] = {
+    "start": (),
+    "pairs: LLM queries alone": ("synthesis.free=[]",),
+    "pairs: free alone": FEW,
+    "pairs: subjects alone": (*FEW, 'synthesis.free=["subject"]'),
+    "pairs: replies alone": (*FEW, 'synthesis.free=["reply"]'),
+    "pairs: openings alone": (*FEW, 'synthesis.free=["opening"]'),
+    "pairs: no openings": ('synthesis.free=["subject", "reply"]',),
+    "pairs: one reply a thread": ("synthesis.replies=1",),
+    "passages: 150": ("synthesis.passages=150",),
+    "passages: 300": ("synthesis.passages=300",),
+    "passages: 1,500": ("synthesis.passages=1500",),
+    "passages: 1,500, LLM queries alone": ("synthesis.passages=1500", "synthesis.free=[]"),
+    "queries a passage: 1": ("synthesis.queries_per_passage=1",),
+    "queries a passage: 2": ("synthesis.queries_per_passage=2",),
+    "queries a passage: 2, of 1,200 passages": (
+        "synthesis.passages=1200", "synthesis.queries_per_passage=2",
+    ),
+    **{
+        f"style: {style} alone": (
+            "synthesis.free=[]", f'synthesis.styles=["{style}"]', "synthesis.queries_per_passage=1",
+        )
+        for style in ("keywords", "question", "need", "summary", "attribute")
+    },
+    "style: all, one a passage": ("synthesis.free=[]", "synthesis.queries_per_passage=1"),
+    "round trip: off": ("synthesis.round_trip_depth=1000000",),
+    "round trip: 10": ("synthesis.round_trip_depth=10",),
+    "negatives: BM25": (
+        *BOTH, "mining.judged=false", 'mining.sources=["bm25"]', "mining.skip_top=1.0",
+    ),
+    "negatives: dense": (
+        *BOTH, "mining.judged=false", 'mining.sources=["dense"]', "mining.skip_top=1.0",
+    ),
+    "negatives: both": (*BOTH, "mining.judged=false", "mining.skip_top=1.0"),
+    "negatives: both, 95%": (*BOTH, "mining.judged=false"),
+    "negatives: both, 95%, judged": (*BOTH, "mining.judge_auc=0.5"),
+    "distillation: fusion": (*TAUGHT, 'mining.teacher="fusion"', "training.distillation=1.0"),
+    "distillation: fusion, by .2": (
+        *TAUGHT, 'mining.teacher="fusion"', "training.distillation=0.2",
+    ),
+    "distillation: mpnet": (
+        *TAUGHT, 'mining.teacher="larger"', 'evaluation.larger="mpnet"', "training.distillation=1.0",
+    ),
+    "distillation: the judge": (
+        *BOTH, "mining.judge_auc=0.5", "training.distillation=1.0",
+    ),
+    **{f"learning rate: {rate}": (f"training.learning_rate={rate}",) for rate in (
+        "5e-5", "1e-4", "5e-4", "1e-3",
+    )},
+    **{f"temperature: {tau}": (f"training.temperature={tau}",) for tau in (
+        "0.01", "0.02", "0.03", "0.1",
+    )},
+    **{f"epochs: {count}": (f"training.epochs={count}",) for count in (1, 3, 5)},
+    **{f"batch: {size}": (f"training.batch={size}",) for size in (32, 64, 256, 512, 1024)},
+    "rank: 64": ("training.rank=64", "training.alpha=128"),
+    "rank: 4": ("training.rank=4", "training.alpha=8"),
+    "top 3 of 6 layers": ("training.top_layers=3",),
+    "whole weights, 2e-5": ("training.full=true", "training.learning_rate=2e-5"),
+    "whole weights, 1e-4": ("training.full=true", "training.learning_rate=1e-4"),
+    "queries alone": ("training.query_only=true",),
+    "not symmetric": ("training.symmetric=false",),
+    "anchor: 1": ("training.anchor=1.0",),
+    "anchor: 10": ("training.anchor=10.0",),
+    "dropout: .1": ("training.dropout=0.1",),
+    SHARES: (),
+}  # fmt: skip
+QUICK = {
+    "sets": ["rhelp-2025-qa"],
+    "documents": 100,
+    "measured": 100,
+    "among": 300,
+    "set": ["synthesis.passages=16", "synthesis.queries_per_passage=2", "training.epochs=1"],
+    "only": ["learning rate: 1e-3"],
+}
+
+
+def main() -> None:
+    options = read_options()
+    missing = [name for name in options.sets if not (options.data / name).is_dir()]
+    if missing:
+        print(f"Skipped: {options.data} does not have {', '.join(missing)}.", file=sys.stderr)
+    sets = [name for name in options.sets if name not in missing]
+    wanted = [
+        arm
+        for arm in ARMS
+        if arm != "start" and (not options.only or any(arm.startswith(o) for o in options.only))
+    ]
+    with tempfile.TemporaryDirectory() as temporary:
+        out = options.out or Path(temporary)
+        # One process a set can write what the others then read.
+        run(out, [(name, "start") for name in sets], options, min(options.jobs, len(sets)))
+        run(out, [(name, arm) for arm in wanted for name in sets], options, options.jobs)
+        found = {
+            (arm, name): one
+            for arm in ["start", *wanted]
+            for name in sets
+            for one in measured(out, name, arm)
+        }
+        # A second view of a set (mail with its subjects) is a set of its own.
+        print(table(found))
+    claims = [
+        {
+            "name": f"Recall@10 on {one['set']}, {arm}",
+            "ours": row["Recall@10"],
+            "peer": BASE,
+            "peer_figure": base["Recall@10"],
+            "ratio": row["Recall@10"] / base["Recall@10"],
+            "measured": f"{one['queries']} queries that people wrote",
+        }
+        for (arm, _), ones in found.items()
+        for one in ones
+        for base, row in [rows_of(one)]
+    ]
+    print(json.dumps({"bench": "recipe", "claims": claims, "skipped": missing}))
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, default=Path("../shared/data"), help="the sets' folder")
+    add("--sets", nargs="+", default=list(SETS), help="folders below it")
+    add("--out", type=Path, help="kept there; a temporary folder without it")
+    add("--only", nargs="+", default=[], metavar="ARM", help="arms whose names begin so")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="for all arms")
+    add("--jobs", type=int, default=1, help="processes")
+    add("--documents", type=int, help="adapt to so many")
+    add("--measured", type=int, help="measure on so many queries")
+    add("--among", type=int, help="rank so many passages")
+    add("--quick", action="store_true", help="one small set, one arm beside the start")
+    options = parser.parse_args()
+    if options.quick:
+        for name, value in QUICK.items():
+            setattr(options, name, value)
+    return options
+
+
+def run(
+    out: Path, tasks: Sequence[tuple[str, str]], options: argparse.Namespace, jobs: int
+) -> None:
+    work = [(out, name, arm, options) for name, arm in tasks]
+    if jobs <= 1:
+        for each in work:
+            run_one(*each)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1) as pool:
+        pool.starmap(run_one, work, chunksize=1)
+
+
+def run_one(out: Path, name: str, arm: str, options: argparse.Namespace) -> None:
+    """One arm on one set, in a folder of its own; what fails is printed and left out."""
+    root = root_of(out, name, arm)
+    if (root / "arm" / "measured.json").exists():
+        return
+    first = root_of(out, name, "start")
+    if arm != "start" and not root.exists():
+        shutil.copytree(first / "shared", root / "shared")
+        # With the start's rows, the stages before what the arm changes are done.
+        shutil.copytree(first / "arm", root / "arm", ignore=shutil.ignore_patterns("measured.json"))
+    until = "evaluate" if arm == SHARES else "train"
+    settings = [*START, *options.set, *ARMS[arm]]
+    asked = argparse.Namespace(
+        data=options.data, arm="arm", set=settings, until=until, against=None,
+        documents=options.documents, measured=options.measured, among=options.among,
+    )  # fmt: skip
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with (root / "log.txt").open("w") as log, redirect_stdout(log):
+            run_arm(name, root, asked, Silent())
+    except Exception:
+        print(f"{arm}, {name}: {traceback.format_exc()}", file=sys.stderr)
+        return
+    print(f"done: {name}, {arm}", file=sys.stderr, flush=True)
+
+
+def root_of(out: Path, name: str, arm: str) -> Path:
+    plain = "".join(c if c.isalnum() else "-" for c in arm)
+    return out / plain / name
+
+
+def measured(out: Path, name: str, arm: str) -> list[list[dict[str, Any]]]:
+    path = root_of(out, name, arm) / "arm" / "measured.json"
+    return [json.loads(path.read_text())] if path.exists() else []
+
+
+def rows_of(one: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    by_system = {row["system"]: row for row in one["table"]}
+    return by_system[BASE], by_system[ADAPTED]
+
+
+def table(found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
+    """A row an arm: gains on the base with intervals, their mean, and the difference to the start."""
+    labels = [one["set"] for (arm, _), ones in found.items() if arm == "start" for one in ones]
+    arms = list(dict.fromkeys(arm for arm, _ in found))
+    rows = [["arm", *labels, "mean", "less the start's, by set"]]
+    for arm in arms:
+        ones = {one["set"]: one for (own, _), each in found.items() if own == arm for one in each}
+        starts = {
+            one["set"]: one for (own, _), each in found.items() if own == "start" for one in each
+        }
+        gains = []
+        cells = []
+        apart = []
+        for label in labels:
+            if label not in ones:
+                cells.append("")
+                continue
+            base, adapted = rows_of(ones[label])
+            gains.append(100 * (adapted["Recall@10"] - base["Recall@10"]))
+            cells.append(points(adapted))
+            if arm != "start" and label in starts:
+                said = against(ones[label], starts[label], Settings())
+                apart.append(said.split(";")[0].removeprefix("Recall@10 "))
+        mean = f"{float(np.mean(gains)):+.1f}" if gains else ""
+        rows.append([arm, *cells, mean, " / ".join(apart)])
+    return markdown(rows)
+
+
+if __name__ == "__main__":
+    main()
