@@ -26,7 +26,8 @@ Pooling = Literal["mean", "cls", "lasttoken"]
 Precision = Literal["fp32", "bf16"]
 
 WEIGHTS_NAME = "model.safetensors"
-TOKENS_PER_PASS = 1024
+# Of a micro-batch without gradients.
+TOKENS_PER_PASS = {"cpu": 1024, "cuda": 32_768}
 # sentence-transformers calls a passage's prompt by either name.
 PROMPT_NAMES: dict[Kind, tuple[str, ...]] = {
     "query": ("query",),
@@ -192,6 +193,11 @@ class Encoder:
         """The transformer's layers."""
         return encoder_layers(self.model)[1]
 
+    @property
+    def tokens_per_pass(self) -> int:
+        """How many tokens a micro-batch without gradients should hold on this device."""
+        return TOKENS_PER_PASS[self.device.type]
+
     def cut(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
         """Cut texts into micro-batches of at most `budget` tokens (or one longer text)."""
         return (fill_by_tokens if self.packs else cut_by_tokens)(lengths, budget)
@@ -274,7 +280,7 @@ class Encoder:
         """
         tokens = self.tokenize(texts, kind)
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        passes = self.cut([len(ids) for ids in tokens], TOKENS_PER_PASS)
+        passes = self.cut([len(ids) for ids in tokens], self.tokens_per_pass)
         with (reporter or Silent()).task(title, total=len(texts), unit="texts") as task:
             for members in passes:
                 with torch.inference_mode():

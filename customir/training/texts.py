@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from customir.encoder import TOKENS_PER_PASS, Encoder, Kind
+from customir.encoder import Encoder, Kind
 from customir.packing import pack
 from customir.progress import Reporter
 from customir.training.batches import Batch
@@ -62,7 +62,7 @@ class Texts:
         lengths = [len(ids) for ids in self.tokens]
         found = torch.empty(len(lengths), self.encoder.dimensions)
         with reporter.task("Vectors of the base", total=len(lengths), unit="texts") as task:
-            for members in self.encoder.cut(lengths, TOKENS_PER_PASS):
+            for members in self.encoder.cut(lengths, self.encoder.tokens_per_pass):
                 with torch.no_grad():
                     part = self.encoder.embed([self.tokens[number] for number in members])
                 found[members] = part.cpu()
@@ -132,7 +132,7 @@ class FrozenBelow(Texts):
             self._path, dtype=kind, mode="r+", shape=(sum(lengths), encoder.dimensions)
         )
         with reporter.task("Frozen layers", total=len(lengths), unit="texts") as task:
-            for members in encoder.cut(lengths, TOKENS_PER_PASS):
+            for members in encoder.cut(lengths, encoder.tokens_per_pass):
                 packed = pack([self.tokens[number] for number in members], encoder.device)
                 with torch.inference_mode():
                     found = encoder.run(encoder.enter(packed), packed, lower)
