@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import torch
@@ -14,6 +13,8 @@ from torch import Tensor
 ROWS_A_STEP = 128
 # Attention runs over texts of like length at once, padded to a multiple of this.
 TOKENS_A_STEP = 16
+
+TokenIds = Sequence[int] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def rows_for(tokens: int) -> int:
     return -(-tokens // ROWS_A_STEP) * ROWS_A_STEP
 
 
-def pack(tokens: Sequence[Sequence[int]], device: torch.device) -> Packed:
+def pack(tokens: Sequence[TokenIds], device: torch.device) -> Packed:
     """The texts with these token ids as one micro-batch.
 
     On a GPU its tensors are parts of one, so that one copy brings all of them there.
@@ -102,7 +103,7 @@ def pack(tokens: Sequence[Sequence[int]], device: torch.device) -> Packed:
     rows = rows_for(count)
     text_of = np.repeat(np.arange(len(tokens)), lengths)
     ids, positions, places = np.zeros((3, rows), np.int64)
-    ids[:count] = np.fromiter(chain.from_iterable(tokens), np.int64, count)
+    ids[:count] = np.concatenate(tokens)
     positions[:count] = np.arange(count) - starts[text_of]
     widths = _widths(lengths, coarse=device.type == "cuda")
     found = []

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class Texts:
 
     Attributes:
         encoder: What embeds them.
-        tokens: Token ids of each text.
+        tokens: Token ids of each text, int32.
         cut: How many texts are longer than the encoder takes.
     """
 
@@ -43,8 +44,14 @@ class Texts:
             self._numbers["query", text] = len(self._numbers)
         for text in passages:
             self._numbers["passage", text] = len(self._numbers)
-        self.cut = encoder.overlong(queries, "query") + encoder.overlong(passages, "passage")
-        self.tokens = encoder.tokenize(queries, "query") + encoder.tokenize(passages, "passage")
+        self.cut = 0
+        self.tokens: list[np.ndarray] = []
+        columns: tuple[tuple[Kind, list[str]], ...] = (("query", queries), ("passage", passages))
+        for kind, column in columns:
+            found = encoder.tokenize(column, kind)
+            self.tokens += found
+            full = [len(ids) == encoder.max_tokens for ids in found]
+            self.cut += encoder.overlong(list(compress(column, full)), kind)
 
     def of(self, batch: Batch) -> list[int]:
         """The numbers of the batch's queries, then of its passages."""
