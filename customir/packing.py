@@ -122,7 +122,9 @@ def pack(tokens: Sequence[TokenIds], device: torch.device) -> Packed:
         whole = whole.pin_memory().to(device, non_blocking=True)
     *parts, by_group = torch.split(whole, [len(vector) for vector in vectors])
     groups = []
-    for part, there in zip(by_group.split([part.size for part in found]), found, strict=True):
+    for part, there in zip(
+        torch.split(by_group, [part.size for part in found]), found, strict=True
+    ):
         group = part.view(there.shape)
         full = bool((there >= 0).all())
         groups.append(Group(group, None if full else (group < 0)[:, None, None, :]))
