@@ -11,8 +11,12 @@ Last comes the limit: the least that any method multiplies for this gradient is 
 gradient of the inputs, 2 * 2 * (weights of the linears) * tokens, at the speed that this machine
 reaches in a product of the same size. With gradient caching there is a second forward.
 
+With `--device cuda` peak memory is the GPU's, by torch's allocator, and the warm-up step has the
+same size as the timed one, since kernels are compiled for it.
+
     python bench/train.py --quick
     python bench/train.py --batches 64 --rounds 3
+    python bench/train.py --device cuda --batches 256 1024 --rounds 1 --arms ours "cached peer"
 """
 
 import argparse
@@ -41,6 +45,7 @@ from customir.encoder import Encoder
 from customir.progress import Silent
 from customir.settings import Training
 from customir.training import Example, TrainingPassage, adapter
+from customir.training.budget import with_budget
 from customir.training.gradient_cache import backward
 from customir.training.texts import FrozenBelow, Texts
 
@@ -85,10 +90,12 @@ def read_pairs(data: Path, count: int) -> list[tuple[str, str]]:
     return pairs[:count]
 
 
-def our_step(pairs: list[tuple[str, str]], precision: str, top: bool) -> Callable[[int], None]:
+def our_step(
+    pairs: list[tuple[str, str]], precision: str, top: bool, device: str
+) -> Callable[[int], None]:
     """A function that trains one step on the first pairs."""
-    encoder = Encoder.load(models.locate("minilm"), "cpu", WINDOW, precision)  # type: ignore[arg-type]
-    settings = Training(top_layers=3 if top else 0)
+    encoder = Encoder.load(models.locate("minilm"), device, WINDOW, precision)  # type: ignore[arg-type]
+    settings = with_budget(Training(top_layers=3 if top else 0), encoder)
     model = adapter.attach(encoder, settings, seed=0)
     examples = [
         Example(subject, TrainingPassage(str(number), body, "", ""))
@@ -114,7 +121,7 @@ def our_step(pairs: list[tuple[str, str]], precision: str, top: bool) -> Callabl
         def loss_of(vectors: Tensor) -> Tensor:
             left = vectors[[position[number] for number in asked]]
             right = vectors[[position[number] for number in found]]
-            return info_nce(left, right, torch.arange(count), TEMPERATURE)
+            return info_nce(left, right, torch.arange(count, device=device), TEMPERATURE)
 
         lengths = [len(texts.tokens[number]) for number in places]
         backward(
@@ -132,12 +139,14 @@ def our_step(pairs: list[tuple[str, str]], precision: str, top: bool) -> Callabl
     return step
 
 
-def peer_step(pairs: list[tuple[str, str]], precision: str, arm: str) -> Callable[[int], None]:
+def peer_step(
+    pairs: list[tuple[str, str]], precision: str, arm: str, device: str
+) -> Callable[[int], None]:
     """The same by sentence-transformers, its trainer's own overhead left out."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer import losses
 
-    model = SentenceTransformer(str(models.locate("minilm")), device="cpu")
+    model = SentenceTransformer(str(models.locate("minilm")), device=device)
     model.max_seq_length = WINDOW
     model.add_adapter(
         LoraConfig(
@@ -165,10 +174,16 @@ def peer_step(pairs: list[tuple[str, str]], precision: str, arm: str) -> Callabl
         if count not in columns:
             texts = zip(*pairs[:count], strict=True)
             columns[count] = [model.preprocess(list(column)) for column in texts]
-        return [dict(column) for column in columns[count]]
+        return [
+            {
+                name: value.to(device) if isinstance(value, Tensor) else value
+                for name, value in column.items()
+            }
+            for column in columns[count]
+        ]
 
     def step(count: int) -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
             loss(features(count), torch.empty(0)).backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
@@ -184,40 +199,57 @@ def flops(tokens: int) -> float:
     return 2 * 2 * layers * 12 * width**2 * tokens
 
 
-def product_speed(precision: str) -> float:
+def product_speed(precision: str, device: str) -> float:
     """Floating point operations a second in a product of a micro-batch's size, by `lora_linear`'s."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = torch.randn(1024, 384, dtype=kind), torch.randn(1536, 384, dtype=kind)
+    rows = 1024 if device == "cpu" else 32_768
+    left = torch.randn(rows, 384, dtype=kind, device=device)
+    right = torch.randn(1536, 384, dtype=kind, device=device)
     product(left, right)
+    wait_for(device)
     times, start = 0, time.perf_counter()
     while (took := time.perf_counter() - start) < 1.0:
-        product(left, right)
-        times += 1
-    return 2 * times * 1024 * 384 * 1536 / took
+        for _ in range(10):
+            product(left, right)
+        wait_for(device)
+        times += 10
+    return 2 * times * rows * 384 * 1536 / took
 
 
-def peak_mb() -> float:
+def wait_for(device: str) -> None:
+    """Until the GPU has done what it was told."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_mb(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(arm: str, data: Path, batch: int, precision: str, threads: int) -> Measured:
+def measure(
+    arm: str, data: Path, batch: int, precision: str, threads: int, device: str
+) -> Measured:
     """Run in a process of its own: set up, one small step to warm up, one timed step."""
     torch.set_num_threads(threads)
     pairs = read_pairs(data, batch)
     if arm.startswith("ours"):
-        step = our_step(pairs, precision, top=arm != "ours")
+        step = our_step(pairs, precision, top=arm != "ours", device=device)
     else:
-        step = peer_step(pairs, precision, arm)
-    loaded = peak_mb()
-    step(min(8, batch))
+        step = peer_step(pairs, precision, arm, device)
+    loaded = peak_mb(device)
+    step(batch if device == "cuda" else min(8, batch))
+    wait_for(device)
     start, spent = time.perf_counter(), time.process_time()
     step(batch)
+    wait_for(device)
     took, spent = time.perf_counter() - start, time.process_time() - spent
-    peak = peak_mb()
+    peak = peak_mb(device)
     encoder = Encoder.load(models.locate("minilm"), "cpu", WINDOW, "fp32")
     texts = {text for pair in pairs for text in pair}
     tokens = sum(map(len, encoder.tokenize(sorted(texts), "passage")))
-    least = flops(tokens) / product_speed(precision)
+    least = flops(tokens) / product_speed(precision, device)
     return Measured(batch / took, batch / spent, peak, loaded, least / took)
 
 
@@ -229,6 +261,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--arms", nargs="+", default=list(DEFAULT_ARMS), choices=ARMS)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
     batches, rounds, arms = asked.batches, asked.rounds, asked.arms
@@ -246,6 +279,7 @@ def main() -> None:
                 batch=batch,
                 precision=precision,
                 threads=asked.threads,
+                device=asked.device,
             )
             for _ in range(rounds):
                 for arm in fitting:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from customir.errors import UserError
 from customir.files import sha256_of
 from customir.kernels import FastLinear
 from customir.layers import can_pack, enter, run_layers
-from customir.packing import Packed, fill_by_tokens, pack, rows_for
+from customir.packing import Packed, TokenIds, fill_by_tokens, pack, rows_for
 from customir.progress import Reporter, Silent
 
 Kind = Literal["query", "passage"]
@@ -26,7 +26,9 @@ Pooling = Literal["mean", "cls", "lasttoken"]
 Precision = Literal["fp32", "bf16"]
 
 WEIGHTS_NAME = "model.safetensors"
-TOKENS_PER_PASS = 1024
+TEXTS_AT_ONCE = 1024
+# Of a micro-batch without gradients.
+TOKENS_PER_PASS = {"cpu": 1024, "cuda": 32_768}
 # sentence-transformers calls a passage's prompt by either name.
 PROMPT_NAMES: dict[Kind, tuple[str, ...]] = {
     "query": ("query",),
@@ -153,34 +155,30 @@ class Encoder:
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def tokenize(self, texts: Sequence[str], kind: Kind) -> list[list[int]]:
-        """Token ids of each text with its prompt and special tokens, cut at `max_tokens`."""
-        if not texts:
-            return []
-        prompt = self.prompts[kind]
-        whole = [prompt + text.strip() for text in texts]
-        if self._lower_case:
-            whole = [text.lower() for text in whole]
-        encoded = self._tokenizer(
-            whole,
-            truncation=True,
-            max_length=self.max_tokens,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+    def tokenize(self, texts: Sequence[str], kind: Kind) -> list[np.ndarray]:
+        """Token ids of each text with its prompt and special tokens, cut at `max_tokens`; int32."""
+        cut = self._ids(texts, kind, truncation=True, max_length=self.max_tokens)
+        return [np.array(ids, dtype=np.int32) for ids in cut]
 
     def overlong(self, texts: Sequence[str], kind: Kind) -> int:
         """How many of the texts `tokenize` cuts."""
-        longer = [
-            text
-            for text, ids in zip(texts, self.tokenize(texts, kind), strict=True)
-            if len(ids) == self.max_tokens
-        ]
-        whole = self._tokenizer([self.prompts[kind] + text.strip() for text in longer or [""]])
-        return sum(len(ids) > self.max_tokens for ids in whole["input_ids"])
+        return sum(len(ids) > self.max_tokens for ids in self._ids(texts, kind))
+
+    def _ids(self, texts: Sequence[str], kind: Kind, **cutting: Any) -> Iterator[list[int]]:
+        """By some texts at a time: what a tokenizer gives takes many times the ids' memory."""
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            whole = [
+                self.prompts[kind] + text.strip() for text in texts[start : start + TEXTS_AT_ONCE]
+            ]
+            if self._lower_case:
+                whole = [text.lower() for text in whole]
+            yield from self._tokenizer(
+                whole,
+                padding=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                **cutting,
+            )["input_ids"]
 
     @property
     def packs(self) -> bool:
@@ -192,6 +190,11 @@ class Encoder:
         """The transformer's layers."""
         return encoder_layers(self.model)[1]
 
+    @property
+    def tokens_per_pass(self) -> int:
+        """How many tokens a micro-batch without gradients should hold on this device."""
+        return TOKENS_PER_PASS[self.device.type]
+
     def cut(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
         """Cut texts into micro-batches of at most `budget` tokens (or one longer text)."""
         return (fill_by_tokens if self.packs else cut_by_tokens)(lengths, budget)
@@ -200,7 +203,7 @@ class Encoder:
         """How many token positions a micro-batch of texts of these lengths is computed in."""
         return rows_for(sum(lengths)) if self.packs else max(lengths) * len(lengths)
 
-    def embed(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+    def embed(self, tokens: Sequence[TokenIds]) -> Tensor:
         """One forward pass: vectors, float32, shape (len(tokens), dimensions), L2-normalised.
 
         Gradients flow where they are enabled. Memory is that of all tokens at once: see `cut`.
@@ -236,13 +239,13 @@ class Encoder:
             pooled = zeros.index_add(0, packed.text_of, states) / packed.lengths[:, None]
         return nn.functional.normalize(pooled, dim=-1)
 
-    def _embed_padded(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+    def _embed_padded(self, tokens: Sequence[TokenIds]) -> Tensor:
         """For model families that `customir.layers` does not know, by transformers itself."""
         lengths = torch.tensor([len(ids) for ids in tokens])
         longest = int(lengths.max())
-        padding = self._tokenizer.pad_token_id or 0
-        ids = torch.tensor([[*row, *([padding] * (longest - len(row)))] for row in tokens])
+        ids = torch.full((len(tokens), longest), self._tokenizer.pad_token_id or 0)
         mask = torch.arange(longest)[None, :] < lengths[:, None]
+        ids[mask] = torch.from_numpy(np.concatenate(tokens).astype(np.int64))
         with self.autocast():
             hidden = self.model(
                 input_ids=ids.to(self.device), attention_mask=mask.long().to(self.device)
@@ -274,7 +277,7 @@ class Encoder:
         """
         tokens = self.tokenize(texts, kind)
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        passes = self.cut([len(ids) for ids in tokens], TOKENS_PER_PASS)
+        passes = self.cut([len(ids) for ids in tokens], self.tokens_per_pass)
         with (reporter or Silent()).task(title, total=len(texts), unit="texts") as task:
             for members in passes:
                 with torch.inference_mode():

@@ -70,13 +70,13 @@ def _project(linears: Sequence[nn.Module], states: Tensor) -> Tensor:
 def _attend(joint: Tensor, heads: int, packed: Packed, biases: Sequence[Tensor | None]) -> Tensor:
     """Attention within each text: from (rows, 3 * width) to (rows, width)."""
     places = (packed.order, packed.gaps, packed.places)
-    found, start = [], 0
-    dealt = spread(joint, *places)
-    for group, bias in zip(packed.groups, biases, strict=True):
+    found = []
+    # Split, not sliced: backward then sets the parts' gradients side by side instead of adding them.
+    dealt = spread(joint, *places).split([group.rows.numel() for group in packed.groups])
+    for part, group, bias in zip(dealt, packed.groups, biases, strict=True):
         texts, width = group.rows.shape
-        part = dealt[start : start + texts * width].view(texts, width, 3, heads, -1)
-        start += texts * width
-        context = attention(*part.permute(2, 0, 3, 1, 4), group.missing, bias)
+        apart = part.view(texts, width, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        context = attention(*apart, group.missing, bias)
         found.append(context.transpose(1, 2).reshape(texts * width, -1))
     together: Tensor = collect(torch.cat(found), *places)
     return together

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from torch import Tensor
 ROWS_A_STEP = 128
 # Attention runs over texts of like length at once, padded to a multiple of this.
 TOKENS_A_STEP = 16
+
+TokenIds = Sequence[int] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -89,42 +92,51 @@ def rows_for(tokens: int) -> int:
     return -(-tokens // ROWS_A_STEP) * ROWS_A_STEP
 
 
-def pack(tokens: Sequence[Sequence[int]], device: torch.device) -> Packed:
-    """The texts with these token ids as one micro-batch."""
-    lengths = torch.tensor([len(ids) for ids in tokens])
-    starts = lengths.cumsum(0) - lengths
+def pack(tokens: Sequence[TokenIds], device: torch.device) -> Packed:
+    """The texts with these token ids as one micro-batch.
+
+    On a GPU its tensors are parts of one, so that one copy brings all of them there.
+    """
+    lengths = np.array([len(ids) for ids in tokens])
+    starts = lengths.cumsum() - lengths
     count = int(lengths.sum())
     rows = rows_for(count)
-    text_of = torch.repeat_interleave(torch.arange(len(tokens)), lengths)
-    ids = torch.zeros(rows, dtype=torch.int64)
-    ids[:count] = torch.tensor([number for text in tokens for number in text])
-    positions = torch.zeros(rows, dtype=torch.int64)
-    positions[:count] = torch.arange(count) - starts[text_of]
-    groups = []
-    widths = (lengths + TOKENS_A_STEP - 1) // TOKENS_A_STEP * TOKENS_A_STEP
-    for width in sorted(set(widths.tolist())):
-        members = (widths == width).nonzero().flatten()
-        steps = torch.arange(width)
-        missing = steps[None, :] >= lengths[members, None]
-        found = (starts[members, None] + steps[None, :]).masked_fill(missing, -1)
-        groups.append(
-            Group(
-                found.to(device),
-                missing[:, None, None, :].to(device) if missing.any() else None,
-            )
-        )
-    order = torch.cat([group.rows.flatten() for group in groups]).cpu()
-    gaps = (order < 0).nonzero().flatten()
-    places = torch.zeros(rows, dtype=torch.int64)
-    real = (order >= 0).nonzero().flatten()
+    text_of = np.repeat(np.arange(len(tokens)), lengths)
+    ids, positions, places = np.zeros((3, rows), np.int64)
+    ids[:count] = np.concatenate(tokens)
+    positions[:count] = np.arange(count) - starts[text_of]
+    widths = _widths(lengths, coarse=device.type == "cuda")
+    found = []
+    for width in np.unique(widths).tolist():
+        members = widths == width
+        steps = np.arange(width)
+        there = steps[None, :] < lengths[members, None]
+        found.append(np.where(there, starts[members, None] + steps[None, :], -1))
+    order = np.concatenate([part.ravel() for part in found])
+    real = np.flatnonzero(order >= 0)
     places[order[real]] = real
-    return Packed(
-        ids=ids.to(device),
-        positions=positions.to(device),
-        text_of=text_of.to(device),
-        lengths=lengths.to(device),
-        groups=tuple(groups),
-        order=order.clamp(min=0).to(device),
-        gaps=gaps.to(device),
-        places=places.to(device),
-    )
+    vectors = [ids, positions, text_of, lengths, order.clip(min=0), np.flatnonzero(order < 0)]
+    vectors += [places, order]
+    whole = torch.from_numpy(np.concatenate(vectors))
+    if device.type == "cuda":  # a copy from pinned memory is not waited for
+        whole = whole.pin_memory().to(device, non_blocking=True)
+    *parts, by_group = torch.split(whole, [len(vector) for vector in vectors])
+    groups = []
+    for part, there in zip(
+        torch.split(by_group, [part.size for part in found]), found, strict=True
+    ):
+        group = part.view(there.shape)
+        full = bool((there >= 0).all())
+        groups.append(Group(group, None if full else (group < 0)[:, None, None, :]))
+    return Packed(parts[0], parts[1], parts[2], parts[3], tuple(groups), *parts[4:])
+
+
+def _widths(lengths: np.ndarray, coarse: bool) -> np.ndarray:
+    """What each text is padded to where attention is computed; few widths make few groups.
+
+    A GPU is slowed by many small groups more than by padding, so there it is the next power of 2.
+    """
+    steps = -(-lengths // TOKENS_A_STEP)
+    if coarse:
+        steps = 2 ** np.ceil(np.log2(steps)).astype(np.int64)
+    return steps * TOKENS_A_STEP

@@ -122,9 +122,11 @@ class Training(Section):
         0, ge=0, description="stop after this many epochs without better Recall@10 on dev; 0: never"
     )
     batch: int = Field(128, ge=2, description="pairs in a batch, whatever the memory")
-    tokens_per_pass: int = Field(1024, ge=256, description="of a micro-batch")
+    tokens_per_pass: int = Field(0, ge=0, description="of a micro-batch; 0: by the device")
     tokens_kept: int = Field(
-        2048, ge=0, description="tokens of a batch whose graph is kept instead of made twice"
+        0,
+        ge=0,
+        description="of a batch, whose graph is kept instead of made twice; 0: by the device",
     )
     max_tokens: int = Field(256, ge=16, description="a text is cut there")
     precision: Literal["auto", "fp32", "bf16"] = "auto"

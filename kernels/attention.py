@@ -21,11 +21,11 @@ def attention(
         bias: Shape (1, heads, tokens, tokens).
     """
     if queries.device.type == "cuda":
-        mask = bias
-        if missing is not None:
-            mask = (0.0 if bias is None else bias) + torch.zeros_like(
-                missing, dtype=queries.dtype
-            ).masked_fill_(missing, -torch.inf)
+        mask = None if missing is None else ~missing
+        if bias is not None:
+            mask = bias.to(queries.dtype)
+            if missing is not None:
+                mask = mask.masked_fill(missing, -torch.inf)
         found: Tensor = functional.scaled_dot_product_attention(queries, keys, values, mask)
         return found
     scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)

@@ -31,8 +31,9 @@ def info_nce(
     counts for passage p(i) if p(i) is an unmasked negative of k, or k = i.
 
     Args:
-        queries: float32, shape (queries, dimensions); L2-normalised for cosine similarity.
-        passages: float32, shape (passages, dimensions): positives and hard negatives of all.
+        queries: Shape (queries, dimensions); L2-normalised for cosine similarity. float32; what
+            is in half precision is computed in float32 and gets its gradient in half.
+        passages: As `queries`, (passages, dimensions): positives and hard negatives of all.
         positives: int64, shape (queries,): positions in `passages`; several may be equal.
         margin: Drop negatives whose dot product exceeds the positive's by more than this; they are
             likely relevant (NV-Retriever, arXiv 2407.15831, and GISTEmbed, 2402.16829, do the like).
@@ -40,6 +41,8 @@ def info_nce(
     Returns:
         A scalar, differentiable in `queries` and `passages`.
     """
+    if queries.dtype.itemsize < 4:
+        queries, passages = queries.float(), passages.float()
     loss: Tensor = _InfoNCE.apply(
         queries, passages, positives, temperature, symmetric, mask, margin
     )

@@ -11,28 +11,46 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional
 
 from .contrast import Contrast
 
-OWNED = 32
-OTHER = 32
+# Rows of a block, and how many of their dimensions are multiplied at once. With these sizes nothing
+# is spilled from registers and at most 64 KB of shared memory are taken, on sm_86 as on sm_90.
+OWNED, STEP = 128, 32
+# Columns that stream past a block: where logits are summed, and where vectors are pulled.
+SUMMED, PULLED = 64, 32
+# Dimensions that a program pulls; for those beyond it another makes the logits again.
+PART = 128
+WARPS, STAGES = 8, 2
+# Sizes that are others in every batch: the kernels are not compiled anew for each.
+CHANGING = ("owns", "others")
+# Three products in TF32 stand for one in float32, on NVIDIA's tensor cores.
+PRECISION = "tf32x3" if torch.version.cuda else "ieee"
 
 
 @triton.jit
 def _logits(
     own, other, own_at, other_at, owns, others, dimensions, positives, scores,
     query_labels, passage_labels, excluded, margin, inverse_temperature,
-    LABELS: tl.constexpr, WIDTH: tl.constexpr, MARGIN: tl.constexpr,
-    BY_QUERY: tl.constexpr, OWNED: tl.constexpr, OTHER: tl.constexpr, DIMENSIONS: tl.constexpr,
+    LABELS: tl.constexpr, WIDTH: tl.constexpr, MARGIN: tl.constexpr, BY_QUERY: tl.constexpr,
+    OWNED: tl.constexpr, OTHER: tl.constexpr, STEP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Logits of a block, -inf where the cell is no negative; and the other side's vectors."""
-    axis = tl.arange(0, DIMENSIONS)
-    right = tl.load(
-        other + other_at[:, None] * dimensions + axis[None, :],
-        mask=(other_at[:, None] < others) & (axis[None, :] < dimensions),
-        other=0.0,
-    )
-    products = tl.dot(own, tl.trans(right), input_precision="ieee")
+    """Logits of a block, -inf where the cell is no negative."""
+    products = tl.zeros((OWNED, OTHER), tl.float32)
+    for first in range(0, dimensions, STEP):
+        axis = first + tl.arange(0, STEP)
+        left = tl.load(
+            own + own_at[:, None] * dimensions + axis[None, :],
+            mask=(own_at[:, None] < owns) & (axis[None, :] < dimensions),
+            other=0.0,
+        )
+        right = tl.load(
+            other + other_at[:, None] * dimensions + axis[None, :],
+            mask=(other_at[:, None] < others) & (axis[None, :] < dimensions),
+            other=0.0,
+        )
+        products = tl.dot(left, tl.trans(right), products, input_precision=PRECISION)
     if BY_QUERY:
         query, passage = own_at[:, None], other_at[None, :]
         queries, passages = owns, others
@@ -52,31 +70,25 @@ def _logits(
         hidden = hidden | (
             tl.load(excluded + query * WIDTH + place, mask=asked, other=-1) == passage
         )
-    return tl.where(hidden, float("-inf"), products * inverse_temperature), right
+    return tl.where(hidden, float("-inf"), products * inverse_temperature)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CHANGING)
 def _sum_kernel(
     owned, other, sums, owns, others, dimensions, positives, scores,
     query_labels, passage_labels, excluded, margin, inverse_temperature,
-    LABELS: tl.constexpr, WIDTH: tl.constexpr, MARGIN: tl.constexpr,
-    BY_QUERY: tl.constexpr, OWNED: tl.constexpr, OTHER: tl.constexpr, DIMENSIONS: tl.constexpr,
+    LABELS: tl.constexpr, WIDTH: tl.constexpr, MARGIN: tl.constexpr, BY_QUERY: tl.constexpr,
+    OWNED: tl.constexpr, OTHER: tl.constexpr, STEP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """log sum exp over the other side, with a running maximum."""
     own_at = tl.program_id(0) * OWNED + tl.arange(0, OWNED)
-    axis = tl.arange(0, DIMENSIONS)
-    own = tl.load(
-        owned + own_at[:, None] * dimensions + axis[None, :],
-        mask=(own_at[:, None] < owns) & (axis[None, :] < dimensions),
-        other=0.0,
-    )
     highest = tl.full((OWNED,), float("-inf"), tl.float32)
     total = tl.zeros((OWNED,), tl.float32)
     for start in range(0, others, OTHER):
-        logits, _ = _logits(
-            own, other, own_at, start + tl.arange(0, OTHER), owns, others, dimensions, positives,
-            scores, query_labels, passage_labels, excluded, margin, inverse_temperature,
-            LABELS, WIDTH, MARGIN, BY_QUERY, OWNED, OTHER, DIMENSIONS,
+        logits = _logits(
+            owned, other, own_at, start + tl.arange(0, OTHER), owns, others, dimensions,
+            positives, scores, query_labels, passage_labels, excluded, margin,
+            inverse_temperature, LABELS, WIDTH, MARGIN, BY_QUERY, OWNED, OTHER, STEP, PRECISION,
         )  # fmt: skip
         now = tl.maximum(highest, tl.max(logits, 1))
         base = tl.where(now == float("-inf"), 0.0, now)  # no negative yet: exp(-inf - 0) is 0
@@ -87,25 +99,24 @@ def _sum_kernel(
     tl.store(sums + own_at, tl.where(total > 0, logs, float("-inf")), mask=own_at < owns)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CHANGING)
 def _pull_kernel(
     owned, other, by_query, inverse, pulled, owns, others, dimensions, positives, scores,
     query_labels, passage_labels, excluded, margin, inverse_temperature,
-    LABELS: tl.constexpr, WIDTH: tl.constexpr, MARGIN: tl.constexpr,
-    BY_QUERY: tl.constexpr, OWNED: tl.constexpr, OTHER: tl.constexpr, DIMENSIONS: tl.constexpr,
+    LABELS: tl.constexpr, WIDTH: tl.constexpr, MARGIN: tl.constexpr, BY_QUERY: tl.constexpr,
+    OWNED: tl.constexpr, OTHER: tl.constexpr, STEP: tl.constexpr, PRECISION: tl.constexpr,
+    PART: tl.constexpr,
 ):  # fmt: skip
     """Sum of the other side's vectors with the weights exp(logit - by_query) + exp(logit + inverse)."""
     own_at = tl.program_id(0) * OWNED + tl.arange(0, OWNED)
-    axis = tl.arange(0, DIMENSIONS)
-    inside = (own_at[:, None] < owns) & (axis[None, :] < dimensions)
-    own = tl.load(owned + own_at[:, None] * dimensions + axis[None, :], mask=inside, other=0.0)
-    found = tl.zeros((OWNED, DIMENSIONS), tl.float32)
+    axis = tl.program_id(1) * PART + tl.arange(0, PART)
+    found = tl.zeros((OWNED, PART), tl.float32)
     for start in range(0, others, OTHER):
         other_at = start + tl.arange(0, OTHER)
-        logits, right = _logits(
-            own, other, own_at, other_at, owns, others, dimensions, positives,
-            scores, query_labels, passage_labels, excluded, margin, inverse_temperature,
-            LABELS, WIDTH, MARGIN, BY_QUERY, OWNED, OTHER, DIMENSIONS,
+        logits = _logits(
+            owned, other, own_at, other_at, owns, others, dimensions,
+            positives, scores, query_labels, passage_labels, excluded, margin,
+            inverse_temperature, LABELS, WIDTH, MARGIN, BY_QUERY, OWNED, OTHER, STEP, PRECISION,
         )  # fmt: skip
         if BY_QUERY:
             sums = tl.load(by_query + own_at, mask=own_at < owns, other=0.0)[:, None]
@@ -114,7 +125,13 @@ def _pull_kernel(
             sums = tl.load(by_query + other_at, mask=other_at < others, other=0.0)[None, :]
             inverses = tl.load(inverse + own_at, mask=own_at < owns, other=0.0)[:, None]
         weights = tl.exp(logits - sums) + tl.exp(logits + inverses)
-        found += tl.dot(weights, right, input_precision="ieee")
+        right = tl.load(
+            other + other_at[:, None] * dimensions + axis[None, :],
+            mask=(other_at[:, None] < others) & (axis[None, :] < dimensions),
+            other=0.0,
+        )
+        found = tl.dot(weights, right, found, input_precision=PRECISION)
+    inside = (own_at[:, None] < owns) & (axis[None, :] < dimensions)
     tl.store(pulled + own_at[:, None] * dimensions + axis[None, :], found, mask=inside)
 
 
@@ -122,9 +139,10 @@ def negative_sums(contrast: Contrast, symmetric: bool) -> tuple[Tensor, Tensor]:
     """As `infonce_blocked.negative_sums`."""
     by_query = torch.empty_like(contrast.scores)
     by_passage = torch.full_like(contrast.passages[:, 0], -torch.inf)
-    _launch(_sum_kernel, contrast, True, (), by_query)
-    if symmetric:
-        _launch(_sum_kernel, contrast, False, (), by_passage)
+    sides = ((True, by_query), (False, by_passage)) if symmetric else ((True, by_query),)
+    for side, found in sides:
+        rows = len(contrast.queries if side else contrast.passages)
+        _launch(_sum_kernel, (triton.cdiv(rows, OWNED),), contrast, side, (found,), OTHER=SUMMED)
     return by_query, by_passage
 
 
@@ -133,25 +151,30 @@ def pulls(contrast: Contrast, by_query: Tensor, inverse: Tensor) -> tuple[Tensor
     to_queries = torch.empty_like(contrast.queries, memory_format=torch.contiguous_format)
     to_passages = torch.empty_like(contrast.passages, memory_format=torch.contiguous_format)
     sums = (by_query.contiguous(), inverse.contiguous())
-    _launch(_pull_kernel, contrast, True, sums, to_queries)
-    _launch(_pull_kernel, contrast, False, sums, to_passages)
+    for side, found in ((True, to_queries), (False, to_passages)):
+        grid = (triton.cdiv(len(found), OWNED), triton.cdiv(found.shape[1], PART))
+        _launch(_pull_kernel, grid, contrast, side, (*sums, found), OTHER=PULLED, PART=PART)
     return to_queries, to_passages
 
 
 def _launch(
-    kernel: "triton.JITFunction", contrast: Contrast, by_query: bool, sums: tuple, found: Tensor
+    kernel: "triton.JITFunction",
+    grid: tuple[int, ...],
+    contrast: Contrast,
+    by_query: bool,
+    vectors: tuple[Tensor, ...],
+    **sizes: int,
 ) -> None:
     owned, other = contrast.queries.contiguous(), contrast.passages.contiguous()
     if not by_query:
         owned, other = other, owned
     mask = contrast.mask
     nothing = contrast.positives  # a pointer that is not read where there is no mask
-    labels = (mask.query_labels.shape[1], mask.excluded.shape[1]) if mask else (0, 0)
-    kernel[(triton.cdiv(len(owned), OWNED),)](
+    excluded = _widened(mask.excluded) if mask else nothing
+    kernel[grid](
         owned,
         other,
-        *sums,
-        found,
+        *vectors,
         len(owned),
         len(other),
         owned.shape[1],
@@ -159,14 +182,24 @@ def _launch(
         contrast.scores,
         mask.query_labels.contiguous() if mask else nothing,
         mask.passage_labels.contiguous() if mask else nothing,
-        mask.excluded.contiguous() if mask else nothing,
+        excluded,
         contrast.margin or 0.0,
         1 / contrast.temperature,
-        LABELS=labels[0],
-        WIDTH=labels[1],
+        LABELS=mask.query_labels.shape[1] if mask else 0,
+        WIDTH=excluded.shape[1] if mask else 0,
         MARGIN=contrast.margin is not None,
         BY_QUERY=by_query,
         OWNED=OWNED,
-        OTHER=OTHER,
-        DIMENSIONS=max(16, triton.next_power_of_2(owned.shape[1])),
+        STEP=STEP,
+        PRECISION=PRECISION,
+        num_warps=WARPS,
+        num_stages=STAGES,
+        **sizes,
     )
+
+
+def _widened(excluded: Tensor) -> Tensor:
+    """With so many columns of -1 that their number is a power of 2: the kernels are compiled for it."""
+    width = excluded.shape[1]
+    more = (1 << (width - 1).bit_length()) - width if width else 0
+    return functional.pad(excluded, (0, more), value=-1).contiguous()

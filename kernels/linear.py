@@ -1,5 +1,6 @@
 """A frozen linear with a LoRA branch as one operation, through the fastest product there is."""
 
+import os
 from typing import Any
 
 import torch
@@ -31,6 +32,9 @@ def _has_onednn() -> bool:
     return torch.equal(found, left @ right.T)
 
 
+# oneDNN keeps the code that it compiles for each shape, by default for 1,024 of them. Attention meets
+# ever new shapes, and memory would grow with a batch. It reads this when it is first used.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 ONEDNN = _has_onednn()
 
 

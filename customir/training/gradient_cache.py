@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor, distributed
@@ -51,29 +52,38 @@ def backward(
         found = {number: represent(number) for number in again}
     graphs = {number: represent(number) for number in once}
     found |= {number: part.detach() for number, part in graphs.items()}
-    representations = _gathered(found, passes, device)
+    # On the device once: a list as an index is copied there at every use.
+    order = torch.tensor(list(chain.from_iterable(passes))).to(device)
+    representations = _gathered(found, passes, order, device)
     loss = loss_of(representations)
     loss.backward()
     gradient = representations.grad
     assert gradient is not None
+    parts = gradient[order].split([len(members) for members in passes])
     for number in once:
-        graphs.pop(number).backward(gradient[passes[number]])
+        graphs.pop(number).backward(parts[number])
     for number in again:
-        represent(number).backward(gradient[passes[number]])
+        represent(number).backward(parts[number])
     return loss.item()
 
 
 def _gathered(
-    found: Mapping[int, Tensor], passes: Sequence[Sequence[int]], device: torch.device
+    found: Mapping[int, Tensor],
+    passes: Sequence[Sequence[int]],
+    order: Tensor,
+    device: torch.device,
 ) -> Tensor:
     """Everybody's representations by the texts' number, as a leaf that wants a gradient."""
-    width = torch.tensor([part.shape[1] for part in found.values()][:1] or [0], device=device)
+    width = next((part.shape[1] for part in found.values()), 0)
     processes = place_among_processes()[1]
     if processes > 1:
-        distributed.all_reduce(width, distributed.ReduceOp.MAX)
-    gathered = torch.zeros(sum(map(len, passes)), int(width), dtype=torch.float32, device=device)
+        widest = torch.tensor(width, device=device)
+        distributed.all_reduce(widest, distributed.ReduceOp.MAX)
+        width = int(widest)
+    gathered = torch.zeros(len(order), width, dtype=torch.float32, device=device)
+    places = order.split([len(members) for members in passes])
     for number, part in found.items():
-        gathered[passes[number]] = part
+        gathered[places[number]] = part
     if processes > 1:
         distributed.all_reduce(gathered)  # each row is one process's and zero elsewhere
     return gathered.requires_grad_()

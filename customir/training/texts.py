@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from customir.encoder import TOKENS_PER_PASS, Encoder, Kind
+from customir.encoder import Encoder, Kind
 from customir.packing import pack
 from customir.progress import Reporter
 from customir.training.batches import Batch
@@ -24,7 +25,7 @@ class Texts:
 
     Attributes:
         encoder: What embeds them.
-        tokens: Token ids of each text.
+        tokens: Token ids of each text, int32.
         cut: How many texts are longer than the encoder takes.
     """
 
@@ -43,8 +44,14 @@ class Texts:
             self._numbers["query", text] = len(self._numbers)
         for text in passages:
             self._numbers["passage", text] = len(self._numbers)
-        self.cut = encoder.overlong(queries, "query") + encoder.overlong(passages, "passage")
-        self.tokens = encoder.tokenize(queries, "query") + encoder.tokenize(passages, "passage")
+        self.cut = 0
+        self.tokens: list[np.ndarray] = []
+        columns: tuple[tuple[Kind, list[str]], ...] = (("query", queries), ("passage", passages))
+        for kind, column in columns:
+            found = encoder.tokenize(column, kind)
+            self.tokens += found
+            full = [len(ids) == encoder.max_tokens for ids in found]
+            self.cut += encoder.overlong(list(compress(column, full)), kind)
 
     def of(self, batch: Batch) -> list[int]:
         """The numbers of the batch's queries, then of its passages."""
@@ -62,7 +69,7 @@ class Texts:
         lengths = [len(ids) for ids in self.tokens]
         found = torch.empty(len(lengths), self.encoder.dimensions)
         with reporter.task("Vectors of the base", total=len(lengths), unit="texts") as task:
-            for members in self.encoder.cut(lengths, TOKENS_PER_PASS):
+            for members in self.encoder.cut(lengths, self.encoder.tokens_per_pass):
                 with torch.no_grad():
                     part = self.encoder.embed([self.tokens[number] for number in members])
                 found[members] = part.cpu()
@@ -132,7 +139,7 @@ class FrozenBelow(Texts):
             self._path, dtype=kind, mode="r+", shape=(sum(lengths), encoder.dimensions)
         )
         with reporter.task("Frozen layers", total=len(lengths), unit="texts") as task:
-            for members in encoder.cut(lengths, TOKENS_PER_PASS):
+            for members in encoder.cut(lengths, encoder.tokens_per_pass):
                 packed = pack([self.tokens[number] for number in members], encoder.device)
                 with torch.inference_mode():
                     found = encoder.run(encoder.enter(packed), packed, lower)

@@ -23,6 +23,7 @@ from customir.progress import Reporter
 from customir.settings import Training
 from customir.training import adapter, checkpoint
 from customir.training.batches import Batch, collate, cut_epoch
+from customir.training.budget import with_budget
 from customir.training.examples import Example, without_empty
 from customir.training.gradient_cache import backward
 from customir.training.held_out import HeldOut, recall
@@ -126,6 +127,7 @@ def train(
             f"training.top_layers: not for models of type {encoder.model.config.model_type}. "
             "Set it to 0."
         )
+    fingerprinted, settings = settings, with_budget(settings, encoder)
     watched = held_out if settings.patience and held_out and held_out.queries else None
     texts = Texts(encoder, usable)
     if texts.cut:
@@ -145,7 +147,7 @@ def train(
         model = adapter.attach(encoder, settings, seed)
     weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate)
-    fingerprint = _fingerprint(encoder, usable, settings, seed, watched)
+    fingerprint = _fingerprint(encoder, usable, fingerprinted, seed, watched)
     best: dict[str, Tensor] = {}
     found = checkpoint.load(folder, fingerprint, weights, optimizer)
     if found is None:

@@ -21,16 +21,18 @@ SEED = 7
 WHOLE = 10**9
 
 
-def an_encoder(base: Path, dropout: float) -> tuple[Encoder, dict[str, Tensor]]:
+def an_encoder(
+    base: Path, dropout: float, device: str = "cpu"
+) -> tuple[Encoder, dict[str, Tensor]]:
     """MiniLM with an adapter that is not at its start (where half of the gradient is zero)."""
-    encoder = Encoder.load(base, precision="fp32")
+    encoder = Encoder.load(base, device, precision="fp32")
     model = adapter.attach(encoder, Training(dropout=dropout), seed=0)
     weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, value in weights.items():
             if "lora_B" in name:
-                value.copy_(0.05 * torch.randn(value.shape, generator=generator))
+                value.copy_(0.05 * torch.randn(value.shape, generator=generator))  # from the CPU
     return encoder, weights
 
 
@@ -129,6 +131,33 @@ def test_equals_the_full_batch(
     with by_peft(encoder):
         wanted = gradients(weights, lambda: loss_of(encoder._embed_padded(tokens)).backward())
     found = gradients(weights, lambda: cached(encoder, tokens, loss_of, tokens_per_pass, kept))
+    assert_equal(found, wanted)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize(("pairs", "negatives"), [(12, 3), (200, 1)])
+@pytest.mark.parametrize(("tokens_per_pass", "kept"), [(300, 1), (2048, 2), (WHOLE, 1)])
+def test_equals_the_full_batch_on_a_gpu(
+    minilm: Path, pairs: int, negatives: int, tokens_per_pass: int, kept: int
+) -> None:
+    encoder, weights = an_encoder(minilm, dropout=0.0, device="cuda")
+    batch = collate(texts(pairs, negatives))
+    tokens = encoder.tokenize(batch.queries, "query")
+    tokens += encoder.tokenize([passage.text for passage in batch.passages], "passage")
+    there = batch.to(encoder.device)
+
+    def full(found: Tensor) -> Tensor:
+        """By the sweeps on the CPU, so that the Triton kernels are in one of the two only."""
+        return _loss(found.cpu(), batch, Training())
+
+    with by_peft(encoder):
+        wanted = gradients(weights, lambda: full(encoder._embed_padded(tokens)).backward())
+    found = gradients(
+        weights,
+        lambda: cached(
+            encoder, tokens, lambda found: _loss(found, there, Training()), tokens_per_pass, kept
+        ),
+    )
     assert_equal(found, wanted)
 
 

@@ -1,0 +1,36 @@
+"""How many tokens a micro-batch holds, and how many keep their graph, on a device."""
+
+import torch
+
+from customir.encoder import Encoder
+from customir.settings import Training
+
+ON_A_CPU = (1024, 2048)
+MOST_A_PASS = 65_536  # a GPU is no faster with more
+# What a layer keeps of a token for the backward pass, in vectors of the model's width.
+VECTORS_A_LAYER = 20
+SHARE_OF_MEMORY = 0.5
+
+
+def with_budget(settings: Training, encoder: Encoder) -> Training:
+    """The settings with `tokens_per_pass` and `tokens_kept` filled in where they are 0.
+
+    On a GPU they follow from its whole memory (not from what is free, so that a continued run has
+    the same): half of it holds the graphs of `tokens_kept`.
+    """
+    per_pass, kept = ON_A_CPU
+    if encoder.device.type == "cuda":
+        memory = torch.cuda.get_device_properties(encoder.device).total_memory
+        kept = int(SHARE_OF_MEMORY * memory) // bytes_a_token(encoder)
+        per_pass = min(MOST_A_PASS, max(ON_A_CPU[0], 2 ** (max(1, kept).bit_length() - 1)))
+    return settings.model_copy(
+        update={
+            "tokens_per_pass": settings.tokens_per_pass or per_pass,
+            "tokens_kept": settings.tokens_kept or kept,
+        }
+    )
+
+
+def bytes_a_token(encoder: Encoder) -> int:
+    """About what the graph of one token takes, in bytes."""
+    return len(encoder.layers) * encoder.dimensions * VECTORS_A_LAYER * encoder.dtype.itemsize
