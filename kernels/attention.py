@@ -29,10 +29,11 @@ def attention(
         found: Tensor = functional.scaled_dot_product_attention(queries, keys, values, mask)
         return found
     scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+    # In place, and added instead of filled in: neither keeps a copy nor costs anything backward.
     if bias is not None:
-        scores = scores + bias.to(scores.dtype)
+        scores += bias.to(scores.dtype)
     if missing is not None:
-        scores = scores.masked_fill(missing, -torch.inf)
+        scores += torch.zeros_like(missing, dtype=scores.dtype).masked_fill_(missing, -torch.inf)
     return scores.softmax(-1) @ values
 
 

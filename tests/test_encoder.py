@@ -3,9 +3,11 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from customir.encoder import Encoder, cut_by_tokens
@@ -77,6 +79,17 @@ def test_bf16_stays_close_and_repeats_to_the_byte(minilm: Path) -> None:
     exact = Encoder.load(minilm, precision="fp32").encode(TEXTS)
     assert (ours * exact).sum(1).min() > 0.999
     assert ours.tobytes() == encoder.encode(TEXTS).tobytes()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize(("precision", "cosine"), [("fp32", 0.99999), ("bf16", 0.995)])
+def test_a_gpu_gives_the_vectors_of_a_cpu(
+    minilm: Path, precision: Literal["fp32", "bf16"], cosine: float
+) -> None:
+    texts = [text * (1 + number % 7) for number, text in enumerate(TEXTS * 3)]
+    ours = Encoder.load(minilm, "cuda", precision=precision).encode(texts)
+    exact = Encoder.load(minilm, precision="fp32").encode(texts)
+    assert (ours * exact).sum(1).min() > cosine
 
 
 def test_no_texts_give_no_vectors(minilm: Path) -> None:

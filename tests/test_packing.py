@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from customir.packing import fill_by_tokens, pack, rows_for
+from customir.packing import _widths, fill_by_tokens, pack, rows_for
 
 
 def test_passes_hold_every_text_once_and_are_full() -> None:
@@ -20,6 +20,16 @@ def test_passes_hold_every_text_once_and_are_full() -> None:
 def test_a_text_beyond_the_budget_stands_alone() -> None:
     assert fill_by_tokens([18, 2000, 20], 1024) == [[1], [2, 0]]
     assert fill_by_tokens([], 1024) == []
+
+
+def test_a_gpu_has_few_widths() -> None:
+    lengths = np.arange(1, 257)
+    fine, coarse = _widths(lengths, coarse=False), _widths(lengths, coarse=True)
+    assert np.unique(coarse).tolist() == [16, 32, 64, 128, 256]
+    assert (fine >= lengths).all()
+    assert (fine - lengths < 16).all()
+    assert (coarse >= fine).all()
+    assert (coarse < 2 * fine).all()
 
 
 def test_each_row_is_in_one_group_and_comes_back() -> None:

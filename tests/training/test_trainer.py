@@ -137,18 +137,29 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
             raise torch.OutOfMemoryError("out of memory")
         return real(self, tokens)
 
-    exact = train(minilm, examples(), SETTINGS, 0, "cpu", tmp_path / "large", Silent())
+    settings = SETTINGS.model_copy(update={"dropout": 0.0})
+    exact = train(minilm, examples(), settings, 0, "cpu", tmp_path / "large", Silent())
     monkeypatch.setattr(Encoder, "embed", small_machine)
     said: list[str] = []
     reporter = Silent()
     monkeypatch.setattr(reporter, "say", said.append)
-    settings = SETTINGS.model_copy(update={"dropout": 0.0})
     result = train(minilm, examples(), settings, 0, "cpu", tmp_path / "small", reporter)
     assert [line for line in said if "tokens_per_pass = 64" in line]
-    assert result.steps == exact.steps
+    assert result.losses == pytest.approx(exact.losses, rel=1e-3)
     limit = 1
     with pytest.raises(torch.OutOfMemoryError):
         train(minilm, examples(), settings, 1, "cpu", tmp_path / "none", Silent())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("top_layers", [0, 2])
+def test_a_gpu_trains_what_a_cpu_trains(minilm: Path, tmp_path: Path, top_layers: int) -> None:
+    settings = SETTINGS.model_copy(update={"dropout": 0.0, "top_layers": top_layers})
+    losses = [
+        train(minilm, examples(), settings, 0, device, tmp_path / device, Silent()).losses
+        for device in ("cpu", "cuda")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
 
 
 def test_one_thread_alone_has_nothing_to_contrast(minilm: Path, tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""How many tokens a micro-batch holds: what the settings say, else what suits the device."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from customir.encoder import Encoder
+from customir.settings import Training
+from customir.training.budget import MOST_A_PASS, bytes_a_token, with_budget
+
+GIGABYTE = 2**30
+
+
+def test_what_is_set_is_kept_and_a_cpu_has_its_own(minilm: Path) -> None:
+    encoder = Encoder.load(minilm, precision="fp32")
+    chosen = with_budget(Training(), encoder)
+    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (1024, 2048)
+    chosen = with_budget(Training(tokens_per_pass=300), encoder)
+    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (300, 2048)
+    chosen = with_budget(Training(tokens_per_pass=300, tokens_kept=900), encoder)
+    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (300, 900)
+
+
+@pytest.mark.parametrize(("gigabytes", "per_pass"), [(0.01, 1024), (8, 16_384), (80, MOST_A_PASS)])
+def test_a_gpu_gives_half_of_its_memory_to_graphs(
+    minilm: Path, monkeypatch: pytest.MonkeyPatch, gigabytes: float, per_pass: int
+) -> None:
+    encoder = Encoder.load(minilm, precision="fp32")
+    encoder.device = torch.device("cuda")
+    memory = SimpleNamespace(total_memory=int(gigabytes * GIGABYTE))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+    chosen = with_budget(Training(), encoder)
+    assert chosen.tokens_per_pass == per_pass
+    passes = max(1, chosen.tokens_kept // chosen.tokens_per_pass)
+    if gigabytes >= 8:
+        assert passes * per_pass * bytes_a_token(encoder) <= gigabytes * GIGABYTE / 2
