@@ -123,6 +123,7 @@ def read_options() -> argparse.Namespace:
     add("--documents", type=int, help="adapt to so many, drawn by their names; default: all")
     add("--measured", type=int, help="measure on so many queries; default: all")
     add("--among", type=int, help="rank so many passages, all answers with them; default: all")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of base, mpnet and adapted")
     add("--against", help="an arm measured before: print the difference to it, too")
     add("--table", action="store_true", help="print all that is measured in --out, and stop")
     add("--quick", action="store_true", help="one small set, few queries")
@@ -158,12 +159,13 @@ def run_arm(
             test, left_out = without(test, trained_on(out))
             test, fewer = smaller(test, options.measured, options.among)
             results = compare_on(
-                test, systems(job, made), made.int8 if made else {}, settings, kept, reporter
+                test, systems(job, made), made.int8 if made else {}, settings, kept, reporter,
+                options.precision,
             )  # fmt: skip
             found.append(
                 {
                     "set": label, "group": group, "arm": options.arm, "set_by": options.set,
-                    "until": options.until, "passages": len(test.passages),
+                    "until": options.until, "precision": options.precision, "passages": len(test.passages),
                     "queries": len(test.queries), "cut": [*cut, *left_out, *fewer],
                     "alpha": made.alpha if made else 0.0, "gate": made.gate if made else {},
                     "seconds": made.seconds if made else {},
@@ -402,6 +404,7 @@ def show(one: dict[str, Any], settings: Settings, other: dict[str, Any] | None) 
     print(f"cut: {'; '.join(one['cut']) or 'nothing'}")
     if one["gate"]:
         print(f"The gate, on queries that nobody wrote: {one['gate']['said']}")
+    print(f"measured in {one['precision']}")
     if one["alpha"]:
         print(f"measured: {one['alpha']:g} of the adapter")
     else:

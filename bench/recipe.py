@@ -37,6 +37,7 @@ START = (
     "mining.candidates=0",
     'evaluation.larger=""',
     "evaluation.resamples=2000",
+    "synthesis.free_pairs=1000",
 )
 SHARES = "share of the adapter: chosen by dev queries"
 FEW = ("synthesis.passages=1",)  # of the LLM's queries: next to none
@@ -51,6 +52,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "pairs: openings alone": (*FEW, 'synthesis.free=["opening"]'),
     "pairs: no openings": ('synthesis.free=["subject", "reply"]',),
     "pairs: one reply a thread": ("synthesis.replies=1",),
+    "pairs: up to 4,000 of each free kind": ("synthesis.free_pairs=4000",),
     "passages: 150": ("synthesis.passages=150",),
     "passages: 300": ("synthesis.passages=300",),
     "passages: 1,500": ("synthesis.passages=1500",),
@@ -127,7 +129,8 @@ def main() -> None:
     wanted = [
         arm
         for arm in ARMS
-        if arm != "start" and (not options.only or any(arm.startswith(o) for o in options.only))
+        if arm != "start"
+        and (not options.only or any(arm == o or arm.startswith(f"{o}:") for o in options.only))
     ]
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary)
@@ -166,12 +169,13 @@ def read_options() -> argparse.Namespace:
     add("--data", type=Path, default=Path("../shared/data"), help="the sets' folder")
     add("--sets", nargs="+", default=list(SETS), help="folders below it")
     add("--out", type=Path, help="kept there; a temporary folder without it")
-    add("--only", nargs="+", default=[], metavar="ARM", help="arms whose names begin so")
+    add("--only", nargs="+", default=[], metavar="ARM", help="these arms, or all of a kind")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="for all arms")
     add("--jobs", type=int, default=1, help="processes")
     add("--documents", type=int, help="adapt to so many")
     add("--measured", type=int, help="measure on so many queries")
     add("--among", type=int, help="rank so many passages")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of base and adapted")
     add("--quick", action="store_true", help="one small set, one arm beside the start")
     options = parser.parse_args()
     if options.quick:
@@ -207,6 +211,7 @@ def run_one(out: Path, name: str, arm: str, options: argparse.Namespace) -> None
     asked = argparse.Namespace(
         data=options.data, arm="arm", set=settings, until=until, against=None,
         documents=options.documents, measured=options.measured, among=options.among,
+        precision=options.precision,
     )  # fmt: skip
     root.mkdir(parents=True, exist_ok=True)
     try:

@@ -331,12 +331,14 @@ def _generate(job: Job) -> Detail:
         )
         if style in settings.synthesis.free
     ]
-    queries += [
-        Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
-        for style, pairs in free
-        for passage, text in pairs
-        if splits[passage.key] == "train"
-    ]
+    for style, pairs in free:
+        found_free = [
+            Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
+            for passage, text in pairs
+            if splits[passage.key] == "train"
+        ]
+        # Keys are hashes: the first ones are a random draw that new mail changes little.
+        queries += sorted(found_free, key=lambda query: query.key)[: settings.synthesis.free_pairs]
     write_queries(job.workspace, queries)
     kept = [query for query in queries if query.rejected is None]
     return {

@@ -52,6 +52,9 @@ class Synthesis(Section):
         ("subject", "reply", "opening"),
         description="pairs without an LLM: title and text, message and answer, first sentence and rest",
     )
+    free_pairs: int = Field(
+        2000, ge=1, description="of each kind at most, drawn at random: more take longer to train"
+    )
     replies: int = Field(3, ge=1, description="pairs of a message and its answer a thread")
     searchers: bool = Field(
         False, description="ask as searchers made of the corpus' topics; for larger LLMs"

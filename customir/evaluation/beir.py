@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from customir.embeddings import embed
-from customir.encoder import Encoder
+from customir.encoder import Encoder, Precision
 from customir.errors import UserError
 from customir.evaluation.metrics import Qrels, Rankings
 from customir.evaluation.systems import (
@@ -94,20 +94,22 @@ def compare_on(
     settings: Settings,
     workspace: Workspace,
     reporter: Reporter,
+    precision: Precision = "fp32",
 ) -> list[SystemResult]:
     """BM25, every embedder, and hybrids of base and adapted, on a test set, in one run.
 
     Embeddings are kept in the workspace, each by the key of its text and model.
 
     Args:
-        embedders: sentence-transformers folders by system, "base" among them; run in fp32.
+        embedders: sentence-transformers folders by system, "base" among them.
+        precision: That these are run in.
         int8: The same of folders with an ONNX INT8 export.
     """
     by_words = rank_by_words(test.queries, test.passages)
     runs: dict[str, Rankings] = {BM25: by_words}
     for name, folder in embedders.items():
         encoder, for_passages = (
-            Encoder.load(each, settings.device, settings.training.max_tokens, "fp32")
+            Encoder.load(each, settings.device, settings.training.max_tokens, precision)
             for each in (folder, passage_model(folder))
         )
         title = f"embedding {test.name}, {name}"
