@@ -1,4 +1,7 @@
-// The best k rows of an int8 matrix by inner product with int8 queries, exactly.
+// The best k rows of an int8 or 4-bit matrix by inner product with int8 queries, exactly.
+//
+// In 4 bits, numbers go from 0 to 15: 64 bytes hold 128 of a row, the first 64 in their low halves,
+// the others in their high halves.
 //
 // One file, a C interface, no flags for this machine's processor: each instruction set is a function
 // of its own with a target attribute, and the best one that the processor has is taken at run time.
@@ -20,20 +23,23 @@
 
 namespace {
 
-// Inner products of `count` queries with `rows` consecutive rows, all of `width` bytes, a multiple of
-// 64. out: those of query q from out + q * stride on; what lies up to the next multiple of ROW_TILE
+// Inner products of `count` queries with `rows` consecutive rows, each of `width` bytes, a multiple of
+// 64; a query has as many numbers as a row, each a byte. out: those of query q from out + q * stride on; what lies up to the next multiple of ROW_TILE
 // rows is overwritten.
 constexpr int64_t ROW_TILE = 16;
 using Dots = void (*)(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                       int64_t count, int32_t *out, int64_t stride);
 
+// How a row's numbers are held; its value is how many stand in a byte.
+enum Form { BYTES = 1, HALVES = 2 };
+
 // For kernels that take one row and one query at a time. Rows outside: they come from memory.
-template <int32_t (*dot)(const int8_t *, const int8_t *, int64_t)>
+template <Form form, int32_t (*dot)(const int8_t *, const int8_t *, int64_t)>
 void one_by_one(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                 int64_t count, int32_t *out, int64_t stride) {
   for (int64_t row = 0; row < rows; ++row, matrix += width)
     for (int64_t query = 0; query < count; ++query)
-      out[query * stride + row] = dot(matrix, queries + query * width, width);
+      out[query * stride + row] = dot(matrix, queries + query * form * width, width);
 }
 
 int32_t dot_portable(const int8_t *row, const int8_t *query, int64_t width) {
@@ -42,10 +48,27 @@ int32_t dot_portable(const int8_t *row, const int8_t *query, int64_t width) {
   return sum;
 }
 
+int32_t halves_portable(const int8_t *row, const int8_t *query, int64_t width) {
+  int32_t sum = 0;
+  for (int64_t group = 0; group < width; group += 64, query += 128)
+    for (int64_t i = 0; i < 64; ++i) {
+      const uint8_t both = uint8_t(row[group + i]);
+      sum += (both & 15) * int32_t(query[i]) + (both >> 4) * int32_t(query[64 + i]);
+    }
+  return sum;
+}
+
 #if defined(__x86_64__)
 
 #define AVX2 __attribute__((target("avx2")))
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
+
+AVX2 inline int32_t sum_of(__m256i numbers) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+  return _mm_cvtsi128_si32(sum);
+}
 
 AVX2 int32_t dot_avx2(const int8_t *row, const int8_t *query, int64_t width) {
   __m256i low = _mm256_setzero_si256(), high = low;
@@ -58,11 +81,24 @@ AVX2 int32_t dot_avx2(const int8_t *row, const int8_t *query, int64_t width) {
         high, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm256_extracti128_si256(m, 1)),
                                 _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1))));
   }
-  const __m256i both = _mm256_add_epi32(low, high);
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-  return _mm_cvtsi128_si32(sum);
+  return sum_of(_mm256_add_epi32(low, high));
+}
+
+AVX2 int32_t halves_avx2(const int8_t *row, const int8_t *query, int64_t width) {
+  const __m256i low_half = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+  __m256i sum = _mm256_setzero_si256();
+  for (int64_t i = 0; i < width; i += 32) {
+    const int8_t *asked = query + i / 64 * 128 + i % 64;
+    const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row + i));
+    const __m256i low = _mm256_maddubs_epi16(
+        _mm256_and_si256(both, low_half),
+        _mm256_loadu_si256(reinterpret_cast<const __m256i *>(asked)));
+    const __m256i high = _mm256_maddubs_epi16(
+        _mm256_and_si256(_mm256_srli_epi16(both, 4), low_half),
+        _mm256_loadu_si256(reinterpret_cast<const __m256i *>(asked + 64)));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_add_epi16(low, high), ones));
+  }
+  return sum_of(sum);
 }
 
 // Sums over neighbours: of the results' numbers, twice as many belong to the second argument.
@@ -89,39 +125,48 @@ VNNI inline void multiply_add(__m512i &sum, __m512i row, __m512i query) {
 
 // A tile of ROWS rows by QUERIES queries: 16 inner products, those of query q from q * ROWS on.
 // VPDPBUSD multiplies unsigned by signed bytes: a row's byte with its top bit flipped is that number
-// plus 128, so each sum comes out 128 times the query's sum too large, whatever the row.
+// plus 128, so each sum comes out 128 times the query's sum too large, whatever the row. Halves are
+// unsigned.
 // AHEAD: the next tile is fetched from memory meanwhile.
-template <int ROWS, int QUERIES, bool AHEAD>
+template <Form form, int ROWS, int QUERIES, bool AHEAD>
 VNNI inline __m512i tile(const int8_t *const *rows, const int8_t *queries, int64_t width) {
   static_assert(ROWS * QUERIES == 16, "a register a product");
-  const __m512i flip = _mm512_set1_epi8(char(0x80));
+  const __m512i flip = _mm512_set1_epi8(char(0x80)), low_half = _mm512_set1_epi8(15);
   __m512i sums[16];
   for (__m512i &sum : sums) sum = _mm512_setzero_si512();
   for (int64_t i = 0; i < width; i += 64) {
     __m512i held[ROWS];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
-      held[r] = _mm512_xor_si512(_mm512_loadu_si512(rows[r] + i), flip);
+      held[r] = _mm512_loadu_si512(rows[r] + i);
       if (AHEAD) _mm_prefetch(rows[r] + i + ROWS * width, _MM_HINT_T0);
     }
+#pragma GCC unroll 2
+    for (int part = 0; part < form; ++part) {
+      __m512i numbers[ROWS];
 #pragma GCC unroll 16
-    for (int q = 0; q < QUERIES; ++q) {
-      const __m512i asked = _mm512_loadu_si512(queries + q * width + i);
+      for (int r = 0; r < ROWS; ++r)
+        numbers[r] = form == BYTES ? _mm512_xor_si512(held[r], flip)
+                                   : _mm512_and_si512(_mm512_srli_epi16(held[r], 4 * part), low_half);
 #pragma GCC unroll 16
-      for (int r = 0; r < ROWS; ++r) multiply_add(sums[q * ROWS + r], held[r], asked);
+      for (int q = 0; q < QUERIES; ++q) {
+        const __m512i asked = _mm512_loadu_si512(queries + form * (q * width + i) + 64 * part);
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r) multiply_add(sums[q * ROWS + r], numbers[r], asked);
+      }
     }
   }
   return sums_of(sums);
 }
 
 // count: a multiple of QUERIES.
-template <int ROWS, int QUERIES, bool AHEAD>
+template <Form form, int ROWS, int QUERIES, bool AHEAD>
 VNNI void tiles(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                 int64_t count, int32_t *out, int64_t stride) {
   const __m512i flip = _mm512_set1_epi8(char(0x80));
-  for (int64_t query = 0; query < count; query += QUERIES, queries += QUERIES * width) {
-    alignas(64) int32_t excess[16];
-    for (int q = 0; q < QUERIES; ++q) {
+  for (int64_t query = 0; query < count; query += QUERIES, queries += QUERIES * form * width) {
+    alignas(64) int32_t excess[16] = {};
+    for (int q = 0; form == BYTES && q < QUERIES; ++q) {
       __m512i sum = _mm512_setzero_si512();
       for (int64_t i = 0; i < width; i += 64)
         multiply_add(sum, flip, _mm512_loadu_si512(queries + q * width + i));
@@ -133,20 +178,21 @@ VNNI void tiles(const int8_t *matrix, int64_t rows, int64_t width, const int8_t 
       for (int r = 0; r < ROWS; ++r) held[r] = matrix + std::min(row + r, rows - 1) * width;
       alignas(64) int32_t products[16];
       _mm512_store_si512(
-          products, _mm512_sub_epi32(tile<ROWS, QUERIES, AHEAD>(held, queries, width), too_much));
+          products, _mm512_sub_epi32(tile<form, ROWS, QUERIES, AHEAD>(held, queries, width), too_much));
       for (int q = 0; q < QUERIES; ++q)
         std::memcpy(out + (query + q) * stride + row, products + q * ROWS, ROWS * sizeof(int32_t));
     }
   }
 }
 
+template <Form form>
 VNNI void dots_vnni(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                     int64_t count, int32_t *out, int64_t stride) {
   const int64_t tiled = count / 4 * 4;
-  if (tiled) tiles<4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
+  if (tiled) tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
   if (count > tiled)
-    tiles<16, 1, true>(matrix, rows, width, queries + tiled * width, count - tiled,
-                            out + tiled * stride, stride);
+    tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * form * width, count - tiled,
+                             out + tiled * stride, stride);
 }
 
 #elif defined(__aarch64__)
@@ -161,11 +207,27 @@ int32_t dot_neon(const int8_t *row, const int8_t *query, int64_t width) {
   return vaddvq_s32(sum);
 }
 
+int32_t halves_neon(const int8_t *row, const int8_t *query, int64_t width) {
+  int32x4_t sum = vdupq_n_s32(0);
+  for (int64_t i = 0; i < width; i += 16) {
+    const int8_t *asked = query + i / 64 * 128 + i % 64;
+    const uint8x16_t both = vreinterpretq_u8_s8(vld1q_s8(row + i));
+    const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)));
+    const int8x16_t high = vreinterpretq_s8_u8(vshrq_n_u8(both, 4));
+    const int8x16_t q = vld1q_s8(asked), p = vld1q_s8(asked + 64);
+    sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(low), vget_low_s8(q)));
+    sum = vpadalq_s16(sum, vmull_high_s8(low, q));
+    sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(high), vget_low_s8(p)));
+    sum = vpadalq_s16(sum, vmull_high_s8(high, p));
+  }
+  return vaddvq_s32(sum);
+}
+
 #endif
 
 struct Kernel {
   const char *name;
-  Dots dots;
+  Dots bytes, halves;
   bool (*here)();
 };
 
@@ -181,12 +243,12 @@ bool has_vnni() {
 // Best first.
 const Kernel KERNELS[] = {
 #if defined(__x86_64__)
-    {"avx512vnni", dots_vnni, has_vnni},
-    {"avx2", one_by_one<dot_avx2>, has_avx2},
+    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<HALVES>, has_vnni},
+    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<HALVES, halves_avx2>, has_avx2},
 #elif defined(__aarch64__)
-    {"neon", one_by_one<dot_neon>, always},
+    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<HALVES, halves_neon>, always},
 #endif
-    {"portable", one_by_one<dot_portable>, always},
+    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<HALVES, halves_portable>, always},
 };
 
 const Kernel *find(const char *name) {
@@ -269,19 +331,22 @@ EXPORT const char *customir_scan_kernel(const char *name) {
 }
 
 // Writes, for each query, the rows and scores of its best k rows, best first, equal scores by row.
-// matrix: rows x width, queries: count x width, out: count x k. allowed: null, or of each row whether
+// matrix: rows x width bytes, queries: count x (numbers in a row), out: count x k. bits: of a number in
+// the matrix, 8 or 4. allowed: null, or of each row whether
 // it may be found. k: at most the number of rows that may.
 // Returns 0; -1: no such kernel; -2: a size that is not allowed; -3: no memory or no thread.
-EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, int64_t width,
-                          const uint8_t *allowed, const int8_t *queries, int64_t count, int64_t k,
-                          int32_t threads, int64_t *out_rows, int32_t *out_scores) {
+EXPORT int customir_nearest(const char *name, const int8_t *matrix, int64_t rows, int64_t width,
+                            int32_t bits, const uint8_t *allowed, const int8_t *queries,
+                            int64_t count, int64_t k, int32_t threads, int64_t *out_rows,
+                            int32_t *out_scores) {
   const Kernel *kernel = find(name);
   if (kernel == nullptr) return -1;
-  if (rows < 0 || count < 0 || k < 0 || threads < 1 || width < 64 || width % 64 || width > 65536 ||
-      rows > MOST_ROWS)
+  if (rows < 0 || count < 0 || k < 0 || threads < 1 || width < 64 || width % 64 ||
+      (bits != 8 && bits != 4) || width * 8 / bits > 65536 || rows > MOST_ROWS)
     return -2;
   if (k > (allowed ? rows - std::count(allowed, allowed + rows, 0) : rows)) return -2;
   if (k == 0 || count == 0) return 0;
+  const Dots dots = bits == 8 ? kernel->bytes : kernel->halves;
   try {
     const int64_t block = std::max(BLOCK_BYTES / width / ROW_TILE, int64_t(1)) * ROW_TILE;
     const int64_t blocks = (rows + block - 1) / block;
@@ -299,7 +364,7 @@ EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, 
           const int64_t here = std::min(block, end - start);
           const uint8_t *few = allowed ? allowed + start : nullptr;
           if (few && std::count(few, few + here, 0) == here) continue;
-          kernel->dots(matrix + start * width, here, width, queries, count, scores.data(), block);
+          dots(matrix + start * width, here, width, queries, count, scores.data(), block);
           for (int64_t query = 0; query < count; ++query)
             show(best[query], scores.data() + query * block, here, start, few);
         }

@@ -1,4 +1,4 @@
-"""The best rows of an int8 matrix: the C++ kernel of kernels/scan.cpp, where it was compiled.
+"""The best rows of an int8 or 4-bit matrix: the C++ kernel of kernels/scan.cpp, where it was compiled.
 
 It is compiled when the package is installed, if there is a C++ compiler; without one, searching
 falls back to sqlite-vec.
@@ -14,8 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 ROW_BYTES = 64  # a row is padded with zeros to a multiple of these
+# The best of 16 equal steps for a normal distribution, in standard deviations (J. Max, Quantizing
+# for minimum distortion, 1960, table I).
+STEP = 0.3352
 
 Int8 = npt.NDArray[np.int8]
+Halves = npt.NDArray[np.uint8]  # two numbers a byte, laid out as kernels/scan.cpp says
 Floats = npt.NDArray[np.float32]
 
 
@@ -33,7 +37,7 @@ def has_kernel(name: str) -> bool:
 
 def top_k(
     queries: Int8,
-    matrix: Int8,
+    matrix: Int8 | Halves,
     k: int,
     threads: int = 1,
     kernel: str | None = None,
@@ -42,8 +46,9 @@ def top_k(
     """The `k` rows of `matrix` with the largest inner products with each query, exactly.
 
     Args:
-        queries: Shape (q, w), w a multiple of 64 up to 65,536.
-        matrix: Shape (n, w), n up to 2^32; may be memory-mapped.
+        queries: Shape (q, w), w a multiple of 64 (in 4 bits, 128) up to 65,536.
+        matrix: int8 of shape (n, w) or, in 4 bits, uint8 of shape (n, w / 2), as `halved` makes
+            it; n up to 2^32; may be memory-mapped.
         kernel: None: the fastest.
         allowed: Shape (n,): the rows that may be found; None: all.
 
@@ -58,11 +63,12 @@ def top_k(
     library = _library()
     if library is None or not library.customir_scan_kernel(kernel.encode() if kernel else None):
         raise RuntimeError(f"no scan kernel {kernel or 'at all'} here")
-    width = matrix.shape[1]
-    if queries.shape[1:] != (width,) or width % ROW_BYTES or not width or k < 1 or threads < 1:
-        raise ValueError(f"cannot scan {matrix.shape} for {queries.shape}, k {k}")
-    if queries.dtype != np.int8 or matrix.dtype != np.int8:
+    if queries.dtype != np.int8 or matrix.dtype not in (np.int8, np.uint8):
         raise ValueError(f"wanted int8, got {queries.dtype} and {matrix.dtype}")
+    width = matrix.shape[1]
+    fits = queries.shape[1:] == (_numbers_a_row(matrix),)
+    if not fits or width % ROW_BYTES or not width or k < 1 or threads < 1:
+        raise ValueError(f"cannot scan {matrix.shape} for {queries.shape}, k {k}")
     queries, matrix = np.ascontiguousarray(queries), np.ascontiguousarray(matrix)
     possible = len(matrix)
     if allowed is not None:
@@ -72,11 +78,12 @@ def top_k(
         possible = int(np.count_nonzero(allowed))
     shape = (len(queries), min(k, possible))
     rows, scores = np.empty(shape, np.int64), np.empty(shape, np.int32)
-    status = library.customir_top_k(
+    status = library.customir_nearest(
         kernel.encode() if kernel else None,
         matrix.ctypes.data,
         len(matrix),
         width,
+        4 if matrix.dtype == np.uint8 else 8,
         allowed.ctypes.data if allowed is not None else None,
         queries.ctypes.data,
         len(queries),
@@ -92,26 +99,30 @@ def top_k(
 
 def nearest(
     queries: Floats,
-    matrix: Int8,
+    matrix: Int8 | Halves,
     floats: Callable[[npt.NDArray[np.int64]], Floats],
     k: int,
     threads: int = 1,
     allowed: npt.NDArray[np.bool_] | None = None,
+    steps: Floats | float = 1.0,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The `k` rows of `matrix` that are best in int8, in the order of their float vectors.
+    """The `k` rows of `matrix` that are best as quantised, in the order of their float vectors.
 
     Args:
         queries: Shape (q, d).
-        matrix: The vectors, `quantized` with one scale for all.
+        matrix: The vectors, `quantized` with one scale for all, or `halved`.
         floats: Gives the float vectors of rows.
         allowed: As in `top_k`.
+        steps: What `halved` was given.
 
     Returns:
         Row numbers and inner products of floats, of the shape that `top_k` gives, best first.
     """
-    largest = np.abs(queries).max(axis=1, keepdims=True, initial=0.0)
+    asked = queries * steps
+    largest = np.abs(asked).max(axis=1, keepdims=True, initial=0.0)
     largest[largest == 0] = 1.0
-    rows, _ = top_k(quantized(queries, 127 / largest), matrix, k, threads, allowed=allowed)
+    asked = quantized(asked, 127 / largest, _numbers_a_row(matrix))
+    rows, _ = top_k(asked, matrix, k, threads, allowed=allowed)
     products = np.empty(rows.shape, dtype=np.float32)
     for number, query in enumerate(queries):
         products[number] = floats(rows[number]) @ query
@@ -119,17 +130,47 @@ def nearest(
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(products, order, axis=1)
 
 
-def quantized(vectors: npt.NDArray[np.float32], scale: float | npt.NDArray[np.float32]) -> Int8:
-    """`vectors` times `scale` (one, or one a row: (n, 1)), rounded, cut to -127 ... 127 and padded to whole `ROW_BYTES`."""
+def quantized(vectors: Floats, scale: float | Floats, width: int | None = None) -> Int8:
+    """`vectors` times `scale` (one, or one a row: (n, 1)), rounded, cut to -127 ... 127 and padded.
+
+    Args:
+        width: Of a row afterwards; None: the next multiple of `ROW_BYTES`.
+    """
     rows, dimensions = vectors.shape
-    padded = np.zeros((rows, padded_width(dimensions)), dtype=np.int8)
+    padded = np.zeros((rows, width or _rounded_up(dimensions, ROW_BYTES)), dtype=np.int8)
     padded[:, :dimensions] = np.clip(np.rint(vectors * scale), -127, 127)
     return padded
 
 
-def padded_width(dimensions: int) -> int:
-    """Bytes of a row in int8."""
-    return -(-dimensions // ROW_BYTES) * ROW_BYTES
+def halved(vectors: Floats, means: Floats, steps: Floats) -> Halves:
+    """`vectors` in 4 bits a number: the one of 16 steps around its dimension's mean that it lies in.
+
+    A query times `steps` has the inner products with them that the query has with the vectors, but
+    for rounding and an amount that is the same for all vectors.
+
+    Args:
+        means: Of each dimension, (d,).
+        steps: Width of a step in each dimension, (d,): for normally distributed numbers, `STEP`
+            times their standard deviation.
+    """
+    rows, dimensions = vectors.shape
+    places = np.zeros((rows, 2 * halved_width(dimensions)), dtype=np.uint8)
+    places[:, :dimensions] = np.clip(np.floor((vectors - means) / steps) + 8, 0, 15)
+    groups = places.reshape(rows, -1, 2, ROW_BYTES)
+    return (groups[:, :, 0] | groups[:, :, 1] << 4).reshape(rows, -1)
+
+
+def halved_width(dimensions: int) -> int:
+    """Bytes of a row in 4 bits."""
+    return _rounded_up(dimensions, 2 * ROW_BYTES) // 2
+
+
+def _numbers_a_row(matrix: Int8 | Halves) -> int:
+    return matrix.shape[1] * (2 if matrix.dtype == np.uint8 else 1)
+
+
+def _rounded_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
 
 
 @cache
@@ -140,15 +181,15 @@ def _library() -> ctypes.CDLL | None:
         return None
     try:
         library = ctypes.CDLL(str(path))
-        scan = library.customir_top_k
+        scan = library.customir_nearest
     except (OSError, AttributeError):  # built for another machine, or from an older scan.cpp
         return None
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     library.customir_scan_kernel.argtypes = [ctypes.c_char_p]
     library.customir_scan_kernel.restype = ctypes.c_char_p
     scan.argtypes = [
-        *(ctypes.c_char_p, pointer, size, size, pointer, pointer, size, size, ctypes.c_int32),
-        *(pointer, pointer),
+        *(ctypes.c_char_p, pointer, size, size, ctypes.c_int32, pointer, pointer, size, size),
+        *(ctypes.c_int32, pointer, pointer),
     ]
     scan.restype = ctypes.c_int
     return library

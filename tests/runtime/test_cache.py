@@ -1,4 +1,4 @@
-"""The int8 cache beside the index: used, noticed to be wrong, and made again."""
+"""The vectors' cache beside the index: used, noticed to be wrong, and made again."""
 
 import logging
 import random
@@ -167,7 +167,8 @@ def flip(place: int) -> Callable[[Path], None]:
     [
         flip(4096),
         flip(2 * 4096),
-        flip(3 * 4096 + 1000),
+        flip(3 * 4096 + 100),
+        flip(4 * 4096 + 1000),
         flip(-100),
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: path.write_bytes(path.read_bytes()[:100]),
@@ -175,7 +176,18 @@ def flip(place: int) -> Callable[[Path], None]:
         lambda path: path.write_bytes(b"{}" + b" " * 5000),
         lambda path: path.unlink(),
     ],
-    ids=["id", "checksum", "int8", "float", "cut", "header cut", "empty", "header", "missing"],
+    ids=[
+        "id",
+        "checksum",
+        "step",
+        "4 bits",
+        "float",
+        "cut",
+        "header cut",
+        "empty",
+        "header",
+        "missing",
+    ],
 )
 def test_a_spoilt_cache_is_made_again(folder: Path, spoil: Callable[[Path], None]) -> None:
     path = folder / cache.CACHE_NAME
