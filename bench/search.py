@@ -127,7 +127,7 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
     eight = quantized(vectors, scale)
 
     def by_eight(queries: np.ndarray) -> np.ndarray:
-        return nearest(queries, eight, vectors.__getitem__, RESCORED * K)[0][:, :K]
+        return nearest(queries, eight, vectors, RESCORED * K)[0][:, :K]
 
     def alone(queries: np.ndarray) -> np.ndarray:
         asked = queries * cached.steps

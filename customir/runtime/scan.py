@@ -5,7 +5,6 @@ falls back to sqlite-vec.
 """
 
 import ctypes
-from collections.abc import Callable
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -17,10 +16,16 @@ ROW_BYTES = 64  # a row is padded with zeros to a multiple of these
 # The best of 16 equal steps for a normal distribution, in standard deviations (J. Max, Quantizing
 # for minimum distortion, 1960, table I).
 STEP = 0.3352
+DAMAGED = -1
 
 Int8 = npt.NDArray[np.int8]
 Halves = npt.NDArray[np.uint8]  # two numbers a byte, laid out as kernels/scan.cpp says
 Floats = npt.NDArray[np.float32]
+Checksums = npt.NDArray[np.uint64]
+
+
+class DamagedVectorError(Exception):
+    """Floats that are not what their checksum says."""
 
 
 def best_kernel() -> str | None:
@@ -60,9 +65,9 @@ def top_k(
         ValueError: a shape or `k` is not what it should be.
         RuntimeError: no kernel was compiled, this processor can't run it, or memory ran out.
     """
-    library = _library()
-    if library is None or not library.customir_scan_kernel(kernel.encode() if kernel else None):
-        raise RuntimeError(f"no scan kernel {kernel or 'at all'} here")
+    library = _loaded()
+    if not library.customir_scan_kernel(kernel.encode() if kernel else None):
+        raise RuntimeError(f"no scan kernel {kernel} here")
     if queries.dtype != np.int8 or matrix.dtype not in (np.int8, np.uint8):
         raise ValueError(f"wanted int8, got {queries.dtype} and {matrix.dtype}")
     width = matrix.shape[1]
@@ -100,34 +105,62 @@ def top_k(
 def nearest(
     queries: Floats,
     matrix: Int8 | Halves,
-    floats: Callable[[npt.NDArray[np.int64]], Floats],
+    floats: Floats,
     k: int,
     threads: int = 1,
     allowed: npt.NDArray[np.bool_] | None = None,
     steps: Floats | float = 1.0,
+    checksums: Checksums | None = None,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
     """The `k` rows of `matrix` that are best as quantised, in the order of their float vectors.
 
     Args:
         queries: Shape (q, d).
         matrix: The vectors, `quantized` with one scale for all, or `halved`.
-        floats: Gives the float vectors of rows.
+        floats: The vectors, of shape (n, d); may be memory-mapped.
         allowed: As in `top_k`.
         steps: What `halved` was given.
+        checksums: `checksums(floats)`, if they are to be compared.
 
     Returns:
         Row numbers and inner products of floats, of the shape that `top_k` gives, best first.
+
+    Raises:
+        DamagedVectorError: the floats of a row that was chosen are not what they were.
     """
     asked = queries * steps
     largest = np.abs(asked).max(axis=1, keepdims=True, initial=0.0)
     largest[largest == 0] = 1.0
     asked = quantized(asked, 127 / largest, _numbers_a_row(matrix))
     rows, _ = top_k(asked, matrix, k, threads, allowed=allowed)
+    queries, floats = _floats(queries), _floats(floats)
     products = np.empty(rows.shape, dtype=np.float32)
-    for number, query in enumerate(queries):
-        products[number] = floats(rows[number]) @ query
-    order = np.argsort(-products, axis=1, kind="stable")
-    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(products, order, axis=1)
+    status = _loaded().customir_order(
+        floats.ctypes.data,
+        checksums.ctypes.data if checksums is not None else None,
+        floats.shape[1],
+        queries.ctypes.data,
+        *rows.shape,
+        rows.ctypes.data,
+        products.ctypes.data,
+    )
+    if status == DAMAGED:
+        raise DamagedVectorError
+    if status:
+        raise RuntimeError(f"the scan kernel failed with status {status}")
+    return rows, products
+
+
+def checksums(vectors: Floats) -> Checksums:
+    """A checksum of each vector, of shape (n,), which no change of one number leaves as it was.
+
+    Raises:
+        RuntimeError: no kernel was compiled.
+    """
+    vectors = _floats(vectors)
+    sums = np.empty(len(vectors), dtype=np.uint64)
+    _loaded().customir_checksums(vectors.ctypes.data, *vectors.shape, sums.ctypes.data)
+    return sums
 
 
 def quantized(vectors: Floats, scale: float | Floats, width: int | None = None) -> Int8:
@@ -169,8 +202,19 @@ def _numbers_a_row(matrix: Int8 | Halves) -> int:
     return matrix.shape[1] * (2 if matrix.dtype == np.uint8 else 1)
 
 
+def _floats(vectors: Floats) -> Floats:
+    return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
 def _rounded_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
+
+
+def _loaded() -> ctypes.CDLL:
+    library = _library()
+    if library is None:
+        raise RuntimeError("no scan kernel at all here")
+    return library
 
 
 @cache
@@ -181,7 +225,7 @@ def _library() -> ctypes.CDLL | None:
         return None
     try:
         library = ctypes.CDLL(str(path))
-        scan = library.customir_nearest
+        scan, order = library.customir_nearest, library.customir_order
     except (OSError, AttributeError):  # built for another machine, or from an older scan.cpp
         return None
     pointer, size = ctypes.c_void_p, ctypes.c_int64
@@ -192,4 +236,8 @@ def _library() -> ctypes.CDLL | None:
         *(ctypes.c_int32, pointer, pointer),
     ]
     scan.restype = ctypes.c_int
+    order.argtypes = [pointer, pointer, size, pointer, size, size, pointer, pointer]
+    order.restype = ctypes.c_int
+    library.customir_checksums.argtypes = [pointer, size, size, pointer]
+    library.customir_checksums.restype = None
     return library

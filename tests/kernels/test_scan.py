@@ -10,7 +10,17 @@ import pytest
 
 from customir.runtime import scan
 from customir.runtime.cache import VectorCache, build
-from customir.runtime.scan import STEP, best_kernel, halved, has_kernel, quantized, top_k
+from customir.runtime.scan import (
+    STEP,
+    DamagedVectorError,
+    best_kernel,
+    checksums,
+    halved,
+    has_kernel,
+    nearest,
+    quantized,
+    top_k,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -137,6 +147,24 @@ def test_4_bits_are_steps_around_the_mean_and_dimensions_without_any_do_no_harm(
     lost = vectors - (3 + (held[:, :200] - 7.5) * steps)
     # Max's table I: 16 equal steps leave .01154 of the variance.
     assert np.square(np.delete(lost, 7, axis=1)).mean() / 0.25 == pytest.approx(0.01154, rel=0.02)
+
+
+def test_floats_put_in_order_what_was_found_and_damaged_ones_are_noticed() -> None:
+    chance = np.random.default_rng(4)
+    vectors = chance.normal(size=(300, 77)).astype(np.float32)
+    vectors[5] = vectors[9]  # equal: by row
+    queries = np.concatenate([vectors[9:10], chance.normal(size=(3, 77)).astype(np.float32)])
+    matrix, sums = quantized(vectors, 30), checksums(vectors)
+    rows, products = nearest(queries, matrix, vectors, 300, checksums=sums)
+    exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    assert np.array_equal(rows, np.argsort(-exact, axis=1, kind="stable"))
+    np.testing.assert_allclose(products, -np.sort(-exact, axis=1), atol=1e-5)
+    for row, number in ((0, 0), (150, 40), (299, 76)):
+        spoilt = vectors.copy()
+        spoilt.view(np.uint32)[row, number] ^= 1
+        assert (checksums(spoilt) != sums).nonzero()[0].tolist() == [row]
+        with pytest.raises(DamagedVectorError):
+            nearest(queries, matrix, spoilt, 300, checksums=sums)
 
 
 def cache_of(vectors: np.ndarray, folder: Path) -> VectorCache:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-COMPILER, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
+COMPILER, EMULATOR = (
+    shutil.which("aarch64-linux-gnu-g++"),
+    shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static"),
+)
 SOURCE = Path(__file__).parent.parent.parent / "kernels" / "scan.cpp"
 COMPARE = """
 #include <cstdio>

@@ -293,10 +293,14 @@ def test_only_the_best_are_looked_at_in_floats(
     made: Path, monkeypatch: pytest.MonkeyPatch, without_kernel: Callable[[], None]
 ) -> None:
     monkeypatch.setattr(search, "CANDIDATES", 3)
-    inner, looked_at = VectorCache._floats, []
-    monkeypatch.setattr(
-        VectorCache, "_floats", lambda self, rows: looked_at.append(len(rows)) or inner(self, rows)
-    )
+    inner, looked_at = VectorCache.nearest, []
+
+    def nearest(*given: object) -> object:
+        found = inner(*given)  # type: ignore[arg-type]
+        looked_at.append(found[0].size)
+        return found
+
+    monkeypatch.setattr(VectorCache, "nearest", nearest)
     with Searcher(made) as searcher:
         ours = searcher.search("budget", 3, "vector")
     assert looked_at == [12]
