@@ -32,8 +32,9 @@ constexpr int64_t ROW_TILE = 16;
 using Dots = void (*)(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                       int64_t count, int32_t *out, int64_t stride);
 
-// How a row's numbers are held; its value is how many stand in a byte.
-enum Form { BYTES = 1, HALVES = 2 };
+// How a row's numbers are held: signed bytes, unsigned bytes, or unsigned halves of bytes.
+enum Form { BYTES, UNSIGNED, HALVES };
+constexpr int parts(Form form) { return form == HALVES ? 2 : 1; }  // numbers in a byte
 
 // For kernels that take one row and one query at a time. Rows outside: they come from memory.
 template <Form form, int32_t (*dot)(const int8_t *, const int8_t *, int64_t)>
@@ -41,7 +42,7 @@ void one_by_one(const int8_t *matrix, int64_t rows, int64_t width, const int8_t 
                 int64_t count, int32_t *out, int64_t stride) {
   for (int64_t row = 0; row < rows; ++row, matrix += width)
     for (int64_t query = 0; query < count; ++query)
-      out[query * stride + row] = dot(matrix, queries + query * form * width, width);
+      out[query * stride + row] = dot(matrix, queries + query * parts(form) * width, width);
 }
 
 int32_t dot_portable(const int8_t *row, const int8_t *query, int64_t width) {
@@ -125,36 +126,38 @@ VNNI inline void multiply_add(__m512i &sum, __m512i row, __m512i query) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(row), "v"(query));
 }
 
+// The low (0) or high (1) half of each byte.
+VNNI inline __m512i half_of(__m512i both, int part) {
+  return _mm512_and_si512(_mm512_srli_epi16(both, 4 * part), _mm512_set1_epi8(15));
+}
+
 // A tile of ROWS rows by QUERIES queries: 16 inner products, those of query q from q * ROWS on.
-// VPDPBUSD multiplies unsigned by signed bytes: a row's byte with its top bit flipped is that number
-// plus 128, so each sum comes out 128 times the query's sum too large, whatever the row. Halves are
-// unsigned.
+// VPDPBUSD multiplies unsigned by signed bytes: a signed byte with its top bit flipped is that number
+// plus 128, so each sum comes out 128 times the query's sum too large, whatever the row.
 // AHEAD: the next tile is fetched from memory meanwhile.
 template <Form form, int ROWS, int QUERIES, bool AHEAD>
 VNNI inline __m512i tile(const int8_t *const *rows, const int8_t *queries, int64_t width) {
   static_assert(ROWS * QUERIES == 16, "a register a product");
-  const __m512i flip = _mm512_set1_epi8(char(0x80)), low_half = _mm512_set1_epi8(15);
+  const __m512i flip = _mm512_set1_epi8(char(0x80));
   __m512i sums[16];
   for (__m512i &sum : sums) sum = _mm512_setzero_si512();
   for (int64_t i = 0; i < width; i += 64) {
-    __m512i held[ROWS];
+    __m512i asked[QUERIES][parts(form)];
+    for (int q = 0; q < QUERIES; ++q)
+      for (int part = 0; part < parts(form); ++part)
+        asked[q][part] = _mm512_loadu_si512(queries + parts(form) * (q * width + i) + 64 * part);
+    // A row at a time: registers are enough for all sums and queries, not for all rows besides.
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
-      held[r] = _mm512_loadu_si512(rows[r] + i);
+      const __m512i held = _mm512_loadu_si512(rows[r] + i);
       if (AHEAD) _mm_prefetch(rows[r] + i + ROWS * width, _MM_HINT_T0);
-    }
 #pragma GCC unroll 2
-    for (int part = 0; part < form; ++part) {
-      __m512i numbers[ROWS];
+      for (int part = 0; part < parts(form); ++part) {
+        const __m512i numbers = form == BYTES      ? _mm512_xor_si512(held, flip)
+                                : form == UNSIGNED ? held
+                                                   : half_of(held, part);
 #pragma GCC unroll 16
-      for (int r = 0; r < ROWS; ++r)
-        numbers[r] = form == BYTES ? _mm512_xor_si512(held[r], flip)
-                                   : _mm512_and_si512(_mm512_srli_epi16(held[r], 4 * part), low_half);
-#pragma GCC unroll 16
-      for (int q = 0; q < QUERIES; ++q) {
-        const __m512i asked = _mm512_loadu_si512(queries + form * (q * width + i) + 64 * part);
-#pragma GCC unroll 16
-        for (int r = 0; r < ROWS; ++r) multiply_add(sums[q * ROWS + r], numbers[r], asked);
+        for (int q = 0; q < QUERIES; ++q) multiply_add(sums[q * ROWS + r], numbers, asked[q][part]);
       }
     }
   }
@@ -166,7 +169,7 @@ template <Form form, int ROWS, int QUERIES, bool AHEAD>
 VNNI void tiles(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                 int64_t count, int32_t *out, int64_t stride) {
   const __m512i flip = _mm512_set1_epi8(char(0x80));
-  for (int64_t query = 0; query < count; query += QUERIES, queries += QUERIES * form * width) {
+  for (int64_t query = 0; query < count; query += QUERIES, queries += QUERIES * parts(form) * width) {
     alignas(64) int32_t excess[16] = {};
     for (int q = 0; form == BYTES && q < QUERIES; ++q) {
       __m512i sum = _mm512_setzero_si512();
@@ -191,9 +194,18 @@ template <Form form>
 VNNI void dots_vnni(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                     int64_t count, int32_t *out, int64_t stride) {
   const int64_t tiled = count / 4 * 4;
-  if (tiled) tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
+  if (tiled && form == HALVES) {  // taken apart once for all queries
+    std::vector<int8_t> whole(2 * rows * width);
+    for (int64_t i = 0; i < rows * width; i += 64)
+      for (int part = 0; part < 2; ++part)
+        _mm512_storeu_si512(&whole[2 * i + 64 * part],
+                            half_of(_mm512_loadu_si512(matrix + i), part));
+    tiles<UNSIGNED, 4, 4, false>(whole.data(), rows, 2 * width, queries, tiled, out, stride);
+  } else if (tiled) {
+    tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
+  }
   if (count > tiled)
-    tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * form * width, count - tiled,
+    tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * parts(form) * width, count - tiled,
                              out + tiled * stride, stride);
 }
 
@@ -329,16 +341,16 @@ float product_of(const float *row, const float *query, int64_t dimensions) {
   return sums[0];
 }
 
-// The vector's 32-bit words times odd numbers, added up modulo 2^64: no change of one word leaves it
-// as it was.
-constexpr uint64_t WEIGHT = 0x9E3779B97F4A7C15u;
+// The vector's 32-bit words times odd 32-bit numbers, added up modulo 2^64: no change of one word
+// leaves it as it was.
+constexpr uint32_t WEIGHT = 0x9E3779B9u;
 
 uint64_t checksum_of(const float *row, int64_t dimensions) {
   uint64_t sum = 0;
   for (int64_t i = 0; i < dimensions; ++i) {
     uint32_t word;
     std::memcpy(&word, row + i, sizeof word);
-    sum += word * (uint64_t(2 * i + 1) * WEIGHT);
+    sum += uint64_t(word) * (uint32_t(2 * i + 1) * WEIGHT);
   }
   return sum;
 }
