@@ -1,7 +1,8 @@
 // The best k rows of an int8 or 4-bit matrix by inner product with int8 queries, exactly.
 //
 // In 4 bits, numbers go from 0 to 15: 64 bytes hold 128 of a row, the first 64 in their low halves,
-// the others in their high halves. A second function puts what was found in the order of its floats.
+// the others in their high halves. For queries in floats, what is found is put in the order of its
+// floats.
 //
 // One file, a C interface, no flags for this machine's processor: each instruction set is a function
 // of its own with a target attribute, and the best one that the processor has is taken at run time.
@@ -9,9 +10,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -195,12 +198,12 @@ VNNI void dots_vnni(const int8_t *matrix, int64_t rows, int64_t width, const int
                     int64_t count, int32_t *out, int64_t stride) {
   const int64_t tiled = count / 4 * 4;
   if (tiled && form == HALVES) {  // taken apart once for all queries
-    std::vector<int8_t> whole(2 * rows * width);
+    const std::unique_ptr<int8_t[]> whole(new int8_t[2 * rows * width]);
     for (int64_t i = 0; i < rows * width; i += 64)
       for (int part = 0; part < 2; ++part)
         _mm512_storeu_si512(&whole[2 * i + 64 * part],
                             half_of(_mm512_loadu_si512(matrix + i), part));
-    tiles<UNSIGNED, 4, 4, false>(whole.data(), rows, 2 * width, queries, tiled, out, stride);
+    tiles<UNSIGNED, 4, 4, false>(whole.get(), rows, 2 * width, queries, tiled, out, stride);
   } else if (tiled) {
     tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
   }
@@ -308,7 +311,7 @@ struct Best {
 };
 
 // A block of rows stays in the first-level cache while every query of the batch goes over it.
-constexpr int64_t BLOCK_BYTES = 24 * 1024;
+constexpr int64_t BLOCK_NUMBERS = 24 * 1024;
 // Scores are looked at one by one only where the largest of so many is good enough.
 constexpr int64_t GLANCE = 16;
 
@@ -376,7 +379,7 @@ EXPORT const char *customir_scan_kernel(const char *name) {
 // the matrix, 8 or 4. allowed: null, or of each row whether
 // it may be found. k: at most the number of rows that may.
 // Returns 0; -1: no such kernel; -2: a size that is not allowed; -3: no memory or no thread.
-EXPORT int customir_nearest(const char *name, const int8_t *matrix, int64_t rows, int64_t width,
+EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, int64_t width,
                             int32_t bits, const uint8_t *allowed, const int8_t *queries,
                             int64_t count, int64_t k, int32_t threads, int64_t *out_rows,
                             int32_t *out_scores) {
@@ -389,7 +392,7 @@ EXPORT int customir_nearest(const char *name, const int8_t *matrix, int64_t rows
   if (k == 0 || count == 0) return 0;
   const Dots dots = bits == 8 ? kernel->bytes : kernel->halves;
   try {
-    const int64_t block = std::max(BLOCK_BYTES / width / ROW_TILE, int64_t(1)) * ROW_TILE;
+    const int64_t block = std::max(BLOCK_NUMBERS * bits / 8 / width / ROW_TILE, int64_t(1)) * ROW_TILE;
     const int64_t blocks = (rows + block - 1) / block;
     const int64_t workers = std::min<int64_t>(threads, blocks);
     std::vector<std::vector<Best>> found(workers);
@@ -449,26 +452,46 @@ EXPORT void customir_checksums(const float *floats, int64_t rows, int64_t dimens
     out[row] = checksum_of(floats + row * dimensions, dimensions);
 }
 
-// Puts each query's k rows in the order of their inner products in floats, the largest first, equal
-// ones as they were, and writes these products.
-// floats: as many rows as there are, x dimensions; queries: count x dimensions; rows, products:
-// count x k. checksums: null, or of each row of floats.
-// Returns 0; -1: a row is not what its checksum says; -3: no memory.
-EXPORT int customir_order(const float *floats, const uint64_t *checksums, int64_t dimensions,
-                          const float *queries, int64_t count, int64_t k, int64_t *rows,
-                          float *products) {
+// As customir_top_k for queries in floats, count x dimensions, which are rounded to 8 bits each with a
+// scale of its own; what is found is put in the order of its inner products in floats, which are
+// written, the largest first, equal ones as they were.
+// steps: null, or what a step of the matrix' numbers is worth in each dimension. floats: rows x
+// dimensions. checksums: null, or of each row of floats.
+// Returns what customir_top_k does; -4: a row that was found is not what its checksum says.
+EXPORT int customir_nearest(const int8_t *matrix, int64_t rows, int64_t width, int32_t bits,
+                            const uint8_t *allowed, const float *steps, const float *floats,
+                            const uint64_t *checksums, int64_t dimensions, const float *queries,
+                            int64_t count, int64_t k, int32_t threads, int64_t *out_rows,
+                            float *out_products) {
   try {
+    const int64_t numbers = width * 8 / bits;
+    std::vector<int8_t> asked(count * numbers);
+    std::vector<float> scaled(dimensions);
+    for (int64_t query = 0; query < count; ++query) {
+      float largest = 0;
+      for (int64_t i = 0; i < dimensions; ++i) {
+        scaled[i] = queries[query * dimensions + i] * (steps ? steps[i] : 1);
+        largest = std::max(largest, std::abs(scaled[i]));
+      }
+      for (int64_t i = 0; largest > 0 && i < dimensions; ++i)
+        asked[query * numbers + i] = int8_t(std::nearbyint(scaled[i] * (127 / largest)));
+    }
+    std::vector<int32_t> scores(count * k);
+    const int status = customir_top_k(nullptr, matrix, rows, width, bits, allowed, asked.data(),
+                                      count, k, threads, out_rows, scores.data());
+    if (status) return status;
     std::vector<std::pair<float, int64_t>> found(k);
-    for (int64_t query = 0; query < count; ++query, rows += k, products += k) {
+    for (int64_t query = 0; query < count; ++query, out_rows += k, out_products += k) {
       for (int64_t place = 0; place < k; ++place) {
-        const float *row = floats + rows[place] * dimensions;
-        if (checksums && checksum_of(row, dimensions) != checksums[rows[place]]) return -1;
-        found[place] = {product_of(row, queries + query * dimensions, dimensions), rows[place]};
+        const int64_t row = out_rows[place];
+        const float *held = floats + row * dimensions;
+        if (checksums && checksum_of(held, dimensions) != checksums[row]) return -4;
+        found[place] = {product_of(held, queries + query * dimensions, dimensions), row};
       }
       std::stable_sort(found.begin(), found.end(),
                        [](const auto &a, const auto &b) { return a.first > b.first; });
       for (int64_t place = 0; place < k; ++place)
-        std::tie(products[place], rows[place]) = found[place];
+        std::tie(out_products[place], out_rows[place]) = found[place];
     }
   } catch (...) {
     return -3;

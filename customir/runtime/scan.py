@@ -16,12 +16,14 @@ ROW_BYTES = 64  # a row is padded with zeros to a multiple of these
 # The best of 16 equal steps for a normal distribution, in standard deviations (J. Max, Quantizing
 # for minimum distortion, 1960, table I).
 STEP = 0.3352
-DAMAGED = -1
+DAMAGED = -4
 
 Int8 = npt.NDArray[np.int8]
 Halves = npt.NDArray[np.uint8]  # two numbers a byte, laid out as kernels/scan.cpp says
+Matrix = npt.NDArray[np.int8 | np.uint8]
 Floats = npt.NDArray[np.float32]
 Checksums = npt.NDArray[np.uint64]
+Flags = npt.NDArray[np.bool_]
 
 
 class DamagedVectorError(Exception):
@@ -42,11 +44,11 @@ def has_kernel(name: str) -> bool:
 
 def top_k(
     queries: Int8,
-    matrix: Int8 | Halves,
+    matrix: Matrix,
     k: int,
     threads: int = 1,
     kernel: str | None = None,
-    allowed: npt.NDArray[np.bool_] | None = None,
+    allowed: Flags | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """The `k` rows of `matrix` with the largest inner products with each query, exactly.
 
@@ -68,8 +70,8 @@ def top_k(
     library = _loaded()
     if not library.customir_scan_kernel(kernel.encode() if kernel else None):
         raise RuntimeError(f"no scan kernel {kernel} here")
-    if queries.dtype != np.int8 or matrix.dtype not in (np.int8, np.uint8):
-        raise ValueError(f"wanted int8, got {queries.dtype} and {matrix.dtype}")
+    if queries.dtype != np.int8:
+        raise ValueError(f"wanted int8, got {queries.dtype}")
     width = matrix.shape[1]
     fits = queries.shape[1:] == (_numbers_a_row(matrix),)
     if not fits or width % ROW_BYTES or not width or k < 1 or threads < 1:
@@ -77,18 +79,15 @@ def top_k(
     queries, matrix = np.ascontiguousarray(queries), np.ascontiguousarray(matrix)
     possible = len(matrix)
     if allowed is not None:
-        if allowed.shape != (len(matrix),) or allowed.dtype != np.bool_:
-            raise ValueError(f"wanted {len(matrix)} booleans, got {allowed.shape} {allowed.dtype}")
-        allowed = np.ascontiguousarray(allowed)
-        possible = int(np.count_nonzero(allowed))
+        allowed, possible = _flags(allowed, len(matrix))
     shape = (len(queries), min(k, possible))
     rows, scores = np.empty(shape, np.int64), np.empty(shape, np.int32)
-    status = library.customir_nearest(
+    status = library.customir_top_k(
         kernel.encode() if kernel else None,
         matrix.ctypes.data,
         len(matrix),
         width,
-        4 if matrix.dtype == np.uint8 else 8,
+        _bits(matrix),
         allowed.ctypes.data if allowed is not None else None,
         queries.ctypes.data,
         len(queries),
@@ -104,12 +103,12 @@ def top_k(
 
 def nearest(
     queries: Floats,
-    matrix: Int8 | Halves,
+    matrix: Matrix,
     floats: Floats,
     k: int,
     threads: int = 1,
-    allowed: npt.NDArray[np.bool_] | None = None,
-    steps: Floats | float = 1.0,
+    allowed: Flags | None = None,
+    steps: Floats | None = None,
     checksums: Checksums | None = None,
 ) -> tuple[npt.NDArray[np.int64], Floats]:
     """The `k` rows of `matrix` that are best as quantised, in the order of their float vectors.
@@ -127,20 +126,30 @@ def nearest(
 
     Raises:
         DamagedVectorError: the floats of a row that was chosen are not what they were.
+        RuntimeError, ValueError: as `top_k`.
     """
-    asked = queries * steps
-    largest = np.abs(asked).max(axis=1, keepdims=True, initial=0.0)
-    largest[largest == 0] = 1.0
-    asked = quantized(asked, 127 / largest, _numbers_a_row(matrix))
-    rows, _ = top_k(asked, matrix, k, threads, allowed=allowed)
+    library = _loaded()
     queries, floats = _floats(queries), _floats(floats)
-    products = np.empty(rows.shape, dtype=np.float32)
-    status = _loaded().customir_order(
+    matrix, possible = np.ascontiguousarray(matrix), len(matrix)
+    dimensions = queries.shape[1]
+    if floats.shape != (len(matrix), dimensions) or _numbers_a_row(matrix) < dimensions or k < 1:
+        raise ValueError(f"cannot scan {matrix.shape}, {floats.shape} for {queries.shape}, k {k}")
+    if allowed is not None:
+        allowed, possible = _flags(allowed, len(matrix))
+    shape = (len(queries), min(k, possible))
+    rows, products = np.empty(shape, np.int64), np.empty(shape, np.float32)
+    status = library.customir_nearest(
+        matrix.ctypes.data,
+        *matrix.shape,
+        _bits(matrix),
+        None if allowed is None else allowed.ctypes.data,
+        None if steps is None else steps.ctypes.data,
         floats.ctypes.data,
-        checksums.ctypes.data if checksums is not None else None,
-        floats.shape[1],
+        None if checksums is None else checksums.ctypes.data,
+        dimensions,
         queries.ctypes.data,
-        *rows.shape,
+        *shape,
+        threads,
         rows.ctypes.data,
         products.ctypes.data,
     )
@@ -190,7 +199,8 @@ def halved(vectors: Floats, means: Floats, steps: Floats) -> Halves:
     places = np.zeros((rows, 2 * halved_width(dimensions)), dtype=np.uint8)
     places[:, :dimensions] = np.clip(np.floor((vectors - means) / steps) + 8, 0, 15)
     groups = places.reshape(rows, -1, 2, ROW_BYTES)
-    return (groups[:, :, 0] | groups[:, :, 1] << 4).reshape(rows, -1)
+    packed = groups[:, :, 0] | groups[:, :, 1] << np.uint8(4)
+    return packed.reshape(rows, -1).astype(np.uint8, copy=False)
 
 
 def halved_width(dimensions: int) -> int:
@@ -198,8 +208,22 @@ def halved_width(dimensions: int) -> int:
     return _rounded_up(dimensions, 2 * ROW_BYTES) // 2
 
 
-def _numbers_a_row(matrix: Int8 | Halves) -> int:
-    return matrix.shape[1] * (2 if matrix.dtype == np.uint8 else 1)
+def _numbers_a_row(matrix: Matrix) -> int:
+    width: int = matrix.shape[1]
+    return width * 8 // _bits(matrix)
+
+
+def _bits(matrix: Matrix) -> int:
+    if matrix.dtype not in (np.int8, np.uint8):
+        raise ValueError(f"wanted int8 or, in 4 bits, uint8, got {matrix.dtype}")
+    return 4 if matrix.dtype == np.uint8 else 8
+
+
+def _flags(allowed: Flags, rows: int) -> tuple[Flags, int]:
+    """`allowed` as the kernel reads it, and how many are."""
+    if allowed.shape != (rows,) or allowed.dtype != np.bool_:
+        raise ValueError(f"wanted {rows} booleans, got {allowed.shape} {allowed.dtype}")
+    return np.ascontiguousarray(allowed), int(np.count_nonzero(allowed))
 
 
 def _floats(vectors: Floats) -> Floats:
@@ -225,7 +249,7 @@ def _library() -> ctypes.CDLL | None:
         return None
     try:
         library = ctypes.CDLL(str(path))
-        scan, order = library.customir_nearest, library.customir_order
+        scan, nearest = library.customir_top_k, library.customir_nearest
     except (OSError, AttributeError):  # built for another machine, or from an older scan.cpp
         return None
     pointer, size = ctypes.c_void_p, ctypes.c_int64
@@ -236,8 +260,11 @@ def _library() -> ctypes.CDLL | None:
         *(ctypes.c_int32, pointer, pointer),
     ]
     scan.restype = ctypes.c_int
-    order.argtypes = [pointer, pointer, size, pointer, size, size, pointer, pointer]
-    order.restype = ctypes.c_int
+    nearest.argtypes = [
+        *(pointer, size, size, ctypes.c_int32, pointer, pointer, pointer, pointer, size),
+        *(pointer, size, size, ctypes.c_int32, pointer, pointer),
+    ]
+    nearest.restype = ctypes.c_int
     library.customir_checksums.argtypes = [pointer, size, size, pointer]
     library.customir_checksums.restype = None
     return library

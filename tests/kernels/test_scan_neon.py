@@ -31,7 +31,7 @@ int main() {
     for (int i = 0; i < 2; ++i) {
       found[i].resize(count * k);
       scores[i].resize(count * k);
-      if (customir_nearest(names[i], matrix.data(), rows, width, bits, allowed.data(),
+      if (customir_top_k(names[i], matrix.data(), rows, width, bits, allowed.data(),
                            queries.data(), count, k, 2, found[i].data(), scores[i].data()))
         return 1;
     }
