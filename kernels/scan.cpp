@@ -139,7 +139,8 @@ VNNI inline __m512i half_of(__m512i both, int part) {
 // plus 128, so each sum comes out 128 times the query's sum too large, whatever the row.
 // AHEAD: the next tile is fetched from memory meanwhile.
 template <Form form, int ROWS, int QUERIES, bool AHEAD>
-VNNI inline __m512i tile(const int8_t *const *rows, const int8_t *queries, int64_t width) {
+VNNI __attribute__((always_inline)) inline __m512i tile(const int8_t *const *rows,
+                                                        const int8_t *queries, int64_t width) {
   static_assert(ROWS * QUERIES == 16, "a register a product");
   const __m512i flip = _mm512_set1_epi8(char(0x80));
   __m512i sums[16];
