@@ -1,4 +1,8 @@
-// The best k rows of an int8 matrix by inner product with int8 queries, exactly.
+// The best k rows of an int8 or 4-bit matrix by inner product with int8 queries, exactly.
+//
+// In 4 bits, numbers go from 0 to 15: 64 bytes hold 128 of a row, the first 64 in their low halves,
+// the others in their high halves. For queries in floats, what is found is put in the order of its
+// floats.
 //
 // One file, a C interface, no flags for this machine's processor: each instruction set is a function
 // of its own with a target attribute, and the best one that the processor has is taken at run time.
@@ -6,10 +10,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <thread>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -20,20 +28,24 @@
 
 namespace {
 
-// Inner products of `count` queries with `rows` consecutive rows, all of `width` bytes, a multiple of
-// 64. out: those of query q from out + q * stride on; what lies up to the next multiple of ROW_TILE
+// Inner products of `count` queries with `rows` consecutive rows, each of `width` bytes, a multiple of
+// 64; a query has as many numbers as a row, each a byte. out: those of query q from out + q * stride on; what lies up to the next multiple of ROW_TILE
 // rows is overwritten.
 constexpr int64_t ROW_TILE = 16;
 using Dots = void (*)(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                       int64_t count, int32_t *out, int64_t stride);
 
+// How a row's numbers are held: signed bytes, unsigned bytes, or unsigned halves of bytes.
+enum Form { BYTES, UNSIGNED, HALVES };
+constexpr int parts(Form form) { return form == HALVES ? 2 : 1; }  // numbers in a byte
+
 // For kernels that take one row and one query at a time. Rows outside: they come from memory.
-template <int32_t (*dot)(const int8_t *, const int8_t *, int64_t)>
+template <Form form, int32_t (*dot)(const int8_t *, const int8_t *, int64_t)>
 void one_by_one(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                 int64_t count, int32_t *out, int64_t stride) {
   for (int64_t row = 0; row < rows; ++row, matrix += width)
     for (int64_t query = 0; query < count; ++query)
-      out[query * stride + row] = dot(matrix, queries + query * width, width);
+      out[query * stride + row] = dot(matrix, queries + query * parts(form) * width, width);
 }
 
 int32_t dot_portable(const int8_t *row, const int8_t *query, int64_t width) {
@@ -42,10 +54,27 @@ int32_t dot_portable(const int8_t *row, const int8_t *query, int64_t width) {
   return sum;
 }
 
+int32_t halves_portable(const int8_t *row, const int8_t *query, int64_t width) {
+  int32_t sum = 0;
+  for (int64_t group = 0; group < width; group += 64, query += 128)
+    for (int64_t i = 0; i < 64; ++i) {
+      const uint8_t both = uint8_t(row[group + i]);
+      sum += (both & 15) * int32_t(query[i]) + (both >> 4) * int32_t(query[64 + i]);
+    }
+  return sum;
+}
+
 #if defined(__x86_64__)
 
 #define AVX2 __attribute__((target("avx2")))
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
+
+AVX2 inline int32_t sum_of(__m256i numbers) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+  return _mm_cvtsi128_si32(sum);
+}
 
 AVX2 int32_t dot_avx2(const int8_t *row, const int8_t *query, int64_t width) {
   __m256i low = _mm256_setzero_si256(), high = low;
@@ -58,11 +87,24 @@ AVX2 int32_t dot_avx2(const int8_t *row, const int8_t *query, int64_t width) {
         high, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm256_extracti128_si256(m, 1)),
                                 _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1))));
   }
-  const __m256i both = _mm256_add_epi32(low, high);
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-  return _mm_cvtsi128_si32(sum);
+  return sum_of(_mm256_add_epi32(low, high));
+}
+
+AVX2 int32_t halves_avx2(const int8_t *row, const int8_t *query, int64_t width) {
+  const __m256i low_half = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+  __m256i sum = _mm256_setzero_si256();
+  for (int64_t i = 0; i < width; i += 32) {
+    const int8_t *asked = query + i / 64 * 128 + i % 64;
+    const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row + i));
+    const __m256i low = _mm256_maddubs_epi16(
+        _mm256_and_si256(both, low_half),
+        _mm256_loadu_si256(reinterpret_cast<const __m256i *>(asked)));
+    const __m256i high = _mm256_maddubs_epi16(
+        _mm256_and_si256(_mm256_srli_epi16(both, 4), low_half),
+        _mm256_loadu_si256(reinterpret_cast<const __m256i *>(asked + 64)));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_add_epi16(low, high), ones));
+  }
+  return sum_of(sum);
 }
 
 // Sums over neighbours: of the results' numbers, twice as many belong to the second argument.
@@ -87,41 +129,53 @@ VNNI inline void multiply_add(__m512i &sum, __m512i row, __m512i query) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(row), "v"(query));
 }
 
+// The low (0) or high (1) half of each byte.
+VNNI inline __m512i half_of(__m512i both, int part) {
+  return _mm512_and_si512(_mm512_srli_epi16(both, 4 * part), _mm512_set1_epi8(15));
+}
+
 // A tile of ROWS rows by QUERIES queries: 16 inner products, those of query q from q * ROWS on.
-// VPDPBUSD multiplies unsigned by signed bytes: a row's byte with its top bit flipped is that number
+// VPDPBUSD multiplies unsigned by signed bytes: a signed byte with its top bit flipped is that number
 // plus 128, so each sum comes out 128 times the query's sum too large, whatever the row.
 // AHEAD: the next tile is fetched from memory meanwhile.
-template <int ROWS, int QUERIES, bool AHEAD>
-VNNI inline __m512i tile(const int8_t *const *rows, const int8_t *queries, int64_t width) {
+template <Form form, int ROWS, int QUERIES, bool AHEAD>
+VNNI __attribute__((always_inline)) inline __m512i tile(const int8_t *const *rows,
+                                                        const int8_t *queries, int64_t width) {
   static_assert(ROWS * QUERIES == 16, "a register a product");
   const __m512i flip = _mm512_set1_epi8(char(0x80));
   __m512i sums[16];
   for (__m512i &sum : sums) sum = _mm512_setzero_si512();
   for (int64_t i = 0; i < width; i += 64) {
-    __m512i held[ROWS];
+    __m512i asked[QUERIES][parts(form)];
+    for (int q = 0; q < QUERIES; ++q)
+      for (int part = 0; part < parts(form); ++part)
+        asked[q][part] = _mm512_loadu_si512(queries + parts(form) * (q * width + i) + 64 * part);
+    // A row at a time: registers are enough for all sums and queries, not for all rows besides.
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
-      held[r] = _mm512_xor_si512(_mm512_loadu_si512(rows[r] + i), flip);
+      const __m512i held = _mm512_loadu_si512(rows[r] + i);
       if (AHEAD) _mm_prefetch(rows[r] + i + ROWS * width, _MM_HINT_T0);
-    }
+#pragma GCC unroll 2
+      for (int part = 0; part < parts(form); ++part) {
+        const __m512i numbers = form == BYTES      ? _mm512_xor_si512(held, flip)
+                                : form == UNSIGNED ? held
+                                                   : half_of(held, part);
 #pragma GCC unroll 16
-    for (int q = 0; q < QUERIES; ++q) {
-      const __m512i asked = _mm512_loadu_si512(queries + q * width + i);
-#pragma GCC unroll 16
-      for (int r = 0; r < ROWS; ++r) multiply_add(sums[q * ROWS + r], held[r], asked);
+        for (int q = 0; q < QUERIES; ++q) multiply_add(sums[q * ROWS + r], numbers, asked[q][part]);
+      }
     }
   }
   return sums_of(sums);
 }
 
 // count: a multiple of QUERIES.
-template <int ROWS, int QUERIES, bool AHEAD>
+template <Form form, int ROWS, int QUERIES, bool AHEAD>
 VNNI void tiles(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                 int64_t count, int32_t *out, int64_t stride) {
   const __m512i flip = _mm512_set1_epi8(char(0x80));
-  for (int64_t query = 0; query < count; query += QUERIES, queries += QUERIES * width) {
-    alignas(64) int32_t excess[16];
-    for (int q = 0; q < QUERIES; ++q) {
+  for (int64_t query = 0; query < count; query += QUERIES, queries += QUERIES * parts(form) * width) {
+    alignas(64) int32_t excess[16] = {};
+    for (int q = 0; form == BYTES && q < QUERIES; ++q) {
       __m512i sum = _mm512_setzero_si512();
       for (int64_t i = 0; i < width; i += 64)
         multiply_add(sum, flip, _mm512_loadu_si512(queries + q * width + i));
@@ -133,20 +187,30 @@ VNNI void tiles(const int8_t *matrix, int64_t rows, int64_t width, const int8_t 
       for (int r = 0; r < ROWS; ++r) held[r] = matrix + std::min(row + r, rows - 1) * width;
       alignas(64) int32_t products[16];
       _mm512_store_si512(
-          products, _mm512_sub_epi32(tile<ROWS, QUERIES, AHEAD>(held, queries, width), too_much));
+          products, _mm512_sub_epi32(tile<form, ROWS, QUERIES, AHEAD>(held, queries, width), too_much));
       for (int q = 0; q < QUERIES; ++q)
         std::memcpy(out + (query + q) * stride + row, products + q * ROWS, ROWS * sizeof(int32_t));
     }
   }
 }
 
+template <Form form>
 VNNI void dots_vnni(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                     int64_t count, int32_t *out, int64_t stride) {
   const int64_t tiled = count / 4 * 4;
-  if (tiled) tiles<4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
+  if (tiled && form == HALVES) {  // taken apart once for all queries
+    const std::unique_ptr<int8_t[]> whole(new int8_t[2 * rows * width]);
+    for (int64_t i = 0; i < rows * width; i += 64)
+      for (int part = 0; part < 2; ++part)
+        _mm512_storeu_si512(&whole[2 * i + 64 * part],
+                            half_of(_mm512_loadu_si512(matrix + i), part));
+    tiles<UNSIGNED, 4, 4, false>(whole.get(), rows, 2 * width, queries, tiled, out, stride);
+  } else if (tiled) {
+    tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
+  }
   if (count > tiled)
-    tiles<16, 1, true>(matrix, rows, width, queries + tiled * width, count - tiled,
-                            out + tiled * stride, stride);
+    tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * parts(form) * width, count - tiled,
+                             out + tiled * stride, stride);
 }
 
 #elif defined(__aarch64__)
@@ -161,11 +225,27 @@ int32_t dot_neon(const int8_t *row, const int8_t *query, int64_t width) {
   return vaddvq_s32(sum);
 }
 
+int32_t halves_neon(const int8_t *row, const int8_t *query, int64_t width) {
+  int32x4_t sum = vdupq_n_s32(0);
+  for (int64_t i = 0; i < width; i += 16) {
+    const int8_t *asked = query + i / 64 * 128 + i % 64;
+    const uint8x16_t both = vreinterpretq_u8_s8(vld1q_s8(row + i));
+    const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)));
+    const int8x16_t high = vreinterpretq_s8_u8(vshrq_n_u8(both, 4));
+    const int8x16_t q = vld1q_s8(asked), p = vld1q_s8(asked + 64);
+    sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(low), vget_low_s8(q)));
+    sum = vpadalq_s16(sum, vmull_high_s8(low, q));
+    sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(high), vget_low_s8(p)));
+    sum = vpadalq_s16(sum, vmull_high_s8(high, p));
+  }
+  return vaddvq_s32(sum);
+}
+
 #endif
 
 struct Kernel {
   const char *name;
-  Dots dots;
+  Dots bytes, halves;
   bool (*here)();
 };
 
@@ -181,12 +261,12 @@ bool has_vnni() {
 // Best first.
 const Kernel KERNELS[] = {
 #if defined(__x86_64__)
-    {"avx512vnni", dots_vnni, has_vnni},
-    {"avx2", one_by_one<dot_avx2>, has_avx2},
+    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<HALVES>, has_vnni},
+    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<HALVES, halves_avx2>, has_avx2},
 #elif defined(__aarch64__)
-    {"neon", one_by_one<dot_neon>, always},
+    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<HALVES, halves_neon>, always},
 #endif
-    {"portable", one_by_one<dot_portable>, always},
+    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<HALVES, halves_portable>, always},
 };
 
 const Kernel *find(const char *name) {
@@ -232,7 +312,7 @@ struct Best {
 };
 
 // A block of rows stays in the first-level cache while every query of the batch goes over it.
-constexpr int64_t BLOCK_BYTES = 24 * 1024;
+constexpr int64_t BLOCK_NUMBERS = 24 * 1024;
 // Scores are looked at one by one only where the largest of so many is good enough.
 constexpr int64_t GLANCE = 16;
 
@@ -252,6 +332,33 @@ void show(Best &best, const int32_t *scores, int64_t rows, int64_t first, const 
   }
 }
 
+constexpr int64_t LANES = 16;  // sums kept side by side, so that a compiler can use vectors
+
+float product_of(const float *row, const float *query, int64_t dimensions) {
+  float sums[LANES] = {};
+  int64_t i = 0;
+  for (; i + LANES <= dimensions; i += LANES)
+    for (int64_t lane = 0; lane < LANES; ++lane) sums[lane] += row[i + lane] * query[i + lane];
+  for (; i < dimensions; ++i) sums[0] += row[i] * query[i];
+  for (int64_t half = LANES / 2; half; half /= 2)
+    for (int64_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
+  return sums[0];
+}
+
+// The vector's 32-bit words times odd 32-bit numbers, added up modulo 2^64: no change of one word
+// leaves it as it was.
+constexpr uint32_t WEIGHT = 0x9E3779B9u;
+
+uint64_t checksum_of(const float *row, int64_t dimensions) {
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < dimensions; ++i) {
+    uint32_t word;
+    std::memcpy(&word, row + i, sizeof word);
+    sum += uint64_t(word) * (uint32_t(2 * i + 1) * WEIGHT);
+  }
+  return sum;
+}
+
 }  // namespace
 
 extern "C" {
@@ -269,21 +376,24 @@ EXPORT const char *customir_scan_kernel(const char *name) {
 }
 
 // Writes, for each query, the rows and scores of its best k rows, best first, equal scores by row.
-// matrix: rows x width, queries: count x width, out: count x k. allowed: null, or of each row whether
+// matrix: rows x width bytes, queries: count x (numbers in a row), out: count x k. bits: of a number in
+// the matrix, 8 or 4. allowed: null, or of each row whether
 // it may be found. k: at most the number of rows that may.
 // Returns 0; -1: no such kernel; -2: a size that is not allowed; -3: no memory or no thread.
 EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, int64_t width,
-                          const uint8_t *allowed, const int8_t *queries, int64_t count, int64_t k,
-                          int32_t threads, int64_t *out_rows, int32_t *out_scores) {
+                            int32_t bits, const uint8_t *allowed, const int8_t *queries,
+                            int64_t count, int64_t k, int32_t threads, int64_t *out_rows,
+                            int32_t *out_scores) {
   const Kernel *kernel = find(name);
   if (kernel == nullptr) return -1;
-  if (rows < 0 || count < 0 || k < 0 || threads < 1 || width < 64 || width % 64 || width > 65536 ||
-      rows > MOST_ROWS)
+  if (rows < 0 || count < 0 || k < 0 || threads < 1 || width < 64 || width % 64 ||
+      (bits != 8 && bits != 4) || width * 8 / bits > 65536 || rows > MOST_ROWS)
     return -2;
   if (k > (allowed ? rows - std::count(allowed, allowed + rows, 0) : rows)) return -2;
   if (k == 0 || count == 0) return 0;
+  const Dots dots = bits == 8 ? kernel->bytes : kernel->halves;
   try {
-    const int64_t block = std::max(BLOCK_BYTES / width / ROW_TILE, int64_t(1)) * ROW_TILE;
+    const int64_t block = std::max(BLOCK_NUMBERS * bits / 8 / width / ROW_TILE, int64_t(1)) * ROW_TILE;
     const int64_t blocks = (rows + block - 1) / block;
     const int64_t workers = std::min<int64_t>(threads, blocks);
     std::vector<std::vector<Best>> found(workers);
@@ -299,7 +409,7 @@ EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, 
           const int64_t here = std::min(block, end - start);
           const uint8_t *few = allowed ? allowed + start : nullptr;
           if (few && std::count(few, few + here, 0) == here) continue;
-          kernel->dots(matrix + start * width, here, width, queries, count, scores.data(), block);
+          dots(matrix + start * width, here, width, queries, count, scores.data(), block);
           for (int64_t query = 0; query < count; ++query)
             show(best[query], scores.data() + query * block, here, start, few);
         }
@@ -329,6 +439,60 @@ EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, 
         out_rows[query * k + place] = row_of(merged[place]);
         out_scores[query * k + place] = score_of(merged[place]);
       }
+    }
+  } catch (...) {
+    return -3;
+  }
+  return 0;
+}
+
+// Writes the checksum of each of the rows (rows x dimensions) to `out`.
+EXPORT void customir_checksums(const float *floats, int64_t rows, int64_t dimensions,
+                               uint64_t *out) {
+  for (int64_t row = 0; row < rows; ++row)
+    out[row] = checksum_of(floats + row * dimensions, dimensions);
+}
+
+// As customir_top_k for queries in floats, count x dimensions, which are rounded to 8 bits each with a
+// scale of its own; what is found is put in the order of its inner products in floats, which are
+// written, the largest first, equal ones as they were.
+// steps: null, or what a step of the matrix' numbers is worth in each dimension. floats: rows x
+// dimensions. checksums: null, or of each row of floats.
+// Returns what customir_top_k does; -4: a row that was found is not what its checksum says.
+EXPORT int customir_nearest(const int8_t *matrix, int64_t rows, int64_t width, int32_t bits,
+                            const uint8_t *allowed, const float *steps, const float *floats,
+                            const uint64_t *checksums, int64_t dimensions, const float *queries,
+                            int64_t count, int64_t k, int32_t threads, int64_t *out_rows,
+                            float *out_products) {
+  try {
+    const int64_t numbers = width * 8 / bits;
+    std::vector<int8_t> asked(count * numbers);
+    std::vector<float> scaled(dimensions);
+    for (int64_t query = 0; query < count; ++query) {
+      float largest = 0;
+      for (int64_t i = 0; i < dimensions; ++i) {
+        scaled[i] = queries[query * dimensions + i] * (steps ? steps[i] : 1);
+        largest = std::max(largest, std::abs(scaled[i]));
+      }
+      for (int64_t i = 0; largest > 0 && i < dimensions; ++i)
+        asked[query * numbers + i] = int8_t(std::nearbyint(scaled[i] * (127 / largest)));
+    }
+    std::vector<int32_t> scores(count * k);
+    const int status = customir_top_k(nullptr, matrix, rows, width, bits, allowed, asked.data(),
+                                      count, k, threads, out_rows, scores.data());
+    if (status) return status;
+    std::vector<std::pair<float, int64_t>> found(k);
+    for (int64_t query = 0; query < count; ++query, out_rows += k, out_products += k) {
+      for (int64_t place = 0; place < k; ++place) {
+        const int64_t row = out_rows[place];
+        const float *held = floats + row * dimensions;
+        if (checksums && checksum_of(held, dimensions) != checksums[row]) return -4;
+        found[place] = {product_of(held, queries + query * dimensions, dimensions), row};
+      }
+      std::stable_sort(found.begin(), found.end(),
+                       [](const auto &a, const auto &b) { return a.first > b.first; });
+      for (int64_t place = 0; place < k; ++place)
+        std::tie(out_products[place], out_rows[place]) = found[place];
     }
   } catch (...) {
     return -3;

@@ -50,7 +50,7 @@ def quick_top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> np.ndarray
     blocks = [
         scan.nearest(
             queries[start : start + BLOCK_QUERIES],
-            matrix, passages.__getitem__, RESCORED * k, threads,
+            matrix, passages, RESCORED * k, threads,
         )[0][:, :k]
         for start in range(0, len(queries), BLOCK_QUERIES)
     ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""The index's vectors once more, mapped into memory: in int8 for the scan kernel, and in floats.
+"""The index's vectors once more, mapped into memory: in 4 bits for the scan kernel, and in floats.
 
 A cache: whatever is wrong with the file, it is made again from the index. The file holds a header,
-the passages' ids, a checksum of each vector's floats, the int8 matrix and the floats, each part
-beginning at a multiple of 4,096 bytes. All but the floats is checked when the file is opened, since
+the passages' ids, a checksum of each vector's floats, the width of each dimension's steps, the 4-bit
+matrix and the floats, each part beginning at a multiple of 4,096 bytes. All but the floats is checked when the file is opened, since
 a scan reads it all; a vector's floats are checked when they are read, so that those of a corpus
 larger than memory can stay on disk.
 """
@@ -22,46 +22,46 @@ import numpy as np
 import numpy.typing as npt
 
 from customir.files import written_atomically
-from customir.runtime.scan import nearest, padded_width, quantized
+from customir.runtime.scan import STEP, checksums, halved, halved_width, nearest
 
 CACHE_NAME = "index.vectors"
-FORMAT = 2
+FORMAT = 3
 PAGE_BYTES = 4096
 ROWS_A_BLOCK = 4096
+# Below it, a dimension in which all vectors are the same is not told from rounding.
+LEAST_DEVIATION = 1e-6
 
 log = logging.getLogger("customir")
 
 
-class DamagedCacheError(Exception):
-    """Floats that are not what was written."""
-
-
 @dataclass(frozen=True)
 class VectorCache:
-    """Vectors in int8, all with one scale, and in floats.
+    """Vectors in 4 bits and in floats.
 
     Attributes:
         stamp: Names the state of the index that they were made from.
         ids: Of the passages, ascending, int64 (n,).
         checksums: Of each vector's floats, uint64 (n,).
-        matrix: int8 (n, width), padded with zeros to a multiple of 64.
+        steps: What a step of the matrix' numbers is worth in each dimension, float32 (dimensions,).
+        matrix: uint8 (n, width), as `halved` makes it.
         floats: float32 (n, dimensions), as the index has them.
     """
 
     stamp: str
     ids: npt.NDArray[np.int64]
     checksums: npt.NDArray[np.uint64]
-    matrix: npt.NDArray[np.int8]
+    steps: npt.NDArray[np.float32]
+    matrix: npt.NDArray[np.uint8]
     floats: npt.NDArray[np.float32]
 
     def nearest(
         self, queries: npt.NDArray[np.float32], k: int, among: npt.NDArray[np.int64] | None = None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """The passages with the largest int8 inner products, in the order of their floats'.
+        """The passages with the largest inner products in 4 bits, in the order of their floats'.
 
         Args:
             queries: Shape (q, d).
-            k: How many the int8 scan chooses.
+            k: How many the scan chooses.
             among: Ids that may be found; None: all.
 
         Returns:
@@ -69,18 +69,20 @@ class VectorCache:
             best first.
 
         Raises:
-            DamagedCacheError: the floats of one of them are not what was written.
+            DamagedVectorError: the floats of one of them are not what was written.
         """
         allowed = None if among is None else np.isin(self.ids, among)
-        rows, products = nearest(queries, self.matrix, self._floats, k, allowed=allowed)
+        rows, products = nearest(
+            queries,
+            self.matrix,
+            self.floats,
+            k,
+            allowed=allowed,
+            steps=self.steps,
+            checksums=self.checksums,
+        )
         ids: npt.NDArray[np.int64] = self.ids[rows]
         return ids, products
-
-    def _floats(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        found = self.floats[rows]
-        if not np.array_equal(_sums(found), self.checksums[rows]):
-            raise DamagedCacheError
-        return found
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,19 @@ class _Layout:
 
     @property
     def width(self) -> int:
-        return padded_width(self.dimensions)
+        return halved_width(self.dimensions)
 
     @property
     def checksums(self) -> int:
         return _page_after(PAGE_BYTES + 8 * self.rows)
 
     @property
-    def matrix(self) -> int:
+    def steps(self) -> int:
         return _page_after(self.checksums + 8 * self.rows)
+
+    @property
+    def matrix(self) -> int:
+        return _page_after(self.steps + 4 * self.dimensions)
 
     @property
     def floats(self) -> int:
@@ -119,12 +125,12 @@ def load(path: Path, stamp: str) -> VectorCache | None:
             if header["format"] != FORMAT or header["stamp"] != stamp:
                 return None
             layout = _Layout(int(header["rows"]), int(header["dimensions"]))
-            checksums = header["crc32"]
+            crcs = header["crc32"]
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = layout.rows >= 0 and layout.dimensions > 0 and len(content) == layout.end
-    if not whole or _checksum(memoryview(content), layout) != checksums:
+    if not whole or _crcs(memoryview(content), layout) != crcs:
         log.warning("%s: damaged. Making it again.", path)
         return None
     return _parts(memoryview(content), stamp, layout)
@@ -142,26 +148,30 @@ def build(
     the log says so.
 
     Args:
-        vectors: Gives id and float32 bytes of each, ids ascending; called twice, since all have
-            one scale, which the largest number decides.
+        vectors: Gives id and float32 bytes of each, ids ascending; called twice, since the 4-bit
+            numbers depend on each dimension's mean and variance.
     """
     ids: list[int] = []
-    largest = 0.0
+    sums, squares = np.zeros(dimensions), np.zeros(dimensions)
     for numbers, floats in _blocks(vectors(), dimensions):
         ids += numbers
-        largest = max(largest, float(np.abs(floats).max()))
+        sums += floats.sum(axis=0, dtype=np.float64)
+        squares += np.square(floats, dtype=np.float64).sum(axis=0)
     layout = _Layout(len(ids), dimensions)
-    scale = 127 / (largest or 1.0)
+    means = sums / max(1, len(ids))
+    deviations = np.sqrt(np.maximum(squares / max(1, len(ids)) - means**2, 0))
+    deviations[deviations < LEAST_DEVIATION] = LEAST_DEVIATION
+    coding = means.astype(np.float32), (STEP * deviations).astype(np.float32)
     content: memoryview | mmap.mmap
     try:
         with written_atomically(path) as file:
-            _write(file, stamp, layout, ids, scale, vectors())
+            _write(file, stamp, layout, ids, coding, vectors())
         with path.open("rb") as written:
             content = mmap.mmap(written.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         log.warning("%s: cannot be written (%s); searching from memory.", path, error.strerror)
         memory = BytesIO()
-        _write(memory, stamp, layout, ids, scale, vectors())
+        _write(memory, stamp, layout, ids, coding, vectors())
         content = memory.getbuffer()
     return _parts(memoryview(content), stamp, layout)
 
@@ -171,21 +181,26 @@ def _write(
     stamp: str,
     layout: _Layout,
     ids: list[int],
-    scale: float,
+    coding: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
     vectors: Iterable[tuple[int, bytes]],
 ) -> None:
-    checksums: list[int] = []
+    sums: list[int] = []
     matrix_crc = 0
     for _, floats in _blocks(vectors, layout.dimensions):
-        matrix = quantized(floats, scale).tobytes()
+        matrix = halved(floats, *coding).tobytes()
         matrix_crc = zlib.crc32(matrix, matrix_crc)
-        file.seek(layout.matrix + layout.width * len(checksums))
+        file.seek(layout.matrix + layout.width * len(sums))
         file.write(matrix)
-        file.seek(layout.floats + 4 * layout.dimensions * len(checksums))
+        file.seek(layout.floats + 4 * layout.dimensions * len(sums))
         file.write(floats.tobytes())
-        checksums += _sums(floats).tolist()
-    parts = np.array(ids, np.int64).tobytes(), np.array(checksums, np.uint64).tobytes()
-    for start, part in zip((PAGE_BYTES, layout.checksums), parts, strict=True):
+        sums += checksums(floats).tolist()
+    parts = (
+        np.array(ids, np.int64).tobytes(),
+        np.array(sums, np.uint64).tobytes(),
+        coding[1].tobytes(),
+    )
+    starts = PAGE_BYTES, layout.checksums, layout.steps
+    for start, part in zip(starts, parts, strict=True):
         file.seek(start)
         file.write(part)
     header = {
@@ -209,27 +224,16 @@ def _blocks(
         yield [identifier for identifier, _ in block], floats.reshape(len(block), dimensions)
 
 
-def _checksum(content: memoryview, layout: _Layout) -> list[int]:
+def _crcs(content: memoryview, layout: _Layout) -> list[int]:
     return [
         zlib.crc32(content[start : start + size])
         for start, size in (
             (PAGE_BYTES, 8 * layout.rows),
             (layout.checksums, 8 * layout.rows),
+            (layout.steps, 4 * layout.dimensions),
             (layout.matrix, layout.width * layout.rows),
         )
     ]
-
-
-def _sums(floats: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
-    """A checksum of each vector: its 32-bit words times odd numbers, added up modulo 2^64.
-
-    No change of one word leaves it as it was. For some dozens of vectors at a time it takes a
-    fifth of the time of a CRC each.
-    """
-    words = floats.view(np.uint32).astype(np.uint64)
-    weights = np.arange(1, 2 * floats.shape[1], 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    sums: npt.NDArray[np.uint64] = words @ weights
-    return sums
 
 
 def _parts(content: memoryview, stamp: str, layout: _Layout) -> VectorCache:
@@ -238,7 +242,8 @@ def _parts(content: memoryview, stamp: str, layout: _Layout) -> VectorCache:
         stamp,
         np.frombuffer(content, np.int64, rows, PAGE_BYTES),
         np.frombuffer(content, np.uint64, rows, layout.checksums),
-        np.frombuffer(content, np.int8, rows * width, layout.matrix).reshape(rows, width),
+        np.frombuffer(content, np.float32, dimensions, layout.steps),
+        np.frombuffer(content, np.uint8, rows * width, layout.matrix).reshape(rows, width),
         np.frombuffer(content, np.float32, rows * dimensions, layout.floats).reshape(
             rows, dimensions
         ),

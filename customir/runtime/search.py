@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from customir.errors import UserError
 from customir.runtime.batcher import Batcher
-from customir.runtime.cache import DamagedCacheError, VectorCache
+from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, index_fingerprint
 from customir.runtime.filters import Filter
 from customir.runtime.fusion import reciprocal_rank_fusion
@@ -26,13 +26,14 @@ from customir.runtime.index import (
     live_generation,
     vectors,
 )
+from customir.runtime.scan import DamagedVectorError
 
 Mode = Literal["hybrid", "vector", "text"]
 
 MODEL_NAME = "model"
 CANDIDATES = 100  # of each ranking; more where folding leaves fewer than asked for
 MOST_CANDIDATES = 4096  # sqlite-vec's own limit
-# Of each passage asked for, so many that the int8 scan finds are ranked by their float vectors.
+# Of each passage asked for, so many that the 4-bit scan finds are ranked by their float vectors.
 RESCORED = 4
 EVERYTHING = Filter()
 SNIPPET_WORDS = 32
@@ -148,7 +149,7 @@ class Searcher:
         vector: cosine. text: FTS5's BM25 over title and text, any of the query's words.
         Equal scores are ordered by passage key. A blank query finds nothing.
 
-        With a scan kernel, four times as many vectors as are wanted are chosen in int8 and then
+        With a scan kernel, four times as many vectors as are wanted are chosen in 4 bits and then
         ranked by their exact cosines; without one, sqlite-vec looks at every float.
 
         Args:
@@ -264,7 +265,7 @@ class Searcher:
         among = self._ids(number, only)
         try:
             (ids,), (cosines,) = cached.nearest(vector[None], RESCORED * depth, among)
-        except DamagedCacheError:
+        except DamagedVectorError:
             log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
             made = vectors(self._database, self._path, again=True)
             assert made is not None

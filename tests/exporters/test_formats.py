@@ -1,4 +1,4 @@
-"""The exported folder in everybody's hands: equal vectors, or skipped where they aren't installed."""
+"""The exported folder in everybody's hands: equal vectors. Others' libraries are in the extra `dev`."""
 
 import re
 from pathlib import Path

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-COMPILER, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
+COMPILER, EMULATOR = (
+    shutil.which("aarch64-linux-gnu-g++"),
+    shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static"),
+)
 SOURCE = Path(__file__).parent.parent.parent / "kernels" / "scan.cpp"
 COMPARE = """
 #include <cstdio>
@@ -15,8 +18,8 @@ COMPARE = """
 int main() {
   std::mt19937 random(0);
   const int64_t rows = 1001, count = 5, k = 40;
-  for (const int64_t width : {64, 384, 4096}) {
-    std::vector<int8_t> matrix(rows * width), queries(count * width);
+  for (const int64_t width : {64, 384, 4096}) for (const int bits : {8, 4}) {
+    std::vector<int8_t> matrix(rows * width), queries(count * width * 8 / bits);
     for (auto *numbers : {&matrix, &queries})
       for (int8_t &number : *numbers) number = int8_t(random());
     for (int64_t i = 0; i < width; ++i) matrix[i] = queries[i] = -128;
@@ -28,8 +31,8 @@ int main() {
     for (int i = 0; i < 2; ++i) {
       found[i].resize(count * k);
       scores[i].resize(count * k);
-      if (customir_top_k(names[i], matrix.data(), rows, width, allowed.data(), queries.data(), count,
-                         k, 2, found[i].data(), scores[i].data()))
+      if (customir_top_k(names[i], matrix.data(), rows, width, bits, allowed.data(),
+                           queries.data(), count, k, 2, found[i].data(), scores[i].data()))
         return 1;
     }
     if (found[0] != found[1] || scores[0] != scores[1]) return 2;

@@ -1,4 +1,4 @@
-"""The int8 cache beside the index: used, noticed to be wrong, and made again."""
+"""The vectors' cache beside the index: used, noticed to be wrong, and made again."""
 
 import logging
 import random
@@ -167,7 +167,8 @@ def flip(place: int) -> Callable[[Path], None]:
     [
         flip(4096),
         flip(2 * 4096),
-        flip(3 * 4096 + 1000),
+        flip(3 * 4096 + 100),
+        flip(4 * 4096 + 1000),
         flip(-100),
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: path.write_bytes(path.read_bytes()[:100]),
@@ -175,7 +176,18 @@ def flip(place: int) -> Callable[[Path], None]:
         lambda path: path.write_bytes(b"{}" + b" " * 5000),
         lambda path: path.unlink(),
     ],
-    ids=["id", "checksum", "int8", "float", "cut", "header cut", "empty", "header", "missing"],
+    ids=[
+        "id",
+        "checksum",
+        "step",
+        "4 bits",
+        "float",
+        "cut",
+        "header cut",
+        "empty",
+        "header",
+        "missing",
+    ],
 )
 def test_a_spoilt_cache_is_made_again(folder: Path, spoil: Callable[[Path], None]) -> None:
     path = folder / cache.CACHE_NAME
@@ -281,10 +293,14 @@ def test_only_the_best_are_looked_at_in_floats(
     made: Path, monkeypatch: pytest.MonkeyPatch, without_kernel: Callable[[], None]
 ) -> None:
     monkeypatch.setattr(search, "CANDIDATES", 3)
-    inner, looked_at = VectorCache._floats, []
-    monkeypatch.setattr(
-        VectorCache, "_floats", lambda self, rows: looked_at.append(len(rows)) or inner(self, rows)
-    )
+    inner, looked_at = VectorCache.nearest, []
+
+    def nearest(*given: object) -> object:
+        found = inner(*given)  # type: ignore[arg-type]
+        looked_at.append(found[0].size)
+        return found
+
+    monkeypatch.setattr(VectorCache, "nearest", nearest)
     with Searcher(made) as searcher:
         ours = searcher.search("budget", 3, "vector")
     assert looked_at == [12]
