@@ -1,9 +1,15 @@
 """Continuous batching over llama.cpp: one context, many sequences, shared prefixes.
 
-A call's prompts are grouped by their branch. A group's branch is decoded once, each of its tokens
-belonging to the sequences of all its leaves, so that no key or value is computed or stored twice.
-Groups are admitted as sequences and cache cells fall free; every llama_decode mixes one token of
-each answer under way with as many prompt tokens as the batch has room for.
+A call's prompts are grouped by their branch. A group's branch is decoded once, in the sequence of
+its first leaf, and copied from there to the others', so that no key or value is computed twice.
+Groups are admitted as sequences fall free; every llama_decode mixes one token of each answer under
+way with as many prompt tokens as the batch has room for.
+
+On a GPU the sequences share the cells of one cache (a copy marks cells as belonging to another
+sequence too), and flash attention skips what a token may not see. On a CPU neither pays: llama.cpp's
+attention there goes through every cell in use, whoever's it is, and its flash attention is slow for
+batches of fewer than 64 tokens. So there each sequence has cells of its own, a copy is a real one,
+and attention is two matrix products over the cells of that sequence alone.
 
 What is guaranteed: a call's results depend on its prompts, seeds and sampling, on the model file,
 the engine's sizes and its number of threads; not on earlier calls. They may differ in
@@ -11,15 +17,16 @@ floating-point noise, and so now and then in a word, from what the same prompt g
 company: callers that must be repeatable make the same calls.
 """
 
-import math
+import heapq
 import mmap
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import llama_cpp
 import numpy as np
@@ -27,15 +34,19 @@ import numpy as np
 from customir.errors import UserError
 from customir.llm.gguf import Gguf, gpu_is_there, last_log
 from customir.llm.prompt import Prompt, Sampling, cut_at_sentence
-from customir.llm.sampler import Sampler
+from customir.llm.sampler import Sampler, candidates
 from customir.llm.sizes import Sizes, choose_sizes, free_memory
 
 LONGEST_PROMPT = 4096
 SHARED_SEQUENCE = 0
 # Tokens that may come in where the parts of a prompt meet, and the model's BOS.
 JOINTS = 8
-FLASH_ATTENTION = 1
+FLASH_ATTENTION = {True: 1, False: 0}
 FLOAT_BYTES = 4
+# Rows of logits are looked at side by side where a batch has this many: numpy lets go of the GIL.
+ROWS_WORTH_THREADS = 16
+ROW_THREADS = 8
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -68,19 +79,27 @@ class _Leaf:
 
 @dataclass(eq=False)
 class _Branch:
-    """Prompts that differ in their leaves alone. `cells` of the cache are set aside for them."""
+    """Prompts that differ in their leaves alone. `cells` of the cache are set aside for them.
+
+    Its tokens are fed in its first leaf's sequence; `copied` once the other leaves have them too.
+    """
 
     tokens: list[int]
     leaves: list[_Leaf]
     cells: int
     fed: int = 0
+    copied: bool = False
+
+    @property
+    def all_fed(self) -> bool:
+        """Whether no prompt token is left to feed."""
+        return self.leaves[-1].fed == len(self.leaves[-1].tokens)
 
 
 @dataclass(frozen=True)
 class _Want:
-    """A place in the batch whose logits are wanted, for whom, and for which of its tokens."""
+    """Logits that are wanted: of whom, and of which of its tokens."""
 
-    place: int
     leaf: _Leaf
     token: int
 
@@ -90,15 +109,59 @@ class _Want:
         return self.token == len(self.leaf.tokens) - 1
 
 
-class _Schedule:
-    """Which prompts wait, which are in the context, and what room is left there."""
+@dataclass(frozen=True)
+class _Fed:
+    """A token of the batch that is being made."""
 
-    def __init__(self, max_tokens: int, sequences: int, cells: int) -> None:
-        self.prefilling: _Branch | None = None
+    token: int
+    position: int
+    sequence: int
+    want: _Want | None
+
+
+class _Batch:
+    """What llama_decode takes, over arrays that numpy fills. One sequence a token."""
+
+    def __init__(self, tokens: int) -> None:
+        self._token = np.zeros(tokens, np.int32)
+        self._position = np.zeros(tokens, np.int32)
+        self._sequence = np.zeros(tokens, np.int32)
+        self._sequences = np.ones(tokens, np.int32)
+        self._wanted = np.zeros(tokens, np.int8)
+        start, step = self._sequence.ctypes.data, self._sequence.itemsize
+        self._pointers = np.arange(start, start + tokens * step, step, dtype=np.uintp)
+        fields: Any = dict(llama_cpp.llama_batch._fields_)  # type: ignore[arg-type]
+        self.struct = llama_cpp.llama_batch(
+            n_tokens=0,
+            token=self._token.ctypes.data_as(fields["token"]),
+            pos=self._position.ctypes.data_as(fields["pos"]),
+            n_seq_id=self._sequences.ctypes.data_as(fields["n_seq_id"]),
+            seq_id=self._pointers.ctypes.data_as(fields["seq_id"]),
+            logits=self._wanted.ctypes.data_as(fields["logits"]),
+        )
+
+    def fill(self, fed: Sequence[_Fed]) -> None:
+        count = len(fed)
+        self._token[:count] = [one.token for one in fed]
+        self._position[:count] = [one.position for one in fed]
+        self._sequence[:count] = [one.sequence for one in fed]
+        self._wanted[:count] = [one.want is not None for one in fed]
+        self.struct.n_tokens = count
+
+
+class _Schedule:
+    """Which prompts wait, which are in the context, and what room is left there.
+
+    `cells` are those that the sequences share; None where each has its own.
+    """
+
+    def __init__(self, max_tokens: int, sequences: int, cells: int | None) -> None:
+        self.prefilling: list[_Branch] = []
         self._max_tokens = max_tokens
         self._sequences = sequences
-        self._all_cells = self._cells = cells
-        self._free = deque(range(1, sequences + 1))
+        self._all_cells = self._cells = float("inf") if cells is None else cells
+        # The lowest are taken first: sequences without gaps between them go into one matrix product.
+        self._free = list(range(1, sequences + 1))
         self._pending: deque[_Branch] = deque()
         self._of_leaf: dict[_Leaf, _Branch] = {}
         self._leaves_left: dict[_Branch, int] = {}
@@ -131,14 +194,14 @@ class _Schedule:
         self._cells -= branch.cells
         self._leaves_left[branch] = len(branch.leaves)
         for leaf in branch.leaves:
-            leaf.sequence = self._free.popleft()
+            leaf.sequence = heapq.heappop(self._free)
             self._of_leaf[leaf] = branch
-        self.prefilling = branch
+        self.prefilling.append(branch)
         return branch
 
     def release(self, leaf: _Leaf) -> None:
         """A leaf is done: its sequence is free, and with the branch's last one the branch's cells."""
-        self._free.append(leaf.sequence)
+        heapq.heappush(self._free, leaf.sequence)
         branch = self._of_leaf.pop(leaf)
         self._leaves_left[branch] -= 1
         if not self._leaves_left[branch]:
@@ -175,14 +238,13 @@ class Engine:
         )
         parameters = llama_cpp.llama_context_default_params()
         parameters.n_batch = parameters.n_ubatch = self.sizes.batch_tokens
-        parameters.n_seq_max = self.sizes.sequences + 1
         parameters.n_threads = parameters.n_threads_batch = threads
-        parameters.flash_attn_type = FLASH_ATTENTION
-        parameters.kv_unified = True
+        parameters.flash_attn_type = FLASH_ATTENTION[not self.sizes.own_cells]
+        parameters.kv_unified = not self.sizes.own_cells
         parameters.swa_full = True
         parameters.no_perf = True
         while not (context := self._new_context(parameters)):
-            smaller = self.sizes.halved()
+            smaller = self.sizes.smaller()
             if smaller is None:
                 self._gguf.close()
                 raise UserError(
@@ -191,16 +253,16 @@ class Engine:
                 )
             self.sizes = smaller
         self._context = context
-        # Sequences share the cells, and each of them stays as short as the model was trained for.
+        # Each sequence stays as short as the model was trained for.
         self.longest_prompt = min(
-            LONGEST_PROMPT, self.sizes.context_tokens, self._gguf.longest_context
+            LONGEST_PROMPT, self.sizes.longest_prompt, self._gguf.longest_context
         )
         self.chat_frame = self._gguf.chat_frame()
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = llama_cpp.llama_batch_init(
-            self.sizes.batch_tokens, 0, self.sizes.sequences + 1
-        )
+        self._batch = _Batch(self.sizes.batch_tokens)
+        self._fed: list[_Fed] = []
         self._shared: list[int] = []
+        self._pool = ThreadPoolExecutor(ROW_THREADS) if self.on_gpu else None
 
     def _new_context(self, parameters: Any) -> Any:
         """A context with `sizes`; None where there is no memory for it.
@@ -216,6 +278,7 @@ class Engine:
         except OSError:
             return None
         parameters.n_ctx = self.sizes.context_tokens
+        parameters.n_seq_max = self.sizes.sequences + 1
         return llama_cpp.llama_init_from_model(self._gguf.model, parameters)
 
     def __enter__(self) -> Self:
@@ -232,7 +295,8 @@ class Engine:
     def close(self) -> None:
         """Free the context and the model."""
         if self._context:
-            llama_cpp.llama_batch_free(self._batch)
+            if self._pool:
+                self._pool.shutdown()
             llama_cpp.llama_free(self._context)
             self._context = None
         self._gguf.close()
@@ -278,17 +342,20 @@ class Engine:
         schedule = self._plan(prompts, sampling.max_tokens)
         writing: list[_Leaf] = []
         while schedule.unfinished:
-            self._batch.n_tokens = 0
-            wants = [self._add_next(leaf) for leaf in writing]
-            for want in self._prefill(schedule):
-                want.leaf.sampler = Sampler(sampling, seeds[want.leaf.index])
-                writing.append(want.leaf)
-                wants.append(want)
-            self._decode()
-            for want in wants:
+            for leaf in writing:
+                self._add_next(leaf)
+            self._prefill(schedule)
+            wants, logits = self._decode()
+            for want, found in zip(
+                wants, self._of_rows(lambda row: candidates(row, sampling), logits), strict=True
+            ):
                 leaf = want.leaf
-                if self._sample(leaf, want.place, sampling.max_tokens):
+                if leaf.sampler is None:
+                    leaf.sampler = Sampler(sampling, seeds[leaf.index])
+                    writing.append(leaf)
+                if self._goes_on(leaf, leaf.sampler.draw(*found), sampling.max_tokens):
                     continue
+                leaf.sampler.close()
                 answers[leaf.index] = self._text(leaf.answer)
                 writing.remove(leaf)
                 self._release(leaf, schedule)
@@ -310,14 +377,10 @@ class Engine:
         odds = [0.0] * len(prompts)
         schedule = self._plan(prompts, max_tokens=0)
         while schedule.unfinished:
-            self._batch.n_tokens = 0
-            wants = self._prefill(schedule)
-            self._decode()
-            for want in wants:
-                logits = self._logits(want.place)
-                odds[want.leaf.index] = _log_sum_exp(logits[first_ids]) - _log_sum_exp(
-                    logits[second_ids]
-                )
+            self._prefill(schedule)
+            wants, logits = self._decode()
+            for want, row in zip(wants, logits, strict=True):
+                odds[want.leaf.index] = _log_sum_exp(row[first_ids]) - _log_sum_exp(row[second_ids])
                 self._release(want.leaf, schedule)
         return odds
 
@@ -333,15 +396,14 @@ class Engine:
         scores = [0.0] * len(prompts)
         schedule = self._plan(prompts, max_tokens=0, continuations=continuations)
         while schedule.unfinished:
-            self._batch.n_tokens = 0
-            wants = self._prefill(schedule)
-            self._decode()
-            for want in wants:
+            self._prefill(schedule)
+            wants, logits = self._decode()
+            totals = self._of_rows(_log_sum_exp, logits)
+            for want, row, total in zip(wants, logits, totals, strict=True):
                 leaf = want.leaf
                 if leaf.goes_on:
-                    logits = self._logits(want.place)
                     token = leaf.goes_on[want.token - leaf.wanted_from]
-                    scores[leaf.index] += float(logits[token] - _log_sum_exp(logits))
+                    scores[leaf.index] += float(row[token]) - total
                 if want.last:
                     self._release(leaf, schedule)
         return scores
@@ -366,9 +428,8 @@ class Engine:
                     f"{self.longest_prompt}"
                 )
             self._hold_shared(shared)
-        schedule = _Schedule(
-            max_tokens, self.sizes.sequences, self.sizes.context_tokens - len(self._shared)
-        )
+        cells = None if self.sizes.own_cells else self.sizes.context_tokens - len(self._shared)
+        schedule = _Schedule(max_tokens, self.sizes.sequences, cells)
         for text, members in groupby(enumerate(prompts), key=lambda pair: pair[1].branch):
             tokens = self._gguf.tokens(text)
             leaves = []
@@ -416,99 +477,117 @@ class Engine:
         llama_cpp.llama_memory_clear(self._memory, True)
         self._shared = []
         for start in range(0, len(tokens), self.sizes.batch_tokens):
-            self._batch.n_tokens = 0
-            for position, token in enumerate(
-                tokens[start : start + self.sizes.batch_tokens], start
-            ):
-                self._add(token, position, (SHARED_SEQUENCE,), wanted=False)
+            part = tokens[start : start + self.sizes.batch_tokens]
+            for position, token in enumerate(part, start):
+                self._add(token, position, SHARED_SEQUENCE)
             self._decode()
         self._shared = tokens
 
+    def _copy(self, source: int, target: int) -> None:
+        """Give a sequence without tokens those of another one."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
     def _admit(self, schedule: _Schedule) -> _Branch | None:
-        """Start the next branch where there is room; each leaf begins with the shared part."""
+        """Start the next branch where there is room; it begins with the shared part."""
         branch = schedule.admit()
-        for leaf in branch.leaves if branch else ():
-            llama_cpp.llama_memory_seq_cp(
-                self._memory, SHARED_SEQUENCE, leaf.sequence, 0, len(self._shared)
-            )
+        if branch and self._shared:
+            self._copy(SHARED_SEQUENCE, branch.leaves[0].sequence)
         return branch
 
     def _release(self, leaf: _Leaf, schedule: _Schedule) -> None:
         llama_cpp.llama_memory_seq_rm(self._memory, leaf.sequence, -1, -1)
         schedule.release(leaf)
 
-    def _add(self, token: int, position: int, sequences: Sequence[int], *, wanted: bool) -> int:
-        """Put one token into the batch; return its place."""
-        batch, place = self._batch, int(self._batch.n_tokens)
-        batch.token[place] = token
-        batch.pos[place] = position
-        batch.n_seq_id[place] = len(sequences)
-        for number, sequence in enumerate(sequences):
-            batch.seq_id[place][number] = sequence
-        batch.logits[place] = wanted
-        batch.n_tokens = place + 1
-        return place
+    def _add(self, token: int, position: int, sequence: int, want: _Want | None = None) -> None:
+        """Put one token into the batch."""
+        self._fed.append(_Fed(token, position, sequence, want))
 
-    def _add_next(self, leaf: _Leaf) -> _Want:
+    def _add_next(self, leaf: _Leaf) -> None:
         """Put an answer's last token into the batch and ask for the next."""
-        position = leaf.start + len(leaf.tokens) + len(leaf.answer) - 1
-        place = self._add(leaf.answer[-1], position, (leaf.sequence,), wanted=True)
-        return _Want(place, leaf, len(leaf.tokens) + len(leaf.answer) - 1)
+        number = len(leaf.tokens) + len(leaf.answer) - 1
+        self._add(leaf.answer[-1], leaf.start + number, leaf.sequence, _Want(leaf, number))
 
-    def _prefill(self, schedule: _Schedule) -> list[_Want]:
-        """Fill the batch up with prompt tokens; return the places whose logits are wanted.
+    def _prefill(self, schedule: _Schedule) -> None:
+        """Fill the batch up with prompt tokens.
 
-        A branch is admitted when the batch has room for it and not before: attention looks at all
-        cells in use.
+        A branch is admitted when the batch has room for it and not before: what is not in the
+        context costs no attention.
         """
-        ready: list[_Want] = []
-        while self._room() and (branch := schedule.prefilling or self._admit(schedule)):
-            sequences = [leaf.sequence for leaf in branch.leaves]
-            for token in branch.tokens[branch.fed : branch.fed + self._room()]:
-                self._add(token, len(self._shared) + branch.fed, sequences, wanted=False)
-                branch.fed += 1
-            for leaf in branch.leaves:
-                for token in leaf.tokens[leaf.fed : leaf.fed + self._room()]:
-                    wanted = leaf.fed >= leaf.wanted_from
-                    place = self._add(token, leaf.start + leaf.fed, (leaf.sequence,), wanted=wanted)
-                    if wanted:
-                        ready.append(_Want(place, leaf, leaf.fed))
-                    leaf.fed += 1
-            if branch.leaves[-1].fed == len(branch.leaves[-1].tokens):
-                schedule.prefilling = None
-        return ready
+        for branch in schedule.prefilling:
+            self._feed(branch)
+        while self._room() and (admitted := self._admit(schedule)):
+            self._feed(admitted)
+        schedule.prefilling = [one for one in schedule.prefilling if not one.all_fed]
+
+    def _feed(self, branch: _Branch) -> None:
+        """Put what fits of a branch and its leaves into the batch.
+
+        Leaves that share a branch begin in the batch after its last token, when it can be copied.
+        """
+        computed = branch.fed == len(branch.tokens)
+        trunk, *others = (leaf.sequence for leaf in branch.leaves)
+        for token in branch.tokens[branch.fed : branch.fed + self._room()]:
+            self._add(token, len(self._shared) + branch.fed, trunk)
+            branch.fed += 1
+        if branch.fed < len(branch.tokens) or (others and not computed):
+            return
+        if not branch.copied:
+            for sequence in others:
+                self._copy(trunk, sequence)
+            branch.copied = True
+        for leaf in branch.leaves:
+            for token in leaf.tokens[leaf.fed : leaf.fed + self._room()]:
+                want = _Want(leaf, leaf.fed) if leaf.fed >= leaf.wanted_from else None
+                self._add(token, leaf.start + leaf.fed, leaf.sequence, want)
+                leaf.fed += 1
 
     def _room(self) -> int:
         """How many more tokens the batch takes."""
-        return self.sizes.batch_tokens - int(self._batch.n_tokens)
+        return self.sizes.batch_tokens - len(self._fed)
 
-    def _decode(self) -> None:
-        self.usage.computed += self._batch.n_tokens
-        status = llama_cpp.llama_decode(self._context, self._batch)
+    def _decode(self) -> tuple[list[_Want], np.ndarray]:
+        """Compute the batch.
+
+        Returns:
+            What was wanted, and the logits of each: float32 (len(wants), vocabulary), valid until
+            the next call.
+        """
+        if self.sizes.own_cells:
+            # llama.cpp takes neighbours in the batch together where their sequences are, too.
+            self._fed.sort(key=lambda one: one.sequence)
+        self._batch.fill(self._fed)
+        wants = [one.want for one in self._fed if one.want]
+        self._fed = []
+        self.usage.computed += self._batch.struct.n_tokens
+        status = llama_cpp.llama_decode(self._context, self._batch.struct)
         if status != 0:
             self._shared = []
             raise RuntimeError(f"llama_decode failed with {status}: {last_log()}")
+        return wants, self._logits(len(wants))
 
-    def _sample(self, leaf: _Leaf, place: int, max_tokens: int) -> bool:
-        """Draw the next token of an answer; False where the answer ends."""
-        assert leaf.sampler is not None, "made when the leaf's prompt was computed"
-        token = leaf.sampler.draw(self._logits(place))
-        if not self._gguf.is_end(token):
-            self.usage.written += 1
-            leaf.answer.append(token)
-            if b"\n" not in self._gguf.piece(token) and len(leaf.answer) < max_tokens:
-                return True
-        leaf.sampler.close()
-        return False
+    def _logits(self, rows: int) -> np.ndarray:
+        if not rows:
+            return np.empty((0, self._gguf.vocabulary_size), np.float32)
+        pointer = llama_cpp.llama_get_logits(self._context)
+        return np.ctypeslib.as_array(pointer, (rows, self._gguf.vocabulary_size))
+
+    def _of_rows(self, look: Callable[[np.ndarray], Found], logits: np.ndarray) -> list[Found]:
+        """What `look` finds in each row."""
+        if self._pool and len(logits) >= ROWS_WORTH_THREADS:
+            return list(self._pool.map(look, logits))
+        return list(map(look, logits))
+
+    def _goes_on(self, leaf: _Leaf, token: int, max_tokens: int) -> bool:
+        """Put a token to an answer; False where the answer ends."""
+        if self._gguf.is_end(token):
+            return False
+        self.usage.written += 1
+        leaf.answer.append(token)
+        return b"\n" not in self._gguf.piece(token) and len(leaf.answer) < max_tokens
 
     def _text(self, tokens: Sequence[int]) -> str:
         text = b"".join(map(self._gguf.piece, tokens)).decode("utf-8", "ignore")
         return text.split("\n")[0].strip()
-
-    def _logits(self, place: int) -> np.ndarray:
-        """float32 (vocabulary,); valid until the next llama_decode."""
-        pointer = llama_cpp.llama_get_logits_ith(self._context, place)
-        return np.ctypeslib.as_array(pointer, (self._gguf.vocabulary_size,))
 
     def _first_tokens(self, word: str) -> list[int]:
         forms = (word.capitalize(), word.lower(), f" {word.capitalize()}", f" {word.lower()}")
@@ -516,6 +595,7 @@ class Engine:
 
 
 def _log_sum_exp(logits: np.ndarray) -> float:
-    """log(sum(exp(logits))), without overflow; the sum in float64."""
+    """log(sum(exp(logits))), without overflow."""
     highest = logits.max()
-    return float(highest) + math.log(float(np.exp(logits - highest).sum(dtype=np.float64)))
+    # Summed pairwise in float32: that is good to some 1e-6 of the sum.
+    return float(highest + np.log(np.exp(logits - highest).sum()))

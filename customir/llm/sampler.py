@@ -11,21 +11,36 @@ from customir.llm.prompt import Sampling
 
 # Logits this close to the limit are left for llama.cpp to decide on.
 MARGIN = 0.01
+TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+DATA_POINTER = ctypes.POINTER(llama_cpp.llama_token_data)
+
+
+def candidates(row: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens that can be drawn, and their logits.
+
+    llama.cpp's chain would copy and sort the whole vocabulary for every token. It is given only
+    what can pass min-p: the same tokens with the same probabilities.
+
+    Args:
+        row: float32 (vocabulary,).
+    """
+    if sampling.temperature == 0:
+        tokens = np.array([row.argmax()])
+    elif sampling.min_p > 0:
+        tokens = np.flatnonzero(row >= row.max() + np.float32(math.log(sampling.min_p) - MARGIN))
+    else:
+        tokens = np.arange(len(row))
+    return tokens, row[tokens]
 
 
 class Sampler:
-    """A sampler chain of llama.cpp: top-k, min-p, temperature, draw; greedy at temperature 0.
-
-    The chain would copy and sort the whole vocabulary for every token. It is given only what can
-    pass min-p, found in numpy: the same tokens with the same probabilities.
-    """
+    """A sampler chain of llama.cpp: top-k, min-p, temperature, draw; greedy at temperature 0."""
 
     def __init__(self, sampling: Sampling, seed: int) -> None:
         self._chain: int | None = llama_cpp.llama_sampler_chain_init(
             llama_cpp.llama_sampler_chain_default_params()
         )
         self._greedy = sampling.temperature == 0
-        self._limit = math.log(sampling.min_p) - MARGIN if sampling.min_p > 0 else -math.inf
         for part in (
             llama_cpp.llama_sampler_init_top_k(sampling.top_k),
             llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1),
@@ -35,23 +50,17 @@ class Sampler:
         ):
             llama_cpp.llama_sampler_chain_add(self._chain, part)
 
-    def draw(self, logits: np.ndarray) -> int:
-        """The next token.
-
-        Args:
-            logits: float32 (vocabulary,).
-        """
+    def draw(self, tokens: np.ndarray, logits: np.ndarray) -> int:
+        """The next token, of those that `candidates` gives."""
         if self._greedy:
-            return int(np.argmax(logits))
-        tokens = np.flatnonzero(logits >= logits.max() + self._limit)
-        data = (llama_cpp.llama_token_data * len(tokens))()
-        for place, token in enumerate(tokens.tolist()):
-            data[place] = llama_cpp.llama_token_data(id=token, logit=logits[token], p=0.0)
-        candidates: Any = llama_cpp.llama_token_data_array(
-            data=data, size=len(tokens), selected=-1, sorted=False
+            return int(tokens[0])
+        data = np.zeros(len(tokens), TOKEN_DATA)
+        data["id"], data["logit"] = tokens, logits
+        array: Any = llama_cpp.llama_token_data_array(
+            data=data.ctypes.data_as(DATA_POINTER), size=len(data), selected=-1, sorted=False
         )
-        llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(candidates))
-        drawn = int(candidates.data[candidates.selected].id)
+        llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(array))
+        drawn = int(array.data[array.selected].id)
         llama_cpp.llama_sampler_accept(self._chain, drawn)
         return drawn
 

@@ -15,31 +15,47 @@ class Sizes:
     """Of an engine's context.
 
     Attributes:
-        sequences: Answers under way at once, at the most.
-        context_tokens: Cells of the cache, which the sequences share.
+        sequences: Answers under way at once, at the most; one more holds what all prompts share.
+        context_tokens: Cells of the cache, in all.
         batch_tokens: Tokens that one llama_decode computes, at the most.
+        own_cells: Each sequence has an equal part of the cells; else they share them.
     """
 
     sequences: int
     context_tokens: int
     batch_tokens: int
+    own_cells: bool
 
-    def halved(self) -> "Sizes | None":
-        """With half the context; None where that would be too short."""
+    @property
+    def longest_prompt(self) -> int:
+        """Cells that one sequence can have."""
+        return self.context_tokens // (self.sequences + 1 if self.own_cells else 1)
+
+    def smaller(self) -> "Sizes | None":
+        """With half the sequences where these have their own cells, else with half the cells.
+
+        None where that would be too little.
+        """
+        if self.own_cells:
+            if self.sequences == 1:
+                return None
+            fewer = self.sequences // 2
+            cells = (fewer + 1) * self.longest_prompt
+            return replace(self, sequences=fewer, context_tokens=cells)
         if self.context_tokens // 2 < SMALLEST_CONTEXT:
             return None
         return replace(self, context_tokens=self.context_tokens // 2)
 
 
-# Half of what prefill alone would like best: answers are then written beside prompts that are read,
-# not after them, where a few sequences alone make poor use of a CPU.
-ON_CPU = Sizes(sequences=32, context_tokens=4096, batch_tokens=256)
+# A batch has twice the tokens of a mail: answers are then written beside prompts that are read, not
+# after them, where a few sequences alone make poor use of a CPU.
+ON_CPU = Sizes(sequences=16, context_tokens=17 * 1024, batch_tokens=256, own_cells=True)
 # A GPU reads its weights once a batch: the more tokens, the better, until it is full.
-ON_GPU = Sizes(sequences=128, context_tokens=32768, batch_tokens=2048)
+ON_GPU = Sizes(sequences=128, context_tokens=32768, batch_tokens=2048, own_cells=False)
 
 
 def choose_sizes(cell_bytes: int, free_bytes: int | None, *, on_gpu: bool) -> Sizes:
-    """The device's sizes, the context halved while its cache would take too much memory.
+    """The device's sizes, made smaller while the cache would take too much memory.
 
     Args:
         cell_bytes: Of one token's keys and values.
@@ -47,7 +63,7 @@ def choose_sizes(cell_bytes: int, free_bytes: int | None, *, on_gpu: bool) -> Si
     """
     sizes = ON_GPU if on_gpu else ON_CPU
     while free_bytes is not None and sizes.context_tokens * cell_bytes > CACHE_SHARE * free_bytes:
-        smaller = sizes.halved()
+        smaller = sizes.smaller()
         if smaller is None:
             break
         sizes = smaller

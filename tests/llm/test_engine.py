@@ -22,8 +22,8 @@ SHARED = "Colours that were seen.\nred, blue, red, blue,\n"
 # within llama.cpp itself (Q4_1, one token a call against all at once, flash attention or not).
 # A token that is seen but should not be, or stands at a wrong position, shifts these by several.
 NOISE = 0.5
-# Enough for a context of 1,024 or 2,048 tokens and the logits of a batch, but not for 4,096.
-TIGHT_MEGABYTES = 160
+# Enough for a few sequences and the logits of a batch, but not for all of them.
+TIGHT_MEGABYTES = 240
 GREEDY = Sampling(temperature=0, max_tokens=6)
 
 
@@ -52,9 +52,7 @@ def engine(smollm: Path) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def reference(smollm: Path) -> Iterator[llama_cpp.Llama]:
     """llama-cpp-python's own interface: one prompt at a time, one sequence, nothing shared."""
-    llama = llama_cpp.Llama(
-        str(smollm), n_ctx=2048, n_threads=1, n_threads_batch=1, verbose=False, flash_attn=True
-    )
+    llama = llama_cpp.Llama(str(smollm), n_ctx=2048, n_threads=1, n_threads_batch=1, verbose=False)
     yield llama
     llama.close()
 
@@ -249,7 +247,7 @@ def test_more_leaves_than_sequences_and_than_the_cache_holds(engine: Engine) -> 
     assert np.ptp(odds[1::2]) < NOISE
     assert min(odds[::2]) > max(odds[1::2]) + NOISE
     # Each answer has the room of a quarter of the context set aside: they take turns.
-    roomy = Sampling(temperature=0, max_tokens=ON_CPU.context_tokens // 4)
+    roomy = Sampling(temperature=0, max_tokens=ON_CPU.longest_prompt // 4)
     lists = [Prompt("", "red\nblue\n", f"red\nblue\n{word}\n") for word in ("red", "blue") * 5]
     assert engine.generate(lists, [0] * 10, roomy) == ["blue", "red"] * 5
 
@@ -265,18 +263,18 @@ def test_a_branch_longer_than_the_batch(engine: Engine, reference: llama_cpp.Lla
 @pytest.mark.parametrize("part", ["shared", "branch", "leaf"])
 def test_too_long_a_prompt_is_refused_and_the_engine_goes_on(engine: Engine, part: str) -> None:
     before = engine.choice(GRID[:1], "red", "blue")
-    texts = {"shared": "", "branch": "b", "leaf": "l", part: "word " * (ON_CPU.context_tokens + 1)}
+    texts = {"shared": "", "branch": "b", "leaf": "l", part: "word " * (ON_CPU.longest_prompt + 1)}
     with pytest.raises(ValueError, match="too long"):
         engine.choice([Prompt(**texts)], "red", "blue")
     with pytest.raises(ValueError, match="too long"):
-        engine.generate([GRID[0]], [0], Sampling(0, ON_CPU.context_tokens))
+        engine.generate([GRID[0]], [0], Sampling(0, ON_CPU.longest_prompt))
     assert engine.choice(GRID[:1], "red", "blue") == before
 
 
 def test_room_is_what_still_fits(engine: Engine) -> None:
     beside = prompt("", LEAVES[0])
     room = engine.room(beside, max_tokens=6)
-    assert ON_CPU.context_tokens - 80 < room < ON_CPU.context_tokens
+    assert ON_CPU.longest_prompt - 80 < room < ON_CPU.longest_prompt
     fitting = " word" * (room - 8)
     assert room - 10 <= engine.count_tokens(fitting) <= room
     engine.usage = Usage()
@@ -323,7 +321,7 @@ class Tight(Engine):
 try:
     with Tight(Path(sys.argv[1]), device="cpu", threads=1) as engine:
         answer = engine.generate([Prompt("", "", "1, 2, 3, 4, 5, 6, 7,")], [0], Sampling(0, 4))
-        print(engine.longest_prompt, *answer)
+        print(engine.sizes.sequences, *answer)
 except UserError as error:
     print(error)
 """
@@ -340,8 +338,8 @@ def with_memory(smollm: Path, megabytes: int) -> str:
 
 
 def test_where_memory_is_short_the_context_shrinks_and_the_work_goes_on(smollm: Path) -> None:
-    longest, *answer = with_memory(smollm, TIGHT_MEGABYTES).split()
-    assert 1024 <= int(longest) < ON_CPU.context_tokens
+    sequences, *answer = with_memory(smollm, TIGHT_MEGABYTES).split()
+    assert 1 <= int(sequences) < ON_CPU.sequences
     assert answer[0].startswith("8")
 
 
@@ -390,7 +388,7 @@ def test_usage_counts_every_token_once(engine: Engine) -> None:
     assert engine.usage.computed == count(SHARED, *BRANCHES, *LEAVES, *LEAVES)
     submitted = engine.usage.submitted
     with pytest.raises(ValueError, match="too long"):
-        engine.choice([*GRID, prompt("word " * ON_CPU.context_tokens, "x")], "red", "blue")
+        engine.choice([*GRID, prompt("word " * ON_CPU.longest_prompt, "x")], "red", "blue")
     assert engine.usage.submitted == submitted
     engine.choice(GRID, "red", "blue")
     assert engine.usage.computed == count(SHARED) + 2 * count(*BRANCHES, *LEAVES, *LEAVES)

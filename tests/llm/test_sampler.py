@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from customir.llm.prompt import Sampling
-from customir.llm.sampler import Sampler
+from customir.llm.sampler import Sampler, candidates
 
 WORDS = 5000
 
@@ -42,7 +42,7 @@ def test_the_same_seed_draws_the_same_tokens(temperature: float, min_p: float) -
     logits = np.random.default_rng(0).normal(0, 3, WORDS).astype(np.float32)
     sampling = Sampling(temperature, 9, min_p=min_p)
     sampler = Sampler(sampling, 7)
-    made = [sampler.draw(logits) for _ in range(12)]
+    made = [sampler.draw(*candidates(logits, sampling)) for _ in range(12)]
     sampler.close()
     sampler.close()
     assert made == drawn_by_llama(logits, sampling, 7, 12)
@@ -52,6 +52,8 @@ def test_the_same_seed_draws_the_same_tokens(temperature: float, min_p: float) -
 
 def test_at_temperature_0_the_likeliest_is_taken() -> None:
     logits = np.random.default_rng(1).normal(0, 3, WORDS).astype(np.float32)
-    sampler = Sampler(Sampling(0, 9), 3)
-    assert [sampler.draw(logits) for _ in range(3)] == [int(logits.argmax())] * 3
+    greedy = Sampling(0, 9)
+    sampler = Sampler(greedy, 3)
+    drawn = [sampler.draw(*candidates(logits, greedy)) for _ in range(3)]
+    assert drawn == [int(logits.argmax())] * 3
     sampler.close()

@@ -23,22 +23,34 @@ def test_with_memory_enough_it_is_the_device_s() -> None:
     assert ON_GPU.batch_tokens > ON_CPU.batch_tokens
 
 
-@pytest.mark.parametrize(("share", "halvings"), [(1.0, 0), (0.9, 1), (0.5, 1), (0.3, 2), (0.01, 2)])
-def test_the_cache_takes_its_share_of_the_memory_and_no_more(share: float, halvings: int) -> None:
+@pytest.mark.parametrize(("share", "sequences"), [(1.0, 16), (0.9, 8), (0.5, 4), (0.1, 1)])
+def test_the_cache_takes_its_share_of_the_memory_and_no_more(share: float, sequences: int) -> None:
     whole = ON_CPU.context_tokens * CELL / CACHE_SHARE
     made = choose_sizes(CELL, int(share * whole), on_gpu=False)
-    assert made.context_tokens == ON_CPU.context_tokens >> halvings
-    assert made.context_tokens >= SMALLEST_CONTEXT
-    assert (made.sequences, made.batch_tokens) == (ON_CPU.sequences, ON_CPU.batch_tokens)
+    assert made.sequences == sequences
+    assert made.longest_prompt == ON_CPU.longest_prompt
+    assert made.batch_tokens == ON_CPU.batch_tokens
+    if sequences > 1:
+        assert made.context_tokens <= share * ON_CPU.context_tokens
 
 
-def test_a_context_is_halved_down_to_the_smallest() -> None:
+def test_own_cells_are_given_up_with_their_sequences() -> None:
     sizes: Sizes | None = ON_CPU
     seen = []
     while sizes:
+        seen.append((sizes.sequences, sizes.context_tokens, sizes.longest_prompt))
+        sizes = sizes.smaller()
+    assert seen == [(n, (n + 1) * 1024, 1024) for n in (16, 8, 4, 2, 1)]
+
+
+def test_shared_cells_are_halved_down_to_the_smallest() -> None:
+    sizes: Sizes | None = ON_GPU
+    seen = []
+    while sizes:
         seen.append(sizes.context_tokens)
-        sizes = sizes.halved()
-    assert seen == [4096, 2048, 1024]
+        assert sizes.longest_prompt == sizes.context_tokens
+        sizes = sizes.smaller()
+    assert seen == [32768, 16384, 8192, 4096, 2048, SMALLEST_CONTEXT]
 
 
 def test_free_memory_is_some_or_unknown() -> None:
