@@ -13,8 +13,9 @@ import pytest
 
 from customir.errors import UserError
 from customir.llm import Engine, Prompt, Sampling, Usage
+from customir.llm.engine import _Leaf, _Schedule
 from customir.llm.gguf import gpu_is_there
-from customir.llm.sizes import ON_CPU
+from customir.llm.sizes import WRITING_ON_CPU as ON_CPU
 from customir.llm.threads import fastest_threads
 
 SHARED = "Colours that were seen.\nred, blue, red, blue,\n"
@@ -136,6 +137,50 @@ def test_greedy_generation_is_the_reference_s(engine: Engine, reference: llama_c
     assert together == [greedy_by_reference(reference, asked, 6) for asked in counting]
     assert together[0].startswith("8, 9")
     assert together[2] == "blue"
+
+
+def test_answers_that_end_between_others_leave_these_alone(
+    engine: Engine, reference: llama_cpp.Llama
+) -> None:
+    """Sequences are moved where gaps arise; branches have leaves of one token and of many."""
+    line = Prompt("", "red\nblue\n", "red\nblue\nred\n")
+    counting = [
+        Prompt("", "1, 2, 3, 4,", leaf) for leaf in (" 5, 6, 7,", " 5, 6, 7, 8, 9, 10, 11,", " 5,")
+    ]
+    days = [Prompt("", "", "Monday, Tuesday, Wednesday,")]
+    asked = [
+        line,
+        line,
+        *counting,
+        line,
+        *days,
+        line,
+        *counting,
+        *days,
+        line,
+        line,
+        *counting,
+        line,
+    ]
+    sampling = Sampling(temperature=0, max_tokens=9)
+    together = engine.generate(asked, [0] * len(asked), sampling)
+    alone = {one: greedy_by_reference(reference, one, 9) for one in set(asked)}
+    assert together == [alone[one] for one in asked]
+    assert len(set(alone.values())) > 2
+
+
+def test_sequences_in_use_become_neighbours() -> None:
+    schedule = _Schedule(max_tokens=1, sequences=6, cells=None)
+    leaves = [_Leaf(number, [1], 0, 0, []) for number in range(6)]
+    for leaf in leaves:
+        schedule.pend([], [leaf])
+        assert schedule.admit() is not None
+    for number in (0, 2, 3):
+        schedule.release(leaves[number])
+    moves = {leaf.index: sequence for leaf, sequence in schedule.close_gaps()}
+    assert moves == {5: 1, 4: 3}
+    assert leaves[1].sequence == 2
+    assert schedule.close_gaps() == []
 
 
 def test_the_same_calls_give_the_same_answers_whatever_came_before(engine: Engine) -> None:
@@ -310,14 +355,14 @@ from pathlib import Path
 from customir.errors import UserError
 from customir.llm import Engine, Prompt, Sampling
 class Tight(Engine):
-    def _new_context(self, parameters):
+    def _new_context(self, sizes):
         if not hasattr(self, "limited"):
             status = Path("/proc/self/status").read_text()
             own = int(status.partition("VmSize:")[2].split()[0]) * 1024
             limit = own + int(sys.argv[2]) * 2**20
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             self.limited = True
-        return super()._new_context(parameters)
+        return super()._new_context(sizes)
 try:
     with Tight(Path(sys.argv[1]), device="cpu", threads=1) as engine:
         answer = engine.generate([Prompt("", "", "1, 2, 3, 4, 5, 6, 7,")], [0], Sampling(0, 4))
