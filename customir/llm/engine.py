@@ -273,7 +273,8 @@ class Engine:
         if self._context and self.sizes == self._sizes[writing]:
             return
         self._free_context()
-        sizes: Sizes | None = self._sizes[writing]
+        wanted = self._sizes[writing]
+        sizes: Sizes | None = wanted
         while sizes and not (context := self._new_context(sizes)):
             sizes = sizes.smaller()
         if sizes is None:
@@ -282,7 +283,10 @@ class Engine:
                 f"{self._path}: no memory for its context. Close other programs, or give a smaller "
                 "LLM."
             )
-        self.sizes = self._sizes[writing] = sizes
+        self.sizes = sizes
+        for kind, had in self._sizes.items():
+            if had == wanted:
+                self._sizes[kind] = sizes
         self._context = context
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch(sizes.batch_tokens)

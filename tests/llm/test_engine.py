@@ -1,10 +1,12 @@
 """The engine on a real model: isolation between sequences, repeatability, limits, accounting."""
 
 import json
+import operator
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import llama_cpp
@@ -16,6 +18,7 @@ from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.llm.engine import _Leaf, _Schedule
 from customir.llm.gguf import gpu_is_there
 from customir.llm.sizes import WRITING_ON_CPU as ON_CPU
+from customir.llm.sizes import Sizes
 from customir.llm.threads import fastest_threads
 
 SHARED = "Colours that were seen.\nred, blue, red, blue,\n"
@@ -169,6 +172,34 @@ def test_answers_that_end_between_others_leave_these_alone(
     alone = {one: greedy_by_reference(reference, one, 9) for one in set(asked)}
     assert together == [alone[one] for one in asked]
     assert len(set(alone.values())) > 2
+
+
+def test_cells_that_sequences_share_give_the_same_answers(
+    engine: Engine, smollm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does: one context for all, shared cells, rows looked at by threads."""
+    shared = Sizes(sequences=24, context_tokens=4096, batch_tokens=512, own_cells=False)
+    monkeypatch.setattr("customir.llm.engine.choose_sizes", lambda *_, **__: shared)
+    lists = [
+        Prompt("", f"{start}, ", f"{start + 1}, {start + 2}, {start + 3},")
+        for start in range(1, 31)
+        for _ in range(2)
+    ]
+    sampling = Sampling(temperature=0, max_tokens=6)
+    own = engine.generate(lists, [0] * len(lists), sampling)
+    odds = engine.choice(GRID, "red", "blue")
+    with Engine(smollm, device="cpu", threads=1) as like_on_gpu:
+        like_on_gpu._pool = ThreadPoolExecutor(2)
+        context = like_on_gpu._context
+        made = like_on_gpu.generate(lists, [0] * len(lists), sampling)
+        # Noise decides now and then, where two answers are nearly as likely.
+        assert sum(map(operator.eq, made, own)) >= 0.9 * len(lists)
+        assert len(set(own)) > 10
+        scores = like_on_gpu.score(GRID * 4, [" red, red, red"] * len(GRID * 4))
+        assert np.abs(np.subtract(like_on_gpu.choice(GRID, "red", "blue"), odds)).max() < NOISE
+        assert like_on_gpu._context is context
+    expected = engine.score(GRID * 4, [" red, red, red"] * len(GRID * 4))
+    assert np.abs(np.subtract(scores, expected)).max() < 3 * NOISE
 
 
 def test_sequences_in_use_become_neighbours() -> None:
