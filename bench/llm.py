@@ -7,7 +7,11 @@ the same without; (c) a judge that is asked through `create_chat_completion` and
 without the prefix and, so that nobody is wronged, with it. Queries are asked for in two ways: one a
 mail, and one a style of a mail as `customir adapt` does. Tokens computed are what went through
 llama_decode. A second model shows what its format costs: prefill before and after it was
-requantised.
+requantised. The peer has flash attention on a GPU and not on a CPU, which is its default and faster
+there.
+
+The parts (`--parts`) and the peers (`--peers`) can be run alone, since a full run takes minutes. On a
+GPU: `python bench/llm.py --device cuda --rounds 2 --peers reuse`.
 """
 
 import argparse
@@ -30,6 +34,8 @@ from customir.mining.judge import Pair, answer_prompt, relevance
 from customir.processors import usable_processors
 from customir.synthesis.styles import EXAMPLES, INSTRUCTION, STYLES, query_prompt
 
+PARTS = ("one", "styles", "judging", "formats")
+PEERS = ("reuse", "plain", "chat")
 OURS, REUSE, PLAIN = "CustomIR", "create_completion", "create_completion, no reuse"
 CHAT, CHAT_REUSE = "chat completion, no reuse", "chat completion"
 # The judge in force: the same passages and queries, another question.
@@ -238,7 +244,13 @@ def compare_formats(model: str, threads: int) -> list[dict[str, Any]]:
 
 
 def compare_writing(
-    title: str, engine: Engine, peer: Peer, prompts: list[Prompt], rounds: int, measured: str
+    title: str,
+    engine: Engine,
+    peer: Peer,
+    peers: list[str],
+    prompts: list[Prompt],
+    rounds: int,
+    measured: str,
 ) -> tuple[list[dict[str, Any]], float]:
     """Every contender writes an answer to each prompt: the claims, and our tokens a second."""
     seeds = range(len(prompts))
@@ -249,32 +261,41 @@ def compare_writing(
         engine.generate(prompts, seeds, SAMPLING)
         tokens.append(engine.usage.written - before)
 
-    results = compare(
-        {
-            OURS: (ours, lambda: engine.usage.computed),
-            REUSE: (lambda: write_by_peer(peer, prompts, reuse=True), lambda: peer.computed),
-            PLAIN: (lambda: write_by_peer(peer, prompts, reuse=False), lambda: peer.computed),
-        },
-        len(prompts),
-        rounds,
-    )
+    contenders: dict[str, tuple[Callable[[], object], Callable[[], int]]] = {
+        OURS: (ours, lambda: engine.usage.computed),
+    }
+    if "reuse" in peers:
+        contenders[REUSE] = (lambda: write_by_peer(peer, prompts, True), lambda: peer.computed)
+    if "plain" in peers:
+        contenders[PLAIN] = (lambda: write_by_peer(peer, prompts, False), lambda: peer.computed)
+    # What is done once only (a GPU's kernels are loaded) is no part of a round.
+    engine.generate(prompts[:2], seeds[:2], SAMPLING)
+    write_by_peer(peer, prompts[:1], reuse=True)
+    results = compare(contenders, len(prompts), rounds)
     length = statistics.median(tokens) / len(prompts)
     claims = report(title, results, f"{measured}; answers of {length:.1f} tokens on average")
     return claims, max(each.tokens / each.seconds for each in results[OURS])
 
 
 def compare_judging(
-    engine: Engine, peer: Peer, pairs: list[Pair], rounds: int, measured: str
+    engine: Engine, peer: Peer, peers: list[str], pairs: list[Pair], rounds: int, measured: str
 ) -> list[dict[str, Any]]:
     """Every contender judges each pair."""
     prompts = [answer_prompt(pair) for pair in pairs]
     contenders: dict[str, tuple[Callable[[], object], Callable[[], int]]] = {
         OURS: (lambda: engine.choice(prompts, "Yes", "No"), lambda: engine.usage.computed),
         LIKELIHOOD: (lambda: relevance(engine, pairs), lambda: engine.usage.computed),
-        REUSE: (lambda: judge_by_peer(peer, prompts), lambda: peer.computed),
-        CHAT_REUSE: (lambda: judge_by_chat(peer, prompts, reuse=True), lambda: peer.computed),
-        CHAT: (lambda: judge_by_chat(peer, prompts, reuse=False), lambda: peer.computed),
     }
+    if "reuse" in peers:
+        contenders[REUSE] = (lambda: judge_by_peer(peer, prompts), lambda: peer.computed)
+    if "chat" in peers:
+        for name, reuse in ((CHAT_REUSE, True), (CHAT, False)):
+            contenders[name] = (
+                lambda reuse=reuse: judge_by_chat(peer, prompts, reuse),  # type: ignore[misc]
+                lambda: peer.computed,
+            )
+    engine.choice(prompts[:1], "Yes", "No")
+    judge_by_peer(peer, prompts[:1])
     return report("judgments a second", compare(contenders, len(pairs), rounds), measured)
 
 
@@ -286,40 +307,69 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="default: 3")
     parser.add_argument("--threads", type=int, default=usable_processors())
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
+    parser.add_argument(
+        "--weights", choices=FORMATS, help="requantise the model first, for all contenders"
+    )
     arguments = parser.parse_args()
+    claims: list[dict[str, Any]] = []
+    if set(arguments.parts) - {"formats"}:
+        with tempfile.TemporaryDirectory() as folder:
+            claims += compare_engines(arguments, Path(folder))
+    if "formats" in arguments.parts and arguments.device == "cpu":
+        claims += compare_formats(arguments.formats_of, arguments.threads)
+    print(json.dumps({"bench": "llm", "claims": claims}))
+
+
+def compare_engines(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Writing and judging, ours and the peer's."""
     model = arguments.model or ("smollm2-135m" if arguments.quick else "qwen2.5-coder-0.5b")
     count, rounds = (6, 1) if arguments.quick else (24, 3)
+    if arguments.device == "cuda":
+        # A GPU wants as many sequences as it gets.
+        count *= 4
     rounds, threads = arguments.rounds or rounds, arguments.threads
-    path = models.locate(model)
+    path, name = models.locate(model), model
+    if arguments.weights:
+        source, path = path, folder / f"{arguments.weights}.gguf"
+        requantize(source, path, arguments.weights, threads)
+        name = f"{model} as {arguments.weights}"
     passages = mails(count)
     # The slower contenders take a minute a round for all of them.
     fewer = passages[: max(3, count // 3)]
     peer = Peer(
         str(path), n_ctx=2048, n_batch=512, n_threads=threads, n_threads_batch=threads,
-        flash_attn=True, n_gpu_layers=-1 if arguments.device == "cuda" else 0, verbose=False,
+        flash_attn=arguments.device == "cuda",
+        n_gpu_layers=-1 if arguments.device == "cuda" else 0, verbose=False,
     )  # fmt: skip
+    claims: list[dict[str, Any]] = []
+    rates = {}
     with Engine(path, device=arguments.device, threads=threads) as engine:
         lengths = sorted(map(engine.count_tokens, passages))
 
         def measured(prompts: list[Prompt], mails: int) -> str:
             return (
-                f"{model}, {threads} threads, {arguments.device}; prefix of "
+                f"{name}, {threads} threads, {arguments.device}; prefix of "
                 f"{engine.count_tokens(prompts[0].shared)} tokens, {mails} mails of {lengths[0]} to "
                 f"{lengths[-1]}; {len(prompts)} prompts, median of {rounds}"
             )
 
-        claims: list[dict[str, Any]] = []
-        rates = {}
-        for title, prompts, used in (
-            ("queries a second, one a mail", one_a_mail(passages), len(passages)),
-            ("queries a second, a query a style", every_style(fewer), len(fewer)),
+        for part, title, prompts, used in (
+            ("one", "queries a second, one a mail", one_a_mail(passages), len(passages)),
+            ("styles", "queries a second, a query a style", every_style(fewer), len(fewer)),
         ):
-            about = measured(prompts, used)
-            made, rates[title] = compare_writing(title, engine, peer, prompts, rounds, about)
-            claims += made
-        pairs = judged_pairs(passages[: max(3, 2 * count // 3)])
-        about = measured([answer_prompt(pair) for pair in pairs], len(pairs) // QUERIES_A_PASSAGE)
-        claims += compare_judging(engine, peer, pairs, rounds, about)
+            if part in arguments.parts:
+                made, rates[title] = compare_writing(
+                    title, engine, peer, arguments.peers, prompts, rounds, measured(prompts, used)
+                )
+                claims += made
+        if "judging" in arguments.parts:
+            pairs = judged_pairs(passages[: max(3, 2 * count // 3)])
+            about = measured(
+                [answer_prompt(pair) for pair in pairs], len(pairs) // QUERIES_A_PASSAGE
+            )
+            claims += compare_judging(engine, peer, arguments.peers, pairs, rounds, about)
         prefill = measure_speed(engine).prefill
         print(
             f"the limit: a batch of 500 tokens is read at {prefill:.0f} tokens a second; computed"
@@ -327,9 +377,7 @@ def main() -> None:
         for title, rate in rates.items():
             print(f"  {title:36} {rate:8.0f} {rate / prefill:25.0%}")
     peer.close()
-    if arguments.device == "cpu":
-        claims += compare_formats(arguments.formats_of, threads)
-    print(json.dumps({"bench": "llm", "claims": claims}))
+    return claims
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ its first leaf, and copied from there to the others', so that no key or value is
 Groups are admitted as sequences fall free; every llama_decode mixes one token of each answer under
 way with as many prompt tokens as the batch has room for.
 
-On a GPU the sequences share the cells of one cache (a copy marks cells as belonging to another
-sequence too), and flash attention skips what a token may not see. On a CPU neither pays: llama.cpp's
-attention there goes through every cell in use, whoever's it is, and its flash attention is slow for
-batches of fewer than 64 tokens. So there each sequence has cells of its own, a copy is a real one,
-and attention is two matrix products over the cells of that sequence alone.
+On a GPU, and wherever nothing is written, the sequences share the cells of one cache (a copy marks
+cells as belonging to another sequence too), and flash attention skips what a token may not see. On
+a CPU that is slow for batches of fewer than 64 tokens and for tokens of many sequences, which is
+what writing is made of. So there each sequence that is written has cells of its own, a copy is a
+real one, and attention is two matrix products over the cells of that sequence. The context is made
+anew where a call needs the other kind.
 
 What is guaranteed: a call's results depend on its prompts, seeds and sampling, on the model file,
 the engine's sizes and its number of threads; not on earlier calls. They may differ in
@@ -41,8 +42,10 @@ LONGEST_PROMPT = 4096
 SHARED_SEQUENCE = 0
 # Tokens that may come in where the parts of a prompt meet, and the model's BOS.
 JOINTS = 8
-FLASH_ATTENTION = {True: 1, False: 0}
+FLASH_ATTENTION, NO_FLASH_ATTENTION = 1, 0
 FLOAT_BYTES = 4
+# A leaf of so few tokens is fed like an answer, token by token, where sequences have own cells.
+SHORT_LEAF = 8
 # Rows of logits are looked at side by side where a batch has this many: numpy lets go of the GIL.
 ROWS_WORTH_THREADS = 16
 ROW_THREADS = 8
@@ -93,7 +96,7 @@ class _Branch:
     @property
     def all_fed(self) -> bool:
         """Whether no prompt token is left to feed."""
-        return self.leaves[-1].fed == len(self.leaves[-1].tokens)
+        return all(leaf.fed == len(leaf.tokens) for leaf in self.leaves)
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,17 @@ class _Schedule:
         self.prefilling.append(branch)
         return branch
 
+    def close_gaps(self) -> list[tuple[int, int]]:
+        """Make the sequences in use neighbours; return from where to where leaves were moved."""
+        moves = []
+        for leaf in sorted(self._of_leaf, key=lambda leaf: -leaf.sequence):
+            if not self._free or self._free[0] > leaf.sequence:
+                break
+            source = leaf.sequence
+            leaf.sequence = heapq.heapreplace(self._free, source)
+            moves.append((source, leaf.sequence))
+        return moves
+
     def release(self, leaf: _Leaf) -> None:
         """A leaf is done: its sequence is free, and with the branch's last one the branch's cells."""
         heapq.heappush(self._free, leaf.sequence)
@@ -216,15 +230,12 @@ class Engine:
         path: GGUF file.
         device: "auto" and "cuda" use a GPU where llama.cpp was built with one.
         threads: CPU threads.
-        sizes: None: chosen from the model, the memory and the device.
 
     Raises:
         UserError: the file can't be loaded, or device is "cuda" and llama.cpp has no GPU backend.
     """
 
-    def __init__(
-        self, path: Path, *, device: str = "auto", threads: int, sizes: Sizes | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, device: str = "auto", threads: int) -> None:
         if device == "cuda" and not gpu_is_there():
             raise UserError(
                 "--device cuda: this llama-cpp-python was built without CUDA. Rebuild it with "
@@ -232,54 +243,83 @@ class Engine:
             )
         self.usage = Usage()
         self.on_gpu = device != "cpu" and gpu_is_there()
+        self._path = path
+        self._threads = threads
         self._gguf = Gguf(path, use_gpu=self.on_gpu)
-        self.sizes = sizes or choose_sizes(
-            self._gguf.cell_bytes, None if self.on_gpu else free_memory(), on_gpu=self.on_gpu
-        )
-        parameters = llama_cpp.llama_context_default_params()
-        parameters.n_batch = parameters.n_ubatch = self.sizes.batch_tokens
-        parameters.n_threads = parameters.n_threads_batch = threads
-        parameters.flash_attn_type = FLASH_ATTENTION[not self.sizes.own_cells]
-        parameters.kv_unified = not self.sizes.own_cells
-        parameters.swa_full = True
-        parameters.no_perf = True
-        while not (context := self._new_context(parameters)):
-            smaller = self.sizes.smaller()
-            if smaller is None:
-                self._gguf.close()
-                raise UserError(
-                    f"{path}: no memory for its context. Close other programs, or give a smaller "
-                    "LLM."
-                )
-            self.sizes = smaller
-        self._context = context
+        free = None if self.on_gpu else free_memory()
+        self._sizes = {
+            writing: choose_sizes(self._gguf.cell_bytes, free, on_gpu=self.on_gpu, writing=writing)
+            for writing in (False, True)
+        }
         # Each sequence stays as short as the model was trained for.
         self.longest_prompt = min(
-            LONGEST_PROMPT, self.sizes.longest_prompt, self._gguf.longest_context
+            LONGEST_PROMPT,
+            self._gguf.longest_context,
+            *(sizes.longest_prompt for sizes in self._sizes.values()),
         )
         self.chat_frame = self._gguf.chat_frame()
-        self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = _Batch(self.sizes.batch_tokens)
-        self._fed: list[_Fed] = []
-        self._shared: list[int] = []
         self._pool = ThreadPoolExecutor(ROW_THREADS) if self.on_gpu else None
+        self._fed: list[_Fed] = []
+        self._context: Any = None
+        self.sizes = self._sizes[True]
+        self._open(writing=True)
 
-    def _new_context(self, parameters: Any) -> Any:
-        """A context with `sizes`; None where there is no memory for it.
+    def _open(self, *, writing: bool) -> None:
+        """Have a context of the kind that is needed.
+
+        Raises:
+            UserError: there is no memory for it.
+        """
+        if self._context and self.sizes == self._sizes[writing]:
+            return
+        self._free_context()
+        wanted = self._sizes[writing]
+        sizes: Sizes | None = wanted
+        while sizes and not (context := self._new_context(sizes)):
+            sizes = sizes.smaller()
+        if sizes is None:
+            self.close()
+            raise UserError(
+                f"{self._path}: no memory for its context. Close other programs, or give a smaller "
+                "LLM."
+            )
+        self.sizes = sizes
+        for kind, had in self._sizes.items():
+            if had == wanted:
+                self._sizes[kind] = sizes
+        self._context = context
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._batch = _Batch(sizes.batch_tokens)
+        self._shared: list[int] = []
+
+    def _new_context(self, sizes: Sizes) -> Any:
+        """A context; None where there is no memory for it.
 
         Some of what llama.cpp allocates it can't do without: it ends the process. So it is tried
         first whether there is as much: the cache, and logits of a whole batch, once as they are
         computed and once as they are kept.
         """
-        logits = self.sizes.batch_tokens * self._gguf.vocabulary_size * FLOAT_BYTES
-        cache = self.sizes.context_tokens * self._gguf.cell_bytes
+        logits = sizes.batch_tokens * self._gguf.vocabulary_size * FLOAT_BYTES
+        cache = sizes.context_tokens * self._gguf.cell_bytes
         try:
             mmap.mmap(-1, cache + 2 * logits).close()
         except OSError:
             return None
-        parameters.n_ctx = self.sizes.context_tokens
-        parameters.n_seq_max = self.sizes.sequences + 1
+        parameters = llama_cpp.llama_context_default_params()
+        parameters.n_ctx = sizes.context_tokens
+        parameters.n_batch = parameters.n_ubatch = sizes.batch_tokens
+        parameters.n_seq_max = sizes.sequences + 1
+        parameters.n_threads = parameters.n_threads_batch = self._threads
+        parameters.flash_attn_type = NO_FLASH_ATTENTION if sizes.own_cells else FLASH_ATTENTION
+        parameters.kv_unified = not sizes.own_cells
+        parameters.swa_full = True
+        parameters.no_perf = True
         return llama_cpp.llama_init_from_model(self._gguf.model, parameters)
+
+    def _free_context(self) -> None:
+        if self._context:
+            llama_cpp.llama_free(self._context)
+            self._context = None
 
     def __enter__(self) -> Self:
         return self
@@ -294,15 +334,14 @@ class Engine:
 
     def close(self) -> None:
         """Free the context and the model."""
-        if self._context:
-            if self._pool:
-                self._pool.shutdown()
-            llama_cpp.llama_free(self._context)
-            self._context = None
+        self._free_context()
+        if self._pool:
+            self._pool.shutdown()
         self._gguf.close()
 
     def set_threads(self, threads: int) -> None:
         """Use this many CPU threads from the next call on."""
+        self._threads = threads
         llama_cpp.llama_set_n_threads(self._context, threads, threads)
 
     def count_tokens(self, text: str) -> int:
@@ -339,9 +378,12 @@ class Engine:
             ValueError: a prompt is too long for the context.
         """
         answers = [""] * len(prompts)
+        self._open(writing=True)
         schedule = self._plan(prompts, sampling.max_tokens)
         writing: list[_Leaf] = []
         while schedule.unfinished:
+            if self.sizes.own_cells:
+                self._close_gaps(schedule)
             for leaf in writing:
                 self._add_next(leaf)
             self._prefill(schedule)
@@ -375,6 +417,7 @@ class Engine:
         if set(first_ids) & set(second_ids):
             raise ValueError(f"{first!r} and {second!r} begin with the same token")
         odds = [0.0] * len(prompts)
+        self._open(writing=False)
         schedule = self._plan(prompts, max_tokens=0)
         while schedule.unfinished:
             self._prefill(schedule)
@@ -394,6 +437,7 @@ class Engine:
             ValueError: a prompt with its continuation is too long for the context.
         """
         scores = [0.0] * len(prompts)
+        self._open(writing=False)
         schedule = self._plan(prompts, max_tokens=0, continuations=continuations)
         while schedule.unfinished:
             self._prefill(schedule)
@@ -519,6 +563,15 @@ class Engine:
             self._feed(admitted)
         schedule.prefilling = [one for one in schedule.prefilling if not one.all_fed]
 
+    def _close_gaps(self, schedule: _Schedule) -> None:
+        """Move leaves so that the sequences in use are neighbours.
+
+        llama.cpp computes a run of neighbours together, and each run reads all weights.
+        """
+        for source, target in schedule.close_gaps():
+            self._copy(source, target)
+            llama_cpp.llama_memory_seq_rm(self._memory, source, -1, -1)
+
     def _feed(self, branch: _Branch) -> None:
         """Put what fits of a branch and its leaves into the batch.
 
@@ -536,7 +589,10 @@ class Engine:
                 self._copy(trunk, sequence)
             branch.copied = True
         for leaf in branch.leaves:
-            for token in leaf.tokens[leaf.fed : leaf.fed + self._room()]:
+            left = len(leaf.tokens) - leaf.fed
+            # As many as the answers beside them have: other lengths would be other runs.
+            count = 1 if self.sizes.own_cells and left <= SHORT_LEAF else left
+            for token in leaf.tokens[leaf.fed : leaf.fed + min(count, self._room())]:
                 want = _Want(leaf, leaf.fed) if leaf.fed >= leaf.wanted_from else None
                 self._add(token, leaf.start + leaf.fed, leaf.sequence, want)
                 leaf.fed += 1

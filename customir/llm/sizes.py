@@ -47,21 +47,25 @@ class Sizes:
         return replace(self, context_tokens=self.context_tokens // 2)
 
 
-# A batch has twice the tokens of a mail: answers are then written beside prompts that are read, not
-# after them, where a few sequences alone make poor use of a CPU.
-ON_CPU = Sizes(sequences=16, context_tokens=17 * 1024, batch_tokens=256, own_cells=True)
+# Writing: a batch has twice the tokens of a mail, so that answers are written beside prompts that are
+# read, not after them, where a few sequences alone make poor use of a CPU.
+WRITING_ON_CPU = Sizes(sequences=16, context_tokens=17 * 1024, batch_tokens=256, own_cells=True)
+SCORING_ON_CPU = Sizes(sequences=32, context_tokens=4096, batch_tokens=256, own_cells=False)
 # A GPU reads its weights once a batch: the more tokens, the better, until it is full.
 ON_GPU = Sizes(sequences=128, context_tokens=32768, batch_tokens=2048, own_cells=False)
 
 
-def choose_sizes(cell_bytes: int, free_bytes: int | None, *, on_gpu: bool) -> Sizes:
+def choose_sizes(cell_bytes: int, free_bytes: int | None, *, on_gpu: bool, writing: bool) -> Sizes:
     """The device's sizes, made smaller while the cache would take too much memory.
 
     Args:
         cell_bytes: Of one token's keys and values.
         free_bytes: Memory of this machine; None: unknown, which is taken for enough.
+        writing: Answers are written; else logits are read after prompts.
     """
-    sizes = ON_GPU if on_gpu else ON_CPU
+    sizes = WRITING_ON_CPU if writing else SCORING_ON_CPU
+    if on_gpu:
+        sizes = ON_GPU
     while free_bytes is not None and sizes.context_tokens * cell_bytes > CACHE_SHARE * free_bytes:
         smaller = sizes.smaller()
         if smaller is None:

@@ -1,10 +1,12 @@
 """The engine on a real model: isolation between sequences, repeatability, limits, accounting."""
 
 import json
+import operator
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import llama_cpp
@@ -13,8 +15,10 @@ import pytest
 
 from customir.errors import UserError
 from customir.llm import Engine, Prompt, Sampling, Usage
+from customir.llm.engine import _Leaf, _Schedule
 from customir.llm.gguf import gpu_is_there
-from customir.llm.sizes import ON_CPU
+from customir.llm.sizes import WRITING_ON_CPU as ON_CPU
+from customir.llm.sizes import Sizes
 from customir.llm.threads import fastest_threads
 
 SHARED = "Colours that were seen.\nred, blue, red, blue,\n"
@@ -52,7 +56,9 @@ def engine(smollm: Path) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def reference(smollm: Path) -> Iterator[llama_cpp.Llama]:
     """llama-cpp-python's own interface: one prompt at a time, one sequence, nothing shared."""
-    llama = llama_cpp.Llama(str(smollm), n_ctx=2048, n_threads=1, n_threads_batch=1, verbose=False)
+    llama = llama_cpp.Llama(
+        str(smollm), n_ctx=2048, n_threads=1, n_threads_batch=1, verbose=False, flash_attn=True
+    )
     yield llama
     llama.close()
 
@@ -136,6 +142,77 @@ def test_greedy_generation_is_the_reference_s(engine: Engine, reference: llama_c
     assert together == [greedy_by_reference(reference, asked, 6) for asked in counting]
     assert together[0].startswith("8, 9")
     assert together[2] == "blue"
+
+
+def test_answers_that_end_between_others_leave_these_alone(
+    engine: Engine, reference: llama_cpp.Llama
+) -> None:
+    """Sequences are moved where gaps arise; branches have leaves of one token and of many."""
+    line = Prompt("", "red\nblue\n", "red\nblue\nred\n")
+    counting = [
+        Prompt("", "1, 2, 3, 4,", leaf) for leaf in (" 5, 6, 7,", " 5, 6, 7, 8, 9, 10, 11,", " 5,")
+    ]
+    days = [Prompt("", "", "Monday, Tuesday, Wednesday,")]
+    asked = [
+        line,
+        line,
+        *counting,
+        line,
+        *days,
+        line,
+        *counting,
+        *days,
+        line,
+        line,
+        *counting,
+        line,
+    ]
+    sampling = Sampling(temperature=0, max_tokens=9)
+    together = engine.generate(asked, [0] * len(asked), sampling)
+    alone = {one: greedy_by_reference(reference, one, 9) for one in set(asked)}
+    assert together == [alone[one] for one in asked]
+    assert len(set(alone.values())) > 2
+
+
+def test_cells_that_sequences_share_give_the_same_answers(
+    engine: Engine, smollm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does: one context for all, shared cells, rows looked at by threads."""
+    shared = Sizes(sequences=24, context_tokens=4096, batch_tokens=512, own_cells=False)
+    monkeypatch.setattr("customir.llm.engine.choose_sizes", lambda *_, **__: shared)
+    lists = [
+        Prompt("", f"{start}, ", f"{start + 1}, {start + 2}, {start + 3},")
+        for start in range(1, 31)
+        for _ in range(2)
+    ]
+    sampling = Sampling(temperature=0, max_tokens=6)
+    own = engine.generate(lists, [0] * len(lists), sampling)
+    odds = engine.choice(GRID, "red", "blue")
+    with Engine(smollm, device="cpu", threads=1) as like_on_gpu:
+        like_on_gpu._pool = ThreadPoolExecutor(2)
+        context = like_on_gpu._context
+        made = like_on_gpu.generate(lists, [0] * len(lists), sampling)
+        # Noise decides now and then, where two answers are nearly as likely.
+        assert sum(map(operator.eq, made, own)) >= 0.9 * len(lists)
+        assert len(set(own)) > 10
+        scores = like_on_gpu.score(GRID * 4, [" red, red, red"] * len(GRID * 4))
+        assert np.abs(np.subtract(like_on_gpu.choice(GRID, "red", "blue"), odds)).max() < NOISE
+        assert like_on_gpu._context is context
+    expected = engine.score(GRID * 4, [" red, red, red"] * len(GRID * 4))
+    assert np.abs(np.subtract(scores, expected)).max() < 3 * NOISE
+
+
+def test_sequences_in_use_become_neighbours() -> None:
+    schedule = _Schedule(max_tokens=1, sequences=6, cells=None)
+    leaves = [_Leaf(number, [1], 0, 0, []) for number in range(6)]
+    for leaf in leaves:
+        schedule.pend([], [leaf])
+        assert schedule.admit() is not None
+    for number in (0, 2, 3):
+        schedule.release(leaves[number])
+    assert schedule.close_gaps() == [(6, 1), (5, 3)]
+    assert [leaves[number].sequence for number in (1, 4, 5)] == [2, 3, 1]
+    assert schedule.close_gaps() == []
 
 
 def test_the_same_calls_give_the_same_answers_whatever_came_before(engine: Engine) -> None:
@@ -310,14 +387,14 @@ from pathlib import Path
 from customir.errors import UserError
 from customir.llm import Engine, Prompt, Sampling
 class Tight(Engine):
-    def _new_context(self, parameters):
+    def _new_context(self, sizes):
         if not hasattr(self, "limited"):
             status = Path("/proc/self/status").read_text()
             own = int(status.partition("VmSize:")[2].split()[0]) * 1024
             limit = own + int(sys.argv[2]) * 2**20
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             self.limited = True
-        return super()._new_context(parameters)
+        return super()._new_context(sizes)
 try:
     with Tight(Path(sys.argv[1]), device="cpu", threads=1) as engine:
         answer = engine.generate([Prompt("", "", "1, 2, 3, 4, 5, 6, 7,")], [0], Sampling(0, 4))
