@@ -12,28 +12,25 @@ def attention(
 ) -> Tensor:
     """softmax(queries keys^T / sqrt(width) + bias) values.
 
-    On a CPU as plain products: torch's own attention is many times slower backward in
-    bfloat16.
+    By torch's own fused attention, but as plain products where a gradient is wanted in bfloat16 on a
+    CPU: there torch's is several times slower backward.
 
     Args:
         queries: Shape (texts, heads, tokens, width); so are `keys` and `values`.
         missing: bool, shape (texts, 1, 1, tokens): keys that are not there.
         bias: Shape (1, heads, tokens, tokens).
     """
-    if queries.device.type == "cuda":
-        mask = None if missing is None else ~missing
-        if bias is not None:
-            mask = bias.to(queries.dtype)
-            if missing is not None:
-                mask = mask.masked_fill(missing, -torch.inf)
+    mask = None if bias is None else bias.to(queries.dtype)
+    if missing is not None:
+        hidden = torch.zeros_like(missing, dtype=queries.dtype).masked_fill_(missing, -torch.inf)
+        mask = hidden if mask is None else mask + hidden
+    learning = queries.requires_grad and torch.is_grad_enabled()
+    if queries.device.type == "cuda" or queries.dtype != torch.bfloat16 or not learning:
         found: Tensor = functional.scaled_dot_product_attention(queries, keys, values, mask)
         return found
     scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-    # In place, and added instead of filled in: neither keeps a copy nor costs anything backward.
-    if bias is not None:
-        scores += bias.to(scores.dtype)
-    if missing is not None:
-        scores += torch.zeros_like(missing, dtype=scores.dtype).masked_fill_(missing, -torch.inf)
+    if mask is not None:
+        scores += mask  # in place: no copy forward, nothing backward
     return scores.softmax(-1) @ values
 
 

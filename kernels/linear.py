@@ -1,6 +1,7 @@
 """A frozen linear with a LoRA branch as one operation, through the fastest product there is."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from torch.nn import functional
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     """left @ right.T + bias, as `torch.nn.functional.linear`, without a gradient.
 
-    In float32 on a CPU, torch goes through MKL, which on some processors leaves half of the vector
-    width unused; oneDNN, which torch brings too, does not. In bfloat16 torch uses oneDNN itself.
+    In float32 on a CPU, torch goes through MKL, which leaves half of the vector width unused where
+    the processor isn't Intel's; oneDNN, which torch brings too, does not. In bfloat16 torch uses
+    oneDNN itself.
     """
     if left.device.type == "cpu" and left.dtype == torch.float32 and ONEDNN:
         found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
@@ -21,8 +23,8 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _has_onednn() -> bool:
-    """Whether torch's float32 linear of oneDNN is there and gives what it should."""
-    if not torch.backends.mkldnn.is_available():
+    """Whether torch's float32 linear of oneDNN is there, gives what it should, and is worth it."""
+    if not torch.backends.mkldnn.is_available() or _by_intel():
         return False
     left, right = torch.arange(6.0).reshape(2, 3), torch.arange(12.0).reshape(4, 3)
     try:
@@ -30,6 +32,11 @@ def _has_onednn() -> bool:
     except (AttributeError, RuntimeError):
         return False
     return torch.equal(found, left @ right.T)
+
+
+def _by_intel() -> bool:
+    about = Path("/proc/cpuinfo")
+    return about.exists() and "GenuineIntel" in about.read_text(encoding="utf-8")
 
 
 # oneDNN keeps the code that it compiles for each shape, by default for 1,024 of them. Attention meets

@@ -1,5 +1,8 @@
 """The streaming loss against a naive one in float64, block edges included."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from customir.kernels import NegativeMask, info_nce, infonce_blocked
@@ -115,3 +118,21 @@ def test_a_query_without_negatives_costs_nothing() -> None:
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-12)
     assert left.grad.abs().max() < 1e-9
+
+
+def test_memory_is_that_of_the_vectors() -> None:
+    """A batch whose logits would take 1 GB; in a process of its own, to see its peak."""
+    script = """
+import resource, torch
+from customir.kernels import info_nce
+own = [torch.randn(16_384, 16).requires_grad_() for _ in range(2)]
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+few = [part[:16] for part in own]
+info_nce(*few, torch.arange(16), 1.0, symmetric=True).backward()
+before = peak()
+info_nce(*own, torch.arange(len(own[0])), 1.0, symmetric=True).backward()
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 200, "MB"

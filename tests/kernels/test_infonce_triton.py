@@ -36,6 +36,40 @@ def test_in_the_interpreter() -> None:
     assert "24 passed" in done.stdout, done.stdout
 
 
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")
+@pytest.mark.parametrize("capability", [86, 90])
+@pytest.mark.parametrize("name", ["_sum_kernel", "_pull_kernel"])
+def test_compiles_for_a_gpu_that_is_not_here(name: str, capability: int) -> None:
+    """Also for a consumer GPU (8.6), which gives a program 99 KB of shared memory."""
+    triton = pytest.importorskip("triton", reason="Triton is not installed")
+    from customir.kernels import infonce_triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    constants = {
+        "LABELS": 2, "WIDTH": 4, "MARGIN": True, "BY_QUERY": True, "PRECISION": "tf32x3",
+        "OWNED": infonce_triton.OWNED, "STEP": infonce_triton.STEP, "PART": infonce_triton.PART,
+        "OTHER": infonce_triton.SUMMED if name == "_sum_kernel" else infonce_triton.PULLED,
+    }  # fmt: skip
+    kernel = getattr(infonce_triton, name)
+    kinds = {
+        **dict.fromkeys(("positives", "query_labels", "passage_labels", "excluded"), "*i64"),
+        **dict.fromkeys(("owns", "others", "dimensions"), "i32"),
+        **dict.fromkeys(("margin", "inverse_temperature"), "fp32"),
+        **dict.fromkeys(constants, "constexpr"),
+    }
+    signature = {argument: kinds.get(argument, "*fp32") for argument in kernel.arg_names}
+    made = triton.compile(
+        ASTSource(
+            kernel, signature, {key: constants[key] for key in constants if key in signature}
+        ),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": infonce_triton.WARPS, "num_stages": infonce_triton.STAGES},
+    )
+    assert made.asm["cubin"]
+    assert made.metadata.shared <= 99 * 1024
+
+
 @pytest.fixture
 def through_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     from customir.kernels import infonce_triton

@@ -10,6 +10,7 @@ from peft.tuners.lora import Linear
 from torch import Tensor
 
 from customir.encoder import Encoder
+from customir.packing import pack
 from customir.settings import Training
 from customir.training import adapter
 from customir.training.batches import collate
@@ -159,6 +160,17 @@ def test_equals_the_full_batch_on_a_gpu(
         ),
     )
     assert_equal(found, wanted)
+
+
+def test_nothing_is_pushed_below_the_lowest_adapter(minilm: Path) -> None:
+    for top_layers, learns_from in ((0, 0), (2, 4)):
+        encoder = Encoder.load(minilm, precision="fp32")
+        adapter.attach(encoder, Training(top_layers=top_layers), seed=0)
+        packed = pack(encoder.tokenize(["gas for March"], "query"), encoder.device)
+        states = encoder.enter(packed)
+        for number, layer in enumerate(encoder.layers):
+            assert states.requires_grad == (number > learns_from)
+            states = encoder.run(states, packed, [layer])
 
 
 @pytest.mark.parametrize("tokens_per_pass", [256, 512, WHOLE])
