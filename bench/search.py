@@ -1,8 +1,8 @@
 """Exact vector search on a CPU: ours against sqlite-vec, faiss, usearch and numpy, one thread each.
 
-Ours is what `customir search` does: the scan kernel chooses, by 4 bits a number, four times as many
-vectors as are wanted, and their float vectors put them in order; the same with 8 bits, as mining does
-it; and the scan of 4 bits alone. Contenders take turns in one process; the best of the rounds counts.
+Ours is what `customir search` does: the scan kernel chooses, by 4 bits a number, eight times as many
+vectors as are wanted, and their float vectors put them in order; the same with 8 bits and four times
+as many, as mining does it; and the scan of 4 bits alone. Contenders take turns in one process; the best of the rounds counts.
 Beside them, in the same turns, stands a plain read of as many bytes as the 4-bit matrix has.
 
 Vectors are real ones (`--data FOLDER`, corpus.jsonl and queries.jsonl with "text", embedded with
@@ -27,10 +27,12 @@ import numpy as np
 import sqlite_vec
 from threadpoolctl import threadpool_limits
 
+from customir.retrieval import dense
 from customir.runtime import cache
 from customir.runtime.scan import best_kernel, nearest, quantized, top_k
+from customir.runtime.search import RESCORED
 
-K, BATCH, RESCORED, DIMENSIONS = 10, 64, 4, 384
+K, BATCH, DIMENSIONS = 10, 64, 384
 DEPTHS = (40, 80, 640)  # that bits are looked into
 NOISE = 0.5  # length of what is added to a real vector for another
 OURS, EIGHT = "CustomIR 4-bit scan, rescored", "CustomIR int8 scan, rescored"
@@ -127,7 +129,7 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
     eight = quantized(vectors, scale)
 
     def by_eight(queries: np.ndarray) -> np.ndarray:
-        return nearest(queries, eight, vectors, RESCORED * K)[0][:, :K]
+        return nearest(queries, eight, vectors, dense.RESCORED * K)[0][:, :K]
 
     def alone(queries: np.ndarray) -> np.ndarray:
         asked = queries * cached.steps

@@ -34,7 +34,7 @@ MODEL_NAME = "model"
 CANDIDATES = 100  # of each ranking; more where folding leaves fewer than asked for
 MOST_CANDIDATES = 4096  # sqlite-vec's own limit
 # Of each passage asked for, so many that the 4-bit scan finds are ranked by their float vectors.
-RESCORED = 4
+RESCORED = 8
 EVERYTHING = Filter()
 SNIPPET_WORDS = 32
 MARK_START, MARK_END = "\ufdd0", "\ufdd1"  # noncharacters: no text holds them
@@ -149,7 +149,7 @@ class Searcher:
         vector: cosine. text: FTS5's BM25 over title and text, any of the query's words.
         Equal scores are ordered by passage key. A blank query finds nothing.
 
-        With a scan kernel, four times as many vectors as are wanted are chosen in 4 bits and then
+        With a scan kernel, eight times as many vectors as are wanted are chosen in 4 bits and then
         ranked by their exact cosines; without one, sqlite-vec looks at every float.
 
         Args:
