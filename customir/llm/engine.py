@@ -463,6 +463,7 @@ class Engine:
             raise ValueError("the prompts of a call must have the same shared part")
         before, after = self._frame(chat=bool(prompts) and prompts[0].chat)
         submitted = 0
+        self._fed = []  # what a call that was interrupted left
         if prompts:
             shared = self._gguf.tokens(before, first=True, special=True)
             shared += self._gguf.tokens(prompts[0].shared)
