@@ -269,8 +269,8 @@ def compare_writing(
     if "plain" in peers:
         contenders[PLAIN] = (lambda: write_by_peer(peer, prompts, False), lambda: peer.computed)
     # What is done once only (a GPU's kernels are loaded) is no part of a round.
-    engine.generate(prompts[:2], seeds[:2], SAMPLING)
-    write_by_peer(peer, prompts[:1], reuse=True)
+    engine.generate(prompts[-2:], seeds[-2:], SAMPLING)
+    write_by_peer(peer, prompts[-1:], reuse=True)
     results = compare(contenders, len(prompts), rounds)
     length = statistics.median(tokens) / len(prompts)
     claims = report(title, results, f"{measured}; answers of {length:.1f} tokens on average")
@@ -294,8 +294,8 @@ def compare_judging(
                 lambda reuse=reuse: judge_by_chat(peer, prompts, reuse),  # type: ignore[misc]
                 lambda: peer.computed,
             )
-    engine.choice(prompts[:1], "Yes", "No")
-    judge_by_peer(peer, prompts[:1])
+    engine.choice(prompts[-1:], "Yes", "No")
+    judge_by_peer(peer, prompts[-1:])
     return report("judgments a second", compare(contenders, len(pairs), rounds), measured)
 
 

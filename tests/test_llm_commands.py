@@ -88,10 +88,16 @@ def test_a_model_that_babbles_trains_nothing_and_is_not_believed(
             "SELECT sum(rejected IS NULL), sum(rejected IS NOT NULL) FROM query "
             "WHERE style NOT IN ('subject', 'reply')"
         ).fetchone()
+        by_reason = dict(
+            database.execute(
+                "SELECT rejected, count(*) FROM query WHERE rejected IS NOT NULL GROUP BY rejected"
+            )
+        )
     assert kept + rejected == 24
     assert rejected >= 22
     run = customir("mine", str(out))
     assert run.returncode == 0, run.stderr
     report = (out / "report.md").read_text()
-    assert "| rejected: " in report
+    counted = re.findall(r"^\| rejected: (.+) \| (\d+) \|$", report, re.MULTILINE)
+    assert {reason: int(count) for reason, count in counted} == by_reason != {}
     assert "No hard negatives were mined" in report or "too low to be believed" in report

@@ -255,7 +255,7 @@ class Engine:
         self.longest_prompt = min(
             LONGEST_PROMPT,
             self._gguf.longest_context,
-            *(sizes.longest_prompt for sizes in self._sizes.values()),
+            max(sizes.longest_prompt for sizes in self._sizes.values()),
         )
         self.chat_frame = self._gguf.chat_frame()
         self._pool = ThreadPoolExecutor(ROW_THREADS) if self.on_gpu else None
@@ -291,6 +291,14 @@ class Engine:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch(sizes.batch_tokens)
         self._shared: list[int] = []
+
+    def _own_cells_hold(self, prompts: Sequence[Prompt], max_tokens: int) -> bool:
+        """Whether no prompt is too long for a sequence of a context for writing."""
+        longest = self._sizes[True].longest_prompt
+        if longest >= self.longest_prompt:
+            return True
+        spare = self.longest_prompt - longest
+        return all(self.room(prompt, max_tokens) >= spare for prompt in prompts)
 
     def _new_context(self, sizes: Sizes) -> Any:
         """A context; None where there is no memory for it.
@@ -378,7 +386,7 @@ class Engine:
             ValueError: a prompt is too long for the context.
         """
         answers = [""] * len(prompts)
-        self._open(writing=True)
+        self._open(writing=self._own_cells_hold(prompts, sampling.max_tokens))
         schedule = self._plan(prompts, sampling.max_tokens)
         writing: list[_Leaf] = []
         while schedule.unfinished:
@@ -463,6 +471,7 @@ class Engine:
             raise ValueError("the prompts of a call must have the same shared part")
         before, after = self._frame(chat=bool(prompts) and prompts[0].chat)
         submitted = 0
+        self._fed = []  # what a call that was interrupted left
         if prompts:
             shared = self._gguf.tokens(before, first=True, special=True)
             shared += self._gguf.tokens(prompts[0].shared)

@@ -17,8 +17,8 @@ from customir.errors import UserError
 from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.llm.engine import _Leaf, _Schedule
 from customir.llm.gguf import gpu_is_there
-from customir.llm.sizes import WRITING_ON_CPU as ON_CPU
-from customir.llm.sizes import Sizes
+from customir.llm.sizes import SCORING_ON_CPU as ON_CPU
+from customir.llm.sizes import WRITING_ON_CPU, Sizes
 from customir.llm.threads import fastest_threads
 
 SHARED = "Colours that were seen.\nred, blue, red, blue,\n"
@@ -416,7 +416,7 @@ def with_memory(smollm: Path, megabytes: int) -> str:
 
 def test_where_memory_is_short_the_context_shrinks_and_the_work_goes_on(smollm: Path) -> None:
     sequences, *answer = with_memory(smollm, TIGHT_MEGABYTES).split()
-    assert 1 <= int(sequences) < ON_CPU.sequences
+    assert 1 <= int(sequences) < WRITING_ON_CPU.sequences
     assert answer[0].startswith("8")
 
 
