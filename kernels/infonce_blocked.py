@@ -7,8 +7,9 @@ from torch import Tensor
 
 from .contrast import Contrast
 
-ROWS_A_BLOCK = 1024
-COLUMNS_A_BLOCK = 4096
+# A block of 1 MB stays in a core's own cache while it is worked on.
+ROWS_A_BLOCK = 256
+COLUMNS_A_BLOCK = 1024
 
 
 def negative_sums(contrast: Contrast, symmetric: bool) -> tuple[Tensor, Tensor]:
@@ -36,7 +37,7 @@ def pulls(contrast: Contrast, by_query: Tensor, inverse: Tensor) -> tuple[Tensor
     to_passages = torch.zeros_like(contrast.passages)
     for rows, columns, logits in _blocks(contrast):
         weights = torch.exp(logits - by_query[rows, None])
-        weights += torch.exp(logits + inverse[None, columns])
+        weights += logits.add_(inverse[None, columns]).exp_()
         to_queries[rows] += weights @ contrast.passages[columns]
         to_passages[columns] += weights.T @ contrast.queries[rows]
     return to_queries, to_passages
@@ -51,7 +52,11 @@ def _blocks(contrast: Contrast) -> Iterator[tuple[slice, slice, Tensor]]:
             columns = slice(left, min(left + COLUMNS_A_BLOCK, columns_there))
             products = contrast.queries[rows] @ contrast.passages[columns].T
             hidden = _hidden(contrast, rows, columns, products)
-            yield rows, columns, (products / contrast.temperature).masked_fill_(hidden, -torch.inf)
+            yield (
+                rows,
+                columns,
+                products.div_(contrast.temperature).masked_fill_(hidden, -torch.inf),
+            )
 
 
 def _hidden(contrast: Contrast, rows: slice, columns: slice, products: Tensor) -> Tensor:
