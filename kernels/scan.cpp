@@ -198,13 +198,15 @@ template <Form form>
 VNNI void dots_vnni(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                     int64_t count, int32_t *out, int64_t stride) {
   const int64_t tiled = count / 4 * 4;
-  if (tiled && form == HALVES) {  // taken apart once for all queries
-    const std::unique_ptr<int8_t[]> whole(new int8_t[2 * rows * width]);
-    for (int64_t i = 0; i < rows * width; i += 64)
-      for (int part = 0; part < 2; ++part)
-        _mm512_storeu_si512(&whole[2 * i + 64 * part],
-                            half_of(_mm512_loadu_si512(matrix + i), part));
-    tiles<UNSIGNED, 4, 4, false>(whole.get(), rows, 2 * width, queries, tiled, out, stride);
+  if constexpr (form == HALVES) {
+    if (tiled) {  // taken apart once for all queries
+      const std::unique_ptr<int8_t[]> whole(new int8_t[2 * rows * width]);
+      for (int64_t i = 0; i < rows * width; i += 64)
+        for (int part = 0; part < 2; ++part)
+          _mm512_storeu_si512(&whole[2 * i + 64 * part],
+                              half_of(_mm512_loadu_si512(matrix + i), part));
+      tiles<UNSIGNED, 4, 4, false>(whole.get(), rows, 2 * width, queries, tiled, out, stride);
+    }
   } else if (tiled) {
     tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
   }
