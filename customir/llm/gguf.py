@@ -26,6 +26,12 @@ def last_log() -> str:
     return " / ".join(line for line in _log_lines[-4:] if line)
 
 
+WITHOUT_AMX = (
+    'F="-U__AMX_TILE__ -U__AMX_INT8__ -U__AMX_BF16__"; CFLAGS=$F CXXFLAGS=$F '
+    "pip install --no-cache-dir --force-reinstall --no-deps llama-cpp-python"
+)
+
+
 class Gguf:
     """A loaded GGUF file.
 
@@ -41,6 +47,11 @@ class Gguf:
     def __init__(self, path: Path, *, use_gpu: bool) -> None:
         llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p())
         llama_cpp.llama_backend_init()
+        if uses_amx():
+            raise UserError(
+                "this llama-cpp-python was built with AMX, which it cannot share with torch in one "
+                f"process. Build it without: {WITHOUT_AMX}"
+            )
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = -1 if use_gpu else 0
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
@@ -133,6 +144,15 @@ class Gguf:
     def is_end(self, token: int) -> bool:
         """Whether the model ends its answer with this token."""
         return bool(llama_cpp.llama_vocab_is_eog(self.vocabulary, token))
+
+
+def uses_amx() -> bool:
+    """Whether this llama.cpp was built with AMX.
+
+    It configures a thread's tiles once and relies on it ever after; torch configures them too, in
+    the same thread, and releases them. Then llama.cpp's next product is wrong, or ends the process.
+    """
+    return b"AMX_INT8 = 1" in llama_cpp.llama_print_system_info()
 
 
 def gpu_is_there() -> bool:

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import llama_cpp
 import pytest
+import torch
 
 from customir.errors import UserError
-from customir.llm import Engine
+from customir.llm import Engine, Prompt
 from customir.llm.gguf import Gguf
 
 pytest.importorskip("gguf", reason="the writer of GGUF files, of the extra `dev`")
@@ -36,3 +38,26 @@ def test_a_tokenizer_may_need_more_tokens_than_bytes(tmp_path: Path) -> None:
         # Spaces are three bytes each in this one: one in front, four in the text.
         assert engine.count_tokens("a b c d e") == 5 + 5 * 3
         assert engine.count_tokens(" " * 100) > 300
+
+
+def test_a_llama_cpp_with_amx_is_refused_with_what_to_do(
+    smollm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = llama_cpp.llama_print_system_info()
+    assert b"AMX_INT8 = 1" not in said, "this environment's llama.cpp was not built by make"
+    monkeypatch.setattr(llama_cpp, "llama_print_system_info", lambda: said + b"AMX_INT8 = 1 | ")
+    with pytest.raises(UserError, match="-U__AMX_INT8__"):
+        Gguf(smollm, use_gpu=False)
+
+
+def test_torch_may_use_amx_between_two_calls(smollm: Path) -> None:
+    """On a CPU with AMX a bfloat16 product configures this thread's tiles, and releases them."""
+    prompts = [Prompt("Is it so? ", "The pump is red. ", "Answer:")]
+    with Engine(smollm, device="cpu", threads=1) as engine:
+        before = engine.choice(prompts, "Yes", "No")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        square = torch.randn(512, 512).bfloat16()
+        torch.nn.functional.linear(square, square)
+        torch.set_num_threads(threads)
+        assert engine.choice(prompts, "Yes", "No") == before
