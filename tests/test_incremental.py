@@ -10,6 +10,7 @@ from customir.pipeline import STAGE, Job, run_stage
 from customir.progress import Silent
 from customir.settings import Evaluation, Mining, Settings, Synthesis
 from customir.workspace import Workspace
+from customir.workspace.queries import FREE_STYLES
 
 WRITTEN, JUDGED = "query", "judgment"
 
@@ -55,7 +56,11 @@ def run(folder: Path, *sources: Path) -> Found:
             run_stage(STAGE[name], Job(workspace, settings, Silent()))
         return Found(
             {key for (key,) in database.execute("SELECT key FROM passage")},
-            dict(database.execute("SELECT key, passage FROM query WHERE style != 'subject'")),
+            {
+                key: passage
+                for key, passage, style in database.execute("SELECT key, passage, style FROM query")
+                if style not in FREE_STYLES
+            },
             set(database.execute("SELECT query, passage FROM negative WHERE score NOT NULL")),
             {kind: count(kind) - earlier for kind, earlier in before.items()},
         )
