@@ -134,7 +134,8 @@ def test_queries_have_five_styles_and_are_split_by_thread(
     assert all(count == 1 for _, count in splits)
     styles = {style for (style,) in rows(out, "SELECT DISTINCT style FROM query")}
     assert styles - FREE_STYLES == {"keywords", "question", "need", "summary", "attribute"}
-    assert styles & FREE_STYLES == FREE_STYLES
+    # No text here is long enough for an opening and a rest.
+    assert styles & FREE_STYLES == {"subject", "reply"}
 
 
 def test_the_model_loads_in_sentence_transformers_and_gives_one_vector_everywhere(
