@@ -296,6 +296,10 @@ def test_jsonl_with_senders_and_dates(tmp_path: Path) -> None:
     ]
     (refused,) = (item for item in items if isinstance(item, Unreadable))
     assert refused.reason == "no ISO 8601 date: 'yesterday'"
+    path.write_text(json.dumps({"_id": "a", "text": "One", "date": "0001-01-01T00:00:00+14:00"}))
+    (beyond,) = read(path)
+    assert isinstance(beyond, Unreadable)
+    assert beyond.reason == "no ISO 8601 date: '0001-01-01T00:00:00+14:00'"
 
 
 def test_text_files(tmp_path: Path) -> None:

@@ -88,9 +88,9 @@ def _date(text: str) -> str | None:
         return None
     try:
         date = datetime.fromisoformat(text)
-    except ValueError as error:
+        date = date.replace(tzinfo=date.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # in UTC it may be before the year 1
         raise _LineError(f"no ISO 8601 date: {text[:40]!r}") from error
-    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
     return date.isoformat(timespec="seconds")
 
 
