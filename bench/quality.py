@@ -89,16 +89,13 @@ def main() -> None:
         found = list(measured_in(options.out))
         print(f"{table_of(found)}\n{agreement(found)}")
         return
-    missing = [name for name in options.sets if not (options.data / name).is_dir()]
-    if missing:
-        print(f"Skipped: {options.data} does not have {', '.join(missing)}.", file=sys.stderr)
+    sets, missing = sets_there(options)
     reporter = reporter_for_terminal()
     found = []
     with tempfile.TemporaryDirectory() as temporary:
-        for name in options.sets:
-            if name not in missing:
-                root = (options.out or Path(temporary)) / name
-                found += run_arm(name, root, options, reporter)
+        for name in sets:
+            root = (options.out or Path(temporary)) / name
+            found += run_arm(name, root, options, reporter)
     if found:
         print(f"\n{table_of(found)}\n{agreement(found)}")
     claims = [claim for one in found for claim in claims_of(one)]
@@ -134,6 +131,14 @@ def read_options() -> argparse.Namespace:
     if options.table and not options.out:
         parser.error("--table needs --out")
     return options
+
+
+def sets_there(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The sets asked for that the data's folder has, and those that it has not, which are named."""
+    missing = [name for name in options.sets if not (options.data / name).is_dir()]
+    if missing:
+        print(f"Skipped: {options.data} does not have {', '.join(missing)}.", file=sys.stderr)
+    return [name for name in options.sets if name not in missing], missing
 
 
 def run_arm(

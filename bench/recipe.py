@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import against, markdown, points, run_arm
+from quality import against, markdown, points, run_arm, sets_there
 
 from customir.evaluation.systems import ADAPTED, BASE
 from customir.progress import Silent
@@ -122,10 +122,7 @@ QUICK = {
 
 def main() -> None:
     options = read_options()
-    missing = [name for name in options.sets if not (options.data / name).is_dir()]
-    if missing:
-        print(f"Skipped: {options.data} does not have {', '.join(missing)}.", file=sys.stderr)
-    sets = [name for name in options.sets if name not in missing]
+    sets, missing = sets_there(options)
     wanted = [
         arm
         for arm in ARMS
@@ -138,12 +135,8 @@ def main() -> None:
         run(out, [(name, "start") for name in sets], options, min(options.jobs, len(sets)))
         run(out, [(name, arm) for arm in wanted for name in sets], options, options.jobs)
         found = {
-            (arm, name): one
-            for arm in ["start", *wanted]
-            for name in sets
-            for one in measured(out, name, arm)
+            (arm, name): measured(out, name, arm) for arm in ["start", *wanted] for name in sets
         }
-        # A second view of a set (mail with its subjects) is a set of its own.
         print(table(found))
     claims = [
         {
@@ -228,9 +221,11 @@ def root_of(out: Path, name: str, arm: str) -> Path:
     return out / plain / name
 
 
-def measured(out: Path, name: str, arm: str) -> list[list[dict[str, Any]]]:
+def measured(out: Path, name: str, arm: str) -> list[dict[str, Any]]:
+    """What an arm gave on a set and its second view (mail with its subjects); nothing if it failed."""
     path = root_of(out, name, arm) / "arm" / "measured.json"
-    return [json.loads(path.read_text())] if path.exists() else []
+    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return found
 
 
 def rows_of(one: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -240,26 +235,22 @@ def rows_of(one: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def table(found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
     """A row an arm: gains on the base with intervals, their mean, and the difference to the start."""
-    labels = [one["set"] for (arm, _), ones in found.items() if arm == "start" for one in ones]
-    arms = list(dict.fromkeys(arm for arm, _ in found))
-    rows = [["arm", *labels, "mean", "less the start's, by set"]]
-    for arm in arms:
-        ones = {one["set"]: one for (own, _), each in found.items() if own == arm for one in each}
-        starts = {
-            one["set"]: one for (own, _), each in found.items() if own == "start" for one in each
-        }
-        gains = []
-        cells = []
-        apart = []
-        for label in labels:
+    by_arm: dict[str, dict[str, dict[str, Any]]] = {"start": {}}
+    for (arm, _), measurements in found.items():
+        by_arm.setdefault(arm, {}).update({one["set"]: one for one in measurements})
+    starts = by_arm["start"]
+    rows = [["arm", *starts, "mean", "less the start's, by set"]]
+    for arm, ones in by_arm.items():
+        gains, cells, apart = [], [], []
+        for label, start in starts.items():
             if label not in ones:
                 cells.append("")
                 continue
             base, adapted = rows_of(ones[label])
             gains.append(100 * (adapted["Recall@10"] - base["Recall@10"]))
             cells.append(points(adapted))
-            if arm != "start" and label in starts:
-                said = against(ones[label], starts[label], Settings())
+            if arm != "start":
+                said = against(ones[label], start, Settings())
                 apart.append(said.split(";")[0].removeprefix("Recall@10 "))
         mean = f"{float(np.mean(gains)):+.1f}" if gains else ""
         rows.append([arm, *cells, mean, " / ".join(apart)])
