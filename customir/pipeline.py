@@ -530,6 +530,12 @@ def _taught(
     }
 
 
+def _teacher(settings: Settings) -> str:
+    """Which teacher it is; of the larger embedder also which one."""
+    name = settings.mining.teacher
+    return f"{name} {settings.evaluation.larger}" if name == "larger" else name
+
+
 def _train(job: Job) -> Detail:
     from customir.synthesis import openings
     from customir.training.examples import Example, TrainingPassage
@@ -1029,7 +1035,7 @@ STAGES = (
         lambda job: (
             job.settings.mining.model_dump_json(),
             # Distillation wants a teacher's scores, too.
-            *(("taught",) if job.settings.training.distillation else ()),
+            *(("taught", _teacher(job.settings)) if job.settings.training.distillation else ()),
         ),
     ),
     Stage(

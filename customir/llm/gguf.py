@@ -12,6 +12,10 @@ LOG_LINES_KEPT = 20
 TOKEN_PIECE_BYTES = 256
 FRAME_BYTES = 4096
 CONTENT = "[the message]"
+WITHOUT_AMX = (
+    'F="-U__AMX_TILE__ -U__AMX_INT8__ -U__AMX_BF16__"; CFLAGS=$F CXXFLAGS=$F '
+    "pip install --no-cache-dir --force-reinstall --no-deps llama-cpp-python"
+)
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -24,12 +28,6 @@ def _keep_log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
 def last_log() -> str:
     """The last lines that llama.cpp logged, for an error message."""
     return " / ".join(line for line in _log_lines[-4:] if line)
-
-
-WITHOUT_AMX = (
-    'F="-U__AMX_TILE__ -U__AMX_INT8__ -U__AMX_BF16__"; CFLAGS=$F CXXFLAGS=$F '
-    "pip install --no-cache-dir --force-reinstall --no-deps llama-cpp-python"
-)
 
 
 class Gguf:
