@@ -138,6 +138,25 @@ def test_queries_have_five_styles_and_are_split_by_thread(
     assert styles & FREE_STYLES == {"subject", "reply"}
 
 
+def test_the_judge_was_measured_and_the_report_shows_how(done: tuple[Path, str]) -> None:
+    out, _ = done
+    ((detail,),) = rows(out, "SELECT detail FROM stage WHERE name = 'mine'")
+    mined = json.loads(str(detail))
+    measured = mined["calibration"]
+    false_rates, true_rates = zip(*measured["roc"], strict=True)
+    assert (false_rates[0], true_rates[0], false_rates[-1], true_rates[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(true_rates, false_rates) == pytest.approx(measured["auc"])
+    assert [measured["false_positive_rate"], measured["true_positive_rate"]] in measured["roc"]
+    assert measured["near_auc"] is not None
+    assert sum(mined["verdicts"].values()) == mined["candidates"] > 0
+    report = (out / "report.md").read_text()
+    assert f"Area under the ROC curve {measured['auc']:.3f} on {measured['pairs']}" in report
+    assert f"true positive rate is {measured['true_positive_rate']:.2f}" in report
+    page = (out / "report.html").read_text()
+    assert "ROC curve" in page
+    assert f"{measured['near_auc']:.3f}" in page
+
+
 def test_the_model_loads_in_sentence_transformers_and_gives_one_vector_everywhere(
     done: tuple[Path, str],
 ) -> None:
