@@ -5,7 +5,9 @@ turn, and the ratios are medians over the rounds. Contenders: (a) a loop over
 `Llama.create_completion`, which keeps the prefix that a prompt shares with the one before it; (b)
 the same without; (c) a judge that is asked through `create_chat_completion` and writes its answer,
 without the prefix and, so that nobody is wronged, with it. Queries are asked for in two ways: one a
-mail, and one a style of a mail as `customir adapt` does. Tokens computed are what went through
+mail, and one a style of a mail as `customir adapt` does. A loop judges pairs query by query, which
+is how mining finds them; `customir mine` sorts them by passage for our engine, and, so that nobody
+is wronged, (a) gets that order in a second loop. Tokens computed are what went through
 llama_decode. A second model shows what its format costs: prefill before and after it was
 requantised. The peer has flash attention on a GPU and not on a CPU, which is its default and faster
 there.
@@ -37,6 +39,7 @@ from customir.synthesis.styles import EXAMPLES, INSTRUCTION, STYLES, query_promp
 PARTS = ("one", "styles", "judging", "formats")
 PEERS = ("reuse", "plain", "chat")
 OURS, REUSE, PLAIN = "CustomIR", "create_completion", "create_completion, no reuse"
+BY_QUERY = "create_completion, query by query"
 CHAT, CHAT_REUSE = "chat completion, no reuse", "chat completion"
 # The judge in force: the same passages and queries, another question.
 LIKELIHOOD = "CustomIR, query likelihood"
@@ -118,12 +121,13 @@ def every_style(passages: list[str]) -> list[Prompt]:
 
 
 def judged_pairs(passages: list[str]) -> list[Pair]:
-    """Four queries a mail, as mining has them: a passage is a candidate of several queries."""
-    return [
+    """Four queries a mail: a passage is a candidate of several. Query by query, as mining has them."""
+    pairs = [
         Pair(EXAMPLES[(number + step) % len(EXAMPLES)].need, passage)
         for number, passage in enumerate(passages)
         for step in range(QUERIES_A_PASSAGE)
     ]
+    return sorted(pairs, key=lambda pair: pair.query)
 
 
 def whole(prompt: Prompt) -> str:
@@ -282,16 +286,19 @@ def compare_judging(
 ) -> list[dict[str, Any]]:
     """Every contender judges each pair."""
     prompts = [answer_prompt(pair) for pair in pairs]
+    pairs_by_passage = sorted(pairs, key=lambda pair: pair.passage)
+    by_passage = [answer_prompt(pair) for pair in pairs_by_passage]
     contenders: dict[str, tuple[Callable[[], object], Callable[[], int]]] = {
-        OURS: (lambda: engine.choice(prompts, "Yes", "No"), lambda: engine.usage.computed),
-        LIKELIHOOD: (lambda: relevance(engine, pairs), lambda: engine.usage.computed),
+        OURS: (lambda: engine.choice(by_passage, "Yes", "No"), lambda: engine.usage.computed),
+        LIKELIHOOD: (lambda: relevance(engine, pairs_by_passage), lambda: engine.usage.computed),
     }
     if "reuse" in peers:
-        contenders[REUSE] = (lambda: judge_by_peer(peer, prompts), lambda: peer.computed)
+        contenders[BY_QUERY] = (lambda: judge_by_peer(peer, prompts), lambda: peer.computed)
+        contenders[REUSE] = (lambda: judge_by_peer(peer, by_passage), lambda: peer.computed)
     if "chat" in peers:
         for name, reuse in ((CHAT_REUSE, True), (CHAT, False)):
             contenders[name] = (
-                lambda reuse=reuse: judge_by_chat(peer, prompts, reuse),  # type: ignore[misc]
+                lambda reuse=reuse: judge_by_chat(peer, by_passage, reuse),  # type: ignore[misc]
                 lambda: peer.computed,
             )
     engine.choice(prompts[-1:], "Yes", "No")

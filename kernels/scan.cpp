@@ -245,9 +245,72 @@ int32_t halves_neon(const int8_t *row, const int8_t *query, int64_t width) {
 
 #endif
 
+#define INLINE __attribute__((always_inline)) inline
+
+constexpr int64_t LANES = 16;  // sums kept side by side, so that a compiler can use vectors
+
+INLINE float product_of(const float *row, const float *query, int64_t dimensions) {
+  float sums[LANES] = {};
+  int64_t i = 0;
+  for (; i + LANES <= dimensions; i += LANES)
+    for (int64_t lane = 0; lane < LANES; ++lane) sums[lane] += row[i + lane] * query[i + lane];
+  for (; i < dimensions; ++i) sums[0] += row[i] * query[i];
+  for (int64_t half = LANES / 2; half; half /= 2)
+    for (int64_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
+  return sums[0];
+}
+
+// The vector's 32-bit words times odd 32-bit numbers, added up modulo 2^64: no change of one word
+// leaves it as it was.
+constexpr uint32_t WEIGHT = 0x9E3779B9u;
+
+INLINE uint64_t checksum_of(const float *row, int64_t dimensions) {
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < dimensions; ++i) {
+    uint32_t word;
+    std::memcpy(&word, row + i, sizeof word);
+    sum += uint64_t(word) * (uint32_t(2 * i + 1) * WEIGHT);
+  }
+  return sum;
+}
+
+constexpr int64_t NEXT = 2;  // rows from now whose floats are fetched meanwhile: they lie anywhere
+
+// Writes the inner product of the query with the floats of each of `count` rows. False: one of these is
+// not what its checksum says.
+using Weigh = bool (*)(const float *floats, const uint64_t *checksums, int64_t dimensions,
+                       const float *query, const int64_t *rows, int64_t count, float *out);
+
+INLINE bool weigh(const float *floats, const uint64_t *checksums, int64_t dimensions,
+                  const float *query, const int64_t *rows, int64_t count, float *out) {
+  for (int64_t place = 0; place < count; ++place) {
+    if (place + NEXT < count)
+      for (int64_t i = 0; i < dimensions; i += LANES)
+        __builtin_prefetch(floats + rows[place + NEXT] * dimensions + i);
+    const float *held = floats + rows[place] * dimensions;
+    if (checksums && checksum_of(held, dimensions) != checksums[rows[place]]) return false;
+    out[place] = product_of(held, query, dimensions);
+  }
+  return true;
+}
+
+bool weigh_portable(const float *floats, const uint64_t *checksums, int64_t dimensions,
+                    const float *query, const int64_t *rows, int64_t count, float *out) {
+  return weigh(floats, checksums, dimensions, query, rows, count, out);
+}
+
+#if defined(__x86_64__)
+// The same in registers of twice the width.
+AVX2 bool weigh_avx2(const float *floats, const uint64_t *checksums, int64_t dimensions,
+                     const float *query, const int64_t *rows, int64_t count, float *out) {
+  return weigh(floats, checksums, dimensions, query, rows, count, out);
+}
+#endif
+
 struct Kernel {
   const char *name;
   Dots bytes, halves;
+  Weigh floats;
   bool (*here)();
 };
 
@@ -263,12 +326,13 @@ bool has_vnni() {
 // Best first.
 const Kernel KERNELS[] = {
 #if defined(__x86_64__)
-    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<HALVES>, has_vnni},
-    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<HALVES, halves_avx2>, has_avx2},
+    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<HALVES>, weigh_avx2, has_vnni},
+    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<HALVES, halves_avx2>, weigh_avx2, has_avx2},
 #elif defined(__aarch64__)
-    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<HALVES, halves_neon>, always},
+    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<HALVES, halves_neon>, weigh_portable, always},
 #endif
-    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<HALVES, halves_portable>, always},
+    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<HALVES, halves_portable>,
+     weigh_portable, always},
 };
 
 const Kernel *find(const char *name) {
@@ -332,33 +396,6 @@ void show(Best &best, const int32_t *scores, int64_t rows, int64_t first, const 
       if (scores[row] > best.least && (allowed == nullptr || allowed[row]))
         best.see(scores[row], first + row);
   }
-}
-
-constexpr int64_t LANES = 16;  // sums kept side by side, so that a compiler can use vectors
-
-float product_of(const float *row, const float *query, int64_t dimensions) {
-  float sums[LANES] = {};
-  int64_t i = 0;
-  for (; i + LANES <= dimensions; i += LANES)
-    for (int64_t lane = 0; lane < LANES; ++lane) sums[lane] += row[i + lane] * query[i + lane];
-  for (; i < dimensions; ++i) sums[0] += row[i] * query[i];
-  for (int64_t half = LANES / 2; half; half /= 2)
-    for (int64_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
-  return sums[0];
-}
-
-// The vector's 32-bit words times odd 32-bit numbers, added up modulo 2^64: no change of one word
-// leaves it as it was.
-constexpr uint32_t WEIGHT = 0x9E3779B9u;
-
-uint64_t checksum_of(const float *row, int64_t dimensions) {
-  uint64_t sum = 0;
-  for (int64_t i = 0; i < dimensions; ++i) {
-    uint32_t word;
-    std::memcpy(&word, row + i, sizeof word);
-    sum += uint64_t(word) * (uint32_t(2 * i + 1) * WEIGHT);
-  }
-  return sum;
 }
 
 }  // namespace
@@ -483,14 +520,14 @@ EXPORT int customir_nearest(const int8_t *matrix, int64_t rows, int64_t width, i
     const int status = customir_top_k(nullptr, matrix, rows, width, bits, allowed, asked.data(),
                                       count, k, threads, out_rows, scores.data());
     if (status) return status;
+    const Weigh weigh_rows = find(nullptr)->floats;
     std::vector<std::pair<float, int64_t>> found(k);
     for (int64_t query = 0; query < count; ++query, out_rows += k, out_products += k) {
-      for (int64_t place = 0; place < k; ++place) {
-        const int64_t row = out_rows[place];
-        const float *held = floats + row * dimensions;
-        if (checksums && checksum_of(held, dimensions) != checksums[row]) return -4;
-        found[place] = {product_of(held, queries + query * dimensions, dimensions), row};
-      }
+      if (!weigh_rows(floats, checksums, dimensions, queries + query * dimensions, out_rows, k,
+                      out_products))
+        return -4;
+      for (int64_t place = 0; place < k; ++place)
+        found[place] = {out_products[place], out_rows[place]};
       std::stable_sort(found.begin(), found.end(),
                        [](const auto &a, const auto &b) { return a.first > b.first; });
       for (int64_t place = 0; place < k; ++place)
