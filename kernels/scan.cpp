@@ -247,6 +247,93 @@ int32_t halves_neon(const int8_t *row, const int8_t *query, int64_t width) {
 
 #define INLINE __attribute__((always_inline)) inline
 
+// A row and its score in one number: the larger the better, of equal scores the earlier row.
+using Hit = uint64_t;
+constexpr int64_t MOST_ROWS = int64_t(1) << 32;
+
+Hit hit(int32_t score, int64_t row) {
+  return uint64_t(uint32_t(score) ^ 0x80000000u) << 32 | uint32_t(~row);
+}
+int32_t score_of(Hit hit) { return int32_t(uint32_t(hit >> 32) ^ 0x80000000u); }
+int64_t row_of(Hit hit) { return int64_t(uint32_t(~hit)); }
+
+// The best `k` seen so far, among some that are not. Room for more saves the work of a heap.
+struct Best {
+  size_t k = 0;
+  std::vector<Hit> held;
+  // What a score has to exceed. Rows come in order, so an equal one never displaces one that is held.
+  int32_t least = INT32_MIN;
+
+  void start(int64_t number) {
+    k = size_t(number);
+    held.reserve(4 * k + 16);
+  }
+
+  void see(int32_t score, int64_t row) {
+    if (held.size() == held.capacity()) tidy();
+    held.push_back(hit(score, row));
+  }
+
+  // Drops all but the best k.
+  void tidy() {
+    if (held.size() < k) return;
+    std::nth_element(held.begin(), held.begin() + (k - 1), held.end(), std::greater<Hit>());
+    held.resize(k);
+    least = score_of(held.back());
+  }
+};
+
+// A block of rows stays in the first-level cache while every query of the batch goes over it.
+constexpr int64_t BLOCK_NUMBERS = 24 * 1024;
+// Scores are looked at one by one only where one of so many is good enough.
+constexpr int64_t GLANCE = 16;
+
+// Shows `best` the scores of the rows from `first` on. allowed: of these rows; null: all are.
+using Show = void (*)(Best &best, const int32_t *scores, int64_t rows, int64_t first,
+                      const uint8_t *allowed);
+
+// ABOVE(scores, least): which of GLANCE scores are above `least`, a bit each. It has to be of the same
+// instruction set as the function that this becomes the body of.
+#define SHOW(ABOVE)                                                                              \
+  for (int64_t start = 0; start < rows; start += GLANCE) {                                       \
+    const bool whole = start + GLANCE <= rows;                                                   \
+    uint32_t mask = whole ? ABOVE(scores + start, best.least) : (1u << (rows - start)) - 1;      \
+    for (; mask; mask &= mask - 1) {                                                             \
+      const int64_t row = start + __builtin_ctz(mask);                                           \
+      if (scores[row] > best.least && (allowed == nullptr || allowed[row]))                      \
+        best.see(scores[row], first + row);                                                      \
+    }                                                                                            \
+  }
+
+INLINE uint32_t above(const int32_t *scores, int32_t least) {
+  uint32_t mask = 0;
+  for (int64_t i = 0; i < GLANCE; ++i) mask |= uint32_t(scores[i] > least) << i;
+  return mask;
+}
+
+void show_portable(Best &best, const int32_t *scores, int64_t rows, int64_t first,
+                   const uint8_t *allowed) {
+  SHOW(above)
+}
+
+#if defined(__x86_64__)
+AVX2 INLINE uint32_t above_avx2(const int32_t *scores, int32_t least) {
+  const __m256i limit = _mm256_set1_epi32(least);
+  uint32_t mask = 0;
+  for (int half = 0; half < 2; ++half) {
+    const __m256i held = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(scores + 8 * half));
+    const __m256i larger = _mm256_cmpgt_epi32(held, limit);
+    mask |= uint32_t(_mm256_movemask_ps(_mm256_castsi256_ps(larger))) << (8 * half);
+  }
+  return mask;
+}
+
+AVX2 void show_avx2(Best &best, const int32_t *scores, int64_t rows, int64_t first,
+                    const uint8_t *allowed) {
+  SHOW(above_avx2)
+}
+#endif
+
 constexpr int64_t LANES = 16;  // sums kept side by side, so that a compiler can use vectors
 
 INLINE float product_of(const float *row, const float *query, int64_t dimensions) {
@@ -310,7 +397,8 @@ AVX2 bool weigh_avx2(const float *floats, const uint64_t *checksums, int64_t dim
 struct Kernel {
   const char *name;
   Dots bytes, halves;
-  Weigh floats;
+  Show show;
+  Weigh weigh;
   bool (*here)();
 };
 
@@ -326,12 +414,14 @@ bool has_vnni() {
 // Best first.
 const Kernel KERNELS[] = {
 #if defined(__x86_64__)
-    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<HALVES>, weigh_avx2, has_vnni},
-    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<HALVES, halves_avx2>, weigh_avx2, has_avx2},
+    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<HALVES>, show_avx2, weigh_avx2, has_vnni},
+    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<HALVES, halves_avx2>, show_avx2,
+     weigh_avx2, has_avx2},
 #elif defined(__aarch64__)
-    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<HALVES, halves_neon>, weigh_portable, always},
+    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<HALVES, halves_neon>, show_portable,
+     weigh_portable, always},
 #endif
-    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<HALVES, halves_portable>,
+    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<HALVES, halves_portable>, show_portable,
      weigh_portable, always},
 };
 
@@ -339,63 +429,6 @@ const Kernel *find(const char *name) {
   for (const Kernel &kernel : KERNELS)
     if (kernel.here() && (name == nullptr || std::strcmp(name, kernel.name) == 0)) return &kernel;
   return nullptr;
-}
-
-// A row and its score in one number: the larger the better, of equal scores the earlier row.
-using Hit = uint64_t;
-constexpr int64_t MOST_ROWS = int64_t(1) << 32;
-
-Hit hit(int32_t score, int64_t row) {
-  return uint64_t(uint32_t(score) ^ 0x80000000u) << 32 | uint32_t(~row);
-}
-int32_t score_of(Hit hit) { return int32_t(uint32_t(hit >> 32) ^ 0x80000000u); }
-int64_t row_of(Hit hit) { return int64_t(uint32_t(~hit)); }
-
-// The best `k` seen so far, among some that are not. Room for more saves the work of a heap.
-struct Best {
-  size_t k = 0;
-  std::vector<Hit> held;
-  // What a score has to exceed. Rows come in order, so an equal one never displaces one that is held.
-  int32_t least = INT32_MIN;
-
-  void start(int64_t number) {
-    k = size_t(number);
-    held.reserve(4 * k + 16);
-  }
-
-  void see(int32_t score, int64_t row) {
-    if (held.size() == held.capacity()) tidy();
-    held.push_back(hit(score, row));
-  }
-
-  // Drops all but the best k.
-  void tidy() {
-    if (held.size() < k) return;
-    std::nth_element(held.begin(), held.begin() + (k - 1), held.end(), std::greater<Hit>());
-    held.resize(k);
-    least = score_of(held.back());
-  }
-};
-
-// A block of rows stays in the first-level cache while every query of the batch goes over it.
-constexpr int64_t BLOCK_NUMBERS = 24 * 1024;
-// Scores are looked at one by one only where the largest of so many is good enough.
-constexpr int64_t GLANCE = 16;
-
-// Shows `best` the scores of the rows from `first` on. allowed: of these rows; null: all are.
-void show(Best &best, const int32_t *scores, int64_t rows, int64_t first, const uint8_t *allowed) {
-  for (int64_t start = 0; start < rows; start += GLANCE) {
-    const int64_t end = std::min(start + GLANCE, rows);
-    int32_t largest = scores[start];
-    if (end - start == GLANCE)
-      for (int64_t i = 0; i < GLANCE; ++i) largest = std::max(largest, scores[start + i]);
-    else
-      largest = INT32_MAX;
-    if (largest <= best.least) continue;
-    for (int64_t row = start; row < end; ++row)
-      if (scores[row] > best.least && (allowed == nullptr || allowed[row]))
-        best.see(scores[row], first + row);
-  }
 }
 
 }  // namespace
@@ -450,7 +483,7 @@ EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, 
           if (few && std::count(few, few + here, 0) == here) continue;
           dots(matrix + start * width, here, width, queries, count, scores.data(), block);
           for (int64_t query = 0; query < count; ++query)
-            show(best[query], scores.data() + query * block, here, start, few);
+            kernel->show(best[query], scores.data() + query * block, here, start, few);
         }
         found[worker] = std::move(best);
       } catch (...) {
@@ -520,7 +553,7 @@ EXPORT int customir_nearest(const int8_t *matrix, int64_t rows, int64_t width, i
     const int status = customir_top_k(nullptr, matrix, rows, width, bits, allowed, asked.data(),
                                       count, k, threads, out_rows, scores.data());
     if (status) return status;
-    const Weigh weigh_rows = find(nullptr)->floats;
+    const Weigh weigh_rows = find(nullptr)->weigh;
     std::vector<std::pair<float, int64_t>> found(k);
     for (int64_t query = 0; query < count; ++query, out_rows += k, out_products += k) {
       if (!weigh_rows(floats, checksums, dimensions, queries + query * dimensions, out_rows, k,

@@ -25,6 +25,11 @@ def _keep_log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
     del _log_lines[:-LOG_LINES_KEPT]
 
 
+def keep_log() -> None:
+    """Let llama.cpp log to where `last_log` reads, instead of to the terminal."""
+    llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p())
+
+
 def last_log() -> str:
     """The last lines that llama.cpp logged, for an error message."""
     return " / ".join(line for line in _log_lines[-4:] if line)
@@ -43,7 +48,7 @@ class Gguf:
     """
 
     def __init__(self, path: Path, *, use_gpu: bool) -> None:
-        llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p())
+        keep_log()
         llama_cpp.llama_backend_init()
         if uses_amx():
             raise UserError(

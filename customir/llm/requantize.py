@@ -11,7 +11,7 @@ import llama_cpp
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.llm.engine import Engine
-from customir.llm.gguf import last_log
+from customir.llm.gguf import keep_log, last_log
 from customir.llm.prompt import Prompt, Sampling
 
 # Those that llama.cpp repacks for the vector units of a CPU.
@@ -45,6 +45,7 @@ def requantize(source: Path, target: Path, name: str, threads: int) -> None:
     parameters.allow_requantize = True
     parameters.ftype = FORMATS[name]
     parameters.nthread = threads
+    keep_log()
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))
     status = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), parameters)
     if status != 0:
