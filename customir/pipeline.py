@@ -35,7 +35,6 @@ from customir.workspace.passages import read_documents, read_passages
 from customir.workspace.queries import (
     Negative,
     Query,
-    Verdict,
     read_negatives,
     read_queries,
     write_negatives,
@@ -50,6 +49,9 @@ if TYPE_CHECKING:
     from customir.evaluation.systems import SystemResult
     from customir.exporters.parity import HeldOut
     from customir.llm import Engine, Llm
+    from customir.mining.teachers import Taught
+    from customir.mining.verdicts import Judged
+    from customir.retrieval.bm25 import Bm25
     from customir.synthesis.generate import Written
     from customir.training import HeldOut as TrainerHeldOut
 
@@ -380,6 +382,7 @@ def _mine(job: Job) -> Detail:
     from customir.embeddings import embed
     from customir.mining.calibration import required_near_auc
     from customir.mining.candidates import mine_candidates
+    from customir.retrieval.bm25 import Bm25
 
     settings, passages = job.settings, job.passages
     queries = [query for query in read_queries(job.workspace, splits=("train",)) if not query.free]
@@ -397,119 +400,86 @@ def _mine(job: Job) -> Detail:
         job.reporter, "embedding queries",
     )  # fmt: skip
     mining = settings.mining
+    bm25 = Bm25([passage.content for passage in passages])
     found = mine_candidates(
-        queries, passages, asked, vectors, mining.candidates, mining.skip_top, mining.sources
+        queries, passages, asked, vectors, bm25, mining.candidates, mining.skip_top, mining.sources
     )
-    pairs = [
-        (query, passage) for query, mined in zip(queries, found, strict=True) for passage in mined
-    ]
-    judged = _judge(job, queries, dict(zip((q.key for q in queries), found, strict=True)), pairs)
-    taught = _taught(job, queries, pairs, judged)
-    ranks: Counter[str] = Counter()
+    judged, tokens = _judged(job, queries, found)
+    taught = _taught(job, queries, found, judged, bm25)
     negatives = []
-    for number, (query, passage) in enumerate(pairs):
-        score = None if judged.odds is None else float(judged.odds[number])
-        verdict: Verdict = "negative" if score is None else judged.calibration.verdict(score)
-        teacher = taught.get((query.key, passage.key))
-        negatives.append(
-            Negative(query.key, passage.key, ranks[query.key], score, verdict, teacher)
-        )
-        ranks[query.key] += 1
+    for number, (query, candidates) in enumerate(zip(queries, found, strict=True)):
+        for rank, passage in enumerate(candidates):
+            score, verdict = judged.of(number, rank)
+            teacher = taught.get((query.key, passage.key))
+            negatives.append(Negative(query.key, passage.key, rank, score, verdict, teacher))
     verdicts = Counter(negative.verdict for negative in negatives)
     # The teacher scores the queries' own passages, too.
     negatives += [
-        Negative(query.key, query.passage, ranks[query.key], None, "relevant", score)
-        for query in queries
+        Negative(query.key, query.passage, len(candidates), None, "relevant", score)
+        for query, candidates in zip(queries, found, strict=True)
         if (score := taught.get((query.key, query.passage))) is not None
     ]
     write_negatives(job.workspace, negatives)
     calibration = judged.calibration
     return {
         "queries": len(queries),
-        "candidates": len(pairs),
+        "candidates": sum(map(len, found)),
         "verdicts": dict(verdicts),
         "required_near_auc": required_near_auc(mining.judge_auc),
         "calibration": dataclasses.asdict(calibration) if calibration else None,
-        "tokens": judged.tokens,
+        "tokens": tokens,
     }
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """What the LLM says of candidates; `odds` and `own` are None where it isn't asked or believed.
-
-    Attributes:
-        odds: Of each candidate, in their order.
-        own: Of each query's own passage; asked for where the judge is the teacher.
-    """
-
-    calibration: Any
-    odds: np.ndarray | None
-    own: np.ndarray | None
-    tokens: Detail
-
-
-def _judge(
+def _judged(
     job: Job,
     queries: Sequence[Query],
-    mined: dict[str, list[Passage]],
-    pairs: Sequence[tuple[Query, Passage]],
-) -> _Judged:
-    from customir.mining.calibration import calibrate, calibration_pairs
+    found: Sequence[Sequence[Passage]],
+) -> "tuple[Judged, Detail]":
+    """What the LLM says of the candidates, and the tokens that it took."""
     from customir.mining.judge import Pair, judge
+    from customir.mining.verdicts import UNJUDGED, judge_candidates
 
-    mining = job.settings.mining
+    mining, training = job.settings.mining, job.settings.training
     if not mining.judged:
-        return _Judged(None, None, None, {})
-    known, random = calibration_pairs(queries, job.passages, job.settings.seed)
-    near = [(query, mined[query.key][0]) for query, _ in known if mined[query.key]]
-    by_key = {passage.key: passage for passage in job.passages}
+        return UNJUDGED, {}
     with _open_llm(job) as (engine, model_key):
 
-        def scores(asked: Sequence[tuple[Query, Passage]]) -> np.ndarray:
-            texts = [Pair(query.text, passage.content) for query, passage in asked]
+        def scores(pairs: Sequence[tuple[Query, Passage]]) -> np.ndarray:
+            texts = [Pair(query.text, passage.content) for query, passage in pairs]
             return judge(job.workspace, "mine", engine, model_key, texts, job.reporter)
 
-        calibration = calibrate(scores(known), scores(random), mining.judge_auc, scores(near))
-        odds = own = None
-        if calibration.used:
-            odds = scores(pairs)
-            if job.settings.training.distillation and mining.teacher == "judge":
-                own = scores([(query, by_key[query.passage]) for query in queries])
-        return _Judged(calibration, odds, own, dataclasses.asdict(engine.usage))
+        judged = judge_candidates(
+            queries, job.passages, found, scores, mining.judge_auc, job.settings.seed,
+            own_too=training.distillation > 0 and mining.teacher == "judge",
+        )  # fmt: skip
+        return judged, dataclasses.asdict(engine.usage)
 
 
 def _taught(
-    job: Job, queries: Sequence[Query], pairs: Sequence[tuple[Query, Passage]], judged: _Judged
-) -> dict[tuple[str, str], float]:
-    """The teacher's score of each query's own passage and candidates, by their keys."""
+    job: Job,
+    queries: Sequence[Query],
+    found: Sequence[Sequence[Passage]],
+    judged: "Judged",
+    bm25: "Bm25",
+) -> "Taught":
+    """The teacher's score of each query's own passage and candidates; none where nothing is taught."""
     from customir.embeddings import embed
     from customir.encoder import Encoder
     from customir.mining import teachers
-    from customir.retrieval.bm25 import Bm25
 
-    if not job.settings.training.distillation:
+    mining, training = job.settings.mining, job.settings.training
+    if not training.distillation:
         return {}
-    row_of = {passage.key: row for row, passage in enumerate(job.passages)}
-    lists: dict[str, list[int]] = {query.key: [row_of[query.passage]] for query in queries}
-    for query, passage in pairs:
-        lists[query.key].append(row_of[passage.key])
-    listed = [lists[query.key] for query in queries]
-    name = job.settings.mining.teacher
-    if name == "judge":
-        if judged.odds is None or judged.own is None:
+    lists = teachers.lists_of(queries, job.passages, found)
+    if mining.teacher == "judge":
+        if judged.own is None:
             return {}
-        by_query: dict[str, list[float]] = {
-            query.key: [float(own)] for query, own in zip(queries, judged.own, strict=True)
-        }
-        for (query, _), score in zip(pairs, judged.odds, strict=True):
-            by_query[query.key].append(float(score))
-        scores = teachers.standardised([by_query[query.key] for query in queries])
+        scores = teachers.standardised(judged.own_and_candidates())
     else:
         folder = job.embedder
-        if name == "larger":
+        if mining.teacher == "larger":
             folder = models.locate(job.settings.evaluation.larger, "embedder")
-        training = job.settings.training
         encoder = Encoder.load(folder, job.settings.device, training.max_tokens, training.precision)
         contents = [passage.content for passage in job.passages]
         texts = [query.text for query in queries]
@@ -519,15 +489,11 @@ def _taught(
         asked = embed(
             job.workspace, "mine", encoder, texts, "query", job.reporter, "embedding queries"
         )
-        scores = teachers.standardised(teachers.cosines(asked, vectors, listed))
-        if name == "fusion":
-            by_words = teachers.standardised(Bm25(contents).scores(texts, listed))
+        scores = teachers.standardised(teachers.cosines(asked, vectors, lists))
+        if mining.teacher == "fusion":
+            by_words = teachers.standardised(bm25.scores(texts, lists))
             scores = teachers.added(scores, by_words)
-    return {
-        (query.key, job.passages[row].key): score
-        for query, rows, values in zip(queries, listed, scores, strict=True)
-        for row, score in zip(rows, values, strict=True)
-    }
+    return teachers.by_key(queries, job.passages, lists, scores)
 
 
 def _teacher(settings: Settings) -> str:

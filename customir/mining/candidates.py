@@ -18,6 +18,7 @@ def mine_candidates(
     passages: Sequence[Passage],
     query_vectors: np.ndarray,
     passage_vectors: np.ndarray,
+    bm25: Bm25,
     count: int,
     skip_top: float,
     sources: Sequence[str] = ("dense", "bm25"),
@@ -32,13 +33,13 @@ def mine_candidates(
     Args:
         query_vectors: float32 (queries, d), unit norm.
         passage_vectors: float32 (passages, d), unit norm.
+        bm25: Of the passages.
     """
     if not queries or not count:
         return [[] for _ in queries]
     row_of = {passage.key: row for row, passage in enumerate(passages)}
     depth = DEPTH + count
     dense_rows = quick_top_k(query_vectors, passage_vectors, depth)
-    bm25 = Bm25([passage.content for passage in passages])
     text_rows, text_scores = bm25.top([query.text for query in queries], depth)
     asked: dict[str, set[str]] = {}
     for query in queries:

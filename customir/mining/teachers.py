@@ -8,7 +8,36 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from customir.corpus.document import Passage
+from customir.workspace.queries import Query
+
 Scores = list[list[float]]
+Taught = dict[tuple[str, str], float]  # by the keys of query and passage
+
+
+def lists_of(
+    queries: Sequence[Query], passages: Sequence[Passage], candidates: Sequence[Sequence[Passage]]
+) -> list[list[int]]:
+    """Of each query the rows of its own passage and, after it, of its candidates."""
+    row_of = {passage.key: row for row, passage in enumerate(passages)}
+    return [
+        [row_of[query.passage], *(row_of[passage.key] for passage in mined)]
+        for query, mined in zip(queries, candidates, strict=True)
+    ]
+
+
+def by_key(
+    queries: Sequence[Query],
+    passages: Sequence[Passage],
+    rows: Sequence[Sequence[int]],
+    scores: Scores,
+) -> Taught:
+    """The scores of the lists `rows`, by query and passage."""
+    return {
+        (query.key, passages[row].key): score
+        for query, listed, values in zip(queries, rows, scores, strict=True)
+        for row, score in zip(listed, values, strict=True)
+    }
 
 
 def standardised(scores: Sequence[Sequence[float]]) -> Scores:

@@ -5,6 +5,7 @@ import pytest
 
 from customir.corpus.document import Passage
 from customir.mining.candidates import mine_candidates
+from customir.retrieval.bm25 import Bm25
 from customir.workspace.queries import Query
 
 WORDS = ("pump", "gate", "roof", "lift", "oven", "lamp", "door", "wall")
@@ -37,7 +38,8 @@ def mine(
     skip_top: float = 1.0,
 ) -> list[list[str]]:
     asked = np.repeat(ASKED, len(queries), axis=0)
-    found = mine_candidates(queries, passages, asked, cosines, count, skip_top)
+    bm25 = Bm25([passage.content for passage in passages])
+    found = mine_candidates(queries, passages, asked, cosines, bm25, count, skip_top)
     return [[candidate.key for candidate in each] for each in found]
 
 
