@@ -48,7 +48,6 @@ from customir.settings import Training
 from customir.training import Example, TrainingPassage, adapter
 from customir.training.budget import with_budget
 from customir.training.gradient_cache import backward
-from customir.training.memory import give_back_what_is_freed
 from customir.training.texts import FrozenBelow, Texts
 
 MAIL = "aeslc-enron/corpus.jsonl"
@@ -97,7 +96,6 @@ def our_step(
     pairs: list[tuple[str, str]], precision: str, top: bool, device: str
 ) -> Callable[[int], None]:
     """A function that trains one step on the first pairs."""
-    give_back_what_is_freed()
     encoder = Encoder.load(models.locate("minilm"), device, WINDOW, precision)  # type: ignore[arg-type]
     settings = with_budget(Training(top_layers=3 if top else 0), encoder)
     model = adapter.attach(encoder, settings, seed=0)

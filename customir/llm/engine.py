@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -120,6 +120,24 @@ class _Fed:
     position: int
     sequence: int
     want: _Want | None
+
+
+def _taken_from(leaves: Sequence[_Leaf]) -> list[int]:
+    """The tokens that all leaves of a branch begin with, which are then the branch's.
+
+    Each leaf keeps those of which logits are wanted.
+    """
+    most = min(leaf.wanted_from for leaf in leaves) if len(leaves) > 1 else 0
+    alike = takewhile(
+        lambda tokens: len(set(tokens)) == 1,
+        zip(*(leaf.tokens[:most] for leaf in leaves), strict=True),
+    )
+    common = [tokens[0] for tokens in alike]
+    for leaf in leaves:
+        del leaf.tokens[: len(common)]
+        leaf.start += len(common)
+        leaf.wanted_from -= len(common)
+    return common
 
 
 class _Batch:
@@ -502,6 +520,7 @@ class Engine:
                         goes_on=goes_on,
                     )
                 )
+            tokens += _taken_from(leaves)
             for leaf in leaves:
                 if leaf.start + len(leaf.tokens) + max_tokens > self.longest_prompt:
                     raise ValueError(

@@ -15,6 +15,7 @@ from customir.packing import pack
 from customir.progress import Reporter
 from customir.training.batches import Batch
 from customir.training.examples import Example
+from customir.training.memory import Heap
 from customir.training.processes import place_among_processes
 
 FROZEN_NAME = "frozen-{rank}.bin"
@@ -52,6 +53,7 @@ class Texts:
             self.tokens += found
             full = [len(ids) == encoder.max_tokens for ids in found]
             self.cut += encoder.overlong(list(compress(column, full)), kind)
+        self._heap = Heap()
 
     def of(self, batch: Batch) -> list[int]:
         """The numbers of the batch's queries, then of its passages."""
@@ -62,6 +64,7 @@ class Texts:
 
     def embed(self, numbers: Sequence[int]) -> Tensor:
         """Vectors of these texts by one forward pass, shape (len(numbers), dimensions)."""
+        self._heap.tidy()
         return self.encoder.embed([self.tokens[number] for number in numbers])
 
     def vectors(self, reporter: Reporter) -> Tensor:
@@ -106,6 +109,7 @@ class FrozenBelow(Texts):
         self._states = self._run(encoder.layers[:below], lengths, reporter)
 
     def embed(self, numbers: Sequence[int]) -> Tensor:
+        self._heap.tidy()
         encoder = self.encoder
         packed = pack([self.tokens[number] for number in numbers], encoder.device)
         states = torch.zeros(len(packed.ids), encoder.dimensions, dtype=encoder.dtype)

@@ -27,7 +27,6 @@ from customir.training.budget import with_budget
 from customir.training.examples import Example, without_empty
 from customir.training.gradient_cache import backward
 from customir.training.held_out import HeldOut, recall
-from customir.training.memory import give_back_what_is_freed
 from customir.training.processes import from_the_first, place_among_processes, sum_gradients
 from customir.training.texts import FrozenBelow, Texts
 
@@ -114,7 +113,6 @@ def train(
             "of one are never each other's negatives: there is nothing to learn from. Add documents."
         )
     make_private_folder(folder)
-    give_back_what_is_freed()
     encoder = Encoder.load(
         base, device, settings.max_tokens, settings.precision, master_weights=settings.full
     )

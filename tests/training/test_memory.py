@@ -1,4 +1,4 @@
-"""Freed tensors are the system's again, whatever stands between them."""
+"""Freed tensors are the system's again when they are many, whatever stands between them."""
 
 import subprocess
 import sys
@@ -7,16 +7,23 @@ import pytest
 
 SCRIPT = """
 import torch
-from customir.training.memory import give_back_what_is_freed
+from customir.training.memory import Heap
 def resident():
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmRSS"))
-give_back_what_is_freed()
-torch.ones(1 << 22)  # by itself glibc would raise its threshold to these 16 MB when they are freed
-held = [torch.ones(1 << 18) for _ in range(200)]
-before = resident()
+torch.ones(1 << 22)  # glibc raises its threshold to these 16 MB when they are freed
+heap = Heap()
+held = [torch.ones(1 << 18) for _ in range(100)]
+heap.tidy()
 del held[::2]
-print(before - resident())
+before = resident()
+heap.tidy()
+few = before - resident()
+held += [torch.ones(1 << 18) for _ in range(500)]
+del held[1::2]
+before = resident()
+heap.tidy()
+print(few, before - resident())
 """
 
 
@@ -24,4 +31,6 @@ print(before - resident())
 def test_holes_are_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) > 80, "MB of 100"
+    few, much = map(float, done.stdout.split())
+    assert few < 10, "50 MB are not worth it"
+    assert much > 200, "MB of 275"
