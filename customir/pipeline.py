@@ -379,7 +379,6 @@ def _rejected_by_text(written: "Sequence[Written]") -> list[str | None]:
 
 
 def _mine(job: Job) -> Detail:
-    from customir.embeddings import embed
     from customir.mining.calibration import required_near_auc
     from customir.mining.candidates import mine_candidates
     from customir.retrieval.bm25 import Bm25
@@ -389,23 +388,15 @@ def _mine(job: Job) -> Detail:
     if not queries or not settings.mining.candidates:
         write_negatives(job.workspace, [])
         return {"candidates": 0, "calibration": None}
-    encoder = _base_encoder(job)
-    vectors = embed(
-        job.workspace, "mine", encoder, [passage.content for passage in passages], "passage",
-        job.reporter, "embedding passages",
-    )  # fmt: skip
-
-    asked = embed(
-        job.workspace, "mine", encoder, [query.text for query in queries], "query",
-        job.reporter, "embedding queries",
-    )  # fmt: skip
+    contents, texts = [passage.content for passage in passages], [query.text for query in queries]
+    asked, vectors = _embedded(job, _base_encoder(job), texts, contents)
     mining = settings.mining
-    bm25 = Bm25([passage.content for passage in passages])
+    bm25 = Bm25(contents)
     found = mine_candidates(
         queries, passages, asked, vectors, bm25, mining.candidates, mining.skip_top, mining.sources
     )
     judged, tokens = _judged(job, queries, found)
-    taught = _taught(job, queries, found, judged, bm25)
+    taught = _taught(job, queries, found, judged, asked, vectors, bm25)
     negatives = []
     for number, (query, candidates) in enumerate(zip(queries, found, strict=True)):
         for rank, passage in enumerate(candidates):
@@ -429,6 +420,21 @@ def _mine(job: Job) -> Detail:
         "calibration": dataclasses.asdict(calibration) if calibration else None,
         "tokens": tokens,
     }
+
+
+def _embedded(
+    job: Job, encoder: Any, queries: Sequence[str], passages: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of queries and of passages, for mining; what is known comes from the workspace."""
+    from customir.embeddings import embed
+
+    vectors = embed(
+        job.workspace, "mine", encoder, passages, "passage", job.reporter, "embedding passages"
+    )
+    asked = embed(
+        job.workspace, "mine", encoder, queries, "query", job.reporter, "embedding queries"
+    )
+    return asked, vectors
 
 
 def _judged(
@@ -461,10 +467,14 @@ def _taught(
     queries: Sequence[Query],
     found: Sequence[Sequence[Passage]],
     judged: "Judged",
+    asked: np.ndarray,
+    vectors: np.ndarray,
     bm25: "Bm25",
 ) -> "Taught":
-    """The teacher's score of each query's own passage and candidates; none where nothing is taught."""
-    from customir.embeddings import embed
+    """The teacher's score of each query's own passage and candidates; none where nothing is taught.
+
+    `asked` and `vectors` are the base's, of the queries and of all passages.
+    """
     from customir.encoder import Encoder
     from customir.mining import teachers
 
@@ -477,18 +487,14 @@ def _taught(
             return {}
         scores = teachers.standardised(judged.own_and_candidates())
     else:
-        folder = job.embedder
-        if mining.teacher == "larger":
-            folder = models.locate(job.settings.evaluation.larger, "embedder")
-        encoder = Encoder.load(folder, job.settings.device, training.max_tokens, training.precision)
-        contents = [passage.content for passage in job.passages]
         texts = [query.text for query in queries]
-        vectors = embed(
-            job.workspace, "mine", encoder, contents, "passage", job.reporter, "embedding passages"
-        )
-        asked = embed(
-            job.workspace, "mine", encoder, texts, "query", job.reporter, "embedding queries"
-        )
+        if mining.teacher == "larger":
+            larger = models.locate(job.settings.evaluation.larger, "embedder")
+            encoder = Encoder.load(
+                larger, job.settings.device, training.max_tokens, training.precision
+            )
+            contents = [passage.content for passage in job.passages]
+            asked, vectors = _embedded(job, encoder, texts, contents)
         scores = teachers.standardised(teachers.cosines(asked, vectors, lists))
         if mining.teacher == "fusion":
             by_words = teachers.standardised(bm25.scores(texts, lists))
