@@ -42,7 +42,7 @@ START = (
 SHARES = "share of the adapter: chosen by dev queries"
 FEW = ("synthesis.passages=1",)  # of the LLM's queries: next to none
 BOTH = ("mining.candidates=4", "mining.negatives=4")
-TAUGHT = ("mining.candidates=8", "mining.negatives=8", "mining.judged=false")
+FUSION = ('training.teacher="fusion"',)
 ARMS: dict[str, tuple[str, ...]] = {
     "start": (),
     "pairs: LLM queries alone": ("synthesis.free=[]",),
@@ -80,15 +80,15 @@ ARMS: dict[str, tuple[str, ...]] = {
     "negatives: both": (*BOTH, "mining.judged=false", "mining.skip_top=1.0"),
     "negatives: both, 95%": (*BOTH, "mining.judged=false"),
     "negatives: both, 95%, judged": (*BOTH, "mining.judge_auc=0.5"),
-    "distillation: fusion": (*TAUGHT, 'mining.teacher="fusion"', "training.distillation=1.0"),
-    "distillation: fusion, by .2": (
-        *TAUGHT, 'mining.teacher="fusion"', "training.distillation=0.2",
-    ),
+    **{
+        f"distillation: fusion, by {weight}": (*FUSION, f"training.distillation={weight}")
+        for weight in ("0.3", "1.0", "10.0")
+    },
     "distillation: mpnet": (
-        *TAUGHT, 'mining.teacher="larger"', 'evaluation.larger="mpnet"', "training.distillation=1.0",
+        'training.teacher="larger"', 'evaluation.larger="mpnet"', "training.distillation=1.0",
     ),
     "distillation: the judge": (
-        *BOTH, "mining.judge_auc=0.5", "training.distillation=1.0",
+        *BOTH, "mining.judge_auc=0.5", "training.distillation=1.0", 'training.teacher="judge"',
     ),
     **{f"learning rate: {rate}": (f"training.learning_rate={rate}",) for rate in (
         "5e-5", "1e-4", "5e-4", "1e-3",

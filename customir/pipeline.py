@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     from customir.evaluation.systems import SystemResult
     from customir.exporters.parity import HeldOut
     from customir.llm import Engine, Llm
-    from customir.mining.teachers import Taught
     from customir.mining.verdicts import Judged
-    from customir.retrieval.bm25 import Bm25
     from customir.synthesis.generate import Written
     from customir.training import HeldOut as TrainerHeldOut
+    from customir.training.examples import Example
+    from customir.training.teachers import Teacher
 
 Detail = dict[str, Any]
 
@@ -381,6 +381,7 @@ def _rejected_by_text(written: "Sequence[Written]") -> list[str | None]:
 def _mine(job: Job) -> Detail:
     from customir.mining.calibration import required_near_auc
     from customir.mining.candidates import mine_candidates
+    from customir.mining.teaching import taught
     from customir.retrieval.bm25 import Bm25
 
     settings, passages = job.settings, job.passages
@@ -389,26 +390,32 @@ def _mine(job: Job) -> Detail:
         write_negatives(job.workspace, [])
         return {"candidates": 0, "calibration": None}
     contents, texts = [passage.content for passage in passages], [query.text for query in queries]
-    asked, vectors = _embedded(job, _base_encoder(job), texts, contents)
+    asked, vectors = _embedded(job, "mine", _base_encoder(job), texts, contents)
     mining = settings.mining
-    bm25 = Bm25(contents)
     found = mine_candidates(
-        queries, passages, asked, vectors, bm25, mining.candidates, mining.skip_top, mining.sources
+        queries,
+        passages,
+        asked,
+        vectors,
+        Bm25(contents),
+        mining.candidates,
+        mining.skip_top,
+        mining.sources,
     )
     judged, tokens = _judged(job, queries, found)
-    taught = _taught(job, queries, found, judged, asked, vectors, bm25)
+    scored = taught(queries, found, judged.own_and_candidates()) if judged.own else {}
     negatives = []
     for number, (query, candidates) in enumerate(zip(queries, found, strict=True)):
         for rank, passage in enumerate(candidates):
             score, verdict = judged.of(number, rank)
-            teacher = taught.get((query.key, passage.key))
+            teacher = scored.get((query.key, passage.key))
             negatives.append(Negative(query.key, passage.key, rank, score, verdict, teacher))
     verdicts = Counter(negative.verdict for negative in negatives)
-    # The teacher scores the queries' own passages, too.
+    # A judge that teaches scores the queries' own passages, too.
     negatives += [
         Negative(query.key, query.passage, len(candidates), None, "relevant", score)
         for query, candidates in zip(queries, found, strict=True)
-        if (score := taught.get((query.key, query.passage))) is not None
+        if (score := scored.get((query.key, query.passage))) is not None
     ]
     write_negatives(job.workspace, negatives)
     calibration = judged.calibration
@@ -423,16 +430,16 @@ def _mine(job: Job) -> Detail:
 
 
 def _embedded(
-    job: Job, encoder: Any, queries: Sequence[str], passages: Sequence[str]
+    job: Job, stage: str, encoder: Any, queries: Sequence[str], passages: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of queries and of passages, for mining; what is known comes from the workspace."""
+    """Vectors of queries and of passages; what is known comes from the workspace."""
     from customir.embeddings import embed
 
     vectors = embed(
-        job.workspace, "mine", encoder, passages, "passage", job.reporter, "embedding passages"
+        job.workspace, stage, encoder, passages, "passage", job.reporter, "embedding passages"
     )
     asked = embed(
-        job.workspace, "mine", encoder, queries, "query", job.reporter, "embedding queries"
+        job.workspace, stage, encoder, queries, "query", job.reporter, "embedding queries"
     )
     return asked, vectors
 
@@ -446,7 +453,7 @@ def _judged(
     from customir.mining.judge import Pair, judge
     from customir.mining.verdicts import UNJUDGED, judge_candidates
 
-    mining, training = job.settings.mining, job.settings.training
+    mining = job.settings.mining
     if not mining.judged:
         return UNJUDGED, {}
     with _open_llm(job) as (engine, model_key):
@@ -457,55 +464,9 @@ def _judged(
 
         judged = judge_candidates(
             queries, job.passages, found, scores, mining.judge_auc, job.settings.seed,
-            own_too=training.distillation > 0 and mining.teacher == "judge",
+            own_too=_judge_teaches(job),
         )  # fmt: skip
         return judged, dataclasses.asdict(engine.usage)
-
-
-def _taught(
-    job: Job,
-    queries: Sequence[Query],
-    found: Sequence[Sequence[Passage]],
-    judged: "Judged",
-    asked: np.ndarray,
-    vectors: np.ndarray,
-    bm25: "Bm25",
-) -> "Taught":
-    """The teacher's score of each query's own passage and candidates; none where nothing is taught.
-
-    `asked` and `vectors` are the base's, of the queries and of all passages.
-    """
-    from customir.encoder import Encoder
-    from customir.mining import teachers
-
-    mining, training = job.settings.mining, job.settings.training
-    if not training.distillation:
-        return {}
-    lists = teachers.lists_of(queries, job.passages, found)
-    if mining.teacher == "judge":
-        if judged.own is None:
-            return {}
-        scores = teachers.standardised(judged.own_and_candidates())
-    else:
-        texts = [query.text for query in queries]
-        if mining.teacher == "larger":
-            larger = models.locate(job.settings.evaluation.larger, "embedder")
-            encoder = Encoder.load(
-                larger, job.settings.device, training.max_tokens, training.precision
-            )
-            contents = [passage.content for passage in job.passages]
-            asked, vectors = _embedded(job, encoder, texts, contents)
-        scores = teachers.standardised(teachers.cosines(asked, vectors, lists))
-        if mining.teacher == "fusion":
-            by_words = teachers.standardised(bm25.scores(texts, lists))
-            scores = teachers.added(scores, by_words)
-    return teachers.by_key(queries, job.passages, lists, scores)
-
-
-def _teacher(settings: Settings) -> str:
-    """Which teacher it is; of the larger embedder also which one."""
-    name = settings.mining.teacher
-    return f"{name} {settings.evaluation.larger}" if name == "larger" else name
 
 
 def _train(job: Job) -> Detail:
@@ -549,6 +510,7 @@ def _train(job: Job) -> Detail:
         )
     if len(examples) < MINIMUM_EXAMPLES:
         return {"examples": len(examples), "adapter": None, "losses": []}
+    teacher = _teacher_of(job, examples)
     result = train(
         job.embedder,
         examples,
@@ -558,10 +520,11 @@ def _train(job: Job) -> Detail:
         job.folder / "training",
         job.reporter,
         _dev_part(job) if job.settings.training.patience else None,
+        teacher,
     )
     return {
         "examples": len(examples),
-        "scored_examples": sum(bool(example.scores) for example in examples),
+        "taught_examples": len(examples) if teacher else sum(bool(e.scores) for e in examples),
         "cut_texts": result.cut,
         "dev_recall": result.held_out,
         "negatives": sum(len(example.negatives) for example in examples),
@@ -572,6 +535,36 @@ def _train(job: Job) -> Detail:
         "losses": [round(loss, 4) for loss in result.losses],
         "adapter": str(result.adapter.relative_to(job.folder)),
     }
+
+
+def _judge_teaches(job: Job) -> bool:
+    """Whether distillation learns from the judge, who then scores the queries' own passages too."""
+    training = job.settings.training
+    return training.distillation > 0 and training.teacher == "judge"
+
+
+def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
+    """What scores whole batches, where distillation wants that."""
+    from customir.encoder import Encoder
+    from customir.training.teachers import DenseTeacher, FusionTeacher
+
+    training = job.settings.training
+    if not training.distillation or training.teacher == "judge":
+        return None
+    if training.teacher == "larger":
+        larger = models.locate(job.settings.evaluation.larger, "embedder")
+        encoder = Encoder.load(larger, job.settings.device, training.max_tokens, training.precision)
+    else:
+        encoder = _base_encoder(job)
+    queries = list(dict.fromkeys(example.query for example in examples))
+    passages = list(dict.fromkeys(text for example in examples for text in example.passages))
+    asked, vectors = _embedded(job, "train", encoder, queries, passages)
+    dense = DenseTeacher(
+        encoder.fingerprint,
+        dict(zip(queries, asked, strict=True)),
+        dict(zip(passages, vectors, strict=True)),
+    )
+    return FusionTeacher(dense, passages) if training.teacher == "fusion" else dense
 
 
 def _dev_part(job: Job) -> "TrainerHeldOut | None":
@@ -1006,15 +999,21 @@ STAGES = (
         _mine,
         lambda job: (
             job.settings.mining.model_dump_json(),
-            # Distillation wants a teacher's scores, too.
-            *(("taught", _teacher(job.settings)) if job.settings.training.distillation else ()),
+            *(("taught",) if _judge_teaches(job) else ()),
         ),
     ),
     Stage(
         "train",
         "Training the adapter",
         _train,
-        lambda job: (job.settings.training.model_dump_json(),),
+        lambda job: (
+            job.settings.training.model_dump_json(),
+            *(
+                (job.settings.evaluation.larger,)
+                if job.settings.training.teacher == "larger"
+                else ()
+            ),
+        ),
         ("training",),
     ),
     Stage(

@@ -74,11 +74,6 @@ class Mining(Section):
         ("dense", "bm25"), min_length=1, description="whose best hits are candidates, in turns"
     )
     judged: bool = Field(True, description="the LLM judges candidates; false: all are negatives")
-    teacher: Literal["judge", "fusion", "larger"] = Field(
-        "judge",
-        description="whose scores training.distillation learns: the judge's, those of BM25 and the "
-        "base together, or evaluation.larger's",
-    )
     negatives: int = Field(2, ge=0, description="kept a query, hardest first")
     skip_top: float = Field(
         0.95, gt=0, le=1, description="drop candidates above this share of the positive's score"
@@ -112,7 +107,12 @@ class Training(Section):
         2.0, ge=0, description="negatives closer than the positive by more than this are left out"
     )
     distillation: float = Field(
-        0.0, ge=0, description="weight of the listwise KL to mining.teacher's scores; 0: off"
+        0.0, ge=0, description="weight of the listwise KL to the teacher's scores; 0: off"
+    )
+    teacher: Literal["judge", "fusion", "larger"] = Field(
+        "fusion",
+        description="whose scores distillation learns: the judge's of what was mined, or those of "
+        "the whole batch by BM25 and the base together, or by evaluation.larger",
     )
     anchor: float = Field(
         0.0, ge=0, description="weight of the squared distance to the base's vectors; 0: off"

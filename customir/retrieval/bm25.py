@@ -40,18 +40,17 @@ class Bm25:
         rows, scores = self._index.retrieve(self._tokens(queries), k=k, show_progress=False)
         return rows.astype(np.int64), scores.astype(np.float32)
 
-    def scores(self, queries: Sequence[str], rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        """The scores of some passages, by row number, for each query."""
-        if not self._has_words or not queries:
-            return [[0.0] * len(listed) for listed in rows]
-        found = []
-        for query, listed in zip(queries, rows, strict=True):
-            tokens = bm25s.tokenize(
-                [query], stopwords="en", stemmer=self._stemmer, show_progress=False,
-                return_ids=False,
-            )[0]  # fmt: skip
-            values = self._index.get_scores(tokens) if tokens else np.zeros(self._size)
-            found.append([float(values[row]) for row in listed])
+    def scores(self, queries: Sequence[str], rows: Sequence[int]) -> np.ndarray:
+        """The scores of some passages, by row number: float32 (queries, rows)."""
+        found = np.zeros((len(queries), len(rows)), dtype=np.float32)
+        if self._has_words:
+            for number, query in enumerate(queries):
+                words = bm25s.tokenize(
+                    [query], stopwords="en", stemmer=self._stemmer, show_progress=False,
+                    return_ids=False,
+                )[0]  # fmt: skip
+                if words:
+                    found[number] = self._index.get_scores(words)[rows]
         return found
 
     def _tokens(self, texts: Sequence[str]) -> Any:

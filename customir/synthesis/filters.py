@@ -11,6 +11,7 @@ import numpy as np
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from customir.corpus.document import Passage
+from customir.synthesis.speakers import names_a_speaker
 from customir.words import length_of, words_of
 
 # Of 793 English queries of four words and more none was below; none of six in other languages above.
@@ -35,7 +36,7 @@ def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | N
     "leaks the prompt": has a cue in it, or more than 3 words in a row from one of `examples`, the
     queries that the prompt showed. "too short", "too long": outside 2 to 24 words. "repeats
     itself": at most half of its words, or of its word pairs, are different. "copies a span": more
-    than 5 words in a row from the passage.
+    than 5 words in a row from the passage. "names a speaker": of the chat that the passage is.
     """
     words = words_of(query)
     if MARKS_OF_THE_PROMPT.search(query) or any(
@@ -51,6 +52,8 @@ def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | N
         return "repeats itself"
     if longest_copy(words, words_of(passage)) > LONGEST_COPY:
         return "copies a span"
+    if names_a_speaker(query, passage):
+        return "names a speaker"
     return None
 
 

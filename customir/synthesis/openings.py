@@ -8,13 +8,12 @@ import re
 from collections.abc import Sequence
 
 from customir.corpus.document import Passage
+from customir.synthesis.speakers import SPEAKER, speakers, without_names
 from customir.words import length_of, words_of
 
 STYLE = "opening"
 # Fewer words open too much ("Hi all,"), and fewer that follow are no passage.
 MINIMUM_WORDS, MINIMUM_REST = 5, 20
-# "Ada 2004-12-25 09:14: ", as customir/corpus/readers/chat.py has it, or "Ada: ".
-SPEAKER = re.compile(r"^[^\s:][^:\n]{0,40}?(?:\s(?:\d{4}-\d\d-\d\d )?\d\d:\d\d)?:\s+")
 SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]]*\s+|\n")
 
 
@@ -31,12 +30,13 @@ def opening_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
 
 
 def parts(text: str) -> tuple[str, str] | None:
-    """The opening of a text without its speaker's name, and the rest; None where one is too short.
+    """The opening of a text without any speaker's name, and the rest; None where one is too short.
 
     The opening is the first turn of a chat, and else the first sentence that is no mere greeting.
     """
+    names = speakers(text)
     chat = SPEAKER.match(text)
-    if chat:
+    if names and chat:
         turns = re.split(r"\n\s*\n|\n(?=[^\s:][^:\n]{0,40}: )", text, maxsplit=1)
         if len(turns) < 2:
             return None
@@ -51,7 +51,7 @@ def parts(text: str) -> tuple[str, str] | None:
             if length_of(words_of(text[: found.start()])) >= MINIMUM_WORDS:
                 break
         opening, rest = text[: found.start()], text[end:]
-    opening, rest = " ".join(opening.split()), rest.strip()
+    opening, rest = without_names(opening, names), rest.strip()
     if length_of(words_of(opening)) < MINIMUM_WORDS or length_of(words_of(rest)) < MINIMUM_REST:
         return None
     return opening, rest

@@ -25,8 +25,8 @@ class Example:
 
     Attributes:
         relevant: Keys of passages that the judge called relevant to this query: never negatives.
-        scores: A teacher's or the judge's scores of the positive and then of each negative, for
-            distillation; empty: none.
+        scores: The judge's scores of the positive and then of each negative, for distillation;
+            empty: none.
     """
 
     query: str
@@ -38,6 +38,11 @@ class Example:
     def __post_init__(self) -> None:
         if self.scores and len(self.scores) != 1 + len(self.negatives):
             raise ValueError("scores: one for the positive and one for each negative, or none")
+
+    @property
+    def passages(self) -> tuple[str, ...]:
+        """The texts of the positive and of the negatives."""
+        return (self.positive.text, *(negative.text for negative in self.negatives))
 
 
 def without_empty(examples: list[Example]) -> list[Example]:

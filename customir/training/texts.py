@@ -32,13 +32,7 @@ class Texts:
 
     def __init__(self, encoder: Encoder, examples: Sequence[Example]) -> None:
         queries = list(dict.fromkeys(example.query for example in examples))
-        passages = list(
-            dict.fromkeys(
-                passage.text
-                for example in examples
-                for passage in (example.positive, *example.negatives)
-            )
-        )
+        passages = list(dict.fromkeys(text for example in examples for text in example.passages))
         self.encoder = encoder
         self._numbers: dict[tuple[Kind, str], int] = {}
         for text in queries:

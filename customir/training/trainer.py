@@ -28,6 +28,7 @@ from customir.training.examples import Example, without_empty
 from customir.training.gradient_cache import backward
 from customir.training.held_out import HeldOut, recall
 from customir.training.processes import from_the_first, place_among_processes, sum_gradients
+from customir.training.teachers import Teacher, taught
 from customir.training.texts import FrozenBelow, Texts
 
 CHECKPOINT_SECONDS = 30.0
@@ -80,6 +81,7 @@ def train(
     folder: Path,
     reporter: Reporter,
     held_out: HeldOut | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainingResult:
     """Fit the embedder in `base` to `examples`: a LoRA adapter, or with `settings.full` its weights.
 
@@ -93,6 +95,8 @@ def train(
         base: A sentence-transformers folder.
         folder: Where the checkpoint and, at the end, the adapter are written.
         held_out: What `settings.patience` goes by; not needed where that is 0.
+        teacher: Whose scores of the batch distillation learns, instead of those that the examples
+            come with; needs `settings.distillation`.
 
     Raises:
         UserError: there are fewer than two usable examples, or the loss is no number any more.
@@ -147,7 +151,7 @@ def train(
         model = adapter.attach(encoder, settings, seed)
     weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate)
-    fingerprint = _fingerprint(encoder, usable, fingerprinted, seed, watched)
+    fingerprint = _fingerprint(encoder, usable, fingerprinted, seed, watched, teacher)
     best: dict[str, Tensor] = {}
     found = checkpoint.load(folder, fingerprint, weights, optimizer)
     if found is None:
@@ -171,6 +175,8 @@ def train(
             if number == 0 or not batches:
                 batches = cut_epoch(usable, settings.batch, seed, epoch)
             batch = collate([usable[index] for index in batches[number]]).to(encoder.device)
+            if teacher:
+                batch = taught(batch, teacher)
             optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(
                 step, total, settings.warmup
             )
@@ -363,6 +369,7 @@ def _fingerprint(
     settings: Training,
     seed: int,
     held_out: HeldOut | None,
+    teacher: Teacher | None,
 ) -> str:
     """Of all that decides the adapter's numbers."""
     digest = hashlib.sha256()
@@ -370,6 +377,8 @@ def _fingerprint(
     for example in examples:
         about = {**asdict(example), "relevant": sorted(example.relevant)}
         digest.update(json.dumps(about).encode())
+    if teacher:
+        digest.update(teacher.fingerprint.encode())
     if held_out:
         relevant = [sorted(each) for each in held_out.relevant]
         parts = [list(held_out.queries), list(held_out.passages), relevant]

@@ -18,6 +18,10 @@ REST = (
         # A greeting opens nothing: it stays with the sentence after it.
         (f"Hi all,\nthe pump in hall two squeaks.\n{REST}", "Hi all, the pump in hall two squeaks.", REST),
         (f"Ada 2004-12-25 09:14: who oils the pump now?\n\nBob 09:15: {REST}", "who oils the pump now?", f"Bob 09:15: {REST}"),
+        # A name would lead from one to the other whatever they are about.
+        (f"Ada: bob, who oils the pump now? @Bob?\nBob: Ada: {REST}", "who oils the pump now? ?", f"Bob: Ada: {REST}"),
+        # One turn makes no chat.
+        (f"Note: the pump in hall two squeaks. {REST}", "Note: the pump in hall two squeaks.", REST),
         (f"Ada: who oils the pump?\nis it you, perhaps?\nBob: {REST}", "who oils the pump? is it you, perhaps?", f"Bob: {REST}"),
     ],
 )  # fmt: skip
@@ -32,7 +36,6 @@ def test_the_first_turn_or_sentence_is_the_query(text: str, opening: str, rest: 
         "Who oils the pump in hall two? The plumber.",
         REST.replace(".", ","),
         f"Ada: pump?\nBob: {REST}",
-        f"Ada: {REST}",
     ],
 )
 def test_short_openings_and_short_rests_are_left_out(text: str) -> None:
