@@ -43,6 +43,8 @@ SHARES = "share of the adapter: chosen by dev queries"
 FEW = ("synthesis.passages=1",)  # of the LLM's queries: next to none
 BOTH = ("mining.candidates=4", "mining.negatives=4")
 FUSION = ('training.teacher="fusion"',)
+MPNET = ('training.teacher="larger"', 'evaluation.larger="mpnet"')
+LONG = ("training.distillation=100.0", "training.learning_rate=5e-4", "training.epochs=8")
 ARMS: dict[str, tuple[str, ...]] = {
     "start": (),
     "pairs: LLM queries alone": ("synthesis.free=[]",),
@@ -53,6 +55,9 @@ ARMS: dict[str, tuple[str, ...]] = {
     "pairs: no openings": ('synthesis.free=["subject", "reply"]',),
     "pairs: one reply a thread": ("synthesis.replies=1",),
     "pairs: up to 4,000 of each free kind": ("synthesis.free_pairs=4000",),
+    "pairs: up to 4,000 of each free kind, one epoch": (
+        "synthesis.free_pairs=4000", "training.epochs=1",
+    ),
     "passages: 150": ("synthesis.passages=150",),
     "passages: 300": ("synthesis.passages=300",),
     "passages: 1,500": ("synthesis.passages=1500",),
@@ -84,9 +89,10 @@ ARMS: dict[str, tuple[str, ...]] = {
         f"distillation: fusion, by {weight}": (*FUSION, f"training.distillation={weight}")
         for weight in ("0.3", "1.0", "10.0")
     },
-    "distillation: mpnet": (
-        'training.teacher="larger"', 'evaluation.larger="mpnet"', "training.distillation=1.0",
-    ),
+    "distillation: mpnet": (*MPNET, "training.distillation=1.0"),
+    "distillation: mpnet, by 10": (*MPNET, "training.distillation=10.0"),
+    # Next to no InfoNCE, and long enough to learn another's order.
+    "distillation: mpnet alone, 8 epochs": (*MPNET, *LONG),
     "distillation: the judge": (
         *BOTH, "mining.judge_auc=0.5", "training.distillation=1.0", 'training.teacher="judge"',
     ),

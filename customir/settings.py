@@ -125,12 +125,6 @@ class Training(Section):
         0, ge=0, description="stop after this many epochs without better Recall@10 on dev; 0: never"
     )
     batch: int = Field(128, ge=2, description="pairs in a batch, whatever the memory")
-    neighbours: int = Field(
-        1,
-        ge=1,
-        description="so many pairs whose passages are near each other stand together in a batch: "
-        "a teacher then tells apart what is alike",
-    )
     tokens_per_pass: int = Field(0, ge=0, description="of a micro-batch; 0: by the device")
     tokens_kept: int = Field(
         0,

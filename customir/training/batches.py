@@ -47,30 +47,14 @@ class Batch:
         )
 
 
-def cut_epoch(
-    examples: Sequence[Example],
-    size: int,
-    seed: int,
-    epoch: int,
-    near: np.ndarray | None = None,
-    together: int = 1,
-) -> list[list[int]]:
+def cut_epoch(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
     """Batches of an epoch: positions in `examples`, shuffled by `seed` and `epoch` alone.
 
     Batches are of nearly equal size, at most `size`. A pair goes to the first batch with room that
     holds no pair of its thread, near-duplicate group or query text; where there is none, to the
     one with the most room, and the false-negative mask does the rest.
-
-    Args:
-        near: The positives' vectors, float32 (examples, dimensions), where pairs whose positives
-            are near each other are to stand in one batch.
-        together: So many of them.
     """
-    random = np.random.default_rng([seed, epoch])
-    order = random.permutation(len(examples)).tolist()
-    if near is not None:
-        groups = _neighbours(order, near, together)
-        order = [index for number in random.permutation(len(groups)) for index in groups[number]]
+    order = np.random.default_rng([seed, epoch]).permutation(len(examples)).tolist()
     count = -(-len(examples) // size)
     capacity = -(-len(examples) // count)
     batches: list[list[int]] = [[] for _ in range(count)]
@@ -91,17 +75,6 @@ def cut_epoch(
     for index in left:
         min(batches, key=len).append(index)
     return batches
-
-
-def _neighbours(order: Sequence[int], vectors: np.ndarray, size: int) -> list[list[int]]:
-    """Groups of `size`: each the first in `order` that is left, and its nearest that are left."""
-    left = np.array(order)
-    groups = []
-    while len(left):
-        nearest = np.argsort(-(vectors[left] @ vectors[left[0]]), kind="stable")[:size]
-        groups.append(left[nearest].tolist())
-        left = np.delete(left, nearest)
-    return groups
 
 
 def collate(examples: Sequence[Example]) -> Batch:

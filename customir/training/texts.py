@@ -56,10 +56,6 @@ class Texts:
             *(self._numbers["passage", passage.text] for passage in batch.passages),
         ]
 
-    def of_positives(self, examples: Sequence[Example]) -> list[int]:
-        """The number of each example's positive."""
-        return [self._numbers["passage", example.positive.text] for example in examples]
-
     def embed(self, numbers: Sequence[int]) -> Tensor:
         """Vectors of these texts by one forward pass, shape (len(numbers), dimensions)."""
         self._heap.tidy()

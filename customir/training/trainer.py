@@ -140,11 +140,7 @@ def train(
             f"{encoder.max_tokens} and are read up to there."
         )
     # Of the base, so before anything learns.
-    wanted = settings.anchor or settings.query_only or settings.neighbours > 1
-    base_vectors = texts.vectors(reporter) if wanted else None
-    near = None
-    if base_vectors is not None and settings.neighbours > 1:
-        near = base_vectors[texts.of_positives(usable)].numpy()
+    base_vectors = texts.vectors(reporter) if settings.anchor or settings.query_only else None
     base_passages = (
         encoder.encode(watched.passages, "passage") if watched and settings.query_only else None
     )
@@ -177,7 +173,7 @@ def train(
                 break
             epoch, number = divmod(step, per_epoch)
             if number == 0 or not batches:
-                batches = cut_epoch(usable, settings.batch, seed, epoch, near, settings.neighbours)
+                batches = cut_epoch(usable, settings.batch, seed, epoch)
             batch = collate([usable[index] for index in batches[number]]).to(encoder.device)
             if teacher:
                 batch = taught(batch, teacher)

@@ -1,7 +1,5 @@
 """Batches keep threads apart, and the mask catches what they can't."""
 
-import numpy as np
-
 from customir.training.batches import collate, cut_epoch
 from customir.training.examples import Example, TrainingPassage
 
@@ -43,32 +41,6 @@ def test_one_pair_a_thread_where_possible() -> None:
 def test_all_pairs_of_one_thread_still_make_batches() -> None:
     batches = cut_epoch(pairs(9, 1), size=4, seed=0, epoch=0)
     assert sorted(map(len, batches)) == [3, 3, 3]
-
-
-def test_neighbours_stand_together() -> None:
-    """Five heaps of eight directions each: a batch of eight is one heap, in another order each epoch."""
-    heaps = np.repeat(np.eye(5, dtype=np.float32), 8, axis=0)
-    near = heaps + np.random.default_rng(0).normal(0, 0.01, heaps.shape).astype(np.float32)
-    shuffled = np.random.default_rng(1).permutation(40)
-    cut = [
-        cut_epoch(pairs(40, 40), 8, seed=0, epoch=epoch, near=near[shuffled], together=8)
-        for epoch in range(2)
-    ]
-    for batches in cut:
-        assert sorted(index for batch in batches for index in batch) == list(range(40))
-        assert all(len({shuffled[index] // 8 for index in batch}) == 1 for batch in batches)
-    assert cut[0] != cut[1]
-    # Two groups of four: a batch of eight has two heaps, or two halves of one.
-    for batch in cut_epoch(pairs(40, 40), 8, seed=0, epoch=0, near=near[shuffled], together=4):
-        counts = np.bincount([shuffled[index] // 8 for index in batch])
-        assert sorted(counts[counts > 0]) in ([4, 4], [8])
-
-
-def test_neighbours_of_one_thread_are_kept_apart_all_the_same() -> None:
-    near = np.ones((16, 2), dtype=np.float32)
-    examples = pairs(16, 8)
-    for batch in cut_epoch(examples, 8, seed=0, epoch=0, near=near, together=8):
-        assert len({examples[index].positive.thread for index in batch}) == 8
 
 
 def test_every_text_is_there_once_and_the_mask_says_why() -> None:
