@@ -558,7 +558,10 @@ def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
         encoder = _base_encoder(job)
     queries = list(dict.fromkeys(example.query for example in examples))
     passages = list(dict.fromkeys(text for example in examples for text in example.passages))
-    asked, vectors = _embedded(job, "train", encoder, queries, passages)
+    if job.workspace.writes:
+        asked, vectors = _embedded(job, "train", encoder, queries, passages)
+    else:  # a helper of torchrun's
+        asked, vectors = encoder.encode(queries, "query"), encoder.encode(passages, "passage")
     dense = DenseTeacher(
         encoder.fingerprint,
         dict(zip(queries, asked, strict=True)),

@@ -91,6 +91,11 @@ class Workspace:
                 "same, move the file away first."
             ) from error
 
+    @property
+    def writes(self) -> bool:
+        """Whether this is the one process that may write."""
+        return self._lock is not None
+
     def __enter__(self) -> Self:
         return self
 

@@ -90,8 +90,11 @@ def adapter(folder: Path) -> dict[str, Any]:
     return safetensors.torch.load_file(folder / "training/adapter/adapter_model.safetensors")
 
 
-def test_torchrun_trains_what_one_process_trains(workspace: Make) -> None:
-    one, two = workspace("one", tokens_per_pass=256), workspace("two", tokens_per_pass=256)
+@pytest.mark.parametrize("distillation", [0.0, 1.0])
+def test_torchrun_trains_what_one_process_trains(workspace: Make, distillation: float) -> None:
+    one, two = (
+        workspace(name, tokens_per_pass=256, distillation=distillation) for name in ("one", "two")
+    )
     done = customir("train", one)
     assert done.returncode == 0, done.stderr
     done = customir("train", two, torchrun=True)
