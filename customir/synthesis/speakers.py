@@ -7,9 +7,10 @@ conversations Recall@10 fell (docs/recipe.md).
 
 import re
 
+from customir.corpus.readers.chat import BLANK_LINES
+
 # "Ada 2004-12-25 09:14: ", as customir/corpus/readers/chat.py has it, or "Ada: ".
 SPEAKER = re.compile(r"([^\s:][^:\n]{0,40}?)(?:\s(?:\d{4}-\d\d-\d\d )?\d\d:\d\d)?:\s+")
-BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 def speakers(text: str) -> frozenset[str]:

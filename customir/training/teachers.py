@@ -1,7 +1,7 @@
 """Teachers for distillation whose scores of a whole batch cost next to nothing.
 
-A teacher's unit is its own (a cosine, BM25's sums), so scores are divided by their spread: the root
-mean square distance from the mean of their query's row.
+A teacher's unit is its own (a cosine, BM25's sums), so scores are divided by their spread within
+queries' rows.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from customir.mining.teaching import spread
 from customir.retrieval.bm25 import Bm25
 from customir.training.batches import Batch
 
@@ -49,7 +50,8 @@ class DenseTeacher:
     def scores(self, queries: Sequence[str], passages: Sequence[str]) -> np.ndarray:
         asked = np.stack([self._queries[text] for text in queries])
         there = np.stack([self._passages[text] for text in passages])
-        return standardised(asked @ there.T)
+        scores: np.ndarray = asked @ there.T
+        return scores / spread(scores)
 
 
 class FusionTeacher:
@@ -63,7 +65,7 @@ class FusionTeacher:
 
     def scores(self, queries: Sequence[str], passages: Sequence[str]) -> np.ndarray:
         by_words = self._bm25.scores(queries, [self._rows[text] for text in passages])
-        return self._dense.scores(queries, passages) + standardised(by_words)
+        return self._dense.scores(queries, passages) + by_words / spread(by_words)
 
 
 def taught(batch: Batch, teacher: Teacher) -> Batch:
@@ -76,10 +78,3 @@ def taught(batch: Batch, teacher: Teacher) -> Batch:
     order = by_pair.scatter(1, batch.positives[:, None], float("inf"))
     candidates = order.topk(min(WIDTH, order.shape[1]), dim=1).indices
     return replace(batch, candidates=candidates, scores=by_pair.gather(1, candidates))
-
-
-def standardised(scores: np.ndarray) -> np.ndarray:
-    """The scores in units of their spread within rows; as they are where they don't differ."""
-    apart = scores - scores.mean(1, keepdims=True)
-    spread = float(np.sqrt(np.mean(np.square(apart))))
-    return scores / (spread or 1.0)

@@ -12,7 +12,7 @@ from customir.settings import Training
 from customir.training import teachers
 from customir.training.batches import collate
 from customir.training.examples import Example, TrainingPassage
-from customir.training.teachers import DenseTeacher, FusionTeacher, standardised, taught
+from customir.training.teachers import DenseTeacher, FusionTeacher, taught
 from customir.training.trainer import train
 
 TEXTS = {
@@ -40,11 +40,18 @@ def teacher(order: dict[str, list[str]]) -> DenseTeacher:
     return DenseTeacher("a teacher", queries, dict(zip(TEXTS.values(), vectors, strict=True)))
 
 
+def cosines(rows: list[list[float]]) -> np.ndarray:
+    """The scores of a teacher whose inner products are `rows`."""
+    queries = {str(number): np.array(row) for number, row in enumerate(rows)}
+    passages = {str(number): row for number, row in enumerate(np.eye(len(rows[0])))}
+    return DenseTeacher("a teacher", queries, passages).scores(list(queries), list(passages))
+
+
 def test_scores_are_in_units_of_their_spread_within_rows() -> None:
     # Deviations -1, 1, -3, 3: their root mean square is the root of 5.
-    found = standardised(np.array([[10.0, 12.0], [100.0, 106.0]]))
+    found = cosines([[10.0, 12.0], [100.0, 106.0]])
     assert found == pytest.approx(np.array([[10.0, 12.0], [100.0, 106.0]]) / 5**0.5)
-    assert standardised(np.full((2, 3), 4.0)).tolist() == [[4.0] * 3] * 2
+    assert cosines([[4.0] * 3] * 2).tolist() == [[4.0] * 3] * 2
 
 
 def test_a_list_is_the_positive_and_what_the_teacher_finds_best(
