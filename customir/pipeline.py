@@ -123,6 +123,14 @@ def check(settings: Settings) -> None:
     models.locate(settings.embedder, "embedder")
     if not settings.llm_urls:
         models.locate(settings.llm, "llm")
+    training, larger = settings.training, settings.evaluation.larger
+    if training.distillation and training.teacher == "larger":
+        if not larger:
+            raise UserError(
+                'training.teacher is "larger", and evaluation.larger is empty. Name an embedder '
+                "there, or take another teacher."
+            )
+        models.locate(larger, "embedder")
 
 
 def run_all(job: Job) -> None:

@@ -12,6 +12,7 @@ import safetensors.torch
 from mail import write_mailbox
 
 from customir import pipeline
+from customir.errors import UserError
 from customir.evaluation.splits import split_passages
 from customir.pipeline import Job
 from customir.progress import Silent
@@ -199,3 +200,17 @@ def test_a_teacher_of_whole_batches_changes_what_is_learned(
             assert all(negative.teacher is None for negative in read_negatives(database))
             found.append(trained.detail["losses"])
     assert found[1][0] > found[0][0], "one more term"
+
+
+@pytest.mark.parametrize(
+    ("larger", "said"), [("", "evaluation.larger is empty"), ("/no/such/folder", "/no/such/folder")]
+)
+def test_a_teacher_that_is_not_there_is_missed_before_any_work(
+    workspace: Make, larger: str, said: str
+) -> None:
+    settings = _settings(workspace(distillation=1.0, teacher="larger"))
+    settings["evaluation"] |= {"larger": larger}
+    with pytest.raises(UserError, match=said):
+        pipeline.check(Settings.model_validate(settings))
+    settings["training"] |= {"teacher": "fusion"}
+    pipeline.check(Settings.model_validate(settings))
