@@ -22,7 +22,7 @@ from customir.workspace.queries import FREE_STYLES
 STAGES = ("ingest", "generate", "mine", "train", "evaluate", "export", "index")
 # Small enough for a test; on one thread, so that two runs add up in the same order.
 SETTINGS = """
-threads = 2
+threads = 1
 llm = "smollm2-135m"
 [synthesis]
 max_tokens = 16
@@ -46,7 +46,7 @@ def command(mail: Path, out: Path) -> list[str]:
         (out / "customir.toml").write_text(SETTINGS)
     return [
         sys.executable, "-m", "customir.cli", "adapt", str(mail), "--out", str(out),
-        "--passages", "24", "--queries", "2", "--device", "cpu",
+        "--passages", "12", "--queries", "2", "--device", "cpu",
     ]  # fmt: skip
 
 

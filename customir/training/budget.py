@@ -5,7 +5,9 @@ import torch
 from customir.encoder import Encoder
 from customir.settings import Training
 
-ON_A_CPU = (1024, 2048)
+# On a CPU: tokens of a micro-batch, and the most that keep their graph; its bytes at most.
+ON_A_CPU = (1024, 4096)
+GRAPHS_ON_A_CPU = 768 * 2**20
 MOST_A_PASS = 65_536  # a GPU is no faster with more
 # What a layer keeps of a token for the backward pass, in vectors of the model's width.
 VECTORS_A_LAYER = 20
@@ -15,10 +17,12 @@ SHARE_OF_MEMORY = 0.5
 def with_budget(settings: Training, encoder: Encoder) -> Training:
     """The settings with `tokens_per_pass` and `tokens_kept` filled in where they are 0.
 
-    On a GPU they follow from its whole memory (not from what is free, so that a continued run has
-    the same): half of it holds the graphs of `tokens_kept`.
+    On a CPU the graphs of `tokens_kept` take 768 MB at most, or what one micro-batch takes. On a
+    GPU they follow from its whole memory (not from what is free, so that a continued run has the
+    same): half of it holds them.
     """
-    per_pass, kept = ON_A_CPU
+    per_pass, most = ON_A_CPU
+    kept = min(most, max(per_pass, GRAPHS_ON_A_CPU // bytes_a_token(encoder)))
     if encoder.device.type == "cuda":
         memory = torch.cuda.get_device_properties(encoder.device).total_memory
         kept = int(SHARE_OF_MEMORY * memory) // bytes_a_token(encoder)

@@ -17,6 +17,8 @@ from customir.training.batches import Batch
 
 # Members of a query's list. What the teacher finds far off has next to no part in the divergence.
 WIDTH = 32
+# Scored at once: of 65,536 pairs a whole matrix would take 17 GB.
+PAIRS_AT_ONCE = 1024
 
 
 class Teacher(Protocol):
@@ -73,8 +75,15 @@ def taught(batch: Batch, teacher: Teacher) -> Batch:
 
     Passages that InfoNCE is not shown (of one thread, say) are in the lists: the teacher knows.
     """
-    scores = teacher.scores(batch.queries, [passage.text for passage in batch.passages])
-    by_pair = torch.from_numpy(scores).to(batch.asked.device)[batch.asked]
-    order = by_pair.scatter(1, batch.positives[:, None], float("inf"))
-    candidates = order.topk(min(WIDTH, order.shape[1]), dim=1).indices
-    return replace(batch, candidates=candidates, scores=by_pair.gather(1, candidates))
+    passages = [passage.text for passage in batch.passages]
+    candidates, scores = [], []
+    for pairs, positives in zip(
+        batch.asked.split(PAIRS_AT_ONCE), batch.positives.split(PAIRS_AT_ONCE), strict=True
+    ):
+        queries = [batch.queries[place] for place in pairs.tolist()]
+        found = torch.from_numpy(teacher.scores(queries, passages)).to(positives.device)
+        order = found.scatter(1, positives[:, None], float("inf"))
+        best = order.topk(min(WIDTH, order.shape[1]), dim=1).indices
+        candidates.append(best)
+        scores.append(found.gather(1, best))
+    return replace(batch, candidates=torch.cat(candidates), scores=torch.cat(scores))

@@ -107,7 +107,7 @@ FILTERS: list[tuple[Filter, Callable[[IndexedPassage], bool]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("only", "passes"), FILTERS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("only", "passes"), FILTERS, ids=[str(only)[:60] for only, _ in FILTERS])
 @pytest.mark.parametrize("kernel", [pytest.param(True, marks=needs_kernel), False])
 @pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
 def test_filters_are_exact(

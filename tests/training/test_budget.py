@@ -16,11 +16,21 @@ GIGABYTE = 2**30
 def test_what_is_set_is_kept_and_a_cpu_has_its_own(minilm: Path) -> None:
     encoder = Encoder.load(minilm, precision="fp32")
     chosen = with_budget(Training(), encoder)
-    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (1024, 2048)
+    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (1024, 4096)
     chosen = with_budget(Training(tokens_per_pass=300), encoder)
-    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (300, 2048)
+    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (300, 4096)
     chosen = with_budget(Training(tokens_per_pass=300, tokens_kept=900), encoder)
     assert (chosen.tokens_per_pass, chosen.tokens_kept) == (300, 900)
+
+
+def test_graphs_of_a_large_model_take_no_more_on_a_cpu(minilm: Path) -> None:
+    encoder = Encoder.load(minilm, precision="fp32")
+    large = SimpleNamespace(
+        device=encoder.device, layers=range(12), dimensions=768, dtype=torch.bfloat16
+    )
+    assert with_budget(Training(), large).tokens_kept == 2184  # type: ignore[arg-type]
+    large.layers, large.dimensions = range(24), 1024
+    assert with_budget(Training(), large).tokens_kept == 1024  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("gigabytes", "per_pass"), [(0.01, 1024), (8, 16_384), (80, MOST_A_PASS)])

@@ -1,9 +1,11 @@
 """Teachers of whole batches: their lists, their unit, and what they do to an embedder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from peft import PeftModel
 
 from customir.encoder import Encoder
@@ -68,6 +70,28 @@ def test_a_list_is_the_positive_and_what_the_teacher_finds_best(
         listed = [keys[place] for place in found.candidates[number]]
         assert listed == [example.positive.key, *order[example.positive.key][:2]]
         assert found.scores[number].argsort(descending=True).tolist() == [1, 2, 0]
+
+
+def test_a_large_batch_is_scored_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """65,536 pairs against as many passages would be a matrix of 17 GB."""
+    ring = list(TEXTS)
+    order = {key: [*ring[n + 1 :], *ring[: n + 1]] for n, key in enumerate(ring)}
+    batch = collate(examples())
+    whole = taught(batch, teacher(order))
+    asked: list[int] = []
+
+    class Watched(DenseTeacher):
+        def scores(self, queries: Sequence[str], passages: Sequence[str]) -> np.ndarray:
+            asked.append(len(queries))
+            return super().scores(queries, passages)
+
+    monkeypatch.setattr(teachers, "PAIRS_AT_ONCE", 3)
+    known = teacher(order)
+    parts = taught(batch, Watched("the same", known._queries, known._passages))
+    assert asked == [3, 1]
+    assert torch.equal(parts.candidates, whole.candidates)
+    # Each row is a permutation of the same scores, so each part's unit is the whole's.
+    assert torch.allclose(parts.scores, whole.scores)
 
 
 def test_fusion_adds_words_to_meaning() -> None:
