@@ -34,9 +34,11 @@ from customir.evaluation.report import comparison_rows, difference_text, verdict
 from customir.evaluation.significance import Difference, paired_difference
 from customir.evaluation.systems import ADAPTED, BASE, SystemResult, larger_embedder
 from customir.files import write_atomically
-from customir.pipeline import STAGES, Job, check, held_out_of, run_stage
+from customir.pipeline import STAGES, check, run_stage
 from customir.progress import Reporter, reporter_for_terminal
 from customir.settings import Settings, read_settings, write_settings
+from customir.stages.held_out import held_out_of
+from customir.stages.job import Job
 from customir.workspace import Workspace, content_key
 from customir.workspace.database import DATABASE_NAME
 from customir.workspace.queries import read_queries

@@ -24,8 +24,8 @@ from customir.progress import reporter_for_terminal
 from customir.settings import Settings, read_settings, write_settings
 
 if TYPE_CHECKING:
-    from customir.pipeline import Job
     from customir.runtime.search import Hit
+    from customir.stages.job import Job
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -165,8 +165,8 @@ def analyze(folder: Path, as_json: bool) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Run: customir ingest SOURCE --out {folder}")
     with _job(folder, (), {}) as job:
+        from customir.analyse import analyse
         from customir.analysis.summary import picture
-        from customir.pipeline import analyse
 
         summary = analyse(job)
     click.echo(json.dumps(asdict(summary)) if as_json else picture(summary))
@@ -269,7 +269,7 @@ def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) ->
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Run: customir adapt SOURCE --out {folder}")
     with _job(folder, (), {}) as job:
-        from customir.pipeline import check_drift
+        from customir.drift import check_drift
 
         found = check_drift(job, sources, count)
     if as_json:
@@ -341,8 +341,9 @@ def index(folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(folder: Path, as_json: bool) -> None:
     """Show what is done, what is left, and how long it takes at the measured rate."""
-    from customir.pipeline import Job, states
+    from customir.pipeline import states
     from customir.progress import Silent
+    from customir.stages.job import Job
     from customir.status import stage_status
     from customir.workspace import Workspace
 
@@ -592,7 +593,8 @@ class _job:  # noqa: N801
     def __init__(self, folder: Path, sources: Sequence[Path], flags: dict[str, Any]) -> None:
         self._settings = read_settings(folder, _overrides(sources, flags))
         _close_the_gap(self._settings)
-        from customir.pipeline import Job, check
+        from customir.pipeline import check
+        from customir.stages.job import Job
         from customir.workspace import Workspace
 
         check(self._settings)
@@ -634,8 +636,9 @@ def _close_the_gap(settings: Settings) -> None:
 
 
 def _help_to_train(folder: Path, flags: dict[str, Any]) -> None:
-    from customir.pipeline import Job, help_to_train
+    from customir.pipeline import help_to_train
     from customir.progress import Silent
+    from customir.stages.job import Job
     from customir.workspace import Workspace
 
     with Workspace(folder, write=False) as workspace:
@@ -655,12 +658,13 @@ def _run_stage(
         from customir import pipeline
 
         opened()
-        pipeline.run_stage(next(stage for stage in pipeline.STAGES if stage.name == name), job)
+        pipeline.run_stage(pipeline.STAGE[name], job)
 
 
 def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
     from customir.evaluation.report import comparison_rows
-    from customir.pipeline import Job, measure_on
+    from customir.judged_set import measure_on
+    from customir.stages.job import Job
     from customir.workspace import Workspace
 
     settings = read_settings(folder, {})
@@ -677,7 +681,8 @@ def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
 
 def _check_export(folder: Path) -> None:
     from customir.exporters.chain import losses, measure_chain, table
-    from customir.pipeline import Job, held_out_of
+    from customir.stages.held_out import held_out_of
+    from customir.stages.job import Job
     from customir.workspace import Workspace
 
     with Workspace(folder, write=False) as workspace:

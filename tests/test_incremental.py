@@ -6,9 +6,10 @@ from pathlib import Path
 
 from mail import write_mailbox
 
-from customir.pipeline import STAGE, Job, run_stage
+from customir.pipeline import STAGE, run_stage
 from customir.progress import Silent
 from customir.settings import Evaluation, Mining, Settings, Synthesis
+from customir.stages.job import Job
 from customir.workspace import Workspace
 from customir.workspace.queries import FREE_STYLES
 

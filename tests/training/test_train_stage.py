@@ -14,13 +14,13 @@ from mail import write_mailbox
 from customir import pipeline
 from customir.errors import UserError
 from customir.evaluation.splits import split_passages
-from customir.pipeline import Job
 from customir.progress import Silent
 from customir.runtime.embedder import Embedder, fingerprint, index_fingerprint
 from customir.runtime.search import search
 from customir.settings import Settings, write_settings
+from customir.stages.job import Job
 from customir.workspace import Workspace
-from customir.workspace.queries import Query, read_negatives, write_queries
+from customir.workspace.queries import Query, read_negatives, read_queries, write_queries
 
 TRAINING = {"batch": 8, "epochs": 1, "precision": "fp32", "learning_rate": 1e-3}
 Make = Callable[..., Path]
@@ -167,10 +167,10 @@ def test_the_judges_scores_reach_the_trainer(workspace: Make) -> None:
         mined = database.stage("mine")
         assert mined is not None
         assert mined.detail["calibration"]["used"]
-        own = {query.key: query.passage for query in pipeline.read_queries(database)}
+        own = {query.key: query.passage for query in read_queries(database)}
         negatives = read_negatives(database)
         assert all(negative.teacher is not None for negative in negatives)
-        train_queries = {each.key for each in pipeline.read_queries(database, splits=("train",))}
+        train_queries = {each.key for each in read_queries(database, splits=("train",))}
         assert {n.query for n in negatives if n.passage == own[n.query]} == train_queries
         assert mined.detail["candidates"] == len(negatives) - len(train_queries)
         pipeline.run_stage(stage("train"), job)

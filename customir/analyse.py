@@ -1,0 +1,36 @@
+"""`customir analyze`: what is in a corpus that was read."""
+
+from typing import TYPE_CHECKING
+
+from customir.errors import UserError
+from customir.stages.base import base_encoder
+from customir.stages.job import Job
+from customir.stages.llm import open_llm
+from customir.stages.topics import named_topics
+
+if TYPE_CHECKING:
+    from customir.analysis.summary import Summary
+
+
+def analyse(job: Job) -> "Summary":
+    """What is in the corpus; the base embeddings that it takes are kept in the workspace.
+
+    Raises:
+        UserError: nothing was read yet.
+    """
+    from customir.analysis.summary import summarise
+    from customir.analysis.topics import cluster
+    from customir.embeddings import embed
+
+    if not job.passages:
+        raise UserError(
+            f"{job.folder}: no passages in it. Run: customir ingest SOURCE --out {job.folder}"
+        )
+    vectors = embed(
+        job.workspace, "analyse", base_encoder(job), [p.content for p in job.passages], "passage",
+        job.reporter, "embedding passages",
+    )  # fmt: skip
+    labels = cluster(vectors, job.settings.seed)
+    with open_llm(job) as (engine, model_key):
+        topics = named_topics(job, "analyse", engine, model_key, vectors, labels)
+    return summarise(job.passages, job.dates, topics)

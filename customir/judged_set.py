@@ -1,0 +1,25 @@
+"""`customir evaluate --beir`: what was adapted, on a test set that people judged."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from customir.stages.job import Job
+
+if TYPE_CHECKING:
+    from customir.evaluation.systems import SystemResult
+
+
+def measure_on(job: Job, test_set: Path) -> "list[SystemResult]":
+    """DIR/model, the base and the baselines on a judged test set in BEIR's layout."""
+    from customir.evaluation.beir import compare_on, read_beir
+    from customir.evaluation.systems import ADAPTED, BASE, larger_embedder
+
+    larger = larger_embedder(job.settings.evaluation)
+    return compare_on(
+        read_beir(test_set),
+        {BASE: job.embedder, **dict([larger] if larger else []), ADAPTED: job.folder / "model"},
+        {f"{ADAPTED} INT8": job.folder / "model"},
+        job.settings,
+        job.workspace,
+        job.reporter,
+    )

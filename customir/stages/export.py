@@ -1,0 +1,98 @@
+"""Exporting the model: merged, ONNX, INT8, each file measured against the one before; its card."""
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+
+from customir import __version__, models
+from customir.errors import UserError
+from customir.evaluation.report import comparison_rows
+from customir.stages.held_out import held_out_of
+from customir.stages.job import Detail, Job
+from customir.workspace.queries import read_queries
+
+# Beside DIR/model, where that is adapted for queries alone.
+PASSAGE_MODEL = "passage-model"
+
+
+def basis(job: Job) -> Sequence[str]:
+    return tuple(file for file, wanted in job.settings.export if wanted)
+
+
+def run(job: Job) -> Detail:
+    from customir.evaluation.compare import measure_int8
+    from customir.exporters.card import SUFFIXES, Facts, base_licence, write_card
+    from customir.exporters.chain import losses, measure_chain, table
+    from customir.exporters.fp16 import export_fp16
+    from customir.exporters.gguf import export_gguf
+    from customir.exporters.int8 import quantize
+    from customir.exporters.merge import merge_adapter
+    from customir.exporters.onnx import export_onnx
+    from customir.exporters.passages import write_passage_model
+
+    evaluated, trained = job.detail("evaluate"), job.detail("train")
+    alpha, model = evaluated["alpha"], job.folder / "model"
+    job.reporter.say(f"  merging {alpha:g} of the adapter" if alpha else "  copying the base")
+    merge_adapter(job.embedder, job.folder / (trained["adapter"] or ""), alpha, model)
+    job.reporter.say("  exporting to ONNX")
+    export_onnx(model)
+    held_out = held_out_of(job)
+    job.reporter.say("  quantising to INT8")
+    quantized = quantize(model, held_out)
+    for loss in quantized.given_up:
+        job.reporter.say(f"  too lossy, so a gentler setting is tried: {loss}")
+    if job.settings.export.fp16:
+        job.reporter.say("  converting to half precision")
+        export_fp16(model)
+    if job.settings.export.gguf:
+        job.reporter.say("  writing GGUF")
+        export_gguf(model)
+    shutil.rmtree(job.folder / PASSAGE_MODEL, ignore_errors=True)
+    if alpha and job.settings.training.query_only:
+        job.reporter.say("  exporting the base, which embeds the passages")
+        write_passage_model(job.embedder, job.folder / PASSAGE_MODEL, model, held_out)
+    job.reporter.say("  measuring each file against the one that it was made from")
+    chain = measure_chain(model, held_out)
+    if lost := losses(chain, held_out):
+        raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
+    int8 = measure_int8(
+        job.workspace, "export", job.embedder, model, "adapted INT8" if alpha else "base INT8",
+        job.passages, read_queries(job.workspace, splits=("test",)), job.settings, job.reporter,
+    ).as_row()  # fmt: skip
+    read = job.detail("ingest")
+    named = next((known for known in models.known() if known.name == job.settings.embedder), None)
+    facts = Facts(
+        base=named.name if named else job.embedder.name,
+        licence=named.licence if named else base_licence(job.embedder),
+        alpha=alpha,
+        verdict=evaluated["reason"],
+        corpus={
+            "documents": read["kept"],
+            "threads": read["threads"],
+            "passages": read["passages"],
+            "training pairs": trained["examples"],
+            "held-out test queries": evaluated["queries"],
+        },
+        compared=comparison_rows([*evaluated["table"], int8], job.settings.evaluation.confidence),
+        chain=table(chain),
+        int8=(quantized.setting, *(f"Given up: {loss}" for loss in quantized.given_up)),
+        settings={
+            "customir": __version__,
+            "seed": job.settings.seed,
+            "LLM": ", ".join(job.settings.llm_urls) or job.llm.name,
+            **job.settings.training.model_dump(mode="json"),
+        },
+    )
+    write_card(model, facts)
+    return {
+        "table": [int8],
+        "setting": quantized.setting,
+        "given_up": quantized.given_up,
+        "parity": dataclasses.asdict(quantized.measured)["parity"],
+        "chain": table(chain),
+        "sizes": {
+            path.name: path.stat().st_size
+            for path in sorted(model.rglob("*"))
+            if path.suffix in SUFFIXES
+        },
+    }

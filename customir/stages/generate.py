@@ -1,0 +1,145 @@
+"""Writing queries: which passages, by the LLM, for free from the mail itself; which are kept."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from customir.evaluation.splits import split_passages
+from customir.stages.base import base_encoder
+from customir.stages.job import Detail, Job
+from customir.stages.llm import llm_basis, open_llm
+from customir.stages.topics import named_topics
+from customir.workspace import content_key
+from customir.workspace.passages import read_documents
+from customir.workspace.queries import Query, write_queries
+
+# Of the own passage's score: cosine, and BM25.
+NEAR_BY_MEANING, NEAR_BY_WORDS = 0.97, 0.97
+
+
+def basis(job: Job) -> Sequence[str]:
+    return (
+        job.settings.synthesis.model_dump_json(),
+        llm_basis(job),
+        str(job.settings.seed),
+        str(job.settings.evaluation.held_out),
+    )
+
+
+def run(job: Job) -> Detail:
+    from customir.analysis.boilerplate import automatic
+    from customir.analysis.map import corpus_map
+    from customir.analysis.personas import personas
+    from customir.analysis.sampling import sample_passages
+    from customir.analysis.topics import cluster, name_topics, periods
+    from customir.embeddings import embed
+    from customir.retrieval.bm25 import Bm25
+    from customir.retrieval.dense import top_k
+    from customir.synthesis import filters
+    from customir.synthesis.generate import write_queries as let_write
+    from customir.synthesis.openings import opening_queries
+    from customir.synthesis.rejected import rejected_by_text
+    from customir.synthesis.replies import reply_queries
+    from customir.synthesis.subjects import subject_queries
+
+    settings, passages = job.settings, job.passages
+    splits = split_passages(passages, settings.evaluation.held_out, settings.seed)
+    encoder = base_encoder(job)
+    corpus = [passage.content for passage in passages]
+    corpus_vectors = embed(
+        job.workspace, "generate", encoder, corpus, "passage", job.reporter, "embedding passages"
+    )
+    labels = cluster(corpus_vectors, settings.seed)
+    strata = zip(
+        labels.tolist(),
+        periods([job.dates[passage.document] for passage in passages]).tolist(),
+        strict=True,
+    )
+    sampled = sample_passages(
+        passages,
+        settings.synthesis.passages,
+        settings.seed,
+        {passage.key: stratum for passage, stratum in zip(passages, strata, strict=True)},
+    )
+    with open_llm(job, writing=True) as (engine, model_key):
+        topics, searchers = name_topics(corpus, labels), {}
+        if settings.synthesis.searchers:
+            topics = named_topics(job, "generate", engine, model_key, corpus_vectors, labels)
+            searchers = personas([passage.key for passage in passages], labels, topics)
+        written = let_write(
+            job.workspace, "generate", engine, model_key, sampled, searchers,
+            settings.synthesis, settings.seed, job.reporter,
+        )  # fmt: skip
+        usage = dataclasses.asdict(engine.usage)
+    rejected = rejected_by_text(written)
+    left = [number for number, reason in enumerate(rejected) if reason is None]
+    if left:
+        texts = [written[number].text for number in left]
+        query_vectors = embed(
+            job.workspace, "generate", encoder, texts, "query", job.reporter, "embedding queries"
+        )
+        depth = settings.synthesis.round_trip_depth
+        text_rows, text_scores = Bm25(corpus).top(texts, depth)
+        dense_rows, dense_scores = top_k(query_vectors, corpus_vectors, depth)
+        text_rows = np.where(text_scores > 0, text_rows, filters.NO_HIT)
+        groups = [written[number].request.passage.duplicates for number in left]
+        found = filters.round_trip(
+            groups, [passage.duplicates for passage in passages], dense_rows, text_rows
+        )
+        runs = (
+            filters.Run(dense_rows, dense_scores, NEAR_BY_MEANING),
+            filters.Run(text_rows, text_scores, NEAR_BY_WORDS),
+        )
+        vague = filters.generic(groups, passages, runs)
+        for number, came_back, fits_many in zip(left, found, vague, strict=True):
+            if not came_back:
+                rejected[number] = "does not lead back"
+            elif fits_many:
+                rejected[number] = "fits many threads"
+    queries = [
+        Query(
+            content_key("written", query.key, query.request.passage.key),
+            query.request.passage.key,
+            query.request.style.name,
+            query.text,
+            reason,
+            splits[query.request.passage.key],
+        )
+        for query, reason in zip(written, rejected, strict=True)
+    ]
+    by_people = [passage for passage in passages if not automatic(passage)]
+    documents = read_documents(job.workspace)
+    free = [
+        (style, pairs)
+        for style, pairs in (
+            ("subject", subject_queries(passages)),
+            ("reply", reply_queries(documents, by_people, settings.synthesis.replies)),
+            ("opening", opening_queries(by_people)),
+        )
+        if style in settings.synthesis.free
+    ]
+    for style, pairs in free:
+        found_free = [
+            Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
+            for passage, text in pairs
+            if splits[passage.key] == "train"
+        ]
+        # Keys are hashes: the first ones are a random draw that new mail changes little.
+        queries += sorted(found_free, key=lambda query: query.key)[: settings.synthesis.free_pairs]
+    write_queries(job.workspace, queries)
+    kept = [query for query in queries if query.rejected is None]
+    return {
+        "sampled_passages": len(sampled),
+        "map": corpus_map(corpus, corpus_vectors, labels, topics),
+        "written": len(written),
+        "rejected": dict(Counter(query.rejected for query in queries if query.rejected)),
+        "kept_by_style": dict(Counter(query.style for query in kept)),
+        "kept_by_split": dict(Counter(query.split for query in kept)),
+        "samples": [
+            {"style": query.style, "text": query.text, "passage": query.passage}
+            for query in sorted(kept, key=lambda query: query.key)[:12]
+        ],
+        "tokens": usage,
+    }

@@ -1,0 +1,41 @@
+"""What exported files are measured on."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from customir.stages.job import Job
+from customir.workspace.queries import read_queries
+
+if TYPE_CHECKING:
+    from customir.exporters.parity import HeldOut
+
+# On two cores torch embeds some 60 passages a second.
+PARITY_PASSAGES, PARITY_QUERIES = 1000, 1000
+
+
+def held_out_of(job: Job) -> "HeldOut":
+    """The dev and test queries, with their answers among a part of the corpus.
+
+    Its passages are the answers and, up to `PARITY_PASSAGES`, others in the order of their keys,
+    which are hashes.
+    """
+    from customir.evaluation.compare import qrels_of
+    from customir.evaluation.metrics import by_query
+    from customir.exporters.parity import HeldOut
+
+    queries = read_queries(job.workspace, splits=("dev", "test"))[:PARITY_QUERIES]
+    qrels = qrels_of(queries, job.passages)
+    wanted = {key for grades in qrels.values() for key in grades}
+    others = [passage for passage in job.passages if passage.key not in wanted]
+    passages = [passage for passage in job.passages if passage.key in wanted]
+    passages += others[: max(0, PARITY_PASSAGES - len(passages))]
+
+    def metrics(rows: np.ndarray) -> dict[str, float]:
+        asked, keys = [query.key for query in queries], [passage.key for passage in passages]
+        values = by_query(qrels, asked, keys, rows)
+        return {name: float(np.mean(each)) for name, each in values.items()}
+
+    return HeldOut(
+        [passage.content for passage in passages], [query.text for query in queries], metrics
+    )

@@ -1,0 +1,36 @@
+"""Reading the corpus: documents, threads, passages, groups of near-duplicates."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from customir import models
+from customir.corpus.ingest import ingest, require_enough
+from customir.corpus.sources import sources_fingerprint
+from customir.corpus.workers import worth_processes
+from customir.stages.job import Detail, Job
+
+
+def basis(job: Job) -> Sequence[str]:
+    return (
+        sources_fingerprint(_sources(job)),
+        job.settings.corpus.model_dump_json(),
+        models.fingerprint(job.embedder),
+    )
+
+
+def run(job: Job) -> Detail:
+    summary = ingest(
+        job.workspace,
+        _sources(job),
+        job.settings.corpus,
+        job.embedder / "tokenizer.json",
+        job.reporter,
+        worth_processes(_sources(job)),
+    )
+    job.reporter.say(f"  {summary.line}")
+    require_enough(job.workspace)
+    return summary.as_detail()
+
+
+def _sources(job: Job) -> list[Path]:
+    return [Path(source) for source in job.settings.sources]

@@ -1,0 +1,56 @@
+"""What a stage works with."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from customir import models
+from customir.corpus.document import Passage
+from customir.processors import usable_processors
+from customir.progress import Reporter
+from customir.settings import Settings
+from customir.workspace import Workspace
+from customir.workspace.passages import read_passages
+
+Detail = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage works with."""
+
+    workspace: Workspace
+    settings: Settings
+    reporter: Reporter
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.folder
+
+    @cached_property
+    def embedder(self) -> Path:
+        return models.locate(self.settings.embedder, "embedder")
+
+    @cached_property
+    def llm(self) -> Path:
+        return models.locate(self.settings.llm, "llm")
+
+    @cached_property
+    def passages(self) -> list[Passage]:
+        return read_passages(self.workspace)
+
+    @cached_property
+    def dates(self) -> dict[str, str | None]:
+        """Of each document, ISO 8601 in UTC."""
+        return dict(self.workspace.database.execute("SELECT key, date FROM document"))
+
+    @property
+    def threads(self) -> int:
+        return self.settings.threads or usable_processors()
+
+    def detail(self, stage: str) -> Detail:
+        """What a stage that is done has left for the report."""
+        state = self.workspace.stage(stage)
+        assert state is not None, f"stage {stage} is checked to be done before it is read"
+        return state.detail

@@ -1,0 +1,80 @@
+"""The LLM of a stage: opened here or on its servers, with the threads that are fastest."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from customir import models
+from customir.stages.job import Job
+from customir.workspace import content_key
+
+if TYPE_CHECKING:
+    from customir.llm import Engine, Llm
+
+
+@contextmanager
+def open_llm(job: Job, *, writing: bool = False) -> Iterator[tuple["Llm", str]]:
+    """The LLM, here or on its servers, and what content keys know it by.
+
+    Args:
+        writing: Much is to be written, so it is said what would be faster.
+    """
+    from customir.llm import Engine, Servers
+
+    if urls := job.settings.llm_urls:
+        with Servers(urls) as servers:
+            job.reporter.say(f"  {servers.model} on {', '.join(urls)}")
+            yield servers, content_key("served", servers.model)
+        return
+    with Engine(job.llm, device=job.settings.device, threads=job.threads) as engine:
+        threads = job.settings.threads
+        if not threads and not engine.on_gpu:
+            threads = _tried_threads(job, engine)
+            engine.set_threads(threads)
+        if writing and not engine.on_gpu:
+            _say_what_is_faster(job, threads)
+        yield engine, models.fingerprint(job.llm)
+
+
+def _say_what_is_faster(job: Job, threads: int) -> None:
+    """Whether other weights of the LLM would be faster: measured once, where much is to be written."""
+    from customir.optimize import advice, try_formats, worth_trying
+
+    synthesis = job.settings.synthesis
+    queries = synthesis.passages * synthesis.queries_per_passage
+    tried = None
+    if worth_trying(job.llm, queries):
+        key = content_key("formats", models.fingerprint(job.llm), threads)
+        if key not in (found := job.workspace.results([key])):
+            job.reporter.say("  trying the LLM's weights in other formats")
+            found[key] = json.dumps(try_formats(job.llm, threads, job.folder)).encode()
+            with job.workspace.transaction() as database:
+                database.execute("INSERT INTO result VALUES (?, 'formats', ?)", (key, found[key]))
+        name, factor = json.loads(found[key])
+        tried = name, factor
+    if said := advice(job.llm, job.settings.llm, tried):
+        job.reporter.say(f"  {said}")
+
+
+def _tried_threads(job: Job, engine: "Engine") -> int:
+    """The fastest number of threads, tried once: a run that goes on has the same, so its texts."""
+    from customir.llm import Usage
+    from customir.llm.threads import fastest_threads
+
+    key = content_key("threads", models.fingerprint(job.llm), job.threads)
+    if found := job.workspace.results([key]):
+        return int(found[key])
+    threads = fastest_threads(engine)
+    engine.usage = Usage()
+    job.reporter.say(f"  the LLM is fastest with {threads} of {job.threads} threads")
+    with job.workspace.transaction() as database:
+        database.execute("INSERT INTO result VALUES (?, 'threads', ?)", (key, b"%d" % threads))
+    return threads
+
+
+def llm_basis(job: Job) -> str:
+    """What decides which LLM it is, without asking a server."""
+    if urls := job.settings.llm_urls:
+        return content_key("served", *sorted(urls))
+    return models.fingerprint(job.llm)

@@ -1,0 +1,106 @@
+"""Mining hard negatives, and what the judge says of them."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from customir.corpus.document import Passage
+from customir.stages.base import base_encoder, embedded
+from customir.stages.job import Detail, Job
+from customir.stages.llm import open_llm
+from customir.workspace.queries import Negative, Query, read_queries, write_negatives
+
+if TYPE_CHECKING:
+    from customir.mining.verdicts import Judged
+
+
+def basis(job: Job) -> Sequence[str]:
+    return (
+        job.settings.mining.model_dump_json(),
+        *(("taught",) if _judge_teaches(job) else ()),
+    )
+
+
+def run(job: Job) -> Detail:
+    from customir.mining.calibration import required_near_auc
+    from customir.mining.candidates import mine_candidates
+    from customir.mining.teaching import taught
+    from customir.retrieval.bm25 import Bm25
+
+    settings, passages = job.settings, job.passages
+    queries = [query for query in read_queries(job.workspace, splits=("train",)) if not query.free]
+    if not queries or not settings.mining.candidates:
+        write_negatives(job.workspace, [])
+        return {"candidates": 0, "calibration": None}
+    contents, texts = [passage.content for passage in passages], [query.text for query in queries]
+    asked, vectors = embedded(job, "mine", base_encoder(job), texts, contents)
+    mining = settings.mining
+    found = mine_candidates(
+        queries,
+        passages,
+        asked,
+        vectors,
+        Bm25(contents),
+        mining.candidates,
+        mining.skip_top,
+        mining.sources,
+    )
+    judged, tokens = _judged(job, queries, found)
+    scored = taught(queries, found, judged.own_and_candidates()) if judged.own else {}
+    negatives = []
+    for number, (query, candidates) in enumerate(zip(queries, found, strict=True)):
+        for rank, passage in enumerate(candidates):
+            score, verdict = judged.of(number, rank)
+            teacher = scored.get((query.key, passage.key))
+            negatives.append(Negative(query.key, passage.key, rank, score, verdict, teacher))
+    verdicts = Counter(negative.verdict for negative in negatives)
+    # A judge that teaches scores the queries' own passages, too.
+    negatives += [
+        Negative(query.key, query.passage, len(candidates), None, "relevant", score)
+        for query, candidates in zip(queries, found, strict=True)
+        if (score := scored.get((query.key, query.passage))) is not None
+    ]
+    write_negatives(job.workspace, negatives)
+    calibration = judged.calibration
+    return {
+        "queries": len(queries),
+        "candidates": sum(map(len, found)),
+        "verdicts": dict(verdicts),
+        "required_near_auc": required_near_auc(mining.judge_auc),
+        "calibration": dataclasses.asdict(calibration) if calibration else None,
+        "tokens": tokens,
+    }
+
+
+def _judged(
+    job: Job,
+    queries: Sequence[Query],
+    found: Sequence[Sequence[Passage]],
+) -> "tuple[Judged, Detail]":
+    """What the LLM says of the candidates, and the tokens that it took."""
+    from customir.mining.judge import Pair, judge
+    from customir.mining.verdicts import UNJUDGED, judge_candidates
+
+    mining = job.settings.mining
+    if not mining.judged:
+        return UNJUDGED, {}
+    with open_llm(job) as (engine, model_key):
+
+        def scores(pairs: Sequence[tuple[Query, Passage]]) -> np.ndarray:
+            texts = [Pair(query.text, passage.content) for query, passage in pairs]
+            return judge(job.workspace, "mine", engine, model_key, texts, job.reporter)
+
+        judged = judge_candidates(
+            queries, job.passages, found, scores, mining.judge_auc, job.settings.seed,
+            own_too=_judge_teaches(job),
+        )  # fmt: skip
+        return judged, dataclasses.asdict(engine.usage)
+
+
+def _judge_teaches(job: Job) -> bool:
+    """Whether distillation learns from the judge, who then scores the queries' own passages too."""
+    training = job.settings.training
+    return training.distillation > 0 and training.teacher == "judge"

@@ -1,0 +1,29 @@
+"""The corpus' topics, as `generate` and `customir analyze` want them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from customir.stages.job import Job
+
+if TYPE_CHECKING:
+    from customir.analysis.topics import Topic
+    from customir.llm import Llm
+
+
+def named_topics(
+    job: Job,
+    stage: str,
+    engine: "Llm",
+    model_key: str,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+) -> "list[Topic]":
+    """The corpus' topics, with the names that the LLM gives them."""
+    from customir.analysis.naming import name_by_llm, typical
+    from customir.analysis.topics import name_topics
+
+    texts = [passage.content for passage in job.passages]
+    samples = [[texts[row] for row in rows] for rows in typical(vectors, labels)]
+    topics = name_topics(texts, labels)
+    return name_by_llm(job.workspace, stage, engine, model_key, topics, samples, job.reporter)

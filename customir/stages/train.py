@@ -1,0 +1,142 @@
+"""Training the adapter: the examples that it learns from, and their teacher."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from customir import models
+from customir.stages.base import base_encoder, embedded
+from customir.stages.job import Detail, Job
+from customir.workspace import content_key
+from customir.workspace.queries import Negative, Query, read_negatives, read_queries
+
+if TYPE_CHECKING:
+    from customir.training import HeldOut
+    from customir.training.examples import Example
+    from customir.training.teachers import Teacher
+
+# With fewer there is no contrast to learn from.
+MINIMUM_EXAMPLES = 8
+WATCHED_PASSAGES = 1000
+
+
+def basis(job: Job) -> Sequence[str]:
+    return (
+        job.settings.training.model_dump_json(),
+        *((job.settings.evaluation.larger,) if job.settings.training.teacher == "larger" else ()),
+    )
+
+
+def run(job: Job) -> Detail:
+    from customir.synthesis import openings
+    from customir.training.examples import Example, TrainingPassage
+    from customir.training.trainer import train
+
+    by_key = {passage.key: passage for passage in job.passages}
+
+    def as_trained(key: str, query: Query | None = None) -> TrainingPassage:
+        """A passage; the positive of a free query without what the query was taken from."""
+        passage = by_key[key]
+        text = passage.content
+        if query and query.free:
+            text = passage.text
+            if query.style == openings.STYLE and (found := openings.parts(text)):
+                text = found[1]
+        # Another text is another column of the batch; thread and group mask it all the same.
+        key = key if text == passage.content else content_key(key, text)
+        return TrainingPassage(key, text, passage.thread, passage.duplicates)
+
+    mined: dict[str, list[Negative]] = {}
+    for negative in read_negatives(job.workspace):
+        mined.setdefault(negative.query, []).append(negative)
+    examples = []
+    for query in read_queries(job.workspace, splits=("train",)):
+        found = mined.get(query.key, [])
+        kept = [negative for negative in found if negative.verdict == "negative"][
+            : job.settings.mining.negatives
+        ]
+        taught = {negative.passage: negative.teacher for negative in found}
+        scores = [taught.get(key) for key in (query.passage, *(each.passage for each in kept))]
+        examples.append(
+            Example(
+                query.text,
+                as_trained(query.passage, query),
+                tuple(as_trained(negative.passage) for negative in kept),
+                frozenset(negative.passage for negative in found if negative.verdict == "relevant"),
+                () if None in scores else tuple(score for score in scores if score is not None),
+            )
+        )
+    if len(examples) < MINIMUM_EXAMPLES:
+        return {"examples": len(examples), "adapter": None, "losses": []}
+    teacher = _teacher_of(job, examples)
+    result = train(
+        job.embedder,
+        examples,
+        job.settings.training,
+        job.settings.seed,
+        job.settings.device,
+        job.folder / "training",
+        job.reporter,
+        _dev_part(job) if job.settings.training.patience else None,
+        teacher,
+    )
+    return {
+        "examples": len(examples),
+        "taught_examples": len(examples) if teacher else sum(bool(e.scores) for e in examples),
+        "cut_texts": result.cut,
+        "dev_recall": result.held_out,
+        "negatives": sum(len(example.negatives) for example in examples),
+        "steps": result.steps,
+        "pairs": result.pairs,
+        "padding": result.padding,
+        "seconds": result.seconds,
+        "losses": [round(loss, 4) for loss in result.losses],
+        "adapter": str(result.adapter.relative_to(job.folder)),
+    }
+
+
+def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
+    """What scores whole batches, where distillation wants that."""
+    from customir.encoder import Encoder
+    from customir.training.teachers import DenseTeacher, FusionTeacher
+
+    training = job.settings.training
+    if not training.distillation or training.teacher == "judge":
+        return None
+    if training.teacher == "larger":
+        larger = models.locate(job.settings.evaluation.larger, "embedder")
+        encoder = Encoder.load(larger, job.settings.device, training.max_tokens, training.precision)
+    else:
+        encoder = base_encoder(job)
+    queries = list(dict.fromkeys(example.query for example in examples))
+    passages = list(dict.fromkeys(text for example in examples for text in example.passages))
+    if job.workspace.writes:
+        asked, vectors = embedded(job, "train", encoder, queries, passages)
+    else:  # a helper of torchrun's
+        asked, vectors = encoder.encode(queries, "query"), encoder.encode(passages, "passage")
+    dense = DenseTeacher(
+        encoder.fingerprint,
+        dict(zip(queries, asked, strict=True)),
+        dict(zip(passages, vectors, strict=True)),
+    )
+    return FusionTeacher(dense, passages) if training.teacher == "fusion" else dense
+
+
+def _dev_part(job: Job) -> "HeldOut | None":
+    """The dev queries, their answers, and other passages up to `WATCHED_PASSAGES`."""
+    from customir.evaluation.compare import qrels_of
+    from customir.training import HeldOut
+
+    dev = read_queries(job.workspace, splits=("dev",))
+    if not dev:
+        return None
+    qrels = qrels_of(dev, job.passages)
+    wanted = {key for grades in qrels.values() for key in grades}
+    others = [passage for passage in job.passages if passage.key not in wanted]
+    passages = [passage for passage in job.passages if passage.key in wanted]
+    passages += others[: max(0, WATCHED_PASSAGES - len(passages))]
+    places = {passage.key: place for place, passage in enumerate(passages)}
+    return HeldOut(
+        [query.text for query in dev],
+        [passage.content for passage in passages],
+        [frozenset(places[key] for key in qrels[query.key]) for query in dev],
+    )

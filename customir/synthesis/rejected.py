@@ -1,0 +1,24 @@
+"""Which of the LLM's queries are dropped for their text alone."""
+
+from collections.abc import Sequence
+
+from customir.synthesis import filters
+from customir.synthesis.generate import Written
+from customir.synthesis.styles import shown_queries
+
+
+def rejected_by_text(written: Sequence[Written]) -> list[str | None]:
+    """What each query's text alone gives away; None where that is nothing."""
+    texts = [query.text for query in written]
+    own = [query.request.passage.content for query in written]
+    rejected = [
+        filters.reject_by_form(
+            text, passage, [query.request.searcher, *shown_queries(query.request.rotation)]
+        )
+        for text, passage, query in zip(texts, own, written, strict=True)
+    ]
+    for number, wrong in enumerate(filters.wrong_language(texts, own)):
+        rejected[number] = rejected[number] or ("wrong language" if wrong else None)
+    for number, again in enumerate(filters.repeated(texts)):
+        rejected[number] = rejected[number] or ("said before" if again else None)
+    return rejected
