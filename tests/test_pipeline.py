@@ -20,9 +20,9 @@ from customir.files import sha256_of
 from customir.workspace.queries import FREE_STYLES
 
 STAGES = ("ingest", "generate", "mine", "train", "evaluate", "export", "index")
-# Small enough for a test; on one thread, so that two runs add up in the same order.
+# Small enough for a test; of threads always as many, so that two runs add up in the same order.
 SETTINGS = """
-threads = 1
+threads = 2
 llm = "smollm2-135m"
 [synthesis]
 max_tokens = 16
