@@ -40,13 +40,13 @@ held_out = 0.4
 """
 
 
-def command(mail: Path, out: Path) -> list[str]:
+def command(mail: Path, out: Path, passages: int = 12) -> list[str]:
     out.mkdir(mode=0o700, exist_ok=True)
     if not (out / "customir.toml").exists():
         (out / "customir.toml").write_text(SETTINGS)
     return [
         sys.executable, "-m", "customir.cli", "adapt", str(mail), "--out", str(out),
-        "--passages", "12", "--queries", "2", "--device", "cpu",
+        "--passages", str(passages), "--queries", "2", "--device", "cpu",
     ]  # fmt: skip
 
 
@@ -334,8 +334,9 @@ def test_killed_in_every_stage_it_ends_as_an_uninterrupted_run(
 
 def test_ctrl_c_says_how_to_go_on(mail: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(mail, tmp_path / "out"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+        command(mail, tmp_path / "out", passages=40),  # in several batches: it is still writing
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     written = "SELECT count(*) FROM result WHERE kind = 'query'"
     # Python may lose an interrupt in the middle of an import: wait until all is imported.
     while under_way(tmp_path / "out") != "generate" or rows(tmp_path / "out", written) == [(0,)]:
