@@ -32,8 +32,7 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
         UserError: nothing was adapted yet, or a source can't be read.
     """
     from customir.analysis.sampling import sample_passages
-    from customir.embeddings import embed
-    from customir.encoder import Encoder
+    from customir.embeddings import embed, load_encoder
     from customir.evaluation.compare import qrels_of, threads_of
     from customir.evaluation.drift import Drift, energy_distance, judge_drift
     from customir.evaluation.significance import Difference
@@ -74,10 +73,7 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
     runs, vectors = {}, np.empty(0)
     for name, folder in ((BASE, job.embedder), (ADAPTED, model)):
         encoder, for_passages = (
-            Encoder.load(
-                each, settings.device, settings.training.max_tokens, settings.training.precision
-            )
-            for each in (folder, passage_model(folder))
+            load_encoder(each, settings) for each in (folder, passage_model(folder))
         )
         vectors = embed(
             job.workspace, "check", for_passages, [passage.content for passage in passages], "passage",

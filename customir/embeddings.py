@@ -1,15 +1,23 @@
 """Embeddings as units of work: each text is embedded once a model, and kept in the workspace."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from customir.encoder import Encoder
 from customir.progress import Reporter
+from customir.settings import Settings
 from customir.workspace import Unit, Workspace, complete, content_key
 
 BATCH_TEXTS = 512
+
+
+def load_encoder(folder: Path, settings: Settings) -> Encoder:
+    """The embedder in `folder`, on the device, with the window and the precision of the settings."""
+    training = settings.training
+    return Encoder.load(folder, settings.device, training.max_tokens, training.precision)
 
 
 def embed(

@@ -16,17 +16,16 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     the processor isn't Intel's; oneDNN, which torch brings too, does not. In bfloat16 torch uses
     oneDNN itself, but first spreads the bias over the result; oneDNN adds it as it multiplies.
     """
-    if left.device.type == "cpu" and left.dtype in ONEDNN:
-        worth = bias is not None if left.dtype == torch.bfloat16 else not BY_INTEL
-        if worth:
-            found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
-            return found
+    worth = left.dtype == torch.float32 or bias is not None
+    if left.device.type == "cpu" and left.dtype in ONEDNN and worth:
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
+        return found
     return functional.linear(left, right, bias)
 
 
 def _in_onednn(dtype: torch.dtype) -> bool:
-    """Whether torch's linear of oneDNN is there for this type and gives what it should."""
-    if not torch.backends.mkldnn.is_available():
+    """Whether torch's linear of oneDNN is there for this type, gives what it should, and is worth it."""
+    if not torch.backends.mkldnn.is_available() or (dtype == torch.float32 and _by_intel()):
         return False
     left, right = torch.arange(6.0).reshape(2, 3), torch.arange(12.0).reshape(4, 3)
     left, right, bias = left.to(dtype), right.to(dtype), torch.arange(4.0).to(dtype)
@@ -46,7 +45,6 @@ def _by_intel() -> bool:
 # ever new shapes, and memory would grow with a batch. It reads this when it is first used.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 ONEDNN = {dtype for dtype in (torch.float32, torch.bfloat16) if _in_onednn(dtype)}
-BY_INTEL = _by_intel()
 
 
 class FastLinear(nn.Linear):

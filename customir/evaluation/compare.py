@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from customir.corpus.document import Passage
-from customir.embeddings import embed
-from customir.encoder import Encoder
+from customir.embeddings import embed, load_encoder
 from customir.evaluation.gate import Metrics, Verdict, choose_alpha, decide
 from customir.evaluation.metrics import Qrels, Rankings, by_query
 from customir.evaluation.systems import (
@@ -57,6 +56,14 @@ def qrels_of(queries: Sequence[Query], passages: Sequence[Passage]) -> Qrels:
     return {query.key: dict.fromkeys(groups[group_of[query.passage]], 1) for query in queries}
 
 
+def answers_and_others(passages: Sequence[Passage], qrels: Qrels, most: int) -> list[Passage]:
+    """All that is relevant to some query and, up to `most` in all, others in their order."""
+    wanted = {key for grades in qrels.values() for key in grades}
+    answers = [passage for passage in passages if passage.key in wanted]
+    others = [passage for passage in passages if passage.key not in wanted]
+    return answers + others[: max(0, most - len(answers))]
+
+
 def compare(
     workspace: Workspace,
     stage: str,
@@ -81,16 +88,11 @@ def compare(
     qrels = qrels_of(queries, passages)
     keys = [passage.key for passage in passages]
 
-    def load(model: Path) -> Encoder:
-        return Encoder.load(
-            model, settings.device, settings.training.max_tokens, settings.training.precision
-        )
-
     def rank(model: Path, name: str, for_passages: Path | None = None) -> tuple[Rankings, Rankings]:
         """The dev and the test queries' rankings; passages by `for_passages`, if that is given."""
-        encoder = load(model)
+        encoder = load_encoder(model, settings)
         corpus = embed(
-            workspace, stage, load(for_passages) if for_passages else encoder,
+            workspace, stage, load_encoder(for_passages, settings) if for_passages else encoder,
             [p.content for p in passages], "passage", reporter,
             f"embedding passages, {name}",
         )  # fmt: skip
@@ -156,9 +158,7 @@ def measure_int8(
     reporter: Reporter,
 ) -> SystemResult:
     """The ONNX INT8 export in `model` against the base on the test queries, all passages."""
-    encoder = Encoder.load(
-        base, settings.device, settings.training.max_tokens, settings.training.precision
-    )
+    encoder = load_encoder(base, settings)
     runtime = Embedder(model)
     corpus, asked = [passage.content for passage in passages], [query.text for query in test]
     with_base = rank_by_vectors(

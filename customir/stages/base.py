@@ -9,11 +9,10 @@ from customir.stages.job import Job
 
 
 def base_encoder(job: Job) -> Any:
-    """The `Encoder` that the settings name, as training and embedding use it."""
-    from customir.encoder import Encoder
+    """The `Encoder` of the base."""
+    from customir.embeddings import load_encoder
 
-    training = job.settings.training
-    return Encoder.load(job.embedder, job.settings.device, training.max_tokens, training.precision)
+    return load_encoder(job.embedder, job.settings)
 
 
 def embedded(

@@ -20,16 +20,13 @@ def held_out_of(job: Job) -> "HeldOut":
     Its passages are the answers and, up to `PARITY_PASSAGES`, others in the order of their keys,
     which are hashes.
     """
-    from customir.evaluation.compare import qrels_of
+    from customir.evaluation.compare import answers_and_others, qrels_of
     from customir.evaluation.metrics import by_query
     from customir.exporters.parity import HeldOut
 
     queries = read_queries(job.workspace, splits=("dev", "test"))[:PARITY_QUERIES]
     qrels = qrels_of(queries, job.passages)
-    wanted = {key for grades in qrels.values() for key in grades}
-    others = [passage for passage in job.passages if passage.key not in wanted]
-    passages = [passage for passage in job.passages if passage.key in wanted]
-    passages += others[: max(0, PARITY_PASSAGES - len(passages))]
+    passages = answers_and_others(job.passages, qrels, PARITY_PASSAGES)
 
     def metrics(rows: np.ndarray) -> dict[str, float]:
         asked, keys = [query.key for query in queries], [passage.key for passage in passages]

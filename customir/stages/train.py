@@ -96,7 +96,7 @@ def run(job: Job) -> Detail:
 
 def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
     """What scores whole batches, where distillation wants that."""
-    from customir.encoder import Encoder
+    from customir.embeddings import load_encoder
     from customir.training.teachers import DenseTeacher, FusionTeacher
 
     training = job.settings.training
@@ -104,7 +104,7 @@ def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
         return None
     if training.teacher == "larger":
         larger = models.locate(job.settings.evaluation.larger, "embedder")
-        encoder = Encoder.load(larger, job.settings.device, training.max_tokens, training.precision)
+        encoder = load_encoder(larger, job.settings)
     else:
         encoder = base_encoder(job)
     queries = list(dict.fromkeys(example.query for example in examples))
@@ -123,17 +123,14 @@ def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
 
 def _dev_part(job: Job) -> "HeldOut | None":
     """The dev queries, their answers, and other passages up to `WATCHED_PASSAGES`."""
-    from customir.evaluation.compare import qrels_of
+    from customir.evaluation.compare import answers_and_others, qrels_of
     from customir.training import HeldOut
 
     dev = read_queries(job.workspace, splits=("dev",))
     if not dev:
         return None
     qrels = qrels_of(dev, job.passages)
-    wanted = {key for grades in qrels.values() for key in grades}
-    others = [passage for passage in job.passages if passage.key not in wanted]
-    passages = [passage for passage in job.passages if passage.key in wanted]
-    passages += others[: max(0, WATCHED_PASSAGES - len(passages))]
+    passages = answers_and_others(job.passages, qrels, WATCHED_PASSAGES)
     places = {passage.key: place for place, passage in enumerate(passages)}
     return HeldOut(
         [query.text for query in dev],

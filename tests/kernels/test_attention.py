@@ -15,7 +15,7 @@ def parts(texts: int, dtype: torch.dtype) -> list[Tensor]:
     return [part.to(dtype).requires_grad_() for part in together.permute(2, 0, 3, 1, 4)]
 
 
-def exact(wanted: list[Tensor], mask: Tensor | float) -> Tensor:
+def exact(wanted: list[Tensor], mask: Tensor) -> Tensor:
     queries, keys, values = wanted
     scores = queries @ keys.transpose(-1, -2) / WIDTH**0.5 + mask
     return scores.softmax(-1) @ values

@@ -27,7 +27,7 @@ Make = Callable[..., Path]
 
 
 def stage(name: str) -> pipeline.Stage:
-    return next(stage for stage in pipeline.STAGES if stage.name == name)
+    return pipeline.STAGE[name]
 
 
 def pretend(job: Job, name: str, detail: dict[str, Any]) -> None:
