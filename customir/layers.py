@@ -1,13 +1,14 @@
 """The transformer layers of the BERT and MPNet families over packed texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from customir.kernels import attention, collect, spread
+from customir.kernels import attention, collect, packed_attention, spread, takes
 from customir.packing import Packed
 
 # Families with BERT's layers; positions of all but BERT's start behind the padding index.
@@ -36,14 +37,14 @@ def enter(model: Any, packed: Packed, dtype: torch.dtype) -> Tensor:
 
 def run_layers(model: Any, layers: Iterable[Any], states: Tensor, packed: Packed) -> Tensor:
     """The output of `layers`, some of the model's, for the input `states`, both (rows, width)."""
-    biases = [_bias(model, group.rows.shape[1], states) for group in packed.groups]
+    attend = _attention(model, states, packed)
     for layer in layers:
-        states = _run_layer(model.config, layer, states, packed, biases)
+        states = _run_layer(model.config, layer, states, attend)
     return states
 
 
 def _run_layer(
-    config: Any, layer: Any, states: Tensor, packed: Packed, biases: Sequence[Tensor | None]
+    config: Any, layer: Any, states: Tensor, attend: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Vaswani et al. 2017 (arXiv 1706.03762), section 3, with normalisation after each sum."""
     if config.model_type == "mpnet":
@@ -52,8 +53,7 @@ def _run_layer(
     else:
         inner, output = layer.attention.self, layer.attention.output
         joint, out, norm = (inner.query, inner.key, inner.value), output.dense, output.LayerNorm
-    context = _attend(_project(joint, states), config.num_attention_heads, packed, biases)
-    states = _normalised(norm, out(context) + states)
+    states = _normalised(norm, out(attend(_project(joint, states))) + states)
     wide = layer.intermediate.intermediate_act_fn(layer.intermediate.dense(states))
     return _normalised(layer.output.LayerNorm, layer.output.dense(wide) + states)
 
@@ -67,8 +67,22 @@ def _project(linears: Sequence[nn.Module], states: Tensor) -> Tensor:
     return torch.cat([linear(states) for linear in linears], 1)
 
 
-def _attend(joint: Tensor, heads: int, packed: Packed, biases: Sequence[Tensor | None]) -> Tensor:
-    """Attention within each text: from (rows, 3 * width) to (rows, width)."""
+def _attention(model: Any, states: Tensor, packed: Packed) -> Callable[[Tensor], Tensor]:
+    """Attention within each text: from queries, keys and values, (rows, 3 * width), to (rows, width).
+
+    By the C++ kernel where it can be had, else by torch, in groups of texts of like length.
+    """
+    heads = model.config.num_attention_heads
+    bias = _bias(model, int(packed.lengths.max()), states) if states.device.type == "cpu" else None
+    if takes(states, states.shape[1] // heads, bias):
+        return partial(packed_attention, lengths=packed.lengths, heads=heads, bias=bias)
+    biases = [_bias(model, group.rows.shape[1], states) for group in packed.groups]
+    return partial(_attend_by_groups, heads=heads, packed=packed, biases=biases)
+
+
+def _attend_by_groups(
+    joint: Tensor, heads: int, packed: Packed, biases: Sequence[Tensor | None]
+) -> Tensor:
     places = (packed.order, packed.gaps, packed.places)
     found = []
     # Split, not sliced: backward then sets the parts' gradients side by side instead of adding them.

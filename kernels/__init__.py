@@ -5,6 +5,7 @@ from .contrast import NegativeMask
 from .distillation import listwise_kl
 from .infonce import info_nce
 from .linear import FastLinear, lora_linear
+from .packed_attention import packed_attention, takes
 
 __all__ = [
     "FastLinear",
@@ -14,5 +15,7 @@ __all__ = [
     "info_nce",
     "listwise_kl",
     "lora_linear",
+    "packed_attention",
     "spread",
+    "takes",
 ]

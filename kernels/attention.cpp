@@ -1,0 +1,183 @@
+// Attention within each of several texts whose tokens stand one after the other, and its gradient.
+//
+// softmax(Q K^T / sqrt(width) + bias) V for each text and head, by blocks of queries that stay in the
+// second-level cache, computed in floats whatever the type of what comes and goes. Nothing is kept for
+// the gradient: a block's scores are computed again (as Dao et al. 2022, arXiv 2205.14135, section 3.1).
+//
+// A C interface, no flags for this machine's processor: attention_loops.hpp is compiled once for each
+// instruction set, and the best one that the processor has is taken at run time.
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <dlfcn.h>
+#endif
+
+namespace {
+
+// What is to be done. A row of `joint`: queries, keys and values beside each other, each of all heads.
+struct Task {
+  const int64_t *lengths;  // of the texts, in rows
+  const int64_t *starts;   // their first rows
+  int64_t texts, heads, width;  // width: of a head
+  const float *bias;       // null, or (heads, bias_side, bias_side), added to scores
+  int64_t bias_side;
+  bool bfloat16;           // else float32: joint, and all that follows
+  const void *joint;       // (rows, 3 * heads * width)
+  void *context;           // forward: (rows, heads * width), written
+  const void *gradient;    // backward: of the context
+  void *to_joint;          // backward: (rows, 3 * heads * width), written
+};
+
+float wide(float number) { return number; }
+float wide(uint16_t bits) {
+  const uint32_t whole = uint32_t(bits) << 16;
+  float number;
+  std::memcpy(&number, &whole, sizeof number);
+  return number;
+}
+
+constexpr int64_t BLOCK = 64;  // queries whose scores are held at a time
+
+#if defined(__x86_64__)
+#define LEVEL avx512
+#define TARGET __attribute__((target("avx512f,fma")))
+#define LANES 16
+#define TILE_ROWS 8
+#include "attention_loops.hpp"
+#undef LEVEL
+#undef TARGET
+#undef LANES
+#undef TILE_ROWS
+#define LEVEL avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#define LANES 8
+#define TILE_ROWS 6
+#include "attention_loops.hpp"
+#undef LEVEL
+#undef TARGET
+#undef LANES
+#undef TILE_ROWS
+#endif
+#define LEVEL portable  // NEON on arm64
+#define TARGET
+#define LANES 4
+#define TILE_ROWS 6
+#include "attention_loops.hpp"
+
+struct Kernel {
+  const char *name;
+  void (*forward)(const Task &, int64_t text, int64_t head, float *scratch);
+  void (*backward)(const Task &, int64_t text, int64_t head, float *scratch);
+  int64_t (*scratch)(int64_t length, int64_t width);
+};
+
+const Kernel *kernel(const char *name) {
+  static const Kernel all[] = {
+#if defined(__x86_64__)
+      {"avx512", avx512::forward, avx512::backward, avx512::scratch_floats},
+      {"avx2", avx2::forward, avx2::backward, avx2::scratch_floats},
+#endif
+      {"portable", portable::forward, portable::backward, portable::scratch_floats},
+  };
+  for (const Kernel &one : all) {
+    if (name && std::strcmp(name, one.name)) continue;
+#if defined(__x86_64__)
+    if (!std::strcmp(one.name, "avx512") && !__builtin_cpu_supports("avx512f")) continue;
+    if (!std::strcmp(one.name, "avx2") &&
+        !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")))
+      continue;
+#endif
+    return &one;
+  }
+  return nullptr;
+}
+
+// One for all threads of a call: they take the next text and head until none is left.
+struct Shared {
+  const Kernel *kernel;
+  const Task *task;
+  int64_t longest;
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> failed{false};
+};
+
+void work(void *given) {
+  Shared &shared = *static_cast<Shared *>(given);
+  const Task &task = *shared.task;
+  try {
+    std::vector<float> scratch(size_t(shared.kernel->scratch(shared.longest, task.width)) + 16);
+    float *aligned = scratch.data();
+    while (reinterpret_cast<uintptr_t>(aligned) % 64) ++aligned;
+    for (int64_t place; (place = shared.next++) < task.texts * task.heads;) {
+      const int64_t text = place / task.heads, head = place % task.heads;
+      (task.gradient ? shared.kernel->backward : shared.kernel->forward)(task, text, head, aligned);
+    }
+  } catch (const std::exception &) {
+    shared.failed = true;
+  }
+}
+
+// By the threads of the OpenMP that torch has loaded, if it is GNU's: these wait for work without
+// sleeping, and would take the processor from any others.
+void run(Shared &shared, int32_t threads) {
+#if defined(__linux__)
+  using Fork = void (*)(void (*)(void *), void *, unsigned, unsigned);
+  static const Fork fork = reinterpret_cast<Fork>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+  if (fork && threads > 1) return fork(work, &shared, unsigned(threads), 0);
+#endif
+  std::vector<std::thread> others;
+  try {
+    while (int32_t(others.size()) + 1 < threads) others.emplace_back(work, &shared);
+  } catch (const std::exception &) {  // no more threads: those that are there do it
+  }
+  work(&shared);
+  for (std::thread &other : others) other.join();
+}
+
+}  // namespace
+
+extern "C" {
+
+// The name of the kernel that is taken for `name` (null: of the best); null where there is none.
+const char *customir_attention_kernel(const char *name) {
+  const Kernel *found = kernel(name);
+  return found ? found->name : nullptr;
+}
+
+// Forward where `gradient` is null, else backward. 0, or -1: no such kernel; -2: no memory.
+int32_t customir_attention(const char *name, const int64_t *lengths, int64_t texts, int64_t heads,
+                           int64_t width, const float *bias, int64_t bias_side, int32_t bfloat16,
+                           const void *joint, void *context, const void *gradient, void *to_joint,
+                           int32_t threads) {
+  const Kernel *chosen = kernel(name);
+  if (!chosen) return -1;
+  try {
+    std::vector<int64_t> starts;
+    int64_t rows = 0, longest = 0;
+    for (int64_t text = 0; text < texts; ++text) {
+      starts.push_back(rows);
+      rows += lengths[text];
+      longest = std::max(longest, lengths[text]);
+    }
+    const Task task{lengths, starts.data(), texts, heads, width, bias, bias_side, bool(bfloat16),
+                    joint, context, gradient, to_joint};
+    Shared shared;
+    shared.kernel = chosen;
+    shared.task = &task;
+    shared.longest = longest;
+    run(shared, threads);
+    return shared.failed ? -2 : 0;
+  } catch (const std::exception &) {
+    return -2;
+  }
+}
+
+}  // extern "C"
