@@ -19,6 +19,7 @@ from rich.text import Text
 
 from customir import __version__, guard
 from customir.errors import UserError
+from customir.interrupt import note_interrupts
 from customir.processors import usable_processors
 from customir.progress import reporter_for_terminal
 from customir.settings import Settings, read_settings, write_settings
@@ -779,6 +780,7 @@ def _marked(hit: "Hit") -> str:
 
 def main() -> None:
     """Run the command line. Exit status 2 for what its user can mend, 130 for Ctrl-C."""
+    note_interrupts()
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:

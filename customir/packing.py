@@ -11,7 +11,7 @@ from torch import Tensor
 
 # Rows are a multiple of this: oneDNN compiles and keeps code for each shape that it meets.
 ROWS_A_STEP = 128
-# Attention runs over texts of like length at once, padded to a multiple of this.
+# Torch's attention runs over texts of like length at once, padded to a multiple of this.
 TOKENS_A_STEP = 16
 
 TokenIds = Sequence[int] | np.ndarray
@@ -19,7 +19,7 @@ TokenIds = Sequence[int] | np.ndarray
 
 @dataclass(frozen=True)
 class Group:
-    """Texts of a micro-batch whose attention is computed together.
+    """Texts of a micro-batch whose attention torch computes together.
 
     Attributes:
         rows: int64, shape (texts, width): the rows of each text's tokens; -1 where it has none.

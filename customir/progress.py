@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from customir.interrupt import raise_noted
+
 PLAIN_SECONDS = 10.0
 
 
@@ -57,6 +59,7 @@ class Plain:
     """One line every few seconds, without control characters: for pipes, files and CI."""
 
     def say(self, message: str) -> None:
+        raise_noted()
         print(message, file=sys.stderr, flush=True)
 
     @contextmanager
@@ -73,6 +76,7 @@ class _PlainTask:
         self._start = self._last = time.monotonic()
 
     def advance(self, steps: int = 1) -> None:
+        raise_noted()
         self._done += steps
         if time.monotonic() - self._last >= PLAIN_SECONDS:
             self.line()
@@ -97,6 +101,7 @@ class Bars:
         self._console = Console(stderr=True)
 
     def say(self, message: str) -> None:
+        raise_noted()
         self._console.print(message, highlight=False, markup=False)
 
     @contextmanager
@@ -122,6 +127,7 @@ class _BarTask:
         self._start, self._done = time.monotonic(), 0
 
     def advance(self, steps: int = 1) -> None:
+        raise_noted()
         self._done += steps
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
         self._progress.update(self._number, advance=steps, rate=f"{rate:.1f} {self._unit}/s")

@@ -1,4 +1,7 @@
-"""Attention within each of several texts whose tokens stand one after the other."""
+"""Attention by torch within each of several texts whose tokens stand one after the other.
+
+For a GPU, and for a CPU where kernels/attention.cpp was not compiled.
+"""
 
 from typing import Any
 

@@ -41,8 +41,9 @@ def _by_intel() -> bool:
     return about.exists() and "GenuineIntel" in about.read_text(encoding="utf-8")
 
 
-# oneDNN keeps the code that it compiles for each shape, by default for 1,024 of them. Attention meets
-# ever new shapes, and memory would grow with a batch. It reads this when it is first used.
+# oneDNN keeps the code that it compiles for each shape, by default for 1,024 of them. Torch's attention,
+# where ours was not compiled, meets ever new shapes, and memory would grow with a batch. It reads
+# this when it is first used.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 ONEDNN = {dtype for dtype in (torch.float32, torch.bfloat16) if _in_onednn(dtype)}
 

@@ -78,3 +78,24 @@ def test_silent_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     with silent.task("y", total=1, unit="z") as task:
         task.advance()
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_swallowed_ctrl_c_ends_the_work_all_the_same() -> None:
+    script = """
+import os, signal
+from customir.interrupt import note_interrupts
+from customir.progress import Plain
+note_interrupts()
+with Plain().task("judging", total=4, unit="judgments") as task:
+    task.advance()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.sigtimedwait([], 5)
+    except BaseException:
+        print("swallowed", flush=True)
+    task.advance()
+    print("went on")
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout == "swallowed\n"
+    assert "KeyboardInterrupt" in run.stderr
