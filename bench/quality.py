@@ -32,7 +32,7 @@ from customir.exporters.onnx import export_onnx
 from customir.evaluation.beir import BeirSet, clusters_of, compare_on, read_beir
 from customir.evaluation.report import comparison_rows, difference_text, verdict_line
 from customir.evaluation.significance import Difference, paired_difference
-from customir.evaluation.systems import ADAPTED, BASE, SystemResult, larger_embedder
+from customir.evaluation.systems import ADAPTED, BASE, SystemResult, embedders
 from customir.files import write_atomically
 from customir.pipeline import STAGES, check, run_stage
 from customir.progress import Reporter, reporter_for_terminal
@@ -166,9 +166,14 @@ def run_arm(
             test, left_out = without(test, trained_on(out))
             test, fewer = smaller(test, options.measured, options.among)
             results = compare_on(
-                test, systems(job, made), made.int8 if made else {}, settings, kept, reporter,
+                test,
+                embedders(job.embedder, made.model if made else None, settings.evaluation),
+                made.int8 if made else {},
+                settings,
+                kept,
+                reporter,
                 options.precision,
-            )  # fmt: skip
+            )
             found.append(
                 {
                     "set": label, "group": group, "arm": options.arm, "set_by": options.set,
@@ -318,12 +323,6 @@ def candidate(job: Job, until: str) -> Made:
             export_onnx(model)
             quantize(model, held_out_of(job))
     return Made(model, alpha, gate, {INT8: model} if until == "export" else {}, seconds)
-
-
-def systems(job: Job, made: Made | None) -> dict[str, Path]:
-    larger = larger_embedder(job.settings.evaluation)
-    found = {BASE: job.embedder, **dict([larger] if larger else [])}
-    return {**found, ADAPTED: made.model} if made else found
 
 
 def views(folder: Path, kind: Kind) -> Iterator[tuple[str, str, BeirSet]]:

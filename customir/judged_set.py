@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 def measure_on(job: Job, test_set: Path) -> "list[SystemResult]":
     """DIR/model, the base and the baselines on a judged test set in BEIR's layout."""
     from customir.evaluation.beir import compare_on, read_beir
-    from customir.evaluation.systems import ADAPTED, BASE, larger_embedder
+    from customir.evaluation.systems import ADAPTED, embedders
 
-    larger = larger_embedder(job.settings.evaluation)
+    model = job.folder / "model"
     return compare_on(
         read_beir(test_set),
-        {BASE: job.embedder, **dict([larger] if larger else []), ADAPTED: job.folder / "model"},
-        {f"{ADAPTED} INT8": job.folder / "model"},
+        embedders(job.embedder, model, job.settings.evaluation),
+        {f"{ADAPTED} INT8": model},
         job.settings,
         job.workspace,
         job.reporter,

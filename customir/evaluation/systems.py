@@ -66,6 +66,13 @@ def larger_embedder(settings: Evaluation) -> tuple[str, Path] | None:
         return None
 
 
+def embedders(base: Path, adapted: Path | None, settings: Evaluation) -> dict[str, Path]:
+    """What a judged set compares, by system: the base, the larger embedder, the adapted one."""
+    larger = larger_embedder(settings)
+    found = {BASE: base, **dict([larger] if larger else [])}
+    return {**found, ADAPTED: adapted} if adapted else found
+
+
 def rank_by_words(queries: Sequence[str], passages: Sequence[str]) -> list[np.ndarray]:
     """BM25's ranking for each query; only passages that share a word with it."""
     rows, scores = Bm25(passages).top(queries, DEPTH)
