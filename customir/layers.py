@@ -77,12 +77,13 @@ def _attention(model: Any, states: Tensor, packed: Packed) -> Callable[[Tensor],
     if takes(states, states.shape[1] // heads, bias):
         return partial(packed_attention, lengths=packed.lengths, heads=heads, bias=bias)
     biases = [_bias(model, group.rows.shape[1], states) for group in packed.groups]
-    return partial(_attend_by_groups, heads=heads, packed=packed, biases=biases)
+    return partial(attend_by_groups, heads=heads, packed=packed, biases=biases)
 
 
-def _attend_by_groups(
+def attend_by_groups(
     joint: Tensor, heads: int, packed: Packed, biases: Sequence[Tensor | None]
 ) -> Tensor:
+    """By torch's attention: groups of like length, padded, from (rows, 3 * width) to (rows, width)."""
     places = (packed.order, packed.gaps, packed.places)
     found = []
     # Split, not sliced: backward then sets the parts' gradients side by side instead of adding them.
