@@ -23,6 +23,11 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     return functional.linear(left, right, bias)
 
 
+def adds_bias(left: Tensor) -> bool:
+    """Whether `product` adds a bias as it multiplies, instead of spreading it over the result first."""
+    return left.device.type != "cpu" or left.dtype in ONEDNN
+
+
 def _in_onednn(dtype: torch.dtype) -> bool:
     """Whether torch's linear of oneDNN is there for this type, gives what it should, and is worth it."""
     if not torch.backends.mkldnn.is_available() or (dtype == torch.float32 and _by_intel()):
@@ -130,8 +135,13 @@ class _LoRALinear(torch.autograd.Function):
             flat = inputs.reshape(-1, inputs.shape[-1]).to(weight.dtype)
             dropped = flat if ctx.same else branch.reshape(flat.shape).to(weight.dtype)
             narrow = product(dropped, down.to(weight.dtype))
+            added, branch_up = narrow, up.T.to(weight.dtype)
+            if bias is not None and not adds_bias(flat):
+                # It is one column more of the branch: torch would spread it over the result first.
+                added = functional.pad(narrow, (0, 1), value=1 / scale)
+                branch_up, bias = torch.cat([branch_up, bias[None]]), None
             made = product(flat, weight, bias)
-            made.addmm_(narrow, up.T.to(weight.dtype), alpha=scale)
+            made.addmm_(added, branch_up, alpha=scale)
             ctx.save_for_backward(dropped, narrow, weight, down, up)
             return made.reshape(*inputs.shape[:-1], len(weight))
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from customir.kernels import FastLinear, lora_linear
+from customir.kernels import FastLinear, linear, lora_linear
 from torch import Tensor, nn
 
 
@@ -18,7 +18,15 @@ def parts(dtype: torch.dtype) -> list[Tensor]:
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=str
 )
 @pytest.mark.parametrize("dropped", [False, True])
-def test_value_and_gradients(dtype: torch.dtype, tolerance: float, dropped: bool) -> None:
+@pytest.mark.parametrize("adds_bias", [False, True])
+def test_value_and_gradients(
+    dtype: torch.dtype,
+    tolerance: float,
+    dropped: bool,
+    adds_bias: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(linear, "adds_bias", lambda _: adds_bias)
     inputs, weight, bias, down, up = parts(dtype)
     kept = (torch.arange(24) % 3 > 0).float() * 1.5
 
