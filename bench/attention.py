@@ -24,14 +24,14 @@ from customir.kernels import packed_attention
 from customir.kernels.packed_attention import best_kernel
 from torch import Tensor
 from torch.nn import functional
+from train import WINDOW, read_pairs
 
 from customir import models
 from customir.encoder import Encoder
 from customir.layers import attend_by_groups
 from customir.packing import Packed, fill_by_tokens, pack
 
-MAIL = "aeslc-enron/corpus.jsonl"
-HEADS, WIDTH, WINDOW, TOKENS = 12, 32, 256, 1024
+HEADS, WIDTH, TOKENS = 12, 32, 1024
 Attention = Callable[[Tensor, Packed], Tensor]
 
 
@@ -73,14 +73,10 @@ ARMS: dict[str, Attention] = {
 
 def read_batches(data: Path, mails: int) -> list[Packed]:
     """Micro-batches of subjects and bodies."""
-    path = data / MAIL
-    if not path.exists():
-        sys.exit(f"{path}: no mail there. Give the folder that holds {MAIL} as --data.")
-    lines = path.read_text(encoding="utf-8").splitlines()[:mails]
-    rows = [json.loads(line) for line in lines]
+    pairs = read_pairs(data, mails)
     encoder = Encoder.load(models.locate("minilm"), "cpu", WINDOW, "fp32")
-    tokens = encoder.tokenize([row["subject"] for row in rows], "query")
-    tokens += encoder.tokenize([row["text"] for row in rows], "passage")
+    tokens = encoder.tokenize([subject for subject, _ in pairs], "query")
+    tokens += encoder.tokenize([body for _, body in pairs], "passage")
     passes = fill_by_tokens([len(ids) for ids in tokens], TOKENS)
     return [pack([tokens[number] for number in part], torch.device("cpu")) for part in passes]
 

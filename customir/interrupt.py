@@ -12,8 +12,12 @@ _noted = False
 
 
 def note_interrupts() -> None:
-    """From now on, note each Ctrl-C. In the main thread."""
-    signal.signal(signal.SIGINT, _note)
+    """From now on, note each Ctrl-C. In the main thread.
+
+    Where it is ignored, as under a shell's `&` in a script, it stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _note)
 
 
 def raise_noted() -> None:

@@ -52,19 +52,11 @@ constexpr int64_t BLOCK = 64;  // queries whose scores are held at a time
 #define LANES 16
 #define TILE_ROWS 8
 #include "attention_loops.hpp"
-#undef LEVEL
-#undef TARGET
-#undef LANES
-#undef TILE_ROWS
 #define LEVEL avx2
 #define TARGET __attribute__((target("avx2,fma")))
 #define LANES 8
 #define TILE_ROWS 6
 #include "attention_loops.hpp"
-#undef LEVEL
-#undef TARGET
-#undef LANES
-#undef TILE_ROWS
 #endif
 #define LEVEL portable  // NEON on arm64
 #define TARGET

@@ -270,3 +270,8 @@ void backward(const Task &task, int64_t text, int64_t head, float *scratch) {
 }
 
 }  // namespace LEVEL
+
+#undef LEVEL
+#undef TARGET
+#undef LANES
+#undef TILE_ROWS

@@ -6,12 +6,13 @@ torch's (kernels/attention.py), over texts that are padded and put side by side.
 
 import ctypes
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from customir.compiled import load_compiled
 
 MULTIPLE = 16  # of which a head's width has to be one
 TYPES = (torch.float32, torch.bfloat16)
@@ -63,8 +64,8 @@ def packed_attention(
         Shape (rows, heads * width), of `joint`'s type; rows that nobody reads are 0.
 
     Raises:
-        ValueError: a shape or a type is not what it should be.
-        RuntimeError: no kernel was compiled, this processor can't run it, or memory ran out.
+        ValueError: `takes` says no, or a shape or a type is not what it should be.
+        RuntimeError: this processor can't run `kernel`, or memory ran out.
     """
     if joint.shape[1] % (3 * heads) or not takes(joint, joint.shape[1] // (3 * heads), bias):
         raise ValueError(f"no attention of {heads} heads for {joint.dtype} {tuple(joint.shape)}")
@@ -145,15 +146,11 @@ def _call(
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    paths = [Path(__file__).with_name(f"_attention{suffix}") for suffix in EXTENSION_SUFFIXES]
-    path = next((path for path in paths if path.exists()), None)
-    if path is None:
+    functions = ("customir_attention_kernel", "customir_attention")
+    library = load_compiled(Path(__file__).parent, "_attention", *functions)
+    if library is None:
         return None
-    try:
-        library = ctypes.CDLL(str(path))
-        attention = library.customir_attention
-    except (OSError, AttributeError):  # built for another machine, or from an older attention.cpp
-        return None
+    attention = library.customir_attention
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     library.customir_attention_kernel.argtypes = [ctypes.c_char_p]
     library.customir_attention_kernel.restype = ctypes.c_char_p

@@ -82,15 +82,14 @@ def test_silent_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_swallowed_ctrl_c_ends_the_work_all_the_same() -> None:
     script = """
-import os, signal
+import signal
 from customir.interrupt import note_interrupts
 from customir.progress import Plain
 note_interrupts()
 with Plain().task("judging", total=4, unit="judgments") as task:
     task.advance()
     try:
-        os.kill(os.getpid(), signal.SIGINT)
-        signal.sigtimedwait([], 5)
+        signal.raise_signal(signal.SIGINT)
     except BaseException:
         print("swallowed", flush=True)
     task.advance()
@@ -99,3 +98,16 @@ with Plain().task("judging", total=4, unit="judgments") as task:
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.stdout == "swallowed\n"
     assert "KeyboardInterrupt" in run.stderr
+
+
+def test_an_ignored_ctrl_c_stays_ignored() -> None:
+    script = """
+import signal
+from customir.interrupt import note_interrupts
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+note_interrupts()
+signal.raise_signal(signal.SIGINT)
+print("went on")
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout == "went on\n"

@@ -6,11 +6,12 @@ falls back to sqlite-vec.
 
 import ctypes
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from customir.compiled import load_compiled
 
 ROW_BYTES = 64  # a row is padded with zeros to a multiple of these
 # The best of 16 equal steps for a normal distribution, in standard deviations (J. Max, Quantizing
@@ -243,15 +244,11 @@ def _loaded() -> ctypes.CDLL:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    paths = [Path(__file__).with_name(f"_scan{suffix}") for suffix in EXTENSION_SUFFIXES]
-    path = next((path for path in paths if path.exists()), None)
-    if path is None:
+    functions = ("customir_scan_kernel", "customir_top_k", "customir_nearest", "customir_checksums")
+    library = load_compiled(Path(__file__).parent, "_scan", *functions)
+    if library is None:
         return None
-    try:
-        library = ctypes.CDLL(str(path))
-        scan, nearest = library.customir_top_k, library.customir_nearest
-    except (OSError, AttributeError):  # built for another machine, or from an older scan.cpp
-        return None
+    scan, nearest = library.customir_top_k, library.customir_nearest
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     library.customir_scan_kernel.argtypes = [ctypes.c_char_p]
     library.customir_scan_kernel.restype = ctypes.c_char_p

@@ -1,16 +1,9 @@
 """The attention kernel for arm64: cross-compiled, and run in an emulator, against the formula."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
+from arm64 import on_arm64, run_on_arm64
 
-COMPILER, EMULATOR = (
-    shutil.which("aarch64-linux-gnu-g++"),
-    shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static"),
-)
-SOURCE = Path(__file__).parent.parent.parent / "kernels" / "attention.cpp"
 COMPARE = """
 #include <cstdio>
 #include <random>
@@ -58,16 +51,7 @@ int main() {
 """
 
 
-@pytest.mark.skipif(not (COMPILER and EMULATOR), reason="no compiler for arm64, or no emulator")
+@on_arm64
 def test_value_and_gradient_on_arm64(tmp_path: Path) -> None:
-    program = tmp_path / "compare"
-    (tmp_path / "compare.cpp").write_text(f'#include "{SOURCE}"\n{COMPARE}')
-    subprocess.run(
-        [str(COMPILER), "-O3", "-std=c++17", "-pthread", "-static", "-o", str(program),
-         str(tmp_path / "compare.cpp")],
-        check=True,
-    )  # fmt: skip
-    done = subprocess.run(
-        [str(EMULATOR), str(program)], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = run_on_arm64("attention.cpp", COMPARE, tmp_path)
     assert (done.returncode, done.stdout) == (0, "portable\n"), done.stderr

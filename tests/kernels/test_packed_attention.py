@@ -1,5 +1,8 @@
 """The C++ attention over packed texts: every instruction set against the formula in float64."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from customir.kernels import packed_attention, takes
@@ -33,6 +36,16 @@ def exact(joint: Tensor, heads: int, bias: Tensor | None) -> Tensor:
     return torch.cat(found)
 
 
+@contextmanager
+def threads_of_torch(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("kernel", ["avx512", "avx2", "portable", None])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("width", [16, 32, 64])
@@ -47,13 +60,9 @@ def test_value_and_gradient(
     joint, gradient = given(heads, width, dtype)
     bias = torch.linspace(-3, 3, heads * 160**2).view(1, heads, 160, 160) if biased else None
     ours, wanted = joint.clone().requires_grad_(), joint[:tokens].double().requires_grad_()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads_of_torch(threads):
         found = packed_attention(ours, torch.tensor(LENGTHS), heads, bias, kernel)
         found.backward(gradient)
-    finally:
-        torch.set_num_threads(before)
     expected = exact(wanted, heads, bias)
     expected.backward(gradient[:tokens].double())
     assert ours.grad is not None
@@ -66,8 +75,10 @@ def test_value_and_gradient(
 
 def test_a_text_does_not_depend_on_its_neighbours_or_on_threads() -> None:
     joint, _ = given(2, 32, torch.float32)
-    together = packed_attention(joint, torch.tensor(LENGTHS), 2, None)
-    alone = packed_attention(joint[150:214], torch.tensor([64]), 2, None)
+    with threads_of_torch(2):
+        together = packed_attention(joint, torch.tensor(LENGTHS), 2, None)
+    with threads_of_torch(1):
+        alone = packed_attention(joint[150:214], torch.tensor([64]), 2, None)
     assert torch.equal(together[150:214], alone)
 
 

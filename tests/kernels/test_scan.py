@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from customir import compiled
 from customir.runtime import scan
 from customir.runtime.cache import VectorCache, build
 from customir.runtime.scan import (
@@ -233,7 +234,7 @@ def test_without_a_compiler_the_package_installs_without_the_kernels(tmp_path: P
 
 
 def test_without_the_library_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "EXTENSION_SUFFIXES", [".missing"])
+    monkeypatch.setattr(compiled, "EXTENSION_SUFFIXES", [".missing"])
     scan._library.cache_clear()
     try:
         assert best_kernel() is None
