@@ -96,7 +96,8 @@ def our_step(
     pairs: list[tuple[str, str]], precision: str, top: bool, device: str
 ) -> Callable[[int], None]:
     """A function that trains one step on the first pairs."""
-    encoder = Encoder.load(models.locate("minilm"), device, WINDOW, precision)  # type: ignore[arg-type]
+    base = models.locate("minilm")
+    encoder = Encoder.load(base, device, WINDOW, precision, master_weights=True)  # type: ignore[arg-type]
     settings = with_budget(Training(top_layers=3 if top else 0), encoder)
     model = adapter.attach(encoder, settings, seed=0)
     examples = [
@@ -202,7 +203,7 @@ def flops(tokens: int) -> float:
 
 
 def product_speed(precision: str, device: str) -> float:
-    """Floating point operations a second in a product of a micro-batch's size, by `lora_linear`'s."""
+    """Floating point operations a second in a product of a micro-batch's size, by the kernels' `product`."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     rows = 1024 if device == "cpu" else 32_768
     left = torch.randn(rows, 384, dtype=kind, device=device)

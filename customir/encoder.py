@@ -91,7 +91,7 @@ class Encoder:
             device: "cpu", "cuda", "cuda:1", or "auto": a GPU where there is one.
             max_tokens: Cut texts there; None, or more than the model can take: where it says.
             precision: "auto" is bf16 where the hardware multiplies it, else fp32.
-            master_weights: Keep weights in float32 whatever the precision, to change them.
+            master_weights: Keep weights in float32 whatever the precision: they will change.
 
         Raises:
             UserError: the folder is not one, lacks a file, or asks for what is not supported.

@@ -4,7 +4,7 @@ from .attention import attention, collect, spread
 from .contrast import NegativeMask
 from .distillation import listwise_kl
 from .infonce import info_nce
-from .linear import FastLinear, lora_linear
+from .linear import FastLinear, lora_linear, merged_linear
 from .packed_attention import packed_attention, takes
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "info_nce",
     "listwise_kl",
     "lora_linear",
+    "merged_linear",
     "packed_attention",
     "spread",
     "takes",

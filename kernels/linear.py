@@ -23,11 +23,6 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     return functional.linear(left, right, bias)
 
 
-def adds_bias(left: Tensor) -> bool:
-    """Whether `product` adds a bias as it multiplies, instead of spreading it over the result first."""
-    return left.device.type != "cpu" or left.dtype in ONEDNN
-
-
 def _in_onednn(dtype: torch.dtype) -> bool:
     """Whether torch's linear of oneDNN is there for this type, gives what it should, and is worth it."""
     if not torch.backends.mkldnn.is_available() or (dtype == torch.float32 and _by_intel()):
@@ -88,6 +83,60 @@ class _Linear(torch.autograd.Function):
         return to_inputs, to_weight, to_bias
 
 
+def merged_linear(
+    inputs: Tensor, merged: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
+) -> Tensor:
+    """weight x + bias + scale * up (down x) as one product, by `merged`: weight + scale * up down.
+
+    Hu et al. 2021 (arXiv 2106.09685), section 4.1: the merged weight that they infer with. To learn,
+    only the gradients of `down` and `up` need products with the rank. No gradient is made for
+    `merged` and `bias`; between forward and backward only the inputs are kept.
+
+    Args:
+        inputs: Shape (..., in).
+        merged: Shape (out, in); float32 or bfloat16, which is what is computed in.
+        bias: Frozen, shape (out,).
+        down: LoRA's A, float32, shape (rank, in).
+        up: LoRA's B, float32, shape (out, rank).
+
+    Returns:
+        Shape (..., out), of `merged`'s type.
+    """
+    found: Tensor = _MergedLinear.apply(inputs, merged, bias, down, up, scale)
+    return found
+
+
+class _MergedLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        merged: Tensor,
+        bias: Tensor | None,
+        down: Tensor,
+        up: Tensor,
+        scale: float,
+    ) -> Tensor:
+        with torch.autocast(inputs.device.type, enabled=False):
+            ctx.scale, ctx.type = scale, inputs.dtype
+            flat = inputs.reshape(-1, inputs.shape[-1]).to(merged.dtype)
+            made = product(flat, merged, None if bias is None else bias.to(merged.dtype))
+            ctx.save_for_backward(flat, merged, down, up)
+            return made.reshape(*inputs.shape[:-1], len(merged))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        flat, merged, down, up = ctx.saved_tensors
+        with torch.autocast(merged.device.type, enabled=False):
+            gradient = gradients[0].reshape(-1, len(merged)).to(merged.dtype)
+            to_down, to_up = _to_branch_weights(gradient, flat, down, up, ctx.scale)
+            to_inputs = None
+            if ctx.needs_input_grad[0]:
+                wide = (*gradients[0].shape[:-1], merged.shape[1])
+                to_inputs = product(gradient, merged.T).reshape(wide).to(ctx.type)
+            return to_inputs, None, None, to_down, to_up, None
+
+
 def lora_linear(
     inputs: Tensor,
     branch: Tensor,
@@ -97,21 +146,13 @@ def lora_linear(
     up: Tensor,
     scale: float,
 ) -> Tensor:
-    """weight x + bias + scale * up (down x), Hu et al. 2021 (arXiv 2106.09685), section 4.1.
+    """weight x + bias + scale * up (down dropped), where dropout gives the branch another input.
 
-    No gradient is made for `weight` and `bias`; between forward and backward only the inputs and
-    the branch's `rank` numbers a row are kept.
+    As `merged_linear` otherwise.
 
     Args:
-        inputs: Shape (..., in).
-        branch: What goes into the LoRA branch: `inputs` itself, or `inputs` after dropout.
+        branch: `inputs` after dropout, of the same shape.
         weight: Frozen, shape (out, in); float32 or bfloat16, which is what is computed in.
-        bias: Frozen, shape (out,), of the same type.
-        down: LoRA's A, float32, shape (rank, in).
-        up: LoRA's B, float32, shape (out, rank).
-
-    Returns:
-        Shape (..., out), of `weight`'s type.
     """
     found: Tensor = _LoRALinear.apply(inputs, branch, weight, bias, down, up, scale)
     return found
@@ -130,37 +171,38 @@ class _LoRALinear(torch.autograd.Function):
         scale: float,
     ) -> Tensor:
         with torch.autocast(inputs.device.type, enabled=False):
-            ctx.same, ctx.scale = branch is inputs, scale
-            ctx.types = (inputs.dtype, branch.dtype)
+            ctx.scale, ctx.types = scale, (inputs.dtype, branch.dtype)
             flat = inputs.reshape(-1, inputs.shape[-1]).to(weight.dtype)
-            dropped = flat if ctx.same else branch.reshape(flat.shape).to(weight.dtype)
+            dropped = branch.reshape(flat.shape).to(weight.dtype)
+            made = product(flat, weight, None if bias is None else bias.to(weight.dtype))
             narrow = product(dropped, down.to(weight.dtype))
-            added, branch_up = narrow, up.T.to(weight.dtype)
-            if bias is not None and not adds_bias(flat):
-                # It is one column more of the branch: torch would spread it over the result first.
-                added = functional.pad(narrow, (0, 1), value=1 / scale)
-                branch_up, bias = torch.cat([branch_up, bias[None]]), None
-            made = product(flat, weight, bias)
-            made.addmm_(added, branch_up, alpha=scale)
-            ctx.save_for_backward(dropped, narrow, weight, down, up)
+            made.addmm_(narrow, up.T.to(weight.dtype), alpha=scale)
+            ctx.save_for_backward(dropped, weight, down, up)
             return made.reshape(*inputs.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        dropped, narrow, weight, down, up = ctx.saved_tensors
+        dropped, weight, down, up = ctx.saved_tensors
         with torch.autocast(weight.device.type, enabled=False):
             gradient = gradients[0].reshape(-1, len(weight)).to(weight.dtype)
-            to_narrow = product(gradient, up.T.to(weight.dtype)) * ctx.scale
-            to_down = product(to_narrow.T, dropped.T).to(down.dtype)
-            to_up = product(gradient.T, narrow.T).to(up.dtype) * ctx.scale
+            to_down, to_up = _to_branch_weights(gradient, dropped, down, up, ctx.scale)
             to_inputs = to_branch = None
             wide = (*gradients[0].shape[:-1], weight.shape[1])
             if ctx.needs_input_grad[0]:
-                made = product(gradient, weight.T)
-                if ctx.same:
-                    made.addmm_(to_narrow, down.to(weight.dtype))
-                to_inputs = made.reshape(wide).to(ctx.types[0])
-            if not ctx.same and ctx.needs_input_grad[1]:
+                to_inputs = product(gradient, weight.T).reshape(wide).to(ctx.types[0])
+            if ctx.needs_input_grad[1]:
+                to_narrow = product(gradient, up.T.to(weight.dtype)) * ctx.scale
                 made = product(to_narrow, down.T.to(weight.dtype))
                 to_branch = made.reshape(wide).to(ctx.types[1])
             return to_inputs, to_branch, None, None, to_down, to_up, None
+
+
+def _to_branch_weights(
+    gradient: Tensor, branch: Tensor, down: Tensor, up: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """The gradients of A and B from that of the result, (rows, out), and the branch's input."""
+    to_narrow = product(gradient, up.T.to(gradient.dtype))
+    narrow = product(branch, down.to(branch.dtype))
+    to_down = product(to_narrow.T, branch.T).to(down.dtype) * scale
+    to_up = product(gradient.T, narrow.T).to(up.dtype) * scale
+    return to_down, to_up

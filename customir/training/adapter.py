@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from customir.encoder import Encoder, encoder_layers
 from customir.files import make_private_folder, write_atomically
-from customir.kernels import lora_linear
+from customir.kernels import lora_linear, merged_linear
 from customir.settings import Training
 
 CONFIG_NAME = "adapter_config.json"
@@ -23,24 +23,23 @@ FULL_NAME = "full_model.safetensors"
 
 
 class FusedLinear(Linear):
-    """peft's LoRA linear, with its one adapter computed in one operation."""
+    """peft's LoRA linear, with its one adapter: one product by the merged weight.
+
+    The merged weight is made anew whenever A or B changed, which is once a step. What it is made
+    of should be float32: of a frozen weight in bfloat16, small changes would be rounded away.
+    """
+
+    _merged: tuple[Any, Tensor, Tensor | None] | None = None
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        dropout = self.lora_dropout["default"]
+        if isinstance(dropout, nn.Identity):
+            return self.joined([self], x)
         base: Any = self.get_base_layer()
-        dropout, down, up = (
-            part["default"] for part in (self.lora_dropout, self.lora_A, self.lora_B)
-        )
-        return lora_linear(
-            x,
-            x if isinstance(dropout, nn.Identity) else dropout(x),
-            base.weight,
-            base.bias,
-            down.weight,
-            up.weight,
-            self.scaling["default"],
-        )
+        down, up = (part["default"].weight for part in (self.lora_A, self.lora_B))
+        return lora_linear(x, dropout(x), base.weight, base.bias, down, up, self.scaling["default"])
 
-    def joined(self, linears: Sequence[Any], x: Tensor) -> Tensor:
+    def joined(self, linears: Sequence["FusedLinear"], x: Tensor) -> Tensor:
         """The results of linears that share their input, beside each other: as one linear.
 
         Its B is the block diagonal of theirs: a few more zeros to multiply, but a third of the
@@ -48,20 +47,48 @@ class FusedLinear(Linear):
         """
         if any(not isinstance(each.lora_dropout["default"], nn.Identity) for each in linears):
             return torch.cat([each(x) for each in linears], -1)
-        bases = [each.get_base_layer() for each in linears]
-        return lora_linear(
+        downs: list[Any] = [each.lora_A["default"].weight for each in linears]
+        ups: list[Any] = [each.lora_B["default"].weight for each in linears]
+        device = x.device.type
+        cast = torch.is_autocast_enabled(device)
+        merged, bias = self._merge(linears, torch.get_autocast_dtype(device) if cast else x.dtype)
+        alone = len(linears) == 1
+        return merged_linear(
             x,
-            x,
-            torch.cat([base.weight for base in bases]),
-            torch.cat([base.bias for base in bases]),
-            torch.cat([each.lora_A["default"].weight for each in linears]),
-            torch.block_diag(*(each.lora_B["default"].weight for each in linears)),
+            merged,
+            bias,
+            downs[0] if alone else torch.cat(downs),
+            ups[0] if alone else torch.block_diag(*ups),
             self.scaling["default"],
         )
+
+    def _merge(
+        self, linears: Sequence["FusedLinear"], dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None]:
+        """Weight + scale * B A of each, one above the other, and the biases; kept until one changes."""
+        parts: list[tuple[Any, Any, Any]] = [
+            (each.get_base_layer(), each.lora_A["default"].weight, each.lora_B["default"].weight)
+            for each in linears
+        ]
+        changing = [weight for _, *branch in parts for weight in branch]
+        key = (dtype, *((weight.data_ptr(), weight._version) for weight in changing))
+        if self._merged is None or self._merged[0] != key:
+            scale = self.scaling["default"]
+            with torch.no_grad(), torch.autocast(changing[0].device.type, enabled=False):
+                weights = [
+                    torch.addmm(base.weight.float(), up, down, alpha=scale).to(dtype)
+                    for base, down, up in parts
+                ]
+                biases = [base.bias for base, *_ in parts]
+                bias = None if biases[0] is None else torch.cat(biases).to(dtype)
+                self._merged = (key, torch.cat(weights), bias)
+        return self._merged[1:]
 
 
 def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
     """Put LoRA on every linear of the (top) layers; only its weights are trainable.
+
+    The encoder should have been loaded with `master_weights`.
 
     Hu et al. 2021 (arXiv 2106.09685), section 4.1: W x + alpha / rank * B A x, with B zero at first.
     """
@@ -69,6 +96,9 @@ def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
     linears = [name for name, module in layers.named_modules() if isinstance(module, nn.Linear)]
     below = len(layers) - (settings.top_layers or len(layers))
     adapted = [name for name in linears if int(name.partition(".")[0]) >= below]
+    for name in linears:
+        if settings.dropout or name not in adapted:
+            layers.get_submodule(name).to(encoder.dtype)  # else each pass would make it anew
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,

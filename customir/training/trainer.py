@@ -118,7 +118,7 @@ def train(
         )
     make_private_folder(folder)
     encoder = Encoder.load(
-        base, device, settings.max_tokens, settings.precision, master_weights=settings.full
+        base, device, settings.max_tokens, settings.precision, master_weights=True
     )
     layers = len(encoder.layers)
     if settings.top_layers > layers:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from customir.kernels import FastLinear, linear, lora_linear
+from customir.kernels import FastLinear, lora_linear, merged_linear
 from torch import Tensor, nn
 
 
@@ -18,26 +18,26 @@ def parts(dtype: torch.dtype) -> list[Tensor]:
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=str
 )
 @pytest.mark.parametrize("dropped", [False, True])
-@pytest.mark.parametrize("adds_bias", [False, True])
+@pytest.mark.parametrize("with_bias", [False, True])
 def test_value_and_gradients(
-    dtype: torch.dtype,
-    tolerance: float,
-    dropped: bool,
-    adds_bias: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype, tolerance: float, dropped: bool, with_bias: bool
 ) -> None:
-    monkeypatch.setattr(linear, "adds_bias", lambda _: adds_bias)
     inputs, weight, bias, down, up = parts(dtype)
+    added = bias if with_bias else None
     kept = (torch.arange(24) % 3 > 0).float() * 1.5
 
     def run(fused: bool, wide: torch.dtype) -> list[Tensor]:
         own = [value.detach().clone().to(wide).requires_grad_() for value in (inputs, down, up)]
         x, a, b = own
         branch = x * kept.to(wide) if dropped else x
-        if fused:
-            found = lora_linear(x, branch, weight, bias, a, b, 2.0)
+        if fused and dropped:
+            found = lora_linear(x, branch, weight, added, a, b, 2.0)
+        elif fused:
+            merged = (weight.float() + 2.0 * b.detach() @ a.detach()).to(dtype)
+            found = merged_linear(x, merged, added, a, b, 2.0)
         else:
-            found = x @ weight.to(wide).T + bias.to(wide) + 2.0 * (branch @ a.T) @ b.T
+            found = x @ weight.to(wide).T + 2.0 * (branch @ a.T) @ b.T
+            found = found + bias.to(wide) if with_bias else found
         (found.to(wide) ** 2).sum().backward()
         return [found.detach(), *(value.grad for value in own)]
 
