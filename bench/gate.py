@@ -34,7 +34,7 @@ from scipy.stats import binomtest
 from customir import models
 from customir.corpus.document import Passage
 from customir.evaluation.compare import Comparison, compare, threads_of
-from customir.evaluation.gate import Metrics, choose_alpha, decide
+from customir.evaluation.gate import Held, Metrics, choose_alpha, decide
 from customir.evaluation.splits import DEV_SHARE
 from customir.progress import Silent
 from customir.settings import Evaluation, Settings, Training
@@ -203,15 +203,16 @@ def run(case: Case, seed: int) -> Outcome:
             base, examples, settings.training, seed, "cpu", Path(temporary) / "training", Silent()
         )
 
-        def compared(chosen_by: Sequence[Query], decided_by: Sequence[Query]) -> Comparison:
+        def compared(queries: Sequence[Query]) -> Comparison:
+            # Without free queries: the LLM's part of the gate alone, which decides more easily.
             return compare(
-                workspace, "evaluate", base, trained.adapter, passages, chosen_by, decided_by,
-                settings, Silent(),
+                workspace, "evaluate", base, trained.adapter, passages, queries, [], settings,
+                Silent(),
             )  # fmt: skip
 
         # With all of them in place of dev, every share's metrics of every query are told.
-        every = compared([*dev, *test], []).dev
-        comparison = compared(dev, test)
+        every = compared([replace(query, split="dev") for query in (*dev, *test)]).dev
+        comparison = compared([*dev, *test])
     return Outcome(comparison, dict(every), threads_of([*dev, *test], passages))
 
 
@@ -243,11 +244,9 @@ def flip(outcome: Outcome, seed: int) -> bool:
         return {name: values[where] for name, values in flipped[share].items()}
 
     chosen = choose_alpha({share: of(share, is_dev) for share in flipped})
-    verdict = decide(
-        chosen, of(chosen, ~is_dev), of(0.0, ~is_dev),
-        [name for name, dev in zip(outcome.threads, is_dev, strict=True) if not dev],
-        SETTINGS.evaluation, seed,
-    )  # fmt: skip
+    decided_by = [name for name, dev in zip(outcome.threads, is_dev, strict=True) if not dev]
+    held = Held(of(chosen, ~is_dev), of(0.0, ~is_dev), decided_by)
+    verdict = decide(chosen, held, None, SETTINGS.evaluation, seed)
     return verdict.ships_adapted
 
 

@@ -123,6 +123,10 @@ def read_options() -> argparse.Namespace:
     add("--measured", type=int, help="measure on so many queries; default: all")
     add("--among", type=int, help="rank so many passages, all answers with them; default: all")
     add("--precision", choices=("fp32", "bf16"), default="fp32", help="of base, mpnet and adapted")
+    add(
+        "--shares", type=float, nargs="+", default=[], metavar="SHARE",
+        help="measure these shares of the adapter, too (customir.toml: evaluation.alphas)",
+    )  # fmt: skip
     add("--against", help="an arm measured before: print the difference to it, too")
     add("--table", action="store_true", help="print all that is measured in --out, and stop")
     add("--quick", action="store_true", help="one small set, few queries")
@@ -159,7 +163,7 @@ def run_arm(
             made = None
             if options.until != "nothing":
                 adapt(job, shared, options.until)
-                made = candidate(job, options.until)
+                made = candidate(job, options.until, options.shares)
         # From here on the set's queries and qrels are read; nothing is trained any more.
         found = []
         for label, group, test in views(options.data / name, kind):
@@ -167,7 +171,10 @@ def run_arm(
             test, fewer = smaller(test, options.measured, options.among)
             results = compare_on(
                 test,
-                embedders(job.embedder, made.model if made else None, settings.evaluation),
+                {
+                    **embedders(job.embedder, made.model if made else None, settings.evaluation),
+                    **(made.shares if made else {}),
+                },
                 made.int8 if made else {},
                 settings,
                 kept,
@@ -285,32 +292,35 @@ class Made:
             base, whatever the gate said; 0 where nothing was trained.
         gate: Its verdict on held-out queries, and the difference that it saw.
         int8: The model with its INT8 export, by system; empty unless asked for.
+        shares: Models with other shares of the adapter, by system.
     """
 
     model: Path
     alpha: float
     gate: dict[str, Any]
     int8: dict[str, Path]
+    shares: dict[str, Path]
     seconds: dict[str, float]
 
 
-def candidate(job: Job, until: str) -> Made:
-    """The adapted model to measure, shipped or refused."""
+def candidate(job: Job, until: str, shares: Sequence[float]) -> Made:
+    """The adapted model to measure, shipped or refused, and other shares of its adapter."""
     state = {stage.name: job.workspace.stage(stage.name) for stage in STAGES}
     trained, evaluated = state["train"], state["evaluate"]
     adapter = trained.detail["adapter"] if trained else None
     alpha, gate = (1.0 if adapter else 0.0), {}
     if until != "train" and evaluated:
         detail = evaluated.detail
-        shares = [row for row in detail["dev"] if row["alpha"]]
-        if adapter and shares:
-            alpha = max(shares, key=lambda row: (row["nDCG@10"], -row["alpha"]))["alpha"]
+        shares_on_dev = [row for row in detail["free"]["dev"] or detail["dev"] if row["alpha"]]
+        if adapter and shares_on_dev:
+            alpha = max(shares_on_dev, key=lambda row: (row["nDCG@10"], -row["alpha"]))["alpha"]
         gate = {"ships": detail["alpha"], "said": verdict_line(detail)}
         for row in detail["table"]:
             if row["system"] == ADAPTED:
-                gate["held_out"] = {
-                    name: row[f"{name} difference"] for name in ("Recall@10", "nDCG@10")
-                }
+                gate["held_out"] = differences_of(row)
+        for row in detail["free"]["table"]:
+            if row["system"] == ADAPTED:
+                gate["free"] = differences_of(row)
     seconds = {name: found.seconds for name, found in state.items() if found and found.finished}
     if gate.get("ships") and until == "export":
         model = job.folder / "model"
@@ -322,7 +332,18 @@ def candidate(job: Job, until: str) -> Made:
             job.reporter.say("  exporting what the gate refused")
             export_onnx(model)
             quantize(model, held_out_of(job))
-    return Made(model, alpha, gate, {INT8: model} if until == "export" else {}, seconds)
+    others = {
+        f"{ADAPTED}, share {share:g}": merge_adapter(
+            job.embedder, job.folder / adapter, share, job.folder / "shares" / f"{share:g}"
+        )
+        for share in shares
+        if adapter
+    }
+    return Made(model, alpha, gate, {INT8: model} if until == "export" else {}, others, seconds)
+
+
+def differences_of(row: dict[str, Any]) -> dict[str, list[float]]:
+    return {name: row[f"{name} difference"] for name in ("Recall@10", "nDCG@10")}
 
 
 def views(folder: Path, kind: Kind) -> Iterator[tuple[str, str, BeirSet]]:
@@ -447,13 +468,15 @@ def table_of(measured: Sequence[dict[str, Any]]) -> str:
     """A row an arm and set: gains in points of Recall@10, and the means of the groups."""
     rows = [
         ["set", "arm", "queries", "base", "adapted - base", "INT8 - base", "mpnet - base",
-         "hybrid: adapted - base", "gate's own", "cut"],
+         "hybrid: adapted - base", "gate's own: the LLM's", "people's", "share", "cut"],
     ]  # fmt: skip
     gains: dict[tuple[str, str], list[float]] = {}
     for one in measured:
         by_system = {row["system"]: row for row in one["table"]}
         gain = points(by_system.get(ADAPTED))
-        held_out = one["gate"].get("held_out", {}).get("Recall@10")
+        held_out, free = (
+            one["gate"].get(kind, {}).get("Recall@10") for kind in ("held_out", "free")
+        )
         hybrids = [by_system.get(f"hybrid of BM25 and {name}") for name in (ADAPTED, BASE)]
         rows.append(
             [
@@ -464,6 +487,8 @@ def table_of(measured: Sequence[dict[str, Any]]) -> str:
                 if hybrids[0] and hybrids[1] else "",
                 f"{points_of(held_out)}{'' if one['gate'].get('ships') else ', refused'}"
                 if held_out else "",
+                points_of(free) if free else "",
+                f"{one['alpha']:g}",
                 "; ".join(one["cut"]),
             ]
         )  # fmt: skip
@@ -472,7 +497,7 @@ def table_of(measured: Sequence[dict[str, Any]]) -> str:
             gains.setdefault((one["group"], one["arm"]), []).append(100 * found)
     for (group, arm), found in sorted(gains.items()):
         mean = f"{sum(found) / len(found):+.1f}"
-        rows.append([f"**mean of {len(found)}: {group}**", arm, "", "", mean, *[""] * 5])
+        rows.append([f"**mean of {len(found)}: {group}**", arm, "", "", mean, *[""] * 7])
     return markdown(rows)
 
 

@@ -170,6 +170,7 @@ def read_options() -> argparse.Namespace:
     add("--out", type=Path, help="kept there; a temporary folder without it")
     add("--only", nargs="+", default=[], metavar="ARM", help="these arms, or all of a kind")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="for all arms")
+    add("--shares", type=float, nargs="+", default=[], help="of the adapter, as rows of their own")
     add("--jobs", type=int, default=1, help="processes")
     add("--documents", type=int, help="adapt to so many")
     add("--measured", type=int, help="measure on so many queries")
@@ -210,7 +211,7 @@ def run_one(out: Path, name: str, arm: str, options: argparse.Namespace) -> None
     asked = argparse.Namespace(
         data=options.data, arm="arm", set=settings, until=until, against=None,
         documents=options.documents, measured=options.measured, among=options.among,
-        precision=options.precision,
+        precision=options.precision, shares=options.shares,
     )  # fmt: skip
     root.mkdir(parents=True, exist_ok=True)
     try:
@@ -240,26 +241,30 @@ def rows_of(one: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def table(found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
-    """A row an arm: gains on the base with intervals, their mean, and the difference to the start."""
+    """A row an arm, and one a share: gains on the base with intervals, their mean, and, for the
+    whole adapter, the difference to the start."""
     by_arm: dict[str, dict[str, dict[str, Any]]] = {"start": {}}
     for (arm, _), measurements in found.items():
         by_arm.setdefault(arm, {}).update({one["set"]: one for one in measurements})
     starts = by_arm["start"]
     rows = [["arm", *starts, "mean", "less the start's, by set"]]
     for arm, ones in by_arm.items():
-        gains, cells, apart = [], [], []
-        for label, start in starts.items():
-            if label not in ones:
-                cells.append("")
-                continue
-            base, adapted = rows_of(ones[label])
-            gains.append(100 * (adapted["Recall@10"] - base["Recall@10"]))
-            cells.append(points(adapted))
-            if arm != "start":
-                said = against(ones[label], start, Settings())
-                apart.append(said.split(";")[0].removeprefix("Recall@10 "))
-        mean = f"{float(np.mean(gains)):+.1f}" if gains else ""
-        rows.append([arm, *cells, mean, " / ".join(apart)])
+        shares = {row["system"] for one in ones.values() for row in one["table"]}
+        for system in [ADAPTED, *sorted(name for name in shares if name.startswith(f"{ADAPTED},"))]:
+            gains, cells, apart = [], [], []
+            for label, start in starts.items():
+                by_system = {row["system"]: row for row in ones.get(label, {}).get("table", [])}
+                if system not in by_system:
+                    cells.append("")
+                    continue
+                gain = by_system[system]["Recall@10"] - by_system[BASE]["Recall@10"]
+                gains.append(100 * gain)
+                cells.append(points(by_system[system]))
+                if arm != "start" and system == ADAPTED:
+                    said = against(ones[label], start, Settings())
+                    apart.append(said.split(";")[0].removeprefix("Recall@10 "))
+            mean = f"{float(np.mean(gains)):+.1f}" if gains else ""
+            rows.append([f"{arm}{system.removeprefix(ADAPTED)}", *cells, mean, " / ".join(apart)])
     return markdown(rows)
 
 

@@ -104,7 +104,8 @@ def _text(model: Path, facts: Facts) -> str:
         "## Settings",
         _list(facts.settings),
         "## Limits",
-        "- The queries that it was tuned and measured on were written by an LLM, not by people.\n"
+        "- Most queries that it was tuned on, and those of the first table, were written by an LLM, "
+        "not by people.\n"
         "- It knows one corpus. Outside it, expect the base's quality or less; nothing here was "
         "measured there.\n"
         "- Longer texts are cut at the base's limit.\n"

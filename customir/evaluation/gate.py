@@ -19,13 +19,22 @@ Metrics = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
+class Held:
+    """Candidate and base on the same held-out queries, and the thread of each query's passage."""
+
+    candidate: Metrics
+    base: Metrics
+    threads: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What ships and why.
 
     Attributes:
         alpha: Share of the adapter's weights in the model that ships; 0 is the base.
         reason: One sentence for the report.
-        differences: Of the candidate against the base on the test queries, by metric name.
+        differences: Of the candidate against the base on the LLM's test queries, by metric name.
     """
 
     alpha: float
@@ -43,25 +52,21 @@ def choose_alpha(dev: Mapping[float, Metrics]) -> float:
 
 
 def decide(
-    alpha: float,
-    candidate: Metrics,
-    base: Metrics,
-    threads: Sequence[str],
-    settings: Evaluation,
-    seed: int,
+    alpha: float, written: Held, free: Held | None, settings: Evaluation, seed: int
 ) -> Verdict:
-    """Whether the candidate ships: nDCG@10 and Recall@10 both surely better.
+    """Whether the candidate ships: surely better both on the LLM's queries and on the free ones.
 
-    One of them alone is too little: the held-out queries were written by an LLM, and a small gain on
-    these can be a loss on people's (docs/evaluation.md).
+    On the LLM's, nDCG@10 and Recall@10 both: a small gain on these can be a loss on people's. On the
+    free ones, which people wrote, either of them, and neither surely worse (docs/evaluation.md).
 
-    `candidate` and `base` are measured on test queries, which took no part in choosing `alpha`:
-    one comparison, so the interval needs no correction for the number of alphas.
+    All are test queries, which took no part in choosing `alpha`: one comparison, so the interval
+    needs no correction for the number of alphas.
 
     Args:
-        threads: Of each test query's passage.
+        written: On the LLM's queries.
+        free: On the corpus' own free queries; None where there are too few.
     """
-    found = len(set(threads))
+    found = len(set(written.threads))
     if alpha == 0:
         return Verdict(0.0, "No share of the adapter beat the base on the dev queries.", {})
     if found < MINIMUM_THREADS:
@@ -71,17 +76,39 @@ def decide(
             "to decide. Sample more passages, or give a larger corpus.",
             {},
         )
-    differences = {
+    differences = _differences(written, settings, seed)
+    reason = f"on the LLM's queries {_said(differences, settings)}"
+    ships = all(gain.surely_better for gain in differences.values())
+    if free is not None:
+        by_people = _differences(free, settings, seed)
+        reason += f"; on people's {_said(by_people, settings)}"
+        ships = (
+            ships
+            and any(gain.surely_better for gain in by_people.values())
+            and not any(gain.surely_worse for gain in by_people.values())
+        )
+    if not ships:
+        return Verdict(0.0, f"Not surely better than the base: {reason}.", differences)
+    return Verdict(alpha, f"Surely better than the base: {reason}.", differences)
+
+
+def _differences(held: Held, settings: Evaluation, seed: int) -> dict[str, Difference]:
+    return {
         name: paired_difference(
-            candidate[name], base[name], threads, settings.confidence, settings.resamples, seed
+            held.candidate[name],
+            held.base[name],
+            held.threads,
+            settings.confidence,
+            settings.resamples,
+            seed,
         )
         for name in DECIDING
     }
+
+
+def _said(differences: Mapping[str, Difference], settings: Evaluation) -> str:
     percent = round(100 * settings.confidence)
-    intervals = ", ".join(
+    return ", ".join(
         f"{name} {gain.mean:+.3f} ({percent}% interval {gain.low:+.3f} to {gain.high:+.3f})"
         for name, gain in differences.items()
     )
-    if not all(gain.surely_better for gain in differences.values()):
-        return Verdict(0.0, f"Not surely better than the base: {intervals}.", differences)
-    return Verdict(alpha, f"Surely better than the base: {intervals}.", differences)

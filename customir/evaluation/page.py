@@ -1,5 +1,6 @@
 """DIR/report.html: the report to look at. One file, without a script or anything from elsewhere."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ from customir.evaluation.plots import (
     lines,
     scatter,
 )
-from customir.evaluation.report import COMPARED, difference_text, stage_detail, verdict_line
+from customir.evaluation.report import (
+    COMPARED,
+    chosen_by,
+    difference_text,
+    free_line,
+    stage_detail,
+    verdict_line,
+)
 from customir.evaluation.significance import Difference
 from customir.files import write_atomically
 from customir.settings import Settings
@@ -84,8 +92,8 @@ def _head(evaluated: Detail) -> str:
         tiles = f'<ul class="tiles">{tiles}</ul>'
     return (
         f'<header class="{css}"><h1>{escape(what)}</h1><p>{escape(why)}</p>{tiles}'
-        f"<p class=note>On {evaluated['queries']} test queries about {evaluated['threads']} threads "
-        "that were never trained on. The queries were written by the LLM, not by people.</p>"
+        f"<p class=note>On {evaluated['queries']} test queries that the LLM wrote, about "
+        f"{evaluated['threads']} threads that were never trained on.</p>"
         "</header>"
     )
 
@@ -95,16 +103,7 @@ def _systems(evaluated: Detail, exported: Detail, settings: Settings) -> str:
     if not rows:
         return ""
     percent = round(100 * settings.evaluation.confidence)
-    head = "".join(f"<th>{escape(name)}</th>" for name in METRICS)
-    body = "".join(
-        f"<tr><th>{escape(row['system'])}</th>"
-        + "".join(f"<td>{_value(row, name)}</td>" for name in METRICS)
-        + "</tr>"
-        for row in rows
-    )
-    table = (
-        f"<table class=systems><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    free = evaluated["free"]["table"] if evaluated else []
     differences = [
         Interval(row["system"], *row[f"{COMPARED[0]} difference"][:3])
         for row in rows
@@ -125,11 +124,25 @@ def _systems(evaluated: Detail, exported: Detail, settings: Settings) -> str:
     )  # fmt: skip
     return _section(
         "Every system",
-        _card("", table, f"Below each figure: its difference to the base, with the {percent}% interval "
+        _card("", _metrics(rows), f"Below each figure: its difference to the base, with the {percent}% interval "
               "of a paired bootstrap over threads, and p of a randomisation test.", wide=True)
+        + (_card("", _metrics(free), f"{free_line(evaluated)}.", wide=True) if free else "")
         + _card(f"{COMPARED[0]} against base", intervals(f"{COMPARED[0]} against base", differences))
         + _card("Recall@k", curve),
     )  # fmt: skip
+
+
+def _metrics(rows: Sequence[Detail]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in METRICS)
+    body = "".join(
+        f"<tr><th>{escape(row['system'])}</th>"
+        + "".join(f"<td>{_value(row, name)}</td>" for name in METRICS)
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f"<table class=systems><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
 
 
 def _gains(evaluated: Detail) -> str:
@@ -137,17 +150,23 @@ def _gains(evaluated: Detail) -> str:
         Interval(f"{row['style']}, {row['queries']} queries", *row["difference"][:3])
         for row in evaluated.get("by_style", [])
     ]  # fmt: skip
-    dev = evaluated.get("dev", [])
-    shares = [
-        Series(name, [(row["alpha"], row[name]) for row in dev], number)
-        for number, name in enumerate(COMPARED)
-    ]
+    shares = "".join(
+        lines(
+            f"Share of the adapter, on {title}",
+            [
+                Series(name, [(row["alpha"], row[name]) for row in dev], number)
+                for number, name in enumerate(COMPARED)
+            ],
+            "share of the adapter (0: the base)",
+            f"on {title}",
+        )
+        for title, dev in (chosen_by(evaluated) if evaluated else [])
+    )
     found = _card(
         "Gain by query style", intervals("Gain by query style", styles), f"{COMPARED[0]}, adapted less base."
     ) + _card(
         "Share of the adapter",
-        lines("Share of the adapter", shares, "share of the adapter (0: the base)", "on dev queries")
-        if len(dev) > 1 else "",
+        shares,
         "The share is chosen on dev queries; the test queries above took no part in it.",
     )  # fmt: skip
     return _section("Where the gain comes from", found)

@@ -78,6 +78,25 @@ def verdict_line(evaluated: Detail) -> str:
     return f"Ships: {what}. {evaluated['reason']}"
 
 
+def free_line(evaluated: Detail) -> str:
+    """What the free queries were that the gate asked."""
+    styles = evaluated["free"]["styles"].items()
+    kinds = ", ".join(f"{count} of style {style}" for style, count in sorted(styles))
+    return (
+        f"On test queries that people wrote ({kinds}), each for its own passage without what it was "
+        "taken from, the rest of its thread left out"
+    )
+
+
+def chosen_by(evaluated: Detail) -> list[tuple[str, list[Detail]]]:
+    """The dev queries' metrics by share: on which queries, those that chose last."""
+    found = [
+        ("the LLM's dev queries", evaluated["dev"]),
+        ("people's dev queries, which choose the share", evaluated["free"]["dev"]),
+    ]
+    return [(title, rows) for title, rows in found if len(rows) > 1]
+
+
 def sparkline(values: Sequence[float], points: int = CURVE_POINTS) -> str:
     """The course of `values` in at most `points` block characters, low to high."""
     if not values:
@@ -96,19 +115,22 @@ def _verdict(detail: Detail, exported: Detail, settings: Settings) -> list[str]:
         return ["# CustomIR report", ""]
     lines = ["# CustomIR report", "", f"**{verdict_line(detail)}**", ""]
     lines += [
-        f"On {detail['queries']} test queries about {detail['threads']} threads that were never "
-        "trained on:",
+        f"On {detail['queries']} test queries that the LLM wrote, about {detail['threads']} threads "
+        "that were never trained on:",
         "",
     ]
     compared = [*detail["table"], *exported.get("table", [])]
     lines += _table(comparison_rows(compared, settings.evaluation.confidence))
-    if len(detail["dev"]) > 1:
-        lines += ["", "Shares of the adapter on the dev queries, where the share is chosen:", ""]
+    if free := detail["free"]["table"]:
+        lines += ["", f"{free_line(detail)}:", ""]
+        lines += _table(comparison_rows(free, settings.evaluation.confidence))
+    for title, dev in chosen_by(detail):
+        lines += ["", f"Shares of the adapter on {title}:", ""]
         lines += _table(
             [["share", "Recall@10", "nDCG@10"]]
             + [
                 [f"{row['alpha']:g}", _three(row["Recall@10"]), _three(row["nDCG@10"])]
-                for row in detail["dev"]
+                for row in dev
             ]
         )
     if styles := detail.get("by_style"):
@@ -123,7 +145,7 @@ def _verdict(detail: Detail, exported: Detail, settings: Settings) -> list[str]:
                 for row in styles
             ]
         )  # fmt: skip
-    return [*lines, "", "The queries were written by the LLM, not by people.", ""]
+    return [*lines, ""]
 
 
 def _corpus(detail: Detail, settings: Settings) -> list[str]:

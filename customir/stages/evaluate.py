@@ -1,16 +1,19 @@
 """Evaluating on held-out queries: the table, the verdict, gains by style, queries won and lost."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from customir.stages.free import held_out_free_of
 from customir.stages.job import Detail, Job
 from customir.workspace.queries import read_queries
 
 if TYPE_CHECKING:
     from customir.evaluation.compare import Comparison
+    from customir.evaluation.gate import Metrics
 
 
 def basis(job: Job) -> Sequence[str]:
@@ -21,30 +24,41 @@ def run(job: Job) -> Detail:
     from customir.evaluation.compare import compare
 
     adapter = job.detail("train")["adapter"]
+    free = held_out_free_of(job)
     comparison = compare(
         job.workspace,
         "evaluate",
         job.embedder,
         job.folder / adapter if adapter else None,
         job.passages,
-        read_queries(job.workspace, splits=("dev",)),
-        read_queries(job.workspace, splits=("test",)),
+        read_queries(job.workspace, splits=("dev", "test")),
+        free,
         job.settings,
         job.reporter,
     )
     return {
         **_broken_down(job, comparison),
         "table": [result.as_row() for result in comparison.test],
-        "dev": [
-            {"alpha": alpha, **{name: float(np.mean(values)) for name, values in metrics.items()}}
-            for alpha, metrics in sorted(comparison.dev.items())
-            if all(len(values) for values in metrics.values())
-        ],
+        "dev": _shares(comparison.dev),
+        "free": {
+            "styles": dict(Counter(query.style for query in free if query.split == "test")),
+            "dev": _shares(comparison.free_dev),
+            "table": [result.as_row() for result in comparison.free_test],
+        },
         "queries": len(comparison.threads),
         "threads": len(set(comparison.threads)),
         "alpha": comparison.verdict.alpha,
         "reason": comparison.verdict.reason,
     }
+
+
+def _shares(dev: "Mapping[float, Metrics]") -> list[Detail]:
+    """The mean metrics of each share of the adapter, the base first."""
+    return [
+        {"alpha": alpha, **{name: float(np.mean(values)) for name, values in metrics.items()}}
+        for alpha, metrics in sorted(dev.items())
+        if all(len(values) for values in metrics.values())
+    ]
 
 
 def _broken_down(job: Job, comparison: "Comparison") -> Detail:

@@ -8,11 +8,11 @@ import numpy as np
 
 from customir.evaluation.splits import split_passages
 from customir.stages.base import base_encoder
+from customir.stages.free import free_of
 from customir.stages.job import Detail, Job
 from customir.stages.llm import llm_basis, open_llm
 from customir.stages.topics import named_topics
 from customir.workspace import content_key
-from customir.workspace.passages import read_documents
 from customir.workspace.queries import Query, write_queries
 
 # Of the own passage's score: cosine, and BM25.
@@ -29,7 +29,6 @@ def basis(job: Job) -> Sequence[str]:
 
 
 def run(job: Job) -> Detail:
-    from customir.analysis.boilerplate import automatic
     from customir.analysis.map import corpus_map
     from customir.analysis.personas import personas
     from customir.analysis.sampling import sample_passages
@@ -39,10 +38,7 @@ def run(job: Job) -> Detail:
     from customir.retrieval.dense import top_k
     from customir.synthesis import filters
     from customir.synthesis.generate import write_queries as let_write
-    from customir.synthesis.openings import opening_queries
     from customir.synthesis.rejected import rejected_by_text
-    from customir.synthesis.replies import reply_queries
-    from customir.synthesis.subjects import subject_queries
 
     settings, passages = job.settings, job.passages
     splits = split_passages(passages, settings.evaluation.held_out, settings.seed)
@@ -109,18 +105,9 @@ def run(job: Job) -> Detail:
         )
         for query, reason in zip(written, rejected, strict=True)
     ]
-    by_people = [passage for passage in passages if not automatic(passage)]
-    documents = read_documents(job.workspace)
-    free = [
-        (style, pairs)
-        for style, pairs in (
-            ("subject", subject_queries(passages)),
-            ("reply", reply_queries(documents, by_people, settings.synthesis.replies)),
-            ("opening", opening_queries(by_people)),
-        )
-        if style in settings.synthesis.free
-    ]
-    for style, pairs in free:
+    for style, pairs in free_of(job).items():
+        if style not in settings.synthesis.free:
+            continue
         found_free = [
             Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
             for passage, text in pairs

@@ -27,7 +27,7 @@ def basis(job: Job) -> Sequence[str]:
 
 
 def run(job: Job) -> Detail:
-    from customir.synthesis import openings
+    from customir.synthesis.free import without_query
     from customir.training.examples import Example, TrainingPassage
     from customir.training.trainer import train
 
@@ -36,11 +36,7 @@ def run(job: Job) -> Detail:
     def as_trained(key: str, query: Query | None = None) -> TrainingPassage:
         """A passage; the positive of a free query without what the query was taken from."""
         passage = by_key[key]
-        text = passage.content
-        if query and query.free:
-            text = passage.text
-            if query.style == openings.STYLE and (found := openings.parts(text)):
-                text = found[1]
+        text = without_query(passage, query.style) if query and query.free else passage.content
         # Another text is another column of the batch; thread and group mask it all the same.
         key = key if text == passage.content else content_key(key, text)
         return TrainingPassage(key, text, passage.thread, passage.duplicates)

@@ -38,6 +38,23 @@ class Query:
 
 
 @dataclass(frozen=True)
+class FreeQuery:
+    """A free query of a held-out thread. It is no row: subjects and answers stand in the corpus.
+
+    Attributes:
+        row: Of its passage, in the corpus.
+        answer: That passage without what the query was taken from: what is to be found.
+    """
+
+    key: str
+    style: str
+    text: str
+    row: int
+    answer: str
+    split: Split
+
+
+@dataclass(frozen=True)
 class Negative:
     """A candidate for a hard negative of `query`.
 

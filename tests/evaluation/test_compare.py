@@ -1,5 +1,6 @@
 """Comparing systems on held-out queries, with the real encoder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from customir.evaluation.systems import larger_embedder
 from customir.progress import Silent
 from customir.settings import Evaluation, Settings
 from customir.workspace import Workspace
-from customir.workspace.queries import Query, Split
+from customir.workspace.queries import FreeQuery, Query, Split
 
 SETTINGS = Settings(device="cpu", evaluation=Evaluation(larger="", resamples=1000))
 SUBJECTS = ("leaking oil pump", "lunch in the garden", "office sold in Oslo", "invoice paid twice")
@@ -41,7 +42,7 @@ def test_near_duplicates_are_relevant_too() -> None:
 def test_without_an_adapter_the_base_ships(minilm: Path, tmp_path: Path) -> None:
     with Workspace(tmp_path) as workspace:
         found = compare(
-            workspace, "evaluate", minilm, None, PASSAGES, queries("dev"), queries("test"),
+            workspace, "evaluate", minilm, None, PASSAGES, [*queries("dev"), *queries("test")], [],
             SETTINGS, Silent(),
         )  # fmt: skip
     assert not found.verdict.ships_adapted
@@ -51,16 +52,43 @@ def test_without_an_adapter_the_base_ships(minilm: Path, tmp_path: Path) -> None
         for values in metrics.values():
             np.testing.assert_array_equal(values, np.ones(4))
     assert set(found.rankings) == {"base"}
+    assert found.free_dev == {}
+    assert found.free_test == []
     assert found.threads == ["t0", "t1", "t2", "t3"]
 
 
+def free_queries() -> list[FreeQuery]:
+    """Each asks for one of the passages; dev's have their own answers, test's the next passage's."""
+    own = [
+        FreeQuery(f"dev{n}", "subject", subject, n, f"All about the {subject}.", "dev")
+        for n, subject in enumerate(SUBJECTS)
+    ]
+    other = [replace(q, key=f"test{q.row}", answer="Nothing at all.", split="test") for q in own]
+    return [*own, *other]
+
+
+def test_free_queries_are_measured_by_split_with_their_own_answers(
+    minilm: Path, tmp_path: Path
+) -> None:
+    with Workspace(tmp_path) as workspace:
+        found = compare(
+            workspace, "evaluate", minilm, None, PASSAGES, queries("dev"), free_queries(), SETTINGS,
+            Silent(),
+        )  # fmt: skip
+    np.testing.assert_array_equal(found.free_dev[0.0]["nDCG@10"], np.ones(4))
+    (base,) = found.free_test
+    # Their passage is there as what does not answer them, and three others.
+    assert base.system == "base"
+    assert set(base.by_query["Recall@10"]) == {1.0}
+    assert np.mean(base.by_query["nDCG@10"]) < 0.7
+
+
 @pytest.mark.parametrize("split", ["dev", "test", None])
-def test_a_split_without_queries(minilm: Path, tmp_path: Path, split: str | None) -> None:
+def test_a_split_without_queries(minilm: Path, tmp_path: Path, split: Split | None) -> None:
     with Workspace(tmp_path) as workspace:
         found = compare(
             workspace, "evaluate", minilm, None, PASSAGES,
-            queries("dev") if split == "dev" else [], queries("test") if split == "test" else [],
-            SETTINGS, Silent(),
+            [] if split is None else queries(split), [], SETTINGS, Silent(),
         )  # fmt: skip
     assert not found.verdict.ships_adapted
     for result in found.test:
@@ -74,7 +102,7 @@ def test_a_larger_embedder_is_compared_with_where_it_is_here(minilm: Path, tmp_p
     larger = Settings(device="cpu", evaluation=Evaluation(larger=str(minilm), resamples=1000))
     with Workspace(tmp_path / "out") as workspace:
         found = compare(
-            workspace, "evaluate", minilm, None, PASSAGES, queries("dev"), queries("test"),
+            workspace, "evaluate", minilm, None, PASSAGES, [*queries("dev"), *queries("test")], [],
             larger, Silent(),
         )  # fmt: skip
     by_name = {result.system: result for result in found.test}

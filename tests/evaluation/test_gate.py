@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from customir.evaluation.gate import MINIMUM_THREADS, Metrics, Verdict, choose_alpha, decide
+from customir.evaluation.gate import MINIMUM_THREADS, Held, Metrics, Verdict, choose_alpha, decide
 from customir.evaluation.significance import Difference, paired_difference
 from customir.settings import Evaluation
 
@@ -34,7 +34,7 @@ def gate(
 ) -> Verdict:
     """The verdict where each query is about a thread of its own."""
     own = [str(number) for number in range(len(base["nDCG@10"]))]
-    return decide(alpha, candidate, base, own, settings, seed)
+    return decide(alpha, Held(candidate, base, own), None, settings, seed)
 
 
 def test_queries_about_one_thread_count_as_one() -> None:
@@ -81,7 +81,8 @@ def test_a_real_gain_ships() -> None:
     assert verdict.ships_adapted
     assert verdict.alpha == 0.5
     assert verdict.reason.startswith(
-        "Surely better than the base: nDCG@10 +0.100 (95% interval +0.100 to +0.100), Recall@10 +0.100"
+        "Surely better than the base: on the LLM's queries nDCG@10 +0.100 (95% interval +0.100 to "
+        "+0.100), Recall@10 +0.100"
     )
     assert set(verdict.differences) == {"nDCG@10", "Recall@10"}
 
@@ -100,7 +101,7 @@ def test_a_gain_by_one_metric_alone_does_not_ship() -> None:
     for ndcg, recall in ((0.1, -0.1), (0.1, 0.0), (0.0, 0.1)):
         verdict = gate(1.0, metrics(base + ndcg, base + recall), metrics(base, base), SETTINGS, 0)
         assert verdict.alpha == 0
-        assert verdict.reason.startswith("Not surely better than the base: nDCG@10")
+        assert verdict.reason.startswith("Not surely better than the base: on the LLM's")
         assert set(verdict.differences) == {"nDCG@10", "Recall@10"}
 
 
@@ -112,9 +113,29 @@ def test_too_few_threads_ship_nothing() -> None:
         assert f"only {threads} threads" in verdict.reason
     base = np.zeros(200)
     two = [str(number % 2) for number in range(200)]
-    assert not decide(1.0, metrics(base + 1), metrics(base), two, SETTINGS, 0).ships_adapted
+    assert not decide(
+        1.0, Held(metrics(base + 1), metrics(base), two), None, SETTINGS, 0
+    ).ships_adapted
     base = np.zeros(MINIMUM_THREADS)
     assert gate(1.0, metrics(base + 1), metrics(base), SETTINGS, 0).ships_adapted
+
+
+@pytest.mark.parametrize(
+    ("ndcg", "recall", "ships"),
+    [(0.1, 0.1, True), (0.1, 0.0, True), (0.0, 0.1, True), (0.0, 0.0, False), (0.1, -0.1, False)],
+)
+def test_people_have_to_agree(ndcg: float, recall: float, ships: bool) -> None:
+    """On their queries one metric surely better, and none surely worse."""
+    base = np.random.default_rng(0).random(60) * 0.8
+    own = [str(number) for number in range(60)]
+    written = Held(metrics(base + 0.1), metrics(base), own)
+    free = Held(metrics(base + ndcg, base + recall), metrics(base), own)
+    verdict = decide(1.0, written, free, SETTINGS, 0)
+    assert verdict.ships_adapted == ships
+    assert "on the LLM's queries nDCG@10 +0.100" in verdict.reason
+    assert f"on people's nDCG@10 {ndcg:+.3f}" in verdict.reason
+    refused = decide(1.0, Held(metrics(base), metrics(base), own), free, SETTINGS, 0)
+    assert not refused.ships_adapted, "people alone don't ship it either"
 
 
 def test_alpha_0_is_the_base() -> None:
@@ -186,9 +207,8 @@ def test_choosing_among_shares_and_asking_one_thread_often_ships_no_more() -> No
         alpha = choose_alpha({share: metrics(values[dev]) for share, values in shares.items()})
         chosen += alpha > 0
         threads = [str(number // each) for number in range(each * 60)]
-        verdict = decide(
-            alpha, metrics(shares[alpha][test]), metrics(base[test]), threads, QUICK, seed
-        )
+        held = Held(metrics(shares[alpha][test]), metrics(base[test]), threads)
+        verdict = decide(alpha, held, None, QUICK, seed)
         shipped += verdict.ships_adapted
     assert chosen > trials / 2, "dev is fooled often, so that test has to decide"
     assert 0 < shipped <= 0.05 * trials, shipped

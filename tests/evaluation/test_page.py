@@ -87,6 +87,11 @@ def details(text: str) -> dict[str, dict[str, Any]]:
                 {"alpha": a, "Recall@10": 0.6 + 0.1 * a, "nDCG@10": 0.5 + 0.1 * a - 0.05 * a * a}
                 for a in (0.0, 0.25, 0.5, 0.75, 1.0)
             ],
+            "free": {
+                "styles": {"subject": 300, "reply": 150},
+                "dev": [{"alpha": a, "Recall@10": 0.5 + 0.1 * a, "nDCG@10": 0.4} for a in (0.0, 0.5, 1.0)],
+                "table": [row("base", 0.5), row("adapted", 0.55, 0.05, 0.02, 0.08, 0.001)],
+            },
             "by_style": [
                 {"style": style, "queries": 100, "base": 0.6, "adapted": 0.7, "difference": found}
                 for style, found in (
@@ -180,6 +185,7 @@ def test_an_empty_workspace_and_one_without_a_share_have_a_page(tmp_path: Path) 
         assert "Not evaluated yet" in page_text(workspace, Settings())
         nothing = {
             "queries": 0, "threads": 0, "alpha": 0.0, "reason": "No dev queries.", "dev": [],
+            "free": {"styles": {}, "dev": [], "table": []},
             "table": [{"system": "base", "Recall@10": None, "nDCG@10": None, "MRR@10": None, "curve": {}}],
         }  # fmt: skip
         workspace.begin_stage("evaluate", "print")

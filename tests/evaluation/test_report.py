@@ -46,6 +46,11 @@ EVALUATED = {
         {"style": "need", "queries": 20, "base": 0.6, "adapted": 0.7, "difference": [0.1, 0, 0.2, 0.05]}
     ],
     "dev": [{"alpha": 0.0, "Recall@10": 0.6, "nDCG@10": 0.5}, {"alpha": 0.5, "Recall@10": 0.7, "nDCG@10": 0.6}],
+    "free": {
+        "styles": {"subject": 30, "reply": 12},
+        "dev": [{"alpha": 0.0, "Recall@10": 0.41, "nDCG@10": 0.31}, {"alpha": 0.5, "Recall@10": 0.42, "nDCG@10": 0.32}],
+        "table": [row("base", 0.44, 0.3, 0.2), row("adapted", 0.5, 0.4, 0.3, [0.06, 0.01, 0.11, 0.02])],
+    },
 }  # fmt: skip
 MINED = {
     "candidates": 80,
@@ -86,6 +91,9 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
     assert f"| BM25 | 0.500 | 0.400 | 0.300 | {worse} | {worse} | 0.0400 |" in lines
     assert "| base | 0.600 | 0.500 | 0.400 |  |  |  |" in lines
     assert f"| adapted | 0.700 | 0.581 | 0.500 | {better} | {better} | 0.0012 |" in lines
+    assert "that people wrote (12 of style reply, 30 of style subject)" in text
+    assert "| base | 0.440 | 0.300 | 0.200 |  |  |  |" in lines
+    assert "| 0.5 | 0.420 | 0.320 |" in lines
     assert "95% interval" in text
     assert "| 0.5 | 0.700 | 0.600 |" in lines
     assert "| need | 20 | 0.600 | 0.700 | +0.100 (+0.000 to +0.200) |" in lines
@@ -117,7 +125,7 @@ def test_a_judge_that_was_not_believed_and_no_judge_at_all(tmp_path: Path) -> No
 def test_the_base_ships_without_test_queries(tmp_path: Path) -> None:
     evaluated = {
         "queries": 0, "threads": 0, "alpha": 0.0, "reason": "There were no dev queries.",
-        "table": [row("base", None, None, None)], "dev": [],
+        "table": [row("base", None, None, None)], "dev": [], "free": {"styles": {}, "dev": [], "table": []},
     }  # fmt: skip
     with Workspace(tmp_path) as workspace:
         finish(workspace, "evaluate", evaluated)

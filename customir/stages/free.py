@@ -1,0 +1,29 @@
+"""The corpus' own free pairs: to train on, and of held-out threads to judge by."""
+
+from typing import TYPE_CHECKING
+
+from customir.evaluation.splits import split_passages
+from customir.stages.job import Job
+from customir.workspace.passages import read_documents
+from customir.workspace.queries import FreeQuery
+
+if TYPE_CHECKING:
+    from customir.synthesis.free import Pairs
+
+
+def free_of(job: Job) -> "Pairs":
+    """All of them."""
+    from customir.analysis.boilerplate import automatic
+    from customir.synthesis.free import free_pairs
+
+    by_people = [passage for passage in job.passages if not automatic(passage)]
+    documents = read_documents(job.workspace)
+    return free_pairs(documents, job.passages, by_people, job.settings.synthesis.replies)
+
+
+def held_out_free_of(job: Job) -> list[FreeQuery]:
+    """Those that choose the share of the adapter, and those that the gate asks."""
+    from customir.synthesis.free import held_out_free
+
+    splits = split_passages(job.passages, job.settings.evaluation.held_out, job.settings.seed)
+    return held_out_free(free_of(job), job.passages, splits)

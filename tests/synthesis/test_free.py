@@ -1,0 +1,69 @@
+"""Free pairs: which of them judge, and what of a passage is hidden from its query."""
+
+from typing import Any
+
+from customir.corpus.document import Passage
+from customir.synthesis.free import FEWEST, MOST, held_out_free, without_query
+from customir.workspace.queries import Split
+
+OPENING = "Who oils the pump in hall two?"
+REST = (
+    "The plumber has the key of hall two. He comes every second Monday and brings the oil himself, "
+    "so nobody has to order any, but somebody must let him in."
+)
+
+
+def passages(count: int) -> list[Passage]:
+    return [
+        Passage(f"p{n}", f"d{n}", 0, f"{OPENING} {REST}", f"p{n}", "Oil", f"t{n}")
+        for n in range(count)
+    ]
+
+
+def splits_of(members: list[Passage]) -> dict[str, Split]:
+    """Of ten, seven train, one is dev and two are test."""
+    names: list[Split] = ["train"] * 7 + ["dev"] + ["test"] * 2
+    return {passage.key: names[n % 10] for n, passage in enumerate(members)}
+
+
+def pairs(members: list[Passage], **count: int) -> dict[str, Any]:
+    styles = ("subject", "reply", "opening")
+    return {
+        style: [(passage, f"{style} {passage.key}") for passage in members[: count.get(style, 0)]]
+        for style in styles
+    }
+
+
+def test_what_the_query_was_taken_from_is_hidden() -> None:
+    (passage,) = passages(1)
+    assert without_query(passage, "subject") == without_query(passage, "reply") == passage.text
+    assert without_query(passage, "opening") == REST
+    assert "Oil" in passage.content
+
+
+def test_subjects_and_replies_judge_and_openings_where_these_are_few() -> None:
+    members = passages(1000)
+    splits = splits_of(members)
+    found = held_out_free(pairs(members, subject=1000, reply=400, opening=1000), members, splits)
+    assert {query.style for query in found} == {"subject", "reply"}
+    assert all(splits[members[query.row].key] == query.split for query in found)
+    assert {query.split for query in found} == {"dev", "test"}
+    assert len(found) == 100 + 40 + 200 + 80
+    few = held_out_free(pairs(members, subject=20, opening=1000), members, splits)
+    assert {query.style for query in few} == {"opening"}
+    assert {query.answer for query in few} == {REST}
+    assert held_out_free(pairs(members, subject=20, opening=30), members, splits) == []
+
+
+def test_no_more_than_needed_evenly_and_always_the_same() -> None:
+    members = passages(9000)
+    splits = splits_of(members)
+    every = pairs(members, subject=9000, reply=9000)
+    found = held_out_free(every, members, splits)
+    for split, most in MOST.items():
+        styles = [query.style for query in found if query.split == split]
+        assert len(styles) == most
+        assert styles.count("reply") == styles.count("subject")
+    turned = {style: list(reversed(each)) for style, each in every.items()}
+    assert held_out_free(turned, members, splits) == found
+    assert FEWEST["dev"] < MOST["dev"]
