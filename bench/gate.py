@@ -59,7 +59,7 @@ SPLITS: tuple[Split, ...] = (
 )
 SETTINGS = Settings(
     device="cpu",
-    training=Training(batch=32, epochs=2, max_tokens=48),
+    training=Training(batch=32, epochs=2, learning_rate=2e-4, max_tokens=48),
     evaluation=Evaluation(larger="", resamples=2000),
 )
 LIMIT = 0.05

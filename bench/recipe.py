@@ -38,6 +38,8 @@ START = (
     'evaluation.larger=""',
     "evaluation.resamples=2000",
     "synthesis.free_pairs=1000",
+    "training.learning_rate=2e-4",
+    "training.epochs=2",
 )
 SHARES = "share of the adapter: chosen by dev queries"
 FEW = ("synthesis.passages=1",)  # of the LLM's queries: next to none
@@ -99,6 +101,8 @@ ARMS: dict[str, tuple[str, ...]] = {
     **{f"learning rate: {rate}": (f"training.learning_rate={rate}",) for rate in (
         "5e-5", "1e-4", "5e-4", "1e-3",
     )},
+    "learning rate: 5e-4, three epochs": ("training.learning_rate=5e-4", "training.epochs=3"),
+    "learning rate: 1e-3, four epochs": ("training.learning_rate=1e-3", "training.epochs=4"),
     **{f"temperature: {tau}": (f"training.temperature={tau}",) for tau in (
         "0.01", "0.02", "0.03", "0.1",
     )},

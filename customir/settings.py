@@ -99,7 +99,7 @@ class Training(Section):
         0, ge=0, description="adapt this many from the top, run those below once a text; 0: all"
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="of the adapter's input")
-    learning_rate: float = Field(2e-4, gt=0, description="the highest, after the warm-up")
+    learning_rate: float = Field(5e-4, gt=0, description="the highest, after the warm-up")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps")
     temperature: float = Field(0.05, gt=0)
     symmetric: bool = Field(True, description="contrast passages with queries too")
@@ -120,7 +120,7 @@ class Training(Section):
     teacher_temperature: float = Field(
         1.0, gt=0, description="in units of the spread of the teacher's scores within a list"
     )
-    epochs: int = Field(2, ge=1)
+    epochs: int = Field(3, ge=1)
     patience: int = Field(
         0, ge=0, description="stop after this many epochs without better Recall@10 on dev; 0: never"
     )
