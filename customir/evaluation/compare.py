@@ -32,8 +32,6 @@ from customir.settings import Settings
 from customir.workspace import Workspace
 from customir.workspace.queries import FreeQuery, Query, Split
 
-HELD_OUT: tuple[Split, ...] = ("dev", "test")
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -43,7 +41,8 @@ class Comparison:
         dev: By alpha, on the LLM's queries; 0 is the base.
         free_dev: The same on the free queries; empty where there are none.
         test: Of every system; "adapted" only where the dev queries chose another than the base.
-        free_test: Of base and adapted on the free queries; empty where there are none.
+        free_test: Of base, adapted and the larger embedder on the free queries; empty where there are
+            none.
         rankings: Of base and adapted on the test queries.
         threads: Of each test query.
     """
@@ -75,11 +74,41 @@ def answers_and_others(passages: Sequence[Passage], qrels: Qrels, most: int) -> 
 
 
 @dataclass(frozen=True)
-class _Ranked:
-    """One candidate's rankings: for the LLM's queries of each split, and for the free ones."""
+class _Asked:
+    """Held-out queries of one origin, and every candidate's rankings for them, by alpha."""
 
-    written: Mapping[Split, Rankings]
-    free: Mapping[Split, Rankings]
+    queries: Sequence[Query | FreeQuery]
+    threads: Sequence[str]
+    qrels: Qrels
+    passage_keys: Sequence[str]
+    rankings: Mapping[float, Rankings]
+
+    def of(self, split: Split) -> list[int]:
+        """The numbers of a split's queries."""
+        return [number for number, query in enumerate(self.queries) if query.split == split]
+
+    def ranked(self, alpha: float, split: Split) -> list[np.ndarray]:
+        return [self.rankings[alpha][number] for number in self.of(split)]
+
+    def measured(self, alpha: float, split: Split) -> Metrics:
+        asked = [self.queries[number].key for number in self.of(split)]
+        return by_query(self.qrels, asked, self.passage_keys, self.ranked(alpha, split))
+
+    def on_dev(self) -> dict[float, Metrics]:
+        """By alpha; empty without queries."""
+        return {alpha: self.measured(alpha, "dev") for alpha in self.rankings if self.queries}
+
+    def on_test(self, alpha: float) -> Held:
+        threads = [self.threads[number] for number in self.of("test")]
+        return Held(self.measured(alpha, "test"), self.measured(0.0, "test"), threads)
+
+    def compared(self, runs: Mapping[str, Rankings], settings: Settings) -> list[SystemResult]:
+        """Systems' rankings for the test queries against the base's."""
+        test = self.of("test")
+        return measure(
+            runs, self.qrels, [self.queries[number].key for number in test], self.passage_keys,
+            [self.threads[number] for number in test], settings.evaluation, settings.seed,
+        )  # fmt: skip
 
 
 def compare(
@@ -104,16 +133,9 @@ def compare(
         queries: The LLM's, of dev and test.
         free: Of dev and test as well.
     """
-    qrels = {
-        **qrels_of(queries, passages),
-        **{query.key: {passages[query.row].key: 1} for query in free},
-    }
-    keys = [passage.key for passage in passages]
-    written_of = {split: [q for q in queries if q.split == split] for split in HELD_OUT}
-    free_of = {split: [q for q in free if q.split == split] for split in HELD_OUT}
 
-    def rank(model: Path, name: str, for_passages: Path | None = None) -> _Ranked:
-        """Passages are embedded by `for_passages`, if that is given."""
+    def rank(model: Path, name: str, for_passages: Path | None = None) -> tuple[Rankings, Rankings]:
+        """For the LLM's queries and the free ones; passages by `for_passages`, if that is given."""
         encoder = load_encoder(model, settings)
         passage_encoder = load_encoder(for_passages, settings) if for_passages else encoder
 
@@ -124,84 +146,67 @@ def compare(
             )  # fmt: skip
 
         corpus = vectors([p.content for p in passages], "passage", "passages")
-        written, own = {}, {}
-        for split in HELD_OUT:
-            asked = vectors([q.text for q in written_of[split]], "query", "queries")
-            written[split] = rank_by_vectors(asked, corpus)
-            own[split] = rank_free(
-                free_of[split],
-                vectors([q.text for q in free_of[split]], "query", "free queries"),
-                vectors([q.answer for q in free_of[split]], "passage", "their passages"),
-                corpus,
-                passages,
-            )
-        return _Ranked(written, own)
+        asked = vectors([q.text for q in queries], "query", "queries")
+        asked_free = vectors([q.text for q in free], "query", "free queries")
+        answers = vectors([q.answer for q in free], "passage", "their passages")
+        return (
+            rank_by_vectors(asked, corpus),
+            rank_free(free, asked_free, answers, corpus, passages),
+        )
 
-    def measured(
-        asked: Mapping[Split, Sequence[Query | FreeQuery]], split: Split, rows: Rankings
-    ) -> Metrics:
-        return by_query(qrels, [query.key for query in asked[split]], keys, rows)
-
-    candidates = {0.0: rank(base, BASE)}
+    ranked = {0.0: rank(base, BASE)}
     folder = workspace.folder / "candidates"
     for alpha in settings.evaluation.alphas if adapter and queries else ():
         model = merge_adapter(base, adapter, alpha, folder / f"alpha-{alpha:g}")
         for_passages = base if settings.training.query_only else None
-        candidates[alpha] = rank(model, f"alpha {alpha:g}", for_passages)
+        ranked[alpha] = rank(model, f"alpha {alpha:g}", for_passages)
     shutil.rmtree(folder, ignore_errors=True)
-    dev = {
-        alpha: measured(written_of, "dev", found.written["dev"])
-        for alpha, found in candidates.items()
-    }
-    free_dev = {
-        alpha: measured(free_of, "dev", found.free["dev"])
-        for alpha, found in candidates.items()
-        if free
-    }
-    threads = threads_of(written_of["test"], passages)
-    free_threads = [passages[query.row].thread for query in free_of["test"]]
+    keys = [passage.key for passage in passages]
+    written = _Asked(
+        queries, threads_of(queries, passages), qrels_of(queries, passages), keys,
+        {alpha: found for alpha, (found, _) in ranked.items()},
+    )  # fmt: skip
+    by_people = _Asked(
+        free, [passages[query.row].thread for query in free],
+        {query.key: {keys[query.row]: 1} for query in free}, keys,
+        {alpha: found for alpha, (_, found) in ranked.items()},
+    )  # fmt: skip
     if adapter is None:
         alpha, verdict = 0.0, Verdict(0.0, "There were too few pairs to train on.", {})
-    elif not written_of["dev"]:
+    elif not written.of("dev"):
         alpha, verdict = 0.0, Verdict(0.0, "There were no dev queries to choose by.", {})
     else:
-        alpha = choose_alpha(free_dev or dev)
-
-        def on_test(share: float, own: bool) -> Metrics:
-            found = candidates[share]
-            if own:
-                return measured(free_of, "test", found.free["test"])
-            return measured(written_of, "test", found.written["test"])
-
-        written, by_people = (
-            Held(on_test(alpha, own), on_test(0.0, own), clusters)
-            for own, clusters in ((False, threads), (True, free_threads))
-        )
+        alpha = choose_alpha(by_people.on_dev() or written.on_dev())
         verdict = decide(
-            alpha, written, by_people if free else None, settings.evaluation, settings.seed
-        )
-    test = written_of["test"]
+            alpha, written.on_test(alpha), by_people.on_test(alpha) if free else None,
+            settings.evaluation, settings.seed,
+        )  # fmt: skip
+    candidates = {BASE: 0.0, ADAPTED: alpha} if alpha else {BASE: 0.0}
+    shown = {name: written.ranked(share, "test") for name, share in candidates.items()}
+    free_runs: dict[str, Rankings] = {
+        name: by_people.ranked(share, "test") for name, share in candidates.items()
+    }
+    test = [queries[number] for number in written.of("test")]
     by_words = rank_by_words([q.text for q in test], [p.content for p in passages])
-    base_rows = candidates[0.0].written["test"]
-    runs: dict[str, Rankings] = {BM25: by_words, BASE: base_rows}
-    runs[hybrid(BASE)] = fuse(by_words, base_rows)
+    runs: dict[str, Rankings] = {BM25: by_words, BASE: shown[BASE]}
+    runs[hybrid(BASE)] = fuse(by_words, shown[BASE])
     if test and (larger := larger_embedder(settings.evaluation)):
         name, larger_folder = larger
-        runs[name] = rank(larger_folder, name).written["test"]
-    free_runs = {BASE: candidates[0.0].free["test"]}
+        found, found_free = rank(larger_folder, name)
+        runs[name] = [found[number] for number in written.of("test")]
+        free_runs[name] = [found_free[number] for number in by_people.of("test")]
     if alpha:
-        runs[ADAPTED] = candidates[alpha].written["test"]
-        runs[hybrid(ADAPTED)] = fuse(by_words, runs[ADAPTED])
-        free_runs[ADAPTED] = candidates[alpha].free["test"]
-    results, free_results = (
-        measure(
-            each, qrels, [query.key for query in asked["test"]], keys, clusters,
-            settings.evaluation, settings.seed,
-        )
-        for each, asked, clusters in ((runs, written_of, threads), (free_runs, free_of, free_threads))
-    )  # fmt: skip
-    shown = {name: runs[name] for name in (BASE, ADAPTED) if name in runs}
-    return Comparison(dev, free_dev, results, free_results if free else [], shown, threads, verdict)
+        runs[ADAPTED] = shown[ADAPTED]
+        runs[hybrid(ADAPTED)] = fuse(by_words, shown[ADAPTED])
+    return Comparison(
+        dev=written.on_dev() or {0.0: written.measured(0.0, "dev")},
+        free_dev=by_people.on_dev(),
+        test=written.compared(runs, settings),
+        free_test=by_people.compared(free_runs, settings) if free else [],
+        rankings=shown,
+        threads=[written.threads[number] for number in written.of("test")],
+        verdict=verdict,
+    )
 
 
 def measure_int8(
