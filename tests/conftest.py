@@ -1,5 +1,7 @@
 """What tests share: the real models, as `make test` fetched them."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,11 @@ def minilm() -> Path:
 def smollm() -> Path:
     """The GGUF file of SmolLM2-135M-Instruct, the smallest LLM."""
     return models.locate("smollm2-135m")
+
+
+@pytest.fixture
+def heeded_interrupts() -> Iterator[None]:
+    """Children heed Ctrl-C, also where the tests run in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

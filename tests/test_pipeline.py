@@ -332,6 +332,7 @@ def test_killed_in_every_stage_it_ends_as_an_uninterrupted_run(
         assert sha256_of(out / name) == sha256_of(whole / name), name
 
 
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_ctrl_c_says_how_to_go_on(mail: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command(mail, tmp_path / "out", passages=40),  # in several batches: it is still writing

@@ -80,6 +80,7 @@ def test_silent_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("heeded_interrupts")
 def test_a_swallowed_ctrl_c_ends_the_work_all_the_same() -> None:
     script = """
 import signal
