@@ -94,7 +94,7 @@ def main() -> None:
     asked = parser.parse_args()
     batch, draws = (24, 1) if asked.quick else (asked.batch, asked.draws)
     shares = SHARES[1:3] if asked.quick else SHARES
-    encoder = Encoder.load(models.locate("minilm"), "cpu", WINDOW)
+    encoder = Encoder.load(models.locate("minilm"), "cpu", WINDOW, master_weights=True)
     settings = with_budget(Training(), encoder)
     model = adapter.attach(encoder, settings, seed=0)
     weights = [value for value in model.parameters() if value.requires_grad]

@@ -95,8 +95,8 @@ class _Asked:
         return by_query(self.qrels, asked, self.passage_keys, self.ranked(alpha, split))
 
     def on_dev(self) -> dict[float, Metrics]:
-        """By alpha; empty without queries."""
-        return {alpha: self.measured(alpha, "dev") for alpha in self.rankings if self.queries}
+        """By alpha."""
+        return {alpha: self.measured(alpha, "dev") for alpha in self.rankings}
 
     def on_test(self, alpha: float) -> Held:
         threads = [self.threads[number] for number in self.of("test")]
@@ -171,12 +171,13 @@ def compare(
         {query.key: {keys[query.row]: 1} for query in free}, keys,
         {alpha: found for alpha, (_, found) in ranked.items()},
     )  # fmt: skip
+    dev, free_dev = written.on_dev(), by_people.on_dev() if free else {}
     if adapter is None:
         alpha, verdict = 0.0, Verdict(0.0, "There were too few pairs to train on.", {})
     elif not written.of("dev"):
         alpha, verdict = 0.0, Verdict(0.0, "There were no dev queries to choose by.", {})
     else:
-        alpha = choose_alpha(by_people.on_dev() or written.on_dev())
+        alpha = choose_alpha(free_dev or dev)
         verdict = decide(
             alpha, written.on_test(alpha), by_people.on_test(alpha) if free else None,
             settings.evaluation, settings.seed,
@@ -199,8 +200,8 @@ def compare(
         runs[ADAPTED] = shown[ADAPTED]
         runs[hybrid(ADAPTED)] = fuse(by_words, shown[ADAPTED])
     return Comparison(
-        dev=written.on_dev() or {0.0: written.measured(0.0, "dev")},
-        free_dev=by_people.on_dev(),
+        dev=dev,
+        free_dev=free_dev,
         test=written.compared(runs, settings),
         free_test=by_people.compared(free_runs, settings) if free else [],
         rankings=shown,
