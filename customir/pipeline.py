@@ -51,7 +51,13 @@ def check(settings: Settings) -> None:
     models.locate(settings.embedder, "embedder")
     if not settings.llm_urls:
         models.locate(settings.llm, "llm")
-    training, larger = settings.training, settings.evaluation.larger
+    training, mining, larger = settings.training, settings.mining, settings.evaluation.larger
+    judging = mining.candidates and mining.judged
+    if training.distillation and training.teacher == "judge" and not judging:
+        raise UserError(
+            'training.teacher is "judge", and it is given nothing to judge. Set mining.candidates to 1 '
+            "or more and mining.judged to true, or take another teacher."
+        )
     if training.distillation and training.teacher == "larger":
         if not larger:
             raise UserError(

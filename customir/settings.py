@@ -69,7 +69,11 @@ class Synthesis(Section):
 class Mining(Section):
     """Hard negatives: how many are looked at and how many are kept."""
 
-    candidates: int = Field(3, ge=0, description="judged a query; 0: in-batch negatives only")
+    candidates: int = Field(
+        0,
+        ge=0,
+        description="a query, that the LLM judges; 0: in-batch negatives alone, which measured as well",
+    )
     sources: tuple[Literal["dense", "bm25"], ...] = Field(
         ("dense", "bm25"), min_length=1, description="whose best hits are candidates, in turns"
     )

@@ -32,6 +32,10 @@ def run(job: Job) -> Detail:
 
     settings, passages = job.settings, job.passages
     queries = [query for query in read_queries(job.workspace, splits=("train",)) if not query.free]
+    if not settings.mining.candidates:
+        job.reporter.say(
+            "  none: mining.candidates is 0, and training has in-batch negatives alone"
+        )
     if not queries or not settings.mining.candidates:
         write_negatives(job.workspace, [])
         return {"candidates": 0, "calibration": None}

@@ -214,3 +214,16 @@ def test_a_teacher_that_is_not_there_is_missed_before_any_work(
         pipeline.check(Settings.model_validate(settings))
     settings["training"] |= {"teacher": "fusion"}
     pipeline.check(Settings.model_validate(settings))
+
+
+@pytest.mark.parametrize("mining", [{"candidates": 0}, {"judged": False}])
+def test_a_judge_without_anything_to_judge_is_no_teacher(
+    workspace: Make, mining: dict[str, object]
+) -> None:
+    settings = _settings(workspace(distillation=1.0, teacher="judge"))
+    pipeline.check(Settings.model_validate(settings))
+    settings["mining"] |= mining
+    with pytest.raises(UserError, match="nothing to judge"):
+        pipeline.check(Settings.model_validate(settings))
+    settings["training"] |= {"distillation": 0.0}
+    pipeline.check(Settings.model_validate(settings))
