@@ -1,5 +1,6 @@
 """Pairs that cost nothing: what a person wrote above, before or ahead of a passage, for that passage."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from customir.corpus.document import Document, Passage
@@ -11,6 +12,8 @@ from customir.workspace.queries import FreeQuery, Split
 FIRST, ELSE = (subjects.STYLE, replies.STYLE), (openings.STYLE,)
 FEWEST: Mapping[Split, int] = {"dev": 25, "test": 50}
 MOST: Mapping[Split, int] = {"dev": 300, "test": 700}
+# Of the test queries; the gate's intervals draw threads (customir/evaluation/gate.py).
+FEWEST_THREADS = 25
 
 Pairs = Mapping[str, Sequence[tuple[Passage, str]]]
 """Passages and queries, by style."""
@@ -50,7 +53,8 @@ def held_out_free(
 ) -> list[FreeQuery]:
     """Subjects and replies of held-out threads, or openings where these are too few.
 
-    At most `MOST` a split, evenly of each style; none at all where both are fewer than `FEWEST`.
+    At most `MOST` a split, evenly of each style; none at all where both are fewer than `FEWEST` or
+    of fewer threads than `FEWEST_THREADS`.
     """
     rows = {passage.key: row for row, passage in enumerate(passages)}
     for styles in (FIRST, ELSE):
@@ -68,7 +72,9 @@ def held_out_free(
                 for style in styles
             ]  # fmt: skip
             found += _evenly(parts, most)
-        if all(sum(query.split == split for query in found) >= n for split, n in FEWEST.items()):
+        threads = {passages[query.row].thread for query in found if query.split == "test"}
+        count = Counter(query.split for query in found)
+        if len(threads) >= FEWEST_THREADS and all(count[name] >= n for name, n in FEWEST.items()):
             return found
     return []
 

@@ -1,5 +1,6 @@
 """Free pairs: which of them judge, and what of a passage is hidden from its query."""
 
+from dataclasses import replace
 from typing import Any
 
 from customir.corpus.document import Passage
@@ -53,6 +54,18 @@ def test_subjects_and_replies_judge_and_openings_where_these_are_few() -> None:
     assert {query.style for query in few} == {"opening"}
     assert {query.answer for query in few} == {REST}
     assert held_out_free(pairs(members, subject=20, opening=30), members, splits) == []
+
+
+def test_queries_of_few_threads_judge_nothing() -> None:
+    members = passages(1000)
+    splits = splits_of(members)
+    every = pairs(members, reply=1000)
+    for threads, judges in ((24, False), (25, True)):
+        # Each ten members are a thread, and the last thread has all that are left.
+        crowded = [
+            replace(p, thread=f"t{min(n // 10, threads - 1)}") for n, p in enumerate(members)
+        ]
+        assert bool(held_out_free(every, crowded, splits)) is judges
 
 
 def test_no_more_than_needed_evenly_and_always_the_same() -> None:
