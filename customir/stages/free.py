@@ -23,7 +23,8 @@ def free_of(job: Job) -> "Pairs":
 
 def held_out_free_of(job: Job) -> list[FreeQuery]:
     """Those that choose the share of the adapter, and those that the gate asks."""
+    from customir.evaluation.gate import MINIMUM_THREADS
     from customir.synthesis.free import held_out_free
 
     splits = split_passages(job.passages, job.settings.evaluation.held_out, job.settings.seed)
-    return held_out_free(free_of(job), job.passages, splits)
+    return held_out_free(free_of(job), job.passages, splits, MINIMUM_THREADS)

@@ -30,18 +30,17 @@ def run(job: Job) -> Detail:
     from customir.mining.teaching import taught
     from customir.retrieval.bm25 import Bm25
 
-    settings, passages = job.settings, job.passages
+    mining, passages = job.settings.mining, job.passages
     queries = [query for query in read_queries(job.workspace, splits=("train",)) if not query.free]
-    if not settings.mining.candidates:
+    if not mining.candidates:
         job.reporter.say(
             "  none: mining.candidates is 0, and training has in-batch negatives alone"
         )
-    if not queries or not settings.mining.candidates:
+    if not queries or not mining.candidates:
         write_negatives(job.workspace, [])
         return {"candidates": 0, "calibration": None}
     contents, texts = [passage.content for passage in passages], [query.text for query in queries]
     asked, vectors = embedded(job, "mine", base_encoder(job), texts, contents)
-    mining = settings.mining
     found = mine_candidates(
         queries,
         passages,

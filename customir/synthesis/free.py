@@ -12,8 +12,6 @@ from customir.workspace.queries import FreeQuery, Split
 FIRST, ELSE = (subjects.STYLE, replies.STYLE), (openings.STYLE,)
 FEWEST: Mapping[Split, int] = {"dev": 25, "test": 50}
 MOST: Mapping[Split, int] = {"dev": 300, "test": 700}
-# Of the test queries; the gate's intervals draw threads (customir/evaluation/gate.py).
-FEWEST_THREADS = 25
 
 Pairs = Mapping[str, Sequence[tuple[Passage, str]]]
 """Passages and queries, by style."""
@@ -49,12 +47,12 @@ def without_query(passage: Passage, style: str) -> str:
 
 
 def held_out_free(
-    pairs: Pairs, passages: Sequence[Passage], splits: Mapping[str, Split]
+    pairs: Pairs, passages: Sequence[Passage], splits: Mapping[str, Split], fewest_threads: int
 ) -> list[FreeQuery]:
     """Subjects and replies of held-out threads, or openings where these are too few.
 
     At most `MOST` a split, evenly of each style; none at all where both are fewer than `FEWEST` or
-    of fewer threads than `FEWEST_THREADS`.
+    those of test of fewer threads than `fewest_threads`.
     """
     rows = {passage.key: row for row, passage in enumerate(passages)}
     for styles in (FIRST, ELSE):
@@ -74,7 +72,7 @@ def held_out_free(
             found += _evenly(parts, most)
         threads = {passages[query.row].thread for query in found if query.split == "test"}
         count = Counter(query.split for query in found)
-        if len(threads) >= FEWEST_THREADS and all(count[name] >= n for name, n in FEWEST.items()):
+        if len(threads) >= fewest_threads and all(count[name] >= n for name, n in FEWEST.items()):
             return found
     return []
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from customir.corpus.document import Passage
+from customir.evaluation.gate import MINIMUM_THREADS
 from customir.synthesis.free import FEWEST, MOST, held_out_free, without_query
 from customir.workspace.queries import Split
 
@@ -45,15 +46,20 @@ def test_what_the_query_was_taken_from_is_hidden() -> None:
 def test_subjects_and_replies_judge_and_openings_where_these_are_few() -> None:
     members = passages(1000)
     splits = splits_of(members)
-    found = held_out_free(pairs(members, subject=1000, reply=400, opening=1000), members, splits)
+    found = held_out_free(
+        pairs(members, subject=1000, reply=400, opening=1000), members, splits, MINIMUM_THREADS
+    )
     assert {query.style for query in found} == {"subject", "reply"}
     assert all(splits[members[query.row].key] == query.split for query in found)
     assert {query.split for query in found} == {"dev", "test"}
     assert len(found) == 100 + 40 + 200 + 80
-    few = held_out_free(pairs(members, subject=20, opening=1000), members, splits)
+    few = held_out_free(pairs(members, subject=20, opening=1000), members, splits, MINIMUM_THREADS)
     assert {query.style for query in few} == {"opening"}
     assert {query.answer for query in few} == {REST}
-    assert held_out_free(pairs(members, subject=20, opening=30), members, splits) == []
+    assert (
+        held_out_free(pairs(members, subject=20, opening=30), members, splits, MINIMUM_THREADS)
+        == []
+    )
 
 
 def test_queries_of_few_threads_judge_nothing() -> None:
@@ -65,18 +71,18 @@ def test_queries_of_few_threads_judge_nothing() -> None:
         crowded = [
             replace(p, thread=f"t{min(n // 10, threads - 1)}") for n, p in enumerate(members)
         ]
-        assert bool(held_out_free(every, crowded, splits)) is judges
+        assert bool(held_out_free(every, crowded, splits, MINIMUM_THREADS)) is judges
 
 
 def test_no_more_than_needed_evenly_and_always_the_same() -> None:
     members = passages(9000)
     splits = splits_of(members)
     every = pairs(members, subject=9000, reply=9000)
-    found = held_out_free(every, members, splits)
+    found = held_out_free(every, members, splits, MINIMUM_THREADS)
     for split, most in MOST.items():
         styles = [query.style for query in found if query.split == split]
         assert len(styles) == most
         assert styles.count("reply") == styles.count("subject")
     turned = {style: list(reversed(each)) for style, each in every.items()}
-    assert held_out_free(turned, members, splits) == found
+    assert held_out_free(turned, members, splits, MINIMUM_THREADS) == found
     assert FEWEST["dev"] < MOST["dev"]
