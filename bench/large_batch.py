@@ -5,11 +5,12 @@ depends on the number of texts, and on `tokens_per_pass`, not on their length bu
 ids. With `--mail` they are subjects and bodies of Enron mail, over and over, each with a number of
 its own in front.
 
-On a GPU, memory is what torch's allocator took of it at most; beside it stands that of the host.
+On a GPU, memory is what torch's allocator took of it at most; beside it stands that of the host. With
+`--memory` the GPU is taken for a smaller one: budgets are made for so much, and more is refused.
 
     python bench/large_batch.py --quick
     python bench/large_batch.py --pairs 65536
-    python bench/large_batch.py --pairs 65536 --mail --device cuda
+    python bench/large_batch.py --pairs 65536 --mail --device cuda --memory 8
 """
 
 import argparse
@@ -23,9 +24,11 @@ import torch
 from train import read_pairs
 
 from customir import models
+from customir.encoder import Encoder
 from customir.progress import reporter_for_terminal
 from customir.settings import Training
 from customir.training import Example, TrainingPassage, train
+from customir.training.budget import on_a_gpu
 
 
 def made_up(count: int) -> list[tuple[str, str]]:
@@ -38,26 +41,43 @@ def of_mail(data: Path, count: int) -> list[tuple[str, str]]:
     return [(f"{n} {subject}", f"{n} {body}") for n, (subject, body) in enumerate(repeated)]
 
 
+def for_a_smaller_gpu(settings: Training, gigabytes: float) -> Training:
+    """The settings with the budgets of such a GPU; torch refuses to take more of this one."""
+    encoder = Encoder.load(
+        models.locate("minilm"), "cuda", settings.max_tokens, settings.precision, master_weights=True
+    )
+    per_pass, kept = on_a_gpu(int(gigabytes * 2**30), encoder)
+    whole = torch.cuda.get_device_properties(encoder.device).total_memory
+    torch.cuda.set_per_process_memory_fraction(gigabytes * 2**30 / whole)
+    return settings.model_copy(update={"tokens_per_pass": per_pass, "tokens_kept": kept})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--pairs", type=int, default=65536)
     parser.add_argument("--mail", action="store_true", help="real texts instead of short ones")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--memory", type=float, help="of the GPU, in GB; default: what it has")
     parser.add_argument("--quick", action="store_true", help="2,048 pairs")
     asked = parser.parse_args()
+    if asked.memory and asked.device != "cuda":
+        parser.error("--memory is a GPU's: give --device cuda, too")
     pairs = 2048 if asked.quick else asked.pairs
     texts = of_mail(asked.data, pairs) if asked.mail else made_up(pairs)
     examples = [
         Example(query, TrainingPassage(f"p{n}", passage, "", ""))
         for n, (query, passage) in enumerate(texts)
     ]
+    settings = Training(batch=pairs, epochs=1)
+    if asked.memory:
+        settings = for_a_smaller_gpu(settings, asked.memory)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         result = train(
             models.locate("minilm"),
             examples,
-            Training(batch=pairs, epochs=1),
+            settings,
             seed=0,
             device=asked.device,
             folder=Path(folder),

@@ -25,14 +25,19 @@ def with_budget(settings: Training, encoder: Encoder) -> Training:
     kept = min(most, max(per_pass, GRAPHS_ON_A_CPU // bytes_a_token(encoder)))
     if encoder.device.type == "cuda":
         memory = torch.cuda.get_device_properties(encoder.device).total_memory
-        kept = int(SHARE_OF_MEMORY * memory) // bytes_a_token(encoder)
-        per_pass = min(MOST_A_PASS, max(ON_A_CPU[0], 2 ** (max(1, kept).bit_length() - 1)))
+        per_pass, kept = on_a_gpu(memory, encoder)
     return settings.model_copy(
         update={
             "tokens_per_pass": settings.tokens_per_pass or per_pass,
             "tokens_kept": settings.tokens_kept or kept,
         }
     )
+
+
+def on_a_gpu(memory: int, encoder: Encoder) -> tuple[int, int]:
+    """Tokens of a micro-batch, and the most that keep their graph, on a GPU of so many bytes."""
+    kept = int(SHARE_OF_MEMORY * memory) // bytes_a_token(encoder)
+    return min(MOST_A_PASS, max(ON_A_CPU[0], 2 ** (max(1, kept).bit_length() - 1))), kept
 
 
 def bytes_a_token(encoder: Encoder) -> int:
