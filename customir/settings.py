@@ -55,6 +55,11 @@ class Synthesis(Section):
     free_pairs: int = Field(
         2000, ge=1, description="of each kind at most, drawn at random: more take longer to train"
     )
+    enough_free_pairs: int = Field(
+        1000,
+        ge=0,
+        description="with so many to train on, the LLM writes for held-out threads alone, to decide",
+    )
     replies: int = Field(3, ge=1, description="pairs of a message and its answer a thread")
     searchers: bool = Field(
         False, description="ask as searchers made of the corpus' topics; for larger LLMs"

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from customir.stages.job import Detail, Job
 from customir.stages.llm import llm_basis, open_llm
 from customir.stages.topics import named_topics
 from customir.workspace import content_key
-from customir.workspace.queries import Query, write_queries
+from customir.workspace.queries import Query, Split, write_queries
 
 # Of the own passage's score: cosine, and BM25.
 NEAR_BY_MEANING, NEAR_BY_WORDS = 0.97, 0.97
@@ -59,6 +59,12 @@ def run(job: Job) -> Detail:
         settings.seed,
         {passage.key: stratum for passage, stratum in zip(passages, strata, strict=True)},
     )
+    free = _free_queries(job, splits)
+    if enough := len(free) >= settings.synthesis.enough_free_pairs:
+        sampled = [passage for passage in sampled if splits[passage.key] != "train"]
+        job.reporter.say(
+            f"  {len(free)} free pairs to train on: the LLM writes for held-out threads alone"
+        )
     with open_llm(job, writing=True) as (engine, model_key):
         topics, searchers = name_topics(corpus, labels), {}
         if settings.synthesis.searchers:
@@ -105,20 +111,12 @@ def run(job: Job) -> Detail:
         )
         for query, reason in zip(written, rejected, strict=True)
     ]
-    for style, pairs in free_of(job).items():
-        if style not in settings.synthesis.free:
-            continue
-        found_free = [
-            Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
-            for passage, text in pairs
-            if splits[passage.key] == "train"
-        ]
-        # Keys are hashes: the first ones are a random draw that new mail changes little.
-        queries += sorted(found_free, key=lambda query: query.key)[: settings.synthesis.free_pairs]
+    queries += free
     write_queries(job.workspace, queries)
     kept = [query for query in queries if query.rejected is None]
     return {
         "sampled_passages": len(sampled),
+        "enough_free_pairs": enough,
         "map": corpus_map(corpus, corpus_vectors, labels, topics),
         "written": len(written),
         "rejected": dict(Counter(query.rejected for query in queries if query.rejected)),
@@ -130,3 +128,20 @@ def run(job: Job) -> Detail:
         ],
         "tokens": usage,
     }
+
+
+def _free_queries(job: Job, splits: Mapping[str, Split]) -> list[Query]:
+    """The corpus' own of training threads, as many of each kind as are wanted."""
+    queries: list[Query] = []
+    for style, pairs in free_of(job).items():
+        if style not in job.settings.synthesis.free:
+            continue
+        found = [
+            Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
+            for passage, text in pairs
+            if splits[passage.key] == "train"
+        ]
+        # Keys are hashes: the first ones are a random draw that new mail changes little.
+        found.sort(key=lambda query: query.key)
+        queries += found[: job.settings.synthesis.free_pairs]
+    return queries

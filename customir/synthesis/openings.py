@@ -4,9 +4,11 @@ What opens a conversation, or the first sentence of a text, says what the rest i
 cloze task (Lee, Chang and Toutanova 2019, arXiv 1906.00300), of the first sentence alone.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 
+from customir.corpus.cleaning import ATTRIBUTION_START
 from customir.corpus.document import Passage
 from customir.synthesis.speakers import SPEAKER, speakers, without_names
 from customir.words import length_of, words_of
@@ -14,6 +16,10 @@ from customir.words import length_of, words_of
 STYLE = "opening"
 # Fewer words open too much ("Hi all,"), and fewer that follow are no passage.
 MINIMUM_WORDS, MINIMUM_REST = 5, 20
+# Mail programs break lines before here; a longer line was not broken at all.
+MAXIMUM_WIDTH = 100
+# Where a text comes from and of when it is, in feeds: "URL: http://... Date: 2002-10-02".
+LINK_OR_DATE = re.compile(r"\b(?:https?://|www\.)\S+|\b\d{4}-\d\d-\d\d(?:T\S+)?")
 SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]]*\s+|\n")
 
 
@@ -34,6 +40,7 @@ def parts(text: str) -> tuple[str, str] | None:
 
     The opening is the first turn of a chat, and else the first sentence that is no mere greeting.
     """
+    text, flowing = _without_source(text)
     names = speakers(text)
     chat = SPEAKER.match(text)
     if names and chat:
@@ -44,14 +51,52 @@ def parts(text: str) -> tuple[str, str] | None:
     else:
         end = 0
         while True:
-            found = SENTENCE_END.search(text, end)
+            found = SENTENCE_END.search(flowing, end)
             if found is None:
                 return None
             end = found.end()
-            if length_of(words_of(text[: found.start()])) >= MINIMUM_WORDS:
+            if length_of(words_of(flowing[: found.start()])) >= MINIMUM_WORDS:
                 break
-        opening, rest = text[: found.start()], text[end:]
+        opening, rest = flowing[: found.start()], text[end:]
     opening, rest = without_names(opening, names), rest.strip()
     if length_of(words_of(opening)) < MINIMUM_WORDS or length_of(words_of(rest)) < MINIMUM_REST:
         return None
     return opening, rest
+
+
+def without_wraps(text: str) -> str:
+    """The text with a space for each line break that a mail program made: of the same length.
+
+    That is one where the next line's first word would have made its line wider than any.
+    """
+    lines = text.split("\n")
+    width = max((len(line) for line in lines if len(line) <= MAXIMUM_WIDTH), default=0)
+    flowing = lines[:1]
+    for before, line in itertools.pairwise(lines):
+        word = re.match(r"[\w\"'(]\S*", line)
+        broken = (
+            word
+            and width < len(before) + 1 + len(word[0])
+            and max(len(before), len(line)) <= MAXIMUM_WIDTH
+            and not before.endswith(":")
+        )
+        flowing.append(f"{' ' if broken else chr(10)}{line}")
+    return "".join(flowing)
+
+
+def _without_source(text: str) -> tuple[str, str]:
+    """The text from where it begins to say something, and the same `without_wraps`."""
+    flowing = without_wraps(text)
+    start = 0
+    while (end := flowing.find("\n", start)) >= 0 and _names_its_source(flowing[start:end]):
+        start = end + 1
+    return text[start:], flowing[start:]
+
+
+def _names_its_source(line: str) -> bool:
+    """Whether it is empty, links and dates with their labels, or who wrote what is quoted below."""
+    line = line.strip()
+    left = LINK_OR_DATE.sub(" ", line).split()
+    if LINK_OR_DATE.search(line) and all(piece.endswith(":") for piece in left):
+        return True
+    return not line or (line.endswith(":") and bool(ATTRIBUTION_START.match(line)))
