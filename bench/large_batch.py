@@ -44,7 +44,11 @@ def of_mail(data: Path, count: int) -> list[tuple[str, str]]:
 def for_a_smaller_gpu(settings: Training, gigabytes: float) -> Training:
     """The settings with the budgets of such a GPU; torch refuses to take more of this one."""
     encoder = Encoder.load(
-        models.locate("minilm"), "cuda", settings.max_tokens, settings.precision, master_weights=True
+        models.locate("minilm"),
+        "cuda",
+        settings.max_tokens,
+        settings.precision,
+        master_weights=True,
     )
     per_pass, kept = on_a_gpu(int(gigabytes * 2**30), encoder)
     whole = torch.cuda.get_device_properties(encoder.device).total_memory

@@ -699,7 +699,7 @@ def _check_export(folder: Path) -> None:
         f"Measuring on {len(held_out.queries)} held-out queries among {len(held_out.passages)} "
         "passages."
     )
-    chain = measure_chain(folder / "model", held_out)
+    chain = measure_chain(folder / "model", held_out, job.reporter)
     _print_table(table(chain))
     if lost := losses(chain, held_out):
         raise UserError(f"{folder / 'model'}: {'; '.join(lost)}. Run: customir export {folder}")

@@ -1,5 +1,6 @@
 """The whole chain of a model folder measured: each file against the one that it was made from."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from customir.exporters.parity import (
     compare,
 )
 
+from customir.progress import Reporter, Silent, Task
 from customir.runtime.embedder import Embedder, read_recipe
 
 FP32_FILE, INT8_FILE, FP16_FILE = (
     f"{ONNX_FOLDER}/{name}" for name in (FP32_NAME, INT8_NAME, FP16_NAME)
 )
 OPTIONAL = (FP16_FILE, GGUF_NAME)
+TEXTS_AT_ONCE = 256  # in torch, between two steps of the progress
 
 
 @dataclass(frozen=True)
@@ -37,25 +40,27 @@ class _Encoded:
         return np.concatenate([self.passages, self.queries])
 
 
-def measure_chain(model: Path, held_out: HeldOut) -> list[Measured]:
+def measure_chain(
+    model: Path, held_out: HeldOut, reporter: Reporter | None = None
+) -> list[Measured]:
     """safetensors (in torch) -> ONNX fp32 -> ONNX INT8; fp16 and GGUF too, where they are there.
 
     Raises:
         UserError: a file is missing or damaged.
     """
-    vectors = {WEIGHTS_NAME: _encode_in_torch(model, held_out)}
-    steps: list[tuple[str, str | None, float]] = [(WEIGHTS_NAME, None, 0.0)]
-    for file, before, least in (
+    chain: tuple[tuple[str, str | None, float], ...] = (
+        (WEIGHTS_NAME, None, 0.0),
         (FP32_FILE, WEIGHTS_NAME, LEAST_EXACT_COSINE),
         (INT8_FILE, FP32_FILE, LEAST_MEAN_COSINE),
         (FP16_FILE, FP32_FILE, LEAST_HALF_COSINE),
         (GGUF_NAME, WEIGHTS_NAME, LEAST_HALF_COSINE),
-    ):
-        if file in OPTIONAL and not (model / file).exists():
-            continue
-        encode = _encode_in_llama if file == GGUF_NAME else _encode
-        vectors[file] = encode(model, file, held_out)
-        steps.append((file, before, least))
+    )
+    steps = [step for step in chain if step[0] not in OPTIONAL or (model / step[0]).exists()]
+    vectors: dict[str, _Encoded] = {}
+    total = len(steps) * (len(held_out.passages) + len(held_out.queries))
+    with (reporter or Silent()).task("embedding by each file", total, "texts") as task:
+        for file, *_ in steps:
+            vectors[file] = _encode(model, file, held_out, task)
     return [
         Measured(
             file,
@@ -91,25 +96,44 @@ def table(chain: list[Measured]) -> list[list[str]]:
     return rows
 
 
-def _encode_in_torch(model: Path, held_out: HeldOut) -> _Encoded:
+def _encode(model: Path, file: str, held_out: HeldOut, task: Task) -> _Encoded:
+    if file == WEIGHTS_NAME:
+        return _encode_in_torch(model, held_out, task)
+    if file == GGUF_NAME:
+        return _encode_in_llama(model, held_out, task)
+    embedder = Embedder(model, file)
+    return _Encoded(
+        embedder.encode(held_out.passages, task=task),
+        embedder.encode(held_out.queries, "query", task),
+    )
+
+
+def _encode_in_torch(model: Path, held_out: HeldOut, task: Task) -> _Encoded:
     with quiet():
         encoder = load_encoder(model)
-        passages = encoder.encode_document(
-            list(held_out.passages), normalize_embeddings=True, show_progress_bar=False
-        )
-        queries = encoder.encode_query(
-            list(held_out.queries), normalize_embeddings=True, show_progress_bar=False
-        )
+
+        def encode(texts: Sequence[str], embed: Callable[..., Vectors]) -> Vectors:
+            rows: dict[int, Vectors] = {}
+            # By length, as the encoder sorts what it is given at once: so nothing more is padded.
+            order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+            for start in range(0, len(texts), TEXTS_AT_ONCE):
+                part = order[start : start + TEXTS_AT_ONCE]
+                vectors = embed(
+                    [texts[place] for place in part],
+                    normalize_embeddings=True,
+                    show_progress_bar=False,
+                )
+                rows.update(zip(part, vectors, strict=True))
+                task.advance(len(part))
+            return np.array([rows[place] for place in range(len(texts))], np.float32)
+
+        passages = encode(held_out.passages, encoder.encode_document)
+        queries = encode(held_out.queries, encoder.encode_query)
     return _Encoded(passages, np.reshape(queries, (len(held_out.queries), passages.shape[1])))
 
 
-def _encode(model: Path, file: str, held_out: HeldOut) -> _Encoded:
-    embedder = Embedder(model, file)
-    return _Encoded(embedder.encode(held_out.passages), embedder.encode(held_out.queries, "query"))
-
-
-def _encode_in_llama(model: Path, file: str, held_out: HeldOut) -> _Encoded:
+def _encode_in_llama(model: Path, held_out: HeldOut, task: Task) -> _Encoded:
     prompts = read_recipe(model)["prompts"]
-    passages = encode_gguf(model, [prompts["passage"] + text for text in held_out.passages])
-    queries = encode_gguf(model, [prompts["query"] + text for text in held_out.queries])
+    passages = encode_gguf(model, [prompts["passage"] + text for text in held_out.passages], task)
+    queries = encode_gguf(model, [prompts["query"] + text for text in held_out.queries], task)
     return _Encoded(passages, np.reshape(queries, (len(held_out.queries), passages.shape[1])))

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from customir.errors import UserError
+from customir.progress import Task
 from customir.runtime.embedder import read_recipe, verified_checksum
 
 GGUF_NAME = "gguf/model_f16.gguf"
@@ -77,8 +78,11 @@ def export_gguf(model: Path) -> Path:
         return place(made, model / GGUF_NAME)
 
 
-def encode_gguf(model: Path, texts: list[str]) -> np.ndarray:
+def encode_gguf(model: Path, texts: list[str], task: Task | None = None) -> np.ndarray:
     """What llama.cpp makes of `texts` with model/gguf/model_f16.gguf: unit vectors, float32.
+
+    Args:
+        task: Advanced by one a text.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -90,10 +94,15 @@ def encode_gguf(model: Path, texts: list[str]) -> np.ndarray:
         llama = Llama(str(path), embedding=True, n_ctx=context, n_batch=context, verbose=False)
     except ValueError as error:
         raise UserError(f"{path}: llama.cpp cannot load it ({error}). Export again.") from error
+    vectors = []
     try:
-        return np.array([llama.embed(text, normalize=True) for text in texts], dtype=np.float32)
+        for text in texts:
+            vectors.append(llama.embed(text, normalize=True))
+            if task is not None:
+                task.advance()
     finally:
         llama.close()
+    return np.array(vectors, dtype=np.float32)
 
 
 def _read(path: Path) -> dict[str, Any]:

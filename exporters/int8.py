@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from customir.errors import UserError
+from customir.progress import Reporter, Silent
 from customir.runtime.embedder import Embedder
 
 INT8_NAME = "model_qint8.onnx"
@@ -85,7 +86,7 @@ class Quantized:
     given_up: tuple[str, ...]
 
 
-def quantize(model: Path, held_out: HeldOut) -> Quantized:
+def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -> Quantized:
     """Write model/onnx/model_qint8.onnx from model/onnx/model.onnx.
 
     Weights become int8 with one scale a column; activations are quantised as they come, with one
@@ -107,7 +108,8 @@ def quantize(model: Path, held_out: HeldOut) -> Quantized:
         raise UserError(f"{exported}: missing. Export the model first.")
     if not held_out.passages:
         raise UserError(f"{model}: no texts to measure its INT8 on.")
-    passages, queries = _encode(Embedder(model, f"{ONNX_FOLDER}/{FP32_NAME}"), held_out)
+    say = reporter or Silent()
+    passages, queries = _encode(model, f"{ONNX_FOLDER}/{FP32_NAME}", held_out, say)
     reference = np.concatenate([passages, queries])
     metrics = held_out.measure(passages, queries)
     fp32 = Measured(f"{ONNX_FOLDER}/{FP32_NAME}", None, metrics, LEAST_EXACT_COSINE)
@@ -118,7 +120,7 @@ def quantize(model: Path, held_out: HeldOut) -> Quantized:
         candidate = scratch / INT8_NAME
         for setting in SETTINGS:
             _quantize(calibrated if setting.calibrated else plain, setting, candidate)
-            vectors = _encode(Embedder(model, str(candidate.relative_to(model))), held_out)
+            vectors = _encode(model, str(candidate.relative_to(model)), held_out, say)
             measured = Measured(
                 f"{ONNX_FOLDER}/{INT8_NAME}",
                 compare(reference, np.concatenate(vectors)),
@@ -133,8 +135,16 @@ def quantize(model: Path, held_out: HeldOut) -> Quantized:
     raise UserError(f"{exported}: gives other vectors when it is asked again ({given_up[-1]}).")
 
 
-def _encode(embedder: Embedder, held_out: HeldOut) -> tuple[Vectors, Vectors]:
-    return embedder.encode(held_out.passages), embedder.encode(held_out.queries, "query")
+def _encode(
+    model: Path, file: str, held_out: HeldOut, reporter: Reporter
+) -> tuple[Vectors, Vectors]:
+    embedder = Embedder(model, file)
+    total = len(held_out.passages) + len(held_out.queries)
+    with reporter.task(f"embedding by {Path(file).name}", total, "texts") as task:
+        return (
+            embedder.encode(held_out.passages, task=task),
+            embedder.encode(held_out.queries, "query", task),
+        )
 
 
 def _part_sums(exported: Path, out: Path) -> Path:

@@ -10,10 +10,13 @@ from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, export_onnx
 from customir.exporters.parity import HeldOut
 
 from customir.files import write_atomically
+from customir.progress import Reporter
 from customir.runtime.embedder import PASSAGES_NAME, fingerprint
 
 
-def write_passage_model(base: Path, folder: Path, model: Path, held_out: HeldOut) -> Path:
+def write_passage_model(
+    base: Path, folder: Path, model: Path, held_out: HeldOut, reporter: Reporter | None = None
+) -> Path:
     """Export `base` to `folder`, and state in `model`/passages.json that it embeds the passages.
 
     `model` must be exported already: each of its ONNX files goes with that of the same name, and
@@ -24,7 +27,7 @@ def write_passage_model(base: Path, folder: Path, model: Path, held_out: HeldOut
     """
     merge_adapter(base, base, 0.0, folder)
     export_onnx(folder)
-    quantize(folder, held_out)
+    quantize(folder, held_out, reporter)
     files = [f"{ONNX_FOLDER}/{name}" for name in (FP32_NAME, INT8_NAME)]
     about = {
         "model": os.path.relpath(folder, model),

@@ -38,7 +38,7 @@ def run(job: Job) -> Detail:
     export_onnx(model)
     held_out = held_out_of(job)
     job.reporter.say("  quantising to INT8")
-    quantized = quantize(model, held_out)
+    quantized = quantize(model, held_out, job.reporter)
     for loss in quantized.given_up:
         job.reporter.say(f"  too lossy, so a gentler setting is tried: {loss}")
     if job.settings.export.fp16:
@@ -50,9 +50,9 @@ def run(job: Job) -> Detail:
     shutil.rmtree(job.folder / PASSAGE_MODEL, ignore_errors=True)
     if alpha and job.settings.training.query_only:
         job.reporter.say("  exporting the base, which embeds the passages")
-        write_passage_model(job.embedder, job.folder / PASSAGE_MODEL, model, held_out)
+        write_passage_model(job.embedder, job.folder / PASSAGE_MODEL, model, held_out, job.reporter)
     job.reporter.say("  measuring each file against the one that it was made from")
-    chain = measure_chain(model, held_out)
+    chain = measure_chain(model, held_out, job.reporter)
     if lost := losses(chain, held_out):
         raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
     int8 = measure_int8(

@@ -1,4 +1,6 @@
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,26 @@ from customir.exporters.parity import HeldOut
 from huggingface_hub import metadata_load
 
 from customir.files import sha256_of
+from customir.progress import Silent
 
 
 def found(rows: np.ndarray) -> dict[str, float]:
     """Recall@1 under Recall@10's name: eight texts are too few for ten."""
     return {"Recall@10": float(np.mean([hits[0] == row for row, hits in enumerate(rows)]))}
+
+
+class Counting(Silent):
+    """Knows how much work was announced, and how much was done."""
+
+    announced, done = 0, 0
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str) -> Iterator["Counting"]:
+        self.announced += total
+        yield self
+
+    def advance(self, steps: int = 1) -> None:
+        self.done += steps
 
 
 @pytest.fixture
@@ -43,9 +60,12 @@ def test_each_file_is_measured_against_the_one_before(exported, held_out: HeldOu
 def test_what_may_be_there_is_measured_too(copied: Path, held_out: HeldOut) -> None:
     export_fp16(copied)
     export_gguf(copied)
+    counting = Counting()
 
-    chain = measure_chain(copied, held_out)
+    chain = measure_chain(copied, held_out, counting)
 
+    files, texts = 5, len(held_out.passages) + len(held_out.queries)
+    assert counting.done == counting.announced == files * texts
     assert [(step.before, step.file) for step in chain[3:]] == [
         ("onnx/model.onnx", "onnx/model_fp16.onnx"),
         ("model.safetensors", "gguf/model_f16.gguf"),
