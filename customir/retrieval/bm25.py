@@ -1,12 +1,28 @@
 """BM25 over passages, by bm25s (Lù 2024, arXiv 2407.03618)."""
 
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import bm25s
 import numpy as np
 import Stemmer
+
+
+@contextmanager
+def _without_jax() -> Iterator[None]:
+    """Importing JAX fails. bm25s starts it where it is, and it takes most of a GPU's memory."""
+    there = "jax" in sys.modules
+    if not there:
+        sys.modules["jax"] = None  # type: ignore[assignment]
+    yield
+    if not there:
+        del sys.modules["jax"]
+
+
+with _without_jax():
+    import bm25s
 
 # Lucene's variant with the parameters that BEIR's published figures use.
 K1, B = 0.9, 0.4

@@ -1,6 +1,9 @@
 """BM25: obvious matches, and queries and corpora with nothing in them."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,3 +84,16 @@ def test_scores_of_some_passages_are_those_of_the_ranking() -> None:
         wanted = dict(zip(rows[number].tolist(), scores[number].tolist(), strict=True))
         assert found[number].tolist() == pytest.approx([wanted[2], wanted[0]])
     assert Bm25([""]).scores(["oil"], [0]).tolist() == [[0.0]]
+
+
+def test_jax_is_not_started_and_is_there_for_others(tmp_path: Path) -> None:
+    """It would take three quarters of a GPU's memory as soon as bm25s asked it for anything."""
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text("print('jax starts')")
+    (tmp_path / "jax" / "lax.py").write_text("top_k = print")
+    script = "import customir.retrieval.bm25; print('bm25 is there'); import jax"
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {script}"],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert run.stdout.split("\n")[:2] == ["bm25 is there", "jax starts"]
