@@ -38,6 +38,7 @@ START = (
     'evaluation.larger=""',
     "evaluation.resamples=2000",
     "synthesis.free_pairs=1000",
+    "synthesis.enough_free_pairs=1000000000",
     "training.learning_rate=2e-4",
     "training.epochs=2",
 )

@@ -101,3 +101,30 @@ def test_a_model_that_babbles_trains_nothing_and_is_not_believed(
     counted = re.findall(r"^\| rejected: (.+) \| (\d+) \|$", report, re.MULTILINE)
     assert {reason: int(count) for reason, count in counted} == by_reason != {}
     assert "No hard negatives were mined" in report or "too low to be believed" in report
+
+
+def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
+    ingested: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(ingested, out)
+    toml = re.sub(r"llm_urls = \[[^]]*\]", "llm_urls = []", (out / "customir.toml").read_text())
+    toml = toml.replace("threads = 0", "threads = 2")  # without a trial of what is fastest
+    free_pairs = "SELECT count(*) FROM query WHERE style IN ('subject', 'reply', 'opening')"
+    by_split = (
+        "SELECT DISTINCT split FROM query WHERE style NOT IN ('subject', 'reply', 'opening') "
+        "ORDER BY split"
+    )
+    found = 0
+    for more, expected in ((0, ["dev", "test"]), (1, ["dev", "test", "train"])):
+        enough = found + more  # as many as there are, and one more
+        settings, changed = re.subn(r"(enough_free_pairs = )\d+", rf"\g<1>{enough}", toml)
+        assert changed == 1
+        (out / "customir.toml").write_text(settings)
+        run = customir("generate", str(out), "--passages", "25", "--queries", "1")
+        assert run.returncode == 0, run.stderr
+        assert ("held-out threads alone" in run.stderr) == (not more)
+        with closing(sqlite3.connect(out / "workspace.db")) as database:
+            assert [split for (split,) in database.execute(by_split)] == expected
+            (found,) = database.execute(free_pairs).fetchone()
+    assert found > 8

@@ -134,8 +134,23 @@ def test_people_have_to_agree(ndcg: float, recall: float, ships: bool) -> None:
     assert verdict.ships_adapted == ships
     assert "on the LLM's queries nDCG@10 +0.100" in verdict.reason
     assert f"on people's nDCG@10 {ndcg:+.3f}" in verdict.reason
-    refused = decide(1.0, Held(metrics(base), metrics(base), own), free, SETTINGS, 0)
-    assert not refused.ships_adapted, "people alone don't ship it either"
+
+
+@pytest.mark.parametrize(
+    ("ndcg", "recall", "ships"),
+    [(0.01, 0.0, True), (0.01, -0.1, False), (0.0, 0.1, False), (-0.1, -0.1, False)],
+)
+def test_the_llm_must_not_object(ndcg: float, recall: float, ships: bool) -> None:
+    """Where people's queries are surely better: on the LLM's nDCG@10 higher, and none surely worse."""
+    random = np.random.default_rng(0)
+    base, spread = random.random(60) * 0.8, random.normal(0, 0.2, 60)
+    spread -= spread.mean()
+    own = [str(number) for number in range(60)]
+    written = Held(
+        metrics(base + ndcg + spread * (ndcg == 0.01), base + recall), metrics(base), own
+    )
+    free = Held(metrics(base + 0.1), metrics(base), own)
+    assert decide(1.0, written, free, SETTINGS, 0).ships_adapted == ships
 
 
 def test_alpha_0_is_the_base() -> None:
@@ -187,6 +202,25 @@ def test_what_is_no_better_rarely_ships(
         shipped += gate(1.0, metrics(candidate), metrics(base), QUICK, seed).ships_adapted
     assert shipped / trials < most, shipped
     assert shipped > 0, "a gate that never opens would pass, too"
+
+
+def test_what_is_no_better_rarely_ships_by_people_and_the_llm_either() -> None:
+    random = np.random.default_rng(0)
+    trials, shipped = 200, 0
+    for seed in range(trials):
+        held = []
+        for queries in (60, 100):
+            (after, before), own = ranks(random, queries), [str(n) for n in range(queries)]
+            # Of the ranks that gave nDCG@10; a hit is in the first ten.
+            held.append(
+                Held(
+                    metrics(after, (after > 0).astype(float)),
+                    metrics(before, (before > 0).astype(float)),
+                    own,
+                )
+            )
+        shipped += decide(1.0, held[0], held[1], QUICK, seed).ships_adapted
+    assert 0 < shipped < 0.05 * trials, shipped
 
 
 def test_choosing_among_shares_and_asking_one_thread_often_ships_no_more() -> None:
