@@ -20,6 +20,7 @@ from customir.evaluation.report import (
     chosen_by,
     difference_text,
     free_line,
+    sampled_from,
     stage_detail,
     verdict_line,
 )
@@ -241,7 +242,7 @@ def _queries(generated: Detail) -> str:
     if not generated:
         return ""
     figures = {
-        "passages sampled": generated["sampled_passages"],
+        sampled_from(generated): generated["sampled_passages"],
         "queries written": generated["written"],
         **{f"rejected: {name}": n for name, n in sorted(generated["rejected"].items())},
         **{f"kept: {name}": n for name, n in sorted(generated["kept_by_style"].items())},

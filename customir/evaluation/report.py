@@ -174,7 +174,7 @@ def _queries(detail: Detail) -> list[str]:
     if not detail:
         return []
     figures = {
-        "passages sampled": detail["sampled_passages"],
+        sampled_from(detail): detail["sampled_passages"],
         "queries written": detail["written"],
         **{f"rejected: {reason}": n for reason, n in sorted(detail["rejected"].items())},
         **{f"kept: {style}": n for style, n in sorted(detail["kept_by_style"].items())},
@@ -186,6 +186,18 @@ def _queries(detail: Detail) -> list[str]:
         [["style", "query"]] + [[row["style"], _cell(row["text"])] for row in detail["samples"]]
     )
     return ["## Queries", "", *_figures(figures), "", *samples, ""]
+
+
+def sampled_from(detail: Detail) -> str:
+    """What is sampled: with free pairs enough, the LLM writes for no thread that is trained on.
+
+    Workspaces of before that don't say.
+    """
+    return (
+        "passages sampled, of held-out threads"
+        if detail.get("held_out_alone")
+        else "passages sampled"
+    )
 
 
 def _judge(detail: Detail) -> list[str]:

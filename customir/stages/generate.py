@@ -116,7 +116,7 @@ def run(job: Job) -> Detail:
     kept = [query for query in queries if query.rejected is None]
     return {
         "sampled_passages": len(sampled),
-        "enough_free_pairs": enough,
+        "held_out_alone": enough,
         "map": corpus_map(corpus, corpus_vectors, labels, topics),
         "written": len(written),
         "rejected": dict(Counter(query.rejected for query in queries if query.rejected)),

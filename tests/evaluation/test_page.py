@@ -51,7 +51,7 @@ def details(text: str) -> dict[str, dict[str, Any]]:
             "duplicate_groups": 12, "duplicate_passages": 30,
         },
         "generate": {
-            "sampled_passages": 600, "written": 2400, "rejected": {"too short": 30},
+            "sampled_passages": 600, "held_out_alone": False, "written": 2400, "rejected": {"too short": 30},
             "kept_by_style": {"need": 900, "question": 800}, "kept_by_split": {"train": 1700},
             "tokens": {"submitted": 1, "computed": 1},
             "samples": [{"style": "need", "text": text, "passage": "p"}] * 5,

@@ -63,7 +63,7 @@ MINED = {
     },
 }  # fmt: skip
 GENERATED = {
-    "sampled_passages": 50, "written": 200, "rejected": {"too short": 3, "copies a span": 17},
+    "sampled_passages": 50, "held_out_alone": True, "written": 200, "rejected": {"too short": 3, "copies a span": 17},
     "kept_by_style": {"need": 90}, "kept_by_split": {"train": 60, "dev": 10, "test": 20},
     "tokens": {"submitted": 9000, "computed": 3000},
     "samples": [{"style": "need", "text": "pipes | and `ticks`\nand <b>lines</b>", "passage": "p"}],
@@ -97,6 +97,7 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
     assert "95% interval" in text
     assert "| 0.5 | 0.700 | 0.600 |" in lines
     assert "| need | 20 | 0.600 | 0.700 | +0.100 (+0.000 to +0.200) |" in lines
+    assert "| passages sampled, of held-out threads | 50 |" in lines
     assert "0.877 on 150 known positives" in text
     assert "the hardest candidates the area is 0.741 (at least 0.67 is required)" in text
     assert "of these it calls 30% relevant" in text

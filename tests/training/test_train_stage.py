@@ -61,7 +61,7 @@ def workspace(minilm: Path, smollm: Path, tmp_path: Path) -> Make:
             pipeline.run_stage(stage("ingest"), job)
             splits = split_passages(job.passages, settings.evaluation.held_out, settings.seed)
             figures = {
-                "sampled_passages": 1, "written": 1, "rejected": {}, "kept_by_style": {},
+                "sampled_passages": 1, "held_out_alone": False, "written": 1, "rejected": {}, "kept_by_style": {},
                 "kept_by_split": {}, "tokens": {"submitted": 0, "computed": 0}, "samples": [],
             }  # fmt: skip
             pretend(job, "generate", figures)
