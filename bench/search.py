@@ -1,7 +1,7 @@
 """Exact vector search on a CPU: ours against sqlite-vec, faiss, usearch and numpy, one thread each.
 
-Ours is what `customir search` does: the scan kernel chooses, by 4 bits a number, eight times as many
-vectors as are wanted, and their float vectors put them in order; the same with 8 bits and four times
+Ours is what `customir search` does: the scan kernel chooses, by 4 bits a number, four times as many
+vectors as are wanted (beyond 20,000 eight times), and their float vectors put them in order; the same with 8 bits and four times
 as many, as mining does it; and the scan of 4 bits alone. Contenders take turns in one process; the best of the rounds counts.
 Beside them, in the same turns, stands a plain read of as many bytes as the 4-bit matrix has.
 
@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 from customir.retrieval import dense
 from customir.runtime import cache
 from customir.runtime.scan import best_kernel, nearest, quantized, top_k
-from customir.runtime.search import RESCORED
+from customir.runtime.search import rescored
 
 K, BATCH, DIMENSIONS = 10, 64, 384
 DEPTHS = (40, 80, 640)  # that bits are looked into
@@ -124,7 +124,7 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
     )
 
     def ours(queries: np.ndarray) -> np.ndarray:
-        return cached.nearest(queries, RESCORED * K)[0][:, :K]
+        return cached.nearest(queries, rescored(len(vectors)) * K)[0][:, :K]
 
     eight = quantized(vectors, scale)
 

@@ -33,8 +33,8 @@ Mode = Literal["hybrid", "vector", "text"]
 MODEL_NAME = "model"
 CANDIDATES = 100  # of each ranking; more where folding leaves fewer than asked for
 MOST_CANDIDATES = 4096  # sqlite-vec's own limit
-# Of each passage asked for, so many that the 4-bit scan finds are ranked by their float vectors.
-RESCORED = 8
+# A few vectors are not so near to each other as many: 4 bits tell them apart.
+FEW_VECTORS = 20_000
 EVERYTHING = Filter()
 SNIPPET_WORDS = 32
 MARK_START, MARK_END = "\ufdd0", "\ufdd1"  # noncharacters: no text holds them
@@ -149,8 +149,8 @@ class Searcher:
         vector: cosine. text: FTS5's BM25 over title and text, any of the query's words.
         Equal scores are ordered by passage key. A blank query finds nothing.
 
-        With a scan kernel, eight times as many vectors as are wanted are chosen in 4 bits and then
-        ranked by their exact cosines; without one, sqlite-vec looks at every float.
+        With a scan kernel, some times as many vectors as are wanted (`rescored`) are chosen in 4
+        bits and then ranked by their exact cosines; without one, sqlite-vec looks at every float.
 
         Args:
             query: Any text; no character in it is special.
@@ -264,7 +264,9 @@ class Searcher:
     ) -> list[tuple[str, float]]:
         among = self._ids(number, only)
         try:
-            (ids,), (cosines,) = cached.nearest(vector[None], RESCORED * depth, among)
+            (ids,), (cosines,) = cached.nearest(
+                vector[None], rescored(len(cached.ids)) * depth, among
+            )
         except DamagedVectorError:
             log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
             made = vectors(self._database, self._path, again=True)
@@ -377,6 +379,14 @@ def search(
     """Open DIR, search once, close it. See `Searcher`."""
     with Searcher(folder) as searcher:
         return searcher.search(query, k, mode, only, by_thread)
+
+
+def rescored(vectors: int) -> int:
+    """Of each passage asked for, so many that the 4-bit scan finds are ranked by their floats.
+
+    `bench/search.py` prints how many of exact search's best ten are then found.
+    """
+    return 4 if vectors <= FEW_VECTORS else 8
 
 
 def _folded(*values: Any) -> str:

@@ -303,7 +303,9 @@ def test_only_the_best_are_looked_at_in_floats(
     monkeypatch.setattr(VectorCache, "nearest", nearest)
     with Searcher(made) as searcher:
         ours = searcher.search("budget", 3, "vector")
-    assert looked_at == [24]
+        monkeypatch.setattr(search, "FEW_VECTORS", 0)
+        assert searcher.search("budget", 3, "vector") == ours
+    assert looked_at == [12, 24]
     without_kernel()
     assert keys(ours) == keys(found(made, "budget"))[:3]
 
