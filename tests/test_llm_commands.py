@@ -106,10 +106,13 @@ def test_a_model_that_babbles_trains_nothing_and_is_not_believed(
 def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
     ingested: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip("gguf", reason="the writer of GGUF files, of the extra `dev`")
+    from gguf_files import write_babbler
+
     out = tmp_path / "out"
     shutil.copytree(ingested, out)
+    write_babbler(tmp_path / "babbler.gguf")
     toml = re.sub(r"llm_urls = \[[^]]*\]", "llm_urls = []", (out / "customir.toml").read_text())
-    toml = toml.replace("threads = 0", "threads = 2")  # without a trial of what is fastest
     free_pairs = "SELECT count(*) FROM query WHERE style IN ('subject', 'reply', 'opening')"
     by_split = (
         "SELECT DISTINCT split FROM query WHERE style NOT IN ('subject', 'reply', 'opening') "
@@ -121,7 +124,10 @@ def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
         settings, changed = re.subn(r"(enough_free_pairs = )\d+", rf"\g<1>{enough}", toml)
         assert changed == 1
         (out / "customir.toml").write_text(settings)
-        run = customir("generate", str(out), "--passages", "25", "--queries", "1")
+        run = customir(
+            *("generate", str(out), "--llm", str(tmp_path / "babbler.gguf")),
+            *("--passages", "25", "--queries", "1"),
+        )
         assert run.returncode == 0, run.stderr
         assert ("held-out threads alone" in run.stderr) == (not more)
         with closing(sqlite3.connect(out / "workspace.db")) as database:
