@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,30 @@ def ingested(tmp_path_factory: pytest.TempPathFactory, smollm: Path, minilm: Pat
     run = customir("ingest", str(mail), "--out", str(folder / "out"), "--llm", "smollm2-135m")
     assert run.returncode == 0, run.stderr
     return folder / "out"
+
+
+@dataclass(frozen=True)
+class Babbling:
+    """A workspace of its own that is ingested, and a small LLM that writes nonsense."""
+
+    out: Path
+    llm: Path
+
+    def generate(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        return customir("generate", str(self.out), "--llm", str(self.llm), *flags)
+
+
+@pytest.fixture
+def babbling(ingested: Path, tmp_path: Path) -> Babbling:
+    pytest.importorskip("gguf", reason="the writer of GGUF files, of the extra `dev`")
+    from gguf_files import write_babbler
+
+    out = tmp_path / "out"
+    shutil.copytree(ingested, out)
+    toml = (out / "customir.toml").read_text()  # with the server of another test
+    (out / "customir.toml").write_text(re.sub(r"llm_urls = \[[^]]*\]", "llm_urls = []", toml))
+    write_babbler(tmp_path / "babbler.gguf")
+    return Babbling(out, tmp_path / "babbler.gguf")
 
 
 def test_analyze_shows_the_corpus_and_computes_its_embeddings_once(ingested: Path) -> None:
@@ -69,19 +94,9 @@ def test_only_an_llm_can_be_optimized(name: str) -> None:
     assert name in run.stderr
 
 
-def test_a_model_that_babbles_trains_nothing_and_is_not_believed(
-    ingested: Path, tmp_path: Path
-) -> None:
-    pytest.importorskip("gguf", reason="the writer of GGUF files, of the extra `dev`")
-    from gguf_files import write_babbler
-
-    out = tmp_path / "out"
-    shutil.copytree(ingested, out)
-    toml = (out / "customir.toml").read_text()  # with the server of the test before
-    (out / "customir.toml").write_text(re.sub(r"llm_urls = \[[^]]*\]", "llm_urls = []", toml))
-    write_babbler(tmp_path / "babbler.gguf")
-    flags = ("--llm", str(tmp_path / "babbler.gguf"), "--passages", "12", "--queries", "2")
-    run = customir("generate", str(out), *flags)
+def test_a_model_that_babbles_trains_nothing_and_is_not_believed(babbling: Babbling) -> None:
+    out = babbling.out
+    run = babbling.generate("--passages", "12", "--queries", "2")
     assert run.returncode == 0, run.stderr
     with closing(sqlite3.connect(out / "workspace.db")) as database:
         kept, rejected = database.execute(
@@ -104,15 +119,10 @@ def test_a_model_that_babbles_trains_nothing_and_is_not_believed(
 
 
 def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
-    ingested: Path, tmp_path: Path
+    babbling: Babbling,
 ) -> None:
-    pytest.importorskip("gguf", reason="the writer of GGUF files, of the extra `dev`")
-    from gguf_files import write_babbler
-
-    out = tmp_path / "out"
-    shutil.copytree(ingested, out)
-    write_babbler(tmp_path / "babbler.gguf")
-    toml = re.sub(r"llm_urls = \[[^]]*\]", "llm_urls = []", (out / "customir.toml").read_text())
+    out = babbling.out
+    toml = (out / "customir.toml").read_text()
     free_pairs = "SELECT count(*) FROM query WHERE style IN ('subject', 'reply', 'opening')"
     by_split = (
         "SELECT DISTINCT split FROM query WHERE style NOT IN ('subject', 'reply', 'opening') "
@@ -124,10 +134,7 @@ def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
         settings, changed = re.subn(r"(enough_free_pairs = )\d+", rf"\g<1>{enough}", toml)
         assert changed == 1
         (out / "customir.toml").write_text(settings)
-        run = customir(
-            *("generate", str(out), "--llm", str(tmp_path / "babbler.gguf")),
-            *("--passages", "25", "--queries", "1"),
-        )
+        run = babbling.generate("--passages", "25", "--queries", "1")
         assert run.returncode == 0, run.stderr
         assert ("held-out threads alone" in run.stderr) == (not more)
         with closing(sqlite3.connect(out / "workspace.db")) as database:

@@ -16,9 +16,11 @@ def _without_jax() -> Iterator[None]:
     there = "jax" in sys.modules
     if not there:
         sys.modules["jax"] = None  # type: ignore[assignment]
-    yield
-    if not there:
-        del sys.modules["jax"]
+    try:
+        yield
+    finally:
+        if not there:
+            del sys.modules["jax"]
 
 
 with _without_jax():

@@ -65,7 +65,8 @@ def run(job: Job) -> Detail:
         job.reporter.say(
             f"  {len(free)} free pairs to train on: the LLM writes for held-out threads alone"
         )
-    with open_llm(job, writing=True) as (engine, model_key):
+    to_write = len(sampled) * settings.synthesis.queries_per_passage
+    with open_llm(job, queries=to_write) as (engine, model_key):
         topics, searchers = name_topics(corpus, labels), {}
         if settings.synthesis.searchers:
             topics = named_topics(job, "generate", engine, model_key, corpus_vectors, labels)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_llm(job: Job, *, writing: bool = False) -> Iterator[tuple["Llm", str]]:
+def open_llm(job: Job, *, queries: int = 0) -> Iterator[tuple["Llm", str]]:
     """The LLM, here or on its servers, and what content keys know it by.
 
     Args:
-        writing: Much is to be written, so it is said what would be faster.
+        queries: So many are to be written, so it is said what would be faster.
     """
     from customir.llm import Engine, Servers
 
@@ -32,17 +32,15 @@ def open_llm(job: Job, *, writing: bool = False) -> Iterator[tuple["Llm", str]]:
         if not threads and not engine.on_gpu:
             threads = _tried_threads(job, engine)
             engine.set_threads(threads)
-        if writing and not engine.on_gpu:
-            _say_what_is_faster(job, threads)
+        if queries and not engine.on_gpu:
+            _say_what_is_faster(job, threads, queries)
         yield engine, models.fingerprint(job.llm)
 
 
-def _say_what_is_faster(job: Job, threads: int) -> None:
+def _say_what_is_faster(job: Job, threads: int, queries: int) -> None:
     """Whether other weights of the LLM would be faster: measured once, where much is to be written."""
     from customir.optimize import advice, try_formats, worth_trying
 
-    synthesis = job.settings.synthesis
-    queries = synthesis.passages * synthesis.queries_per_passage
     tried = None
     if worth_trying(job.llm, queries):
         key = content_key("formats", models.fingerprint(job.llm), threads)

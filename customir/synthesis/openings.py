@@ -18,6 +18,7 @@ STYLE = "opening"
 MINIMUM_WORDS, MINIMUM_REST = 5, 20
 # Mail programs break lines before here; a longer line was not broken at all.
 MAXIMUM_WIDTH = 100
+FIRST_WORD = re.compile(r"[\w\"'(]\S*")  # not what marks a list or a quote
 # Where a text comes from and of when it is, in feeds: "URL: http://... Date: 2002-10-02".
 LINK_OR_DATE = re.compile(r"\b(?:https?://|www\.)\S+|\b\d{4}-\d\d-\d\d(?:T\S+)?")
 SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]]*\s+|\n")
@@ -73,14 +74,14 @@ def without_wraps(text: str) -> str:
     width = max((len(line) for line in lines if len(line) <= MAXIMUM_WIDTH), default=0)
     flowing = lines[:1]
     for before, line in itertools.pairwise(lines):
-        word = re.match(r"[\w\"'(]\S*", line)
+        word = FIRST_WORD.match(line)
         broken = (
             word
             and width < len(before) + 1 + len(word[0])
             and max(len(before), len(line)) <= MAXIMUM_WIDTH
             and not before.endswith(":")
         )
-        flowing.append(f"{' ' if broken else chr(10)}{line}")
+        flowing.append((" " if broken else "\n") + line)
     return "".join(flowing)
 
 
