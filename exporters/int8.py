@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from customir.exporters.parity import (
     Vectors,
     compare,
 )
+from customir.exporters.rounding import round_weights
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -28,6 +29,7 @@ from customir.runtime.embedder import Embedder
 
 INT8_NAME = "model_qint8.onnx"
 CALIBRATING_PASSAGES = 64
+LARGEST_WEIGHT = 64  # of 7 bits, as onnxruntime's `reduce_range` has them
 # A channel is an outlier above this many times what is usual among the channels.
 OUTLIER = 2.0
 
@@ -42,33 +44,40 @@ class Setting:
         tables: The embedding tables.
         parts: Which matrices: the attention's projections, the first and the second of each
             feed-forward block.
-        calibrated: Outlier channels of the feed-forward's inputs are scaled down first.
     """
 
     name: str
     tables: bool
     parts: tuple[Part, ...]
-    calibrated: bool = False
 
 
 # From the fastest to the gentlest.
 SETTINGS = (
     Setting(
-        "int8, outlier channels calibrated on passages of the corpus",
+        "int8, calibrated on passages of the corpus",
         True,
         ("attention", "feed-forward in", "feed-forward out"),
-        True,
     ),
     Setting(
-        "int8, calibrated, feed-forward outputs in fp32",
-        True,
-        ("attention", "feed-forward in"),
-        True,
+        "int8, calibrated, feed-forward outputs in fp32", True, ("attention", "feed-forward in")
     ),
-    Setting("int8, feed-forward in fp32", True, ("attention",)),
+    Setting("int8, calibrated, feed-forward in fp32", True, ("attention",)),
     Setting("embedding tables in int8, the rest in fp32", True, ()),
     Setting("all in fp32", False, ()),
 )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What passages of the corpus make of the tensor that a weight matrix multiplies.
+
+    Attributes:
+        largest: Absolute value of each channel, float32 (channels,).
+        moments: Sum over tokens of x^T x, float32 (channels, channels).
+    """
+
+    largest: Vectors
+    moments: Vectors
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,9 @@ class Quantized:
 def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -> Quantized:
     """Write model/onnx/model_qint8.onnx from model/onnx/model.onnx.
 
-    Weights become int8 with one scale a column; activations are quantised as they come, with one
-    scale a batch. Each of `SETTINGS` is tried in turn until the mean cosine to fp32 reaches 0.99
+    Weights become int8 with one scale a column, each rounded the way that changes least what
+    passages of the corpus make of it; activations are quantised as they come, with one scale a
+    batch. Each of `SETTINGS` is tried in turn until the mean cosine to fp32 reaches 0.99
     and Recall@10 falls by no more than `HeldOut.lost_recall_limit`. The last quantises nothing.
 
     Little is fused: the attention and the normalisation nodes that onnxruntime.transformers'
@@ -116,10 +126,12 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
     given_up: list[str] = []
     with scratch_folder(model / ".int8.part") as scratch, quiet():
         plain = _part_sums(exported, scratch / "plain.onnx")
-        calibrated = _calibrate(plain, model, held_out, scratch / "calibrated.onnx")
+        seen = _seen(plain, _tokens(model, held_out))
         candidate = scratch / INT8_NAME
         for setting in SETTINGS:
-            _quantize(calibrated if setting.calibrated else plain, setting, candidate)
+            calibrated, scaled = _calibrate(plain, seen, setting, scratch / "calibrated.onnx")
+            _quantize(calibrated, setting, candidate)
+            _round(calibrated, scaled, candidate, say)
             vectors = _encode(model, str(candidate.relative_to(model)), held_out, say)
             measured = Measured(
                 f"{ONNX_FOLDER}/{INT8_NAME}",
@@ -164,38 +176,43 @@ def _part_sums(exported: Path, out: Path) -> Path:
     return out
 
 
-def _calibrate(exported: Path, model: Path, held_out: HeldOut, out: Path) -> Path:
-    """Write `exported` with outlier channels of the feed-forward's inputs scaled down.
+def _calibrate(
+    exported: Path, seen: Mapping[str, Seen], setting: Setting, out: Path
+) -> tuple[Path, Mapping[str, Seen]]:
+    """Write `exported` with outlier channels of what is to be quantised scaled down.
 
     One scale a batch has to span the widest channel. So channels whose largest value on
     passages of the corpus is above `OUTLIER` times the median channel's are divided, and their
     rows of the matrix multiplied, by what is too much: the product stays the same. After Xiao et
     al., "SmoothQuant" (arXiv 2211.10438), which scales every channel; only the outliers need it.
+
+    Returns:
+        `out`, and what is seen of its scaled tensors.
     """
     graph = onnx.load(exported)
-    inputs = {
-        name: nodes
-        for name, nodes in _products(graph.graph).items()
-        if _part(graph.graph, nodes[0]) != "attention"
-    }
-    largest = _largest(exported, list(inputs), _tokens(model, held_out))
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
-    for number, (name, nodes) in enumerate(inputs.items()):
-        usual = OUTLIER * np.median(largest[name])
-        scale = np.maximum(1, largest[name] / usual).astype(np.float32)
-        divisor, scaled = f"calibration_{number}", f"calibrated_{number}"
+    scaled = {}
+    for number, (name, nodes) in enumerate(_products(graph.graph).items()):
+        if _part(graph.graph, nodes[0]) not in setting.parts:
+            continue
+        usual = OUTLIER * np.median(seen[name].largest)
+        scale = np.maximum(1, seen[name].largest / usual).astype(np.float32)
+        divisor, divided = f"calibration_{number}", f"calibrated_{number}"
         graph.graph.initializer.append(numpy_helper.from_array(1 / scale, divisor))
         first = min(list(graph.graph.node).index(node) for node in nodes)
         graph.graph.node.insert(
-            first, helper.make_node("Mul", [name, divisor], [scaled], name=scaled)
+            first, helper.make_node("Mul", [name, divisor], [divided], name=divided)
         )
         for node in nodes:
             weight = weights[node.input[1]]
             rows = numpy_helper.to_array(weight) * scale[:, None]
             weight.CopyFrom(numpy_helper.from_array(rows, weight.name))
-            node.input[0] = scaled
+            node.input[0] = divided
+        scaled[divided] = Seen(
+            seen[name].largest / scale, seen[name].moments / np.outer(scale, scale)
+        )
     onnx.save(graph, out)
-    return out
+    return out, scaled
 
 
 def _tokens(model: Path, held_out: HeldOut) -> list[list[int]]:
@@ -203,24 +220,27 @@ def _tokens(model: Path, held_out: HeldOut) -> list[list[int]]:
     return embedder.tokenize(held_out.passages[:CALIBRATING_PASSAGES])
 
 
-def _largest(
-    exported: Path, names: Sequence[str], texts: Sequence[Sequence[int]]
-) -> dict[str, Vectors]:
-    """The largest absolute value of each channel of some tensors, float32 (channels,) each."""
+def _seen(exported: Path, texts: Sequence[Sequence[int]]) -> dict[str, Seen]:
+    """Of each tensor that a weight matrix multiplies, by its name."""
     graph = onnx.load(exported)
+    names = list(_products(graph.graph))
     for name in names:
         graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    largest: dict[str, Vectors] = {}
+    seen: dict[str, Seen] = {}
     for text in texts:
         ids = np.array([text], dtype=np.int64)
         values = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
         for name, value in zip(names, values, strict=True):
-            channels = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
-            largest[name] = np.maximum(largest.get(name, channels), channels)
-    return largest
+            tokens = value.reshape(-1, value.shape[-1])
+            largest, moments = np.abs(tokens).max(axis=0), tokens.T @ tokens
+            if before := seen.get(name):
+                largest = np.maximum(before.largest, largest)
+                moments += before.moments
+            seen[name] = Seen(largest, moments)
+    return seen
 
 
 def _quantize(graph: Path, setting: Setting, out: Path) -> None:
@@ -243,6 +263,31 @@ def _quantize(graph: Path, setting: Setting, out: Path) -> None:
         # Some tensors have a type that shape inference cannot tell.
         extra_options={"DefaultTensorType": TensorProto.FLOAT},
     )
+
+
+def _round(graph: Path, seen: Mapping[str, Seen], quantized: Path, reporter: Reporter) -> None:
+    """Round the weights in `quantized` anew, from those in `graph`, by what is seen of its tensors."""
+    floats = onnx.load(graph).graph
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in floats.initializer}
+    products = {name: nodes for name, nodes in _products(floats).items() if name in seen}
+    made = onnx.load(quantized)
+    tensors = {tensor.name: tensor for tensor in made.graph.initializer}
+    with reporter.task("rounding weights", len(products), "inputs") as task:
+        for name, nodes in products.items():
+            names = [node.input[1] for node in nodes]
+            scales = [numpy_helper.to_array(tensors[f"{each}_scale"]) for each in names]
+            rounded = round_weights(
+                np.concatenate([weights[each] for each in names], axis=1),
+                np.concatenate(scales),
+                seen[name].moments,
+                LARGEST_WEIGHT,
+            )
+            ends = np.cumsum([len(scale) for scale in scales])[:-1]
+            for each, part in zip(names, np.split(rounded, ends, axis=1), strict=True):
+                whole = f"{each}_quantized"
+                tensors[whole].CopyFrom(numpy_helper.from_array(part, whole))
+            task.advance()
+    onnx.save(made, quantized)
 
 
 def _products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:

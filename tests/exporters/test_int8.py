@@ -10,6 +10,7 @@ from customir.exporters.parity import HeldOut, compare
 from sentence_transformers import SentenceTransformer
 
 from customir.errors import UserError
+from customir.progress import Silent
 from customir.runtime.embedder import Embedder
 
 
@@ -49,9 +50,9 @@ def test_sentence_transformers_loads_it(exported, texts: list[str]) -> None:
 
 
 def test_a_gentler_setting_is_chosen_where_int8_loses_too_much(
-    copied: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+    exported, copied: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = quantize(copied, HeldOut(texts)).measured.parity.mean_cosine
+    first = exported.quantized.measured.parity.mean_cosine
     monkeypatch.setattr(int8, "LEAST_MEAN_COSINE", (first + 1) / 2)
     gentler = quantize(copied, HeldOut(texts))
     assert gentler.setting != SETTINGS[0].name
@@ -68,37 +69,67 @@ def test_a_gentler_setting_is_chosen_where_int8_loses_too_much(
         quantize(copied, HeldOut(texts))
 
 
-def test_settings_go_from_fast_to_gentle(copied: Path, texts: list[str]) -> None:
-    fp32 = Embedder(copied, "onnx/model.onnx").encode(texts)
-    exported = copied / "onnx" / "model.onnx"
-    calibrated = int8._calibrate(exported, copied, HeldOut(texts), copied / "calibrated.onnx")
+@pytest.fixture
+def seen(copied: Path, texts: list[str]) -> dict[str, int8.Seen]:
+    return int8._seen(copied / "onnx" / "model.onnx", int8._tokens(copied, HeldOut(texts)))
+
+
+def test_settings_go_from_fast_to_gentle(
+    copied: Path, seen: dict[str, int8.Seen], texts: list[str]
+) -> None:
+    # Of few texts, chance has a say in whether an INT8 vector is near.
+    many = [f"{one}\n{other}" for one in texts for other in texts]
+    fp32 = Embedder(copied, "onnx/model.onnx").encode(many)
     cosines = []
     for setting in SETTINGS:
-        graph = calibrated if setting.calibrated else exported
-        int8._quantize(graph, setting, copied / "candidate.onnx")
-        vectors = Embedder(copied, "candidate.onnx").encode(texts)
+        calibrated, scaled = int8._calibrate(
+            copied / "onnx" / "model.onnx", seen, setting, copied / "calibrated.onnx"
+        )
+        int8._quantize(calibrated, setting, copied / "candidate.onnx")
+        int8._round(calibrated, scaled, copied / "candidate.onnx", Silent())
+        vectors = Embedder(copied, "candidate.onnx").encode(many)
         cosines.append(compare(fp32, vectors).mean_cosine)
     assert cosines == sorted(cosines)
     assert cosines[-1] > 0.999
 
 
-def test_calibration_changes_no_vector_before_quantising_and_brings_int8_nearer(
-    copied: Path, texts: list[str]
+def test_calibration_changes_no_vector_before_quantising_and_each_step_brings_int8_nearer(
+    copied: Path, seen: dict[str, int8.Seen], texts: list[str]
 ) -> None:
     exported = copied / "onnx" / "model.onnx"
     fp32 = Embedder(copied, "onnx/model.onnx").encode(texts)
-    int8._calibrate(exported, copied, HeldOut(texts), copied / "calibrated.onnx")
-    scaled = onnx.load(copied / "calibrated.onnx").graph
-    assert sum(node.name.startswith("calibrated_") for node in scaled.node) == 6 * 2
+    whole = SETTINGS[0]
+    calibrated, scaled = int8._calibrate(exported, seen, whole, copied / "calibrated.onnx")
+    nodes = onnx.load(calibrated).graph.node
+    # Into the attention, out of it, and the feed-forward's two.
+    assert sum(node.name.startswith("calibrated_") for node in nodes) == 6 * 4
     assert compare(fp32, Embedder(copied, "calibrated.onnx").encode(texts)).min_cosine > 0.999999
 
-    whole = SETTINGS[0]
-    nearness = {}
-    for name, graph in (("plain", exported), ("calibrated", copied / "calibrated.onnx")):
+    def nearness(graph: Path) -> float:
         int8._quantize(graph, whole, copied / "candidate.onnx")
-        vectors = Embedder(copied, "candidate.onnx").encode(texts)
-        nearness[name] = compare(fp32, vectors).mean_cosine
-    assert nearness["calibrated"] > nearness["plain"]
+        return mean_cosine(copied / "candidate.onnx")
+
+    def mean_cosine(file: Path) -> float:
+        return compare(fp32, Embedder(copied, file.name).encode(texts)).mean_cosine
+
+    plain, nearer = nearness(exported), nearness(calibrated)
+    int8._round(calibrated, scaled, copied / "candidate.onnx", Silent())
+    assert plain < nearer < mean_cosine(copied / "candidate.onnx")
+
+
+def test_what_is_seen_are_the_moments_of_all_tokens(copied: Path, texts: list[str]) -> None:
+    exported = copied / "onnx" / "model.onnx"
+    tokens = int8._tokens(copied, HeldOut(texts))
+    together = int8._seen(exported, tokens)
+    apart = [int8._seen(exported, [text]) for text in tokens]
+    assert len(together) == 6 * 4
+    for name, seen in together.items():
+        channels = len(seen.largest)
+        assert seen.moments.shape == (channels, channels)
+        moments = sum(each[name].moments for each in apart)
+        np.testing.assert_allclose(seen.moments, moments, rtol=1e-3, atol=1e-2)
+        largest = np.max([each[name].largest for each in apart], axis=0)
+        np.testing.assert_array_equal(seen.largest, largest)
 
 
 def test_onnx_runtime_keeps_sum_and_normalisation_apart(exported, tmp_path: Path) -> None:
