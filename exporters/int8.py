@@ -32,6 +32,8 @@ CALIBRATING_PASSAGES = 64
 LARGEST_WEIGHT = 64  # of 7 bits, as onnxruntime's `reduce_range` has them
 # A channel is an outlier above this many times what is usual among the channels.
 OUTLIER = 2.0
+# A tensor without a channel this many times above that is left as it is: to scale it takes time.
+WIDE = 1.5
 
 Part = Literal["attention", "feed-forward in", "feed-forward out"]
 
@@ -129,9 +131,9 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
         seen = _seen(plain, _tokens(model, held_out))
         candidate = scratch / INT8_NAME
         for setting in SETTINGS:
-            calibrated, scaled = _calibrate(plain, seen, setting, scratch / "calibrated.onnx")
+            calibrated, inside = _calibrate(plain, seen, setting, scratch / "calibrated.onnx")
             _quantize(calibrated, setting, candidate)
-            _round(calibrated, scaled, candidate, say)
+            _round(calibrated, inside, candidate, say)
             vectors = _encode(model, str(candidate.relative_to(model)), held_out, say)
             measured = Measured(
                 f"{ONNX_FOLDER}/{INT8_NAME}",
@@ -187,16 +189,19 @@ def _calibrate(
     al., "SmoothQuant" (arXiv 2211.10438), which scales every channel; only the outliers need it.
 
     Returns:
-        `out`, and what is seen of its scaled tensors.
+        `out`, and what is seen of its tensors that are to be quantised.
     """
     graph = onnx.load(exported)
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
-    scaled = {}
+    inside = {}
     for number, (name, nodes) in enumerate(_products(graph.graph).items()):
         if _part(graph.graph, nodes[0]) not in setting.parts:
             continue
         usual = OUTLIER * np.median(seen[name].largest)
         scale = np.maximum(1, seen[name].largest / usual).astype(np.float32)
+        if scale.max() < WIDE:
+            inside[name] = seen[name]
+            continue
         divisor, divided = f"calibration_{number}", f"calibrated_{number}"
         graph.graph.initializer.append(numpy_helper.from_array(1 / scale, divisor))
         first = min(list(graph.graph.node).index(node) for node in nodes)
@@ -208,11 +213,11 @@ def _calibrate(
             rows = numpy_helper.to_array(weight) * scale[:, None]
             weight.CopyFrom(numpy_helper.from_array(rows, weight.name))
             node.input[0] = divided
-        scaled[divided] = Seen(
+        inside[divided] = Seen(
             seen[name].largest / scale, seen[name].moments / np.outer(scale, scale)
         )
     onnx.save(graph, out)
-    return out, scaled
+    return out, inside
 
 
 def _tokens(model: Path, held_out: HeldOut) -> list[list[int]]:

@@ -82,11 +82,11 @@ def test_settings_go_from_fast_to_gentle(
     fp32 = Embedder(copied, "onnx/model.onnx").encode(many)
     cosines = []
     for setting in SETTINGS:
-        calibrated, scaled = int8._calibrate(
+        calibrated, inside = int8._calibrate(
             copied / "onnx" / "model.onnx", seen, setting, copied / "calibrated.onnx"
         )
         int8._quantize(calibrated, setting, copied / "candidate.onnx")
-        int8._round(calibrated, scaled, copied / "candidate.onnx", Silent())
+        int8._round(calibrated, inside, copied / "candidate.onnx", Silent())
         vectors = Embedder(copied, "candidate.onnx").encode(many)
         cosines.append(compare(fp32, vectors).mean_cosine)
     assert cosines == sorted(cosines)
@@ -99,10 +99,13 @@ def test_calibration_changes_no_vector_before_quantising_and_each_step_brings_in
     exported = copied / "onnx" / "model.onnx"
     fp32 = Embedder(copied, "onnx/model.onnx").encode(texts)
     whole = SETTINGS[0]
-    calibrated, scaled = int8._calibrate(exported, seen, whole, copied / "calibrated.onnx")
+    calibrated, inside = int8._calibrate(exported, seen, whole, copied / "calibrated.onnx")
     nodes = onnx.load(calibrated).graph.node
-    # Into the attention, out of it, and the feed-forward's two.
-    assert sum(node.name.startswith("calibrated_") for node in nodes) == 6 * 4
+    # What goes into the attention and into the feed-forward's two; what comes out of the attention
+    # is mostly even.
+    divided = [node for node in nodes if node.name.startswith("calibrated_")]
+    assert 6 * 3 <= len(divided) < 6 * 4
+    assert len(inside) == 6 * 4
     assert compare(fp32, Embedder(copied, "calibrated.onnx").encode(texts)).min_cosine > 0.999999
 
     def nearness(graph: Path) -> float:
@@ -113,7 +116,7 @@ def test_calibration_changes_no_vector_before_quantising_and_each_step_brings_in
         return compare(fp32, Embedder(copied, file.name).encode(texts)).mean_cosine
 
     plain, nearer = nearness(exported), nearness(calibrated)
-    int8._round(calibrated, scaled, copied / "candidate.onnx", Silent())
+    int8._round(calibrated, inside, copied / "candidate.onnx", Silent())
     assert plain < nearer < mean_cosine(copied / "candidate.onnx")
 
 
