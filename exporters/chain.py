@@ -1,19 +1,19 @@
 """The whole chain of a model folder measured: each file against the one that it was made from."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from customir.exporters.fp16 import FP16_NAME
 from customir.exporters.gguf import GGUF_NAME, encode_gguf
-from customir.exporters.int8 import INT8_NAME
+from customir.exporters.int8 import INT8_NAME, encode_onnx
 from customir.exporters.merge import WEIGHTS_NAME
 from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, load_encoder, quiet
 from customir.exporters.parity import (
     LEAST_EXACT_COSINE,
     LEAST_HALF_COSINE,
     LEAST_MEAN_COSINE,
+    Encoded,
     HeldOut,
     Measured,
     Vectors,
@@ -21,7 +21,7 @@ from customir.exporters.parity import (
 )
 
 from customir.progress import Reporter, Silent, Task
-from customir.runtime.embedder import Embedder, read_recipe
+from customir.runtime.embedder import read_recipe
 
 FP32_FILE, INT8_FILE, FP16_FILE = (
     f"{ONNX_FOLDER}/{name}" for name in (FP32_NAME, INT8_NAME, FP16_NAME)
@@ -30,20 +30,16 @@ OPTIONAL = (FP16_FILE, GGUF_NAME)
 TEXTS_AT_ONCE = 256  # in torch, between two steps of the progress
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    passages: Vectors
-    queries: Vectors
-
-    @property
-    def all(self) -> Vectors:
-        return np.concatenate([self.passages, self.queries])
-
-
 def measure_chain(
-    model: Path, held_out: HeldOut, reporter: Reporter | None = None
+    model: Path,
+    held_out: HeldOut,
+    reporter: Reporter | None = None,
+    known: Mapping[str, Encoded] | None = None,
 ) -> list[Measured]:
     """safetensors (in torch) -> ONNX fp32 -> ONNX INT8; fp16 and GGUF too, where they are there.
+
+    Args:
+        known: What files gave for these texts a moment ago, so that it need not be computed again.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -56,16 +52,17 @@ def measure_chain(
         (GGUF_NAME, WEIGHTS_NAME, LEAST_HALF_COSINE),
     )
     steps = [step for step in chain if step[0] not in OPTIONAL or (model / step[0]).exists()]
-    vectors: dict[str, _Encoded] = {}
-    total = len(steps) * (len(held_out.passages) + len(held_out.queries))
+    vectors = dict(known or {})
+    missing = [file for file, *_ in steps if file not in vectors]
+    total = len(missing) * (len(held_out.passages) + len(held_out.queries))
     with (reporter or Silent()).task("embedding by each file", total, "texts") as task:
-        for file, *_ in steps:
+        for file in missing:
             vectors[file] = _encode(model, file, held_out, task)
     return [
         Measured(
             file,
             None if before is None else compare(vectors[before].all, vectors[file].all),
-            held_out.measure(vectors[file].passages, vectors[file].queries),
+            held_out.measure(vectors[file]),
             least,
             before,
         )
@@ -96,19 +93,15 @@ def table(chain: list[Measured]) -> list[list[str]]:
     return rows
 
 
-def _encode(model: Path, file: str, held_out: HeldOut, task: Task) -> _Encoded:
+def _encode(model: Path, file: str, held_out: HeldOut, task: Task) -> Encoded:
     if file == WEIGHTS_NAME:
         return _encode_in_torch(model, held_out, task)
     if file == GGUF_NAME:
         return _encode_in_llama(model, held_out, task)
-    embedder = Embedder(model, file)
-    return _Encoded(
-        embedder.encode(held_out.passages, task=task),
-        embedder.encode(held_out.queries, "query", task),
-    )
+    return encode_onnx(model, file, held_out, task)
 
 
-def _encode_in_torch(model: Path, held_out: HeldOut, task: Task) -> _Encoded:
+def _encode_in_torch(model: Path, held_out: HeldOut, task: Task) -> Encoded:
     with quiet():
         encoder = load_encoder(model)
 
@@ -129,11 +122,11 @@ def _encode_in_torch(model: Path, held_out: HeldOut, task: Task) -> _Encoded:
 
         passages = encode(held_out.passages, encoder.encode_document)
         queries = encode(held_out.queries, encoder.encode_query)
-    return _Encoded(passages, np.reshape(queries, (len(held_out.queries), passages.shape[1])))
+    return Encoded(passages, np.reshape(queries, (len(held_out.queries), passages.shape[1])))
 
 
-def _encode_in_llama(model: Path, held_out: HeldOut, task: Task) -> _Encoded:
+def _encode_in_llama(model: Path, held_out: HeldOut, task: Task) -> Encoded:
     prompts = read_recipe(model)["prompts"]
     passages = encode_gguf(model, [prompts["passage"] + text for text in held_out.passages], task)
     queries = encode_gguf(model, [prompts["query"] + text for text in held_out.queries], task)
-    return _Encoded(passages, np.reshape(queries, (len(held_out.queries), passages.shape[1])))
+    return Encoded(passages, np.reshape(queries, (len(held_out.queries), passages.shape[1])))

@@ -14,6 +14,7 @@ from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, place, quiet, scratc
 from customir.exporters.parity import (
     LEAST_EXACT_COSINE,
     LEAST_MEAN_COSINE,
+    Encoded,
     HeldOut,
     Measured,
     Vectors,
@@ -24,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from customir.errors import UserError
-from customir.progress import Reporter, Silent
+from customir.progress import Reporter, Silent, Task
 from customir.runtime.embedder import Embedder
 
 INT8_NAME = "model_qint8.onnx"
@@ -89,12 +90,14 @@ class Quantized:
     Attributes:
         measured: The file, with its parity to fp32.
         given_up: Each faster setting that was tried, and what it would have lost.
+        encoded: What is held out, by the fp32 file and by this one; keys as `Measured.file`.
     """
 
     path: Path
     setting: str
     measured: Measured
     given_up: tuple[str, ...]
+    encoded: Mapping[str, Encoded]
 
 
 def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -> Quantized:
@@ -121,10 +124,9 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
     if not held_out.passages:
         raise UserError(f"{model}: no texts to measure its INT8 on.")
     say = reporter or Silent()
-    passages, queries = _encode(model, f"{ONNX_FOLDER}/{FP32_NAME}", held_out, say)
-    reference = np.concatenate([passages, queries])
-    metrics = held_out.measure(passages, queries)
-    fp32 = Measured(f"{ONNX_FOLDER}/{FP32_NAME}", None, metrics, LEAST_EXACT_COSINE)
+    fp32_file, int8_file = f"{ONNX_FOLDER}/{FP32_NAME}", f"{ONNX_FOLDER}/{INT8_NAME}"
+    exact = _encode(model, fp32_file, held_out, say)
+    fp32 = Measured(fp32_file, None, held_out.measure(exact), LEAST_EXACT_COSINE)
     given_up: list[str] = []
     with scratch_folder(model / ".int8.part") as scratch, quiet():
         plain = _part_sums(exported, scratch / "plain.onnx")
@@ -134,31 +136,35 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
             calibrated, inside = _calibrate(plain, seen, setting, scratch / "calibrated.onnx")
             _quantize(calibrated, setting, candidate)
             _round(calibrated, inside, candidate, say)
-            vectors = _encode(model, str(candidate.relative_to(model)), held_out, say)
+            made = _encode(model, str(candidate.relative_to(model)), held_out, say)
             measured = Measured(
-                f"{ONNX_FOLDER}/{INT8_NAME}",
-                compare(reference, np.concatenate(vectors)),
-                held_out.measure(*vectors),
+                int8_file,
+                compare(exact.all, made.all),
+                held_out.measure(made),
                 LEAST_MEAN_COSINE,
             )
             loss = measured.loss(fp32, held_out)
             if loss is None:
-                path = place(candidate, model / ONNX_FOLDER / INT8_NAME)
-                return Quantized(path, setting.name, measured, tuple(given_up))
+                path = place(candidate, model / int8_file)
+                encoded = {fp32_file: exact, int8_file: made}
+                return Quantized(path, setting.name, measured, tuple(given_up), encoded)
             given_up.append(f"{setting.name}: {loss}")
     raise UserError(f"{exported}: gives other vectors when it is asked again ({given_up[-1]}).")
 
 
-def _encode(
-    model: Path, file: str, held_out: HeldOut, reporter: Reporter
-) -> tuple[Vectors, Vectors]:
+def encode_onnx(model: Path, file: str, held_out: HeldOut, task: Task) -> Encoded:
+    """What is held out, by one ONNX file of a folder, whose path is relative to it."""
     embedder = Embedder(model, file)
+    return Encoded(
+        embedder.encode(held_out.passages, task=task),
+        embedder.encode(held_out.queries, "query", task),
+    )
+
+
+def _encode(model: Path, file: str, held_out: HeldOut, reporter: Reporter) -> Encoded:
     total = len(held_out.passages) + len(held_out.queries)
     with reporter.task(f"embedding by {Path(file).name}", total, "texts") as task:
-        return (
-            embedder.encode(held_out.passages, task=task),
-            embedder.encode(held_out.queries, "query", task),
-        )
+        return encode_onnx(model, file, held_out, task)
 
 
 def _part_sums(exported: Path, out: Path) -> Path:

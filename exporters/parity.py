@@ -25,6 +25,18 @@ class Parity:
     min_cosine: float
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """An encoder's vectors of what is held out, float32 (texts, d) each."""
+
+    passages: Vectors
+    queries: Vectors
+
+    @property
+    def all(self) -> Vectors:
+        return np.concatenate([self.passages, self.queries])
+
+
 def _no_metrics(rows: npt.NDArray[np.int64]) -> Mapping[str, float]:
     return {}
 
@@ -44,11 +56,12 @@ class HeldOut:
     queries: Sequence[str] = ()
     metrics: Callable[[npt.NDArray[np.int64]], Mapping[str, float]] = field(default=_no_metrics)
 
-    def measure(self, passages: Vectors, queries: Vectors) -> Mapping[str, float]:
+    def measure(self, encoded: Encoded) -> Mapping[str, float]:
         """The metrics of an encoder; empty where there are no queries."""
-        if not len(queries):
+        if not len(encoded.queries):
             return {}
-        best = np.argsort(-(queries @ passages.T), axis=1, kind="stable")[:, :DEPTH]
+        scores = encoded.queries @ encoded.passages.T
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
         return self.metrics(best.astype(np.int64))
 
     @property

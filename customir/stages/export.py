@@ -52,7 +52,7 @@ def run(job: Job) -> Detail:
         job.reporter.say("  exporting the base, which embeds the passages")
         write_passage_model(job.embedder, job.folder / PASSAGE_MODEL, model, held_out, job.reporter)
     job.reporter.say("  measuring each file against the one that it was made from")
-    chain = measure_chain(model, held_out, job.reporter)
+    chain = measure_chain(model, held_out, job.reporter, quantized.encoded)
     if lost := losses(chain, held_out):
         raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
     int8 = measure_int8(

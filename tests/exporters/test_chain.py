@@ -57,6 +57,17 @@ def test_each_file_is_measured_against_the_one_before(exported, held_out: HeldOu
     assert [row[0] for row in table(chain)[1:]] == [step.file for step in chain]
 
 
+def test_what_quantising_has_just_embedded_is_not_embedded_again(
+    exported, texts: list[str]
+) -> None:
+    held_out, progress = HeldOut(texts), Counting()
+    known = exported.quantized.encoded
+    assert list(known) == ["onnx/model.onnx", "onnx/model_qint8.onnx"]
+    taken_over = measure_chain(exported.folder, held_out, progress, known)
+    assert progress.announced == progress.done == len(texts)  # in torch
+    assert taken_over == measure_chain(exported.folder, held_out)
+
+
 def test_what_may_be_there_is_measured_too(copied: Path, held_out: HeldOut) -> None:
     export_fp16(copied)
     export_gguf(copied)

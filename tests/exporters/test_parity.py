@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from customir.exporters.parity import HeldOut, Measured, Parity, compare
+from customir.exporters.parity import Encoded, HeldOut, Measured, Parity, compare
 
 
 def test_mean_and_minimum_of_the_cosines() -> None:
@@ -29,10 +29,10 @@ def test_recall_is_measured_on_the_ten_best() -> None:
     passages = np.eye(30, dtype=np.float32)
     queries = np.eye(30, dtype=np.float32)[[0, 1, 20]]  # the third asks for another passage
     held_out = HeldOut([""] * 30, [""] * 3, found)
-    assert held_out.measure(passages, queries) == {"Recall@10": 1.0}  # equal scores by row
+    assert held_out.measure(Encoded(passages, queries)) == {"Recall@10": 1.0}  # equal scores by row
     queries[2] = -np.eye(30, dtype=np.float32)[2]
-    assert held_out.measure(passages, queries) == {"Recall@10": pytest.approx(2 / 3)}
-    assert HeldOut([""]).measure(passages, queries[:0]) == {}
+    assert held_out.measure(Encoded(passages, queries)) == {"Recall@10": pytest.approx(2 / 3)}
+    assert HeldOut([""]).measure(Encoded(passages, queries[:0])) == {}
 
 
 @pytest.mark.parametrize(
