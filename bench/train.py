@@ -288,10 +288,16 @@ def main() -> None:
                 threads=asked.threads,
                 device=asked.device,
             )
-            for _ in range(rounds):
+            for number in range(1, rounds + 1):
                 for arm in fitting:
                     with context.Pool(1) as pool:
                         runs[arm].append(pool.apply(work, (arm,)))
+                    print(
+                        f"batch {batch} {precision}, round {number} of {rounds}: {arm}, "
+                        f"{runs[arm][-1].pairs_per_second:.2f} pairs/s",
+                        file=sys.stderr,
+                        flush=True,
+                    )
             claims += report(batch, precision, runs)
     print(json.dumps({"bench": "train", "claims": claims}))
 
