@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from customir.exporters.fp16 import FP16_NAME
 from customir.exporters.gguf import GGUF_NAME, encode_gguf
-from customir.exporters.int8 import INT8_NAME, encode_onnx
+from customir.exporters.int8 import INT8_FILE, encode_onnx
 from customir.exporters.merge import WEIGHTS_NAME
-from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, load_encoder, quiet
+from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, load_encoder, quiet
 from customir.exporters.parity import (
     LEAST_EXACT_COSINE,
     LEAST_HALF_COSINE,
@@ -23,9 +23,7 @@ from customir.exporters.parity import (
 from customir.progress import Reporter, Silent, Task
 from customir.runtime.embedder import read_recipe
 
-FP32_FILE, INT8_FILE, FP16_FILE = (
-    f"{ONNX_FOLDER}/{name}" for name in (FP32_NAME, INT8_NAME, FP16_NAME)
-)
+FP16_FILE = f"{ONNX_FOLDER}/{FP16_NAME}"
 OPTIONAL = (FP16_FILE, GGUF_NAME)
 TEXTS_AT_ONCE = 256  # in torch, between two steps of the progress
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import onnx
 import onnxruntime
-from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, place, quiet, scratch_folder
+from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, place, quiet, scratch_folder
 from customir.exporters.parity import (
     LEAST_EXACT_COSINE,
     LEAST_MEAN_COSINE,
@@ -29,6 +29,7 @@ from customir.progress import Reporter, Silent, Task
 from customir.runtime.embedder import Embedder
 
 INT8_NAME = "model_qint8.onnx"
+INT8_FILE = f"{ONNX_FOLDER}/{INT8_NAME}"
 CALIBRATING_PASSAGES = 64
 LARGEST_WEIGHT = 64  # of 7 bits, as onnxruntime's `reduce_range` has them
 # A channel is an outlier above this many times what is usual among the channels.
@@ -113,40 +114,39 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
 
     Weights use 7 of their 8 bits: on CPUs without VNNI the sum of two full products overflows
     16 bits and is cut off in silence, and a model folder may be carried to such a server. On a
-    CPU with VNNI the eighth bit would give MiniLM .0016 of mean cosine and no speed.
+    CPU with VNNI the eighth bit would give an adapted MiniLM .0009 of mean cosine and no speed.
 
     Raises:
         UserError: there is no exported model, or nothing to measure it on.
     """
-    exported = model / ONNX_FOLDER / FP32_NAME
+    exported = model / FP32_FILE
     if not exported.exists():
         raise UserError(f"{exported}: missing. Export the model first.")
     if not held_out.passages:
         raise UserError(f"{model}: no texts to measure its INT8 on.")
     say = reporter or Silent()
-    fp32_file, int8_file = f"{ONNX_FOLDER}/{FP32_NAME}", f"{ONNX_FOLDER}/{INT8_NAME}"
-    exact = _encode(model, fp32_file, held_out, say)
-    fp32 = Measured(fp32_file, None, held_out.measure(exact), LEAST_EXACT_COSINE)
+    exact = _encode(model, FP32_FILE, held_out, say)
+    fp32 = Measured(FP32_FILE, None, held_out.measure(exact), LEAST_EXACT_COSINE)
     given_up: list[str] = []
     with scratch_folder(model / ".int8.part") as scratch, quiet():
         plain = _part_sums(exported, scratch / "plain.onnx")
-        seen = _seen(plain, _tokens(model, held_out))
+        seen = _seen(plain, _tokens(model, held_out), say)
         candidate = scratch / INT8_NAME
         for setting in SETTINGS:
-            calibrated, inside = _calibrate(plain, seen, setting, scratch / "calibrated.onnx")
+            calibrated, moments = _calibrate(plain, seen, setting, scratch / "calibrated.onnx")
             _quantize(calibrated, setting, candidate)
-            _round(calibrated, inside, candidate, say)
+            _round(calibrated, moments, candidate, say)
             made = _encode(model, str(candidate.relative_to(model)), held_out, say)
             measured = Measured(
-                int8_file,
+                INT8_FILE,
                 compare(exact.all, made.all),
                 held_out.measure(made),
                 LEAST_MEAN_COSINE,
             )
             loss = measured.loss(fp32, held_out)
             if loss is None:
-                path = place(candidate, model / int8_file)
-                encoded = {fp32_file: exact, int8_file: made}
+                path = place(candidate, model / INT8_FILE)
+                encoded = {FP32_FILE: exact, INT8_FILE: made}
                 return Quantized(path, setting.name, measured, tuple(given_up), encoded)
             given_up.append(f"{setting.name}: {loss}")
     raise UserError(f"{exported}: gives other vectors when it is asked again ({given_up[-1]}).")
@@ -186,7 +186,7 @@ def _part_sums(exported: Path, out: Path) -> Path:
 
 def _calibrate(
     exported: Path, seen: Mapping[str, Seen], setting: Setting, out: Path
-) -> tuple[Path, Mapping[str, Seen]]:
+) -> tuple[Path, Mapping[str, Vectors]]:
     """Write `exported` with outlier channels of what is to be quantised scaled down.
 
     One scale a batch has to span the widest channel. So channels whose largest value on
@@ -195,18 +195,18 @@ def _calibrate(
     al., "SmoothQuant" (arXiv 2211.10438), which scales every channel; only the outliers need it.
 
     Returns:
-        `out`, and what is seen of its tensors that are to be quantised.
+        `out`, and the moments of its tensors that are to be quantised, by their names in it.
     """
     graph = onnx.load(exported)
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
-    inside = {}
+    moments = {}
     for number, (name, nodes) in enumerate(_products(graph.graph).items()):
         if _part(graph.graph, nodes[0]) not in setting.parts:
             continue
         usual = OUTLIER * np.median(seen[name].largest)
         scale = np.maximum(1, seen[name].largest / usual).astype(np.float32)
         if scale.max() < WIDE:
-            inside[name] = seen[name]
+            moments[name] = seen[name].moments
             continue
         divisor, divided = f"calibration_{number}", f"calibrated_{number}"
         graph.graph.initializer.append(numpy_helper.from_array(1 / scale, divisor))
@@ -219,19 +219,17 @@ def _calibrate(
             rows = numpy_helper.to_array(weight) * scale[:, None]
             weight.CopyFrom(numpy_helper.from_array(rows, weight.name))
             node.input[0] = divided
-        inside[divided] = Seen(
-            seen[name].largest / scale, seen[name].moments / np.outer(scale, scale)
-        )
+        moments[divided] = seen[name].moments / np.outer(scale, scale)
     onnx.save(graph, out)
-    return out, inside
+    return out, moments
 
 
 def _tokens(model: Path, held_out: HeldOut) -> list[list[int]]:
-    embedder = Embedder(model, f"{ONNX_FOLDER}/{FP32_NAME}")
+    embedder = Embedder(model, FP32_FILE)
     return embedder.tokenize(held_out.passages[:CALIBRATING_PASSAGES])
 
 
-def _seen(exported: Path, texts: Sequence[Sequence[int]]) -> dict[str, Seen]:
+def _seen(exported: Path, texts: Sequence[Sequence[int]], reporter: Reporter) -> dict[str, Seen]:
     """Of each tensor that a weight matrix multiplies, by its name."""
     graph = onnx.load(exported)
     names = list(_products(graph.graph))
@@ -241,16 +239,18 @@ def _seen(exported: Path, texts: Sequence[Sequence[int]]) -> dict[str, Seen]:
         graph.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     seen: dict[str, Seen] = {}
-    for text in texts:
-        ids = np.array([text], dtype=np.int64)
-        values = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-        for name, value in zip(names, values, strict=True):
-            tokens = value.reshape(-1, value.shape[-1])
-            largest, moments = np.abs(tokens).max(axis=0), tokens.T @ tokens
-            if before := seen.get(name):
-                largest = np.maximum(before.largest, largest)
-                moments += before.moments
-            seen[name] = Seen(largest, moments)
+    with reporter.task("looking at what its weights multiply", len(texts), "passages") as task:
+        for text in texts:
+            ids = np.array([text], dtype=np.int64)
+            values = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+            for name, value in zip(names, values, strict=True):
+                tokens = value.reshape(-1, value.shape[-1])
+                largest, moments = np.abs(tokens).max(axis=0), tokens.T @ tokens
+                if before := seen.get(name):
+                    largest = np.maximum(before.largest, largest)
+                    moments += before.moments
+                seen[name] = Seen(largest, moments)
+            task.advance()
     return seen
 
 
@@ -276,11 +276,13 @@ def _quantize(graph: Path, setting: Setting, out: Path) -> None:
     )
 
 
-def _round(graph: Path, seen: Mapping[str, Seen], quantized: Path, reporter: Reporter) -> None:
-    """Round the weights in `quantized` anew, from those in `graph`, by what is seen of its tensors."""
+def _round(
+    graph: Path, moments: Mapping[str, Vectors], quantized: Path, reporter: Reporter
+) -> None:
+    """Round the weights in `quantized` anew, from those in `graph`, by its tensors' moments."""
     floats = onnx.load(graph).graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in floats.initializer}
-    products = {name: nodes for name, nodes in _products(floats).items() if name in seen}
+    products = {name: nodes for name, nodes in _products(floats).items() if name in moments}
     made = onnx.load(quantized)
     tensors = {tensor.name: tensor for tensor in made.graph.initializer}
     with reporter.task("rounding weights", len(products), "inputs") as task:
@@ -290,7 +292,7 @@ def _round(graph: Path, seen: Mapping[str, Seen], quantized: Path, reporter: Rep
             rounded = round_weights(
                 np.concatenate([weights[each] for each in names], axis=1),
                 np.concatenate(scales),
-                seen[name].moments,
+                moments[name],
                 LARGEST_WEIGHT,
             )
             ends = np.cumsum([len(scale) for scale in scales])[:-1]

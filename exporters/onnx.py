@@ -21,6 +21,7 @@ from customir.runtime.embedder import CHECKSUMS_NAME, TOKENIZER_NAME
 
 ONNX_FOLDER = "onnx"
 FP32_NAME = "model.onnx"
+FP32_FILE = f"{ONNX_FOLDER}/{FP32_NAME}"
 
 
 def export_onnx(model: Path) -> Path:

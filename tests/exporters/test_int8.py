@@ -71,7 +71,9 @@ def test_a_gentler_setting_is_chosen_where_int8_loses_too_much(
 
 @pytest.fixture
 def seen(copied: Path, texts: list[str]) -> dict[str, int8.Seen]:
-    return int8._seen(copied / "onnx" / "model.onnx", int8._tokens(copied, HeldOut(texts)))
+    return int8._seen(
+        copied / "onnx" / "model.onnx", int8._tokens(copied, HeldOut(texts)), Silent()
+    )
 
 
 def test_settings_go_from_fast_to_gentle(
@@ -82,11 +84,11 @@ def test_settings_go_from_fast_to_gentle(
     fp32 = Embedder(copied, "onnx/model.onnx").encode(many)
     cosines = []
     for setting in SETTINGS:
-        calibrated, inside = int8._calibrate(
+        calibrated, moments = int8._calibrate(
             copied / "onnx" / "model.onnx", seen, setting, copied / "calibrated.onnx"
         )
         int8._quantize(calibrated, setting, copied / "candidate.onnx")
-        int8._round(calibrated, inside, copied / "candidate.onnx", Silent())
+        int8._round(calibrated, moments, copied / "candidate.onnx", Silent())
         vectors = Embedder(copied, "candidate.onnx").encode(many)
         cosines.append(compare(fp32, vectors).mean_cosine)
     assert cosines == sorted(cosines)
@@ -99,13 +101,13 @@ def test_calibration_changes_no_vector_before_quantising_and_each_step_brings_in
     exported = copied / "onnx" / "model.onnx"
     fp32 = Embedder(copied, "onnx/model.onnx").encode(texts)
     whole = SETTINGS[0]
-    calibrated, inside = int8._calibrate(exported, seen, whole, copied / "calibrated.onnx")
+    calibrated, moments = int8._calibrate(exported, seen, whole, copied / "calibrated.onnx")
     nodes = onnx.load(calibrated).graph.node
     # What goes into the attention and into the feed-forward's two; what comes out of the attention
     # is mostly even.
     divided = [node for node in nodes if node.name.startswith("calibrated_")]
     assert 6 * 3 <= len(divided) < 6 * 4
-    assert len(inside) == 6 * 4
+    assert len(moments) == 6 * 4
     assert compare(fp32, Embedder(copied, "calibrated.onnx").encode(texts)).min_cosine > 0.999999
 
     def nearness(graph: Path) -> float:
@@ -116,15 +118,15 @@ def test_calibration_changes_no_vector_before_quantising_and_each_step_brings_in
         return compare(fp32, Embedder(copied, file.name).encode(texts)).mean_cosine
 
     plain, nearer = nearness(exported), nearness(calibrated)
-    int8._round(calibrated, inside, copied / "candidate.onnx", Silent())
+    int8._round(calibrated, moments, copied / "candidate.onnx", Silent())
     assert plain < nearer < mean_cosine(copied / "candidate.onnx")
 
 
 def test_what_is_seen_are_the_moments_of_all_tokens(copied: Path, texts: list[str]) -> None:
     exported = copied / "onnx" / "model.onnx"
     tokens = int8._tokens(copied, HeldOut(texts))
-    together = int8._seen(exported, tokens)
-    apart = [int8._seen(exported, [text]) for text in tokens]
+    together = int8._seen(exported, tokens, Silent())
+    apart = [int8._seen(exported, [text], Silent()) for text in tokens]
     assert len(together) == 6 * 4
     for name, seen in together.items():
         channels = len(seen.largest)
