@@ -44,7 +44,7 @@ START = (
 )
 SHARES = "share of the adapter: chosen by dev queries"
 FEW = ("synthesis.passages=1",)  # of the LLM's queries: next to none
-BOTH = ("mining.candidates=4", "mining.negatives=4")
+BOTH = ("mining.candidates=1", "mining.negatives=1")
 FUSION = ('training.teacher="fusion"',)
 MPNET = ('training.teacher="larger"', 'evaluation.larger="mpnet"')
 LONG = ("training.distillation=100.0", "training.learning_rate=5e-4", "training.epochs=8")

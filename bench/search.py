@@ -1,9 +1,10 @@
 """Exact vector search on a CPU: ours against sqlite-vec, faiss, usearch and numpy, one thread each.
 
-Ours is what `customir search` does: the scan kernel chooses, by 4 bits a number, four times as many
-vectors as are wanted (beyond 20,000 eight times), and their float vectors put them in order; the same with 8 bits and four times
-as many, as mining does it; and the scan of 4 bits alone. Contenders take turns in one process; the best of the rounds counts.
-Beside them, in the same turns, stands a plain read of as many bytes as the 4-bit matrix has.
+Ours is what `customir search` does: the scan kernel chooses by 2 bits a number, of these by 4 bits
+four times as many vectors as are wanted (beyond 20,000 eight times), and their float vectors put
+them in order; by 8 bits and four times as many, as mining does it; and the scan of 2 bits alone.
+Contenders take turns in one process; the best of the rounds counts. Beside them, in the same turns,
+stands a plain read of as many bytes as the 2-bit matrix has.
 
 Vectors are real ones (`--data FOLDER`, corpus.jsonl and queries.jsonl with "text", embedded with
 `--model`; or `--vectors CORPUS.npy QUERIES.npy`, unit vectors), or generated: clusters on the
@@ -29,15 +30,15 @@ from threadpoolctl import threadpool_limits
 
 from customir.retrieval import dense
 from customir.runtime import cache
-from customir.runtime.scan import best_kernel, nearest, quantized, top_k
-from customir.runtime.search import rescored
+from customir.runtime.scan import Scanner, best_kernel, quantized, top_k
+from customir.runtime.search import depths
 
 K, BATCH, DIMENSIONS = 10, 64, 384
 DEPTHS = (40, 80, 640)  # that bits are looked into
 NOISE = 0.5  # length of what is added to a real vector for another
-OURS, EIGHT = "CustomIR 4-bit scan, rescored", "CustomIR int8 scan, rescored"
-ALONE = "CustomIR 4-bit scan alone"
-PEER, READ = "sqlite-vec float", "plain read of the 4-bit matrix"
+OURS, EIGHT = "CustomIR 2-bit scan, rescored", "CustomIR int8 scan, rescored"
+ALONE = "CustomIR 2-bit scan alone"
+PEER, READ = "sqlite-vec float", "plain read of the 2-bit matrix"
 # One query at a time takes it this many seconds and more at a million vectors.
 SLOW = ("sqlite-vec float", "sqlite-vec int8")
 
@@ -124,19 +125,18 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
     )
 
     def ours(queries: np.ndarray) -> np.ndarray:
-        return cached.nearest(queries, rescored(len(vectors)) * K)[0][:, :K]
+        return cached.nearest(queries, *depths(K, len(vectors)))[0][:, :K]
 
-    eight = quantized(vectors, scale)
+    eight = Scanner(quantized(vectors, scale), vectors)
 
     def by_eight(queries: np.ndarray) -> np.ndarray:
-        return nearest(queries, eight, vectors, dense.RESCORED * K)[0][:, :K]
+        return eight.nearest(queries, dense.RESCORED * K)[0][:, :K]
 
     def alone(queries: np.ndarray) -> np.ndarray:
         asked = queries * cached.steps
         largest = np.abs(asked).max(axis=1, keepdims=True)
-        return top_k(quantized(asked, 127 / largest, 2 * cached.matrix.shape[1]), cached.matrix, K)[
-            0
-        ]
+        coded = quantized(asked, 127 / largest, 4 * cached.coarse.shape[1])
+        return top_k(coded, cached.coarse, depths(K, len(vectors))[1])[0][:, :K]
 
     def by_sqlite(table: str, coded: Callable[[np.ndarray], bytes], value: str) -> Search:
         statement = f"SELECT rowid FROM {table} WHERE embedding MATCH {value} AND k = {K}"
@@ -237,7 +237,7 @@ def measure(
         fill(database, vectors)
         database.pragma("mmap_size", 1 << 33)
         every = contenders(database, vectors, Path(folder))
-        as_many = np.ones(vectors.size // 16, dtype=np.uint64)
+        as_many = np.ones(vectors.size // 32, dtype=np.uint64)
         read = 1e9
         for name, search in every.items():
             few = queries[: min(checked, 20)] if name in SLOW else queries[:checked]
@@ -312,7 +312,7 @@ def main() -> None:
             )
         scan = results[ALONE]["single"]
         share = round(read / scan, 2)
-        print(f"{READ}: {1000 * read:.2f} ms, {size * vectors.shape[1] / 2e9 / read:.1f} GB/s")
+        print(f"{READ}: {1000 * read:.2f} ms, {size * vectors.shape[1] / 4e9 / read:.1f} GB/s")
         claims.append(
             {
                 "claim": f"scan, single, {size} vectors, milliseconds",

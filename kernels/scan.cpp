@@ -1,8 +1,9 @@
-// The best k rows of an int8 or 4-bit matrix by inner product with int8 queries, exactly.
+// The best k rows of an int8 or 2-bit matrix by inner product with int8 queries, exactly.
 //
-// In 4 bits, numbers go from 0 to 15: 64 bytes hold 128 of a row, the first 64 in their low halves,
-// the others in their high halves. For queries in floats, what is found is put in the order of its
-// floats.
+// In 2 bits, numbers go from 0 to 3: 32 bytes hold 128 of a row, the first 32 in their lowest two bits,
+// the next 32 in the two bits above, and so on. A second matrix of the same form may hold two more bits
+// of each number, for a closer look at what the first one chose. For queries in floats, what is found
+// is put in the order of its floats.
 //
 // One file, a C interface, no flags for this machine's processor: each instruction set is a function
 // of its own with a target attribute, and the best one that the processor has is taken at run time.
@@ -13,10 +14,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <thread>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -29,15 +28,16 @@
 namespace {
 
 // Inner products of `count` queries with `rows` consecutive rows, each of `width` bytes, a multiple of
-// 64; a query has as many numbers as a row, each a byte. out: those of query q from out + q * stride on; what lies up to the next multiple of ROW_TILE
-// rows is overwritten.
+// group(form); a query has as many numbers as a row, each a byte. out: those of query q from
+// out + q * stride on; what lies up to the next multiple of ROW_TILE rows is overwritten.
 constexpr int64_t ROW_TILE = 16;
 using Dots = void (*)(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                       int64_t count, int32_t *out, int64_t stride);
 
-// How a row's numbers are held: signed bytes, unsigned bytes, or unsigned halves of bytes.
-enum Form { BYTES, UNSIGNED, HALVES };
-constexpr int parts(Form form) { return form == HALVES ? 2 : 1; }  // numbers in a byte
+// How a row's numbers are held: signed bytes, unsigned bytes, or unsigned quarters of bytes.
+enum Form { BYTES, UNSIGNED, QUARTERS };
+constexpr int numbers(Form form) { return form == QUARTERS ? 4 : 1; }  // in a byte
+constexpr int64_t group(Form form) { return form == QUARTERS ? 32 : 64; }  // bytes that belong together
 
 // For kernels that take one row and one query at a time. Rows outside: they come from memory.
 template <Form form, int32_t (*dot)(const int8_t *, const int8_t *, int64_t)>
@@ -45,7 +45,7 @@ void one_by_one(const int8_t *matrix, int64_t rows, int64_t width, const int8_t 
                 int64_t count, int32_t *out, int64_t stride) {
   for (int64_t row = 0; row < rows; ++row, matrix += width)
     for (int64_t query = 0; query < count; ++query)
-      out[query * stride + row] = dot(matrix, queries + query * parts(form) * width, width);
+      out[query * stride + row] = dot(matrix, queries + query * numbers(form) * width, width);
 }
 
 int32_t dot_portable(const int8_t *row, const int8_t *query, int64_t width) {
@@ -54,13 +54,11 @@ int32_t dot_portable(const int8_t *row, const int8_t *query, int64_t width) {
   return sum;
 }
 
-int32_t halves_portable(const int8_t *row, const int8_t *query, int64_t width) {
+int32_t quarters_portable(const int8_t *row, const int8_t *query, int64_t width) {
   int32_t sum = 0;
-  for (int64_t group = 0; group < width; group += 64, query += 128)
-    for (int64_t i = 0; i < 64; ++i) {
-      const uint8_t both = uint8_t(row[group + i]);
-      sum += (both & 15) * int32_t(query[i]) + (both >> 4) * int32_t(query[64 + i]);
-    }
+  for (int64_t start = 0; start < width; start += 32, query += 128)
+    for (int64_t i = 0; i < 128; ++i)
+      sum += ((uint8_t(row[start + i % 32]) >> (i / 32 * 2)) & 3) * int32_t(query[i]);
   return sum;
 }
 
@@ -90,19 +88,19 @@ AVX2 int32_t dot_avx2(const int8_t *row, const int8_t *query, int64_t width) {
   return sum_of(_mm256_add_epi32(low, high));
 }
 
-AVX2 int32_t halves_avx2(const int8_t *row, const int8_t *query, int64_t width) {
-  const __m256i low_half = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+AVX2 int32_t quarters_avx2(const int8_t *row, const int8_t *query, int64_t width) {
+  const __m256i lowest = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
   __m256i sum = _mm256_setzero_si256();
   for (int64_t i = 0; i < width; i += 32) {
-    const int8_t *asked = query + i / 64 * 128 + i % 64;
-    const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row + i));
-    const __m256i low = _mm256_maddubs_epi16(
-        _mm256_and_si256(both, low_half),
-        _mm256_loadu_si256(reinterpret_cast<const __m256i *>(asked)));
-    const __m256i high = _mm256_maddubs_epi16(
-        _mm256_and_si256(_mm256_srli_epi16(both, 4), low_half),
-        _mm256_loadu_si256(reinterpret_cast<const __m256i *>(asked + 64)));
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_add_epi16(low, high), ones));
+    const __m256i held = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row + i));
+    __m256i four = _mm256_setzero_si256();  // at most 4 * 2 * 3 * 128, which fits 16 bits
+#pragma GCC unroll 4
+    for (int part = 0; part < 4; ++part, query += 32)
+      four = _mm256_add_epi16(
+          four, _mm256_maddubs_epi16(
+                    _mm256_and_si256(_mm256_srli_epi16(held, 2 * part), lowest),
+                    _mm256_loadu_si256(reinterpret_cast<const __m256i *>(query))));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(four, ones));
   }
   return sum_of(sum);
 }
@@ -129,9 +127,17 @@ VNNI inline void multiply_add(__m512i &sum, __m512i row, __m512i query) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(row), "v"(query));
 }
 
-// The low (0) or high (1) half of each byte.
-VNNI inline __m512i half_of(__m512i both, int part) {
-  return _mm512_and_si512(_mm512_srli_epi16(both, 4 * part), _mm512_set1_epi8(15));
+// The first (0) or second (1) 64 numbers of a group, a byte each.
+template <Form form>
+VNNI inline __m512i numbers_of(const int8_t *held, int part) {
+  if constexpr (form == BYTES)  // plus 128, see tile
+    return _mm512_xor_si512(_mm512_loadu_si512(held), _mm512_set1_epi8(char(0x80)));
+  if constexpr (form == UNSIGNED) return _mm512_loadu_si512(held);
+  const __m512i twice =
+      _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(held)));
+  const __m512i places =
+      _mm512_inserti64x4(_mm512_set1_epi32(4 * part), _mm256_set1_epi32(4 * part + 2), 1);
+  return _mm512_and_si512(_mm512_srlv_epi32(twice, places), _mm512_set1_epi8(3));
 }
 
 // A tile of ROWS rows by QUERIES queries: 16 inner products, those of query q from q * ROWS on.
@@ -142,26 +148,23 @@ template <Form form, int ROWS, int QUERIES, bool AHEAD>
 VNNI __attribute__((always_inline)) inline __m512i tile(const int8_t *const *rows,
                                                         const int8_t *queries, int64_t width) {
   static_assert(ROWS * QUERIES == 16, "a register a product");
-  const __m512i flip = _mm512_set1_epi8(char(0x80));
+  constexpr int PARTS = int(numbers(form) * group(form) / 64);  // registers that hold a group
   __m512i sums[16];
   for (__m512i &sum : sums) sum = _mm512_setzero_si512();
-  for (int64_t i = 0; i < width; i += 64) {
-    __m512i asked[QUERIES][parts(form)];
+  for (int64_t i = 0; i < width; i += group(form)) {
+    __m512i asked[QUERIES][PARTS];
     for (int q = 0; q < QUERIES; ++q)
-      for (int part = 0; part < parts(form); ++part)
-        asked[q][part] = _mm512_loadu_si512(queries + parts(form) * (q * width + i) + 64 * part);
+      for (int part = 0; part < PARTS; ++part)
+        asked[q][part] = _mm512_loadu_si512(queries + numbers(form) * (q * width + i) + 64 * part);
     // A row at a time: registers are enough for all sums and queries, not for all rows besides.
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
-      const __m512i held = _mm512_loadu_si512(rows[r] + i);
       if (AHEAD) _mm_prefetch(rows[r] + i + ROWS * width, _MM_HINT_T0);
 #pragma GCC unroll 2
-      for (int part = 0; part < parts(form); ++part) {
-        const __m512i numbers = form == BYTES      ? _mm512_xor_si512(held, flip)
-                                : form == UNSIGNED ? held
-                                                   : half_of(held, part);
+      for (int part = 0; part < PARTS; ++part) {
+        const __m512i held = numbers_of<form>(rows[r] + i, part);
 #pragma GCC unroll 16
-        for (int q = 0; q < QUERIES; ++q) multiply_add(sums[q * ROWS + r], numbers, asked[q][part]);
+        for (int q = 0; q < QUERIES; ++q) multiply_add(sums[q * ROWS + r], held, asked[q][part]);
       }
     }
   }
@@ -173,7 +176,7 @@ template <Form form, int ROWS, int QUERIES, bool AHEAD>
 VNNI void tiles(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                 int64_t count, int32_t *out, int64_t stride) {
   const __m512i flip = _mm512_set1_epi8(char(0x80));
-  for (int64_t query = 0; query < count; query += QUERIES, queries += QUERIES * parts(form) * width) {
+  for (int64_t query = 0; query < count; query += QUERIES, queries += QUERIES * numbers(form) * width) {
     alignas(64) int32_t excess[16] = {};
     for (int q = 0; form == BYTES && q < QUERIES; ++q) {
       __m512i sum = _mm512_setzero_si512();
@@ -198,20 +201,19 @@ template <Form form>
 VNNI void dots_vnni(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
                     int64_t count, int32_t *out, int64_t stride) {
   const int64_t tiled = count / 4 * 4;
-  if constexpr (form == HALVES) {
+  if constexpr (form == QUARTERS) {
     if (tiled) {  // taken apart once for all queries
-      const std::unique_ptr<int8_t[]> whole(new int8_t[2 * rows * width]);
-      for (int64_t i = 0; i < rows * width; i += 64)
+      const std::unique_ptr<int8_t[]> whole(new int8_t[4 * rows * width]);
+      for (int64_t i = 0; i < rows * width; i += 32)
         for (int part = 0; part < 2; ++part)
-          _mm512_storeu_si512(&whole[2 * i + 64 * part],
-                              half_of(_mm512_loadu_si512(matrix + i), part));
-      tiles<UNSIGNED, 4, 4, false>(whole.get(), rows, 2 * width, queries, tiled, out, stride);
+          _mm512_storeu_si512(&whole[4 * i + 64 * part], numbers_of<form>(matrix + i, part));
+      tiles<UNSIGNED, 4, 4, false>(whole.get(), rows, 4 * width, queries, tiled, out, stride);
     }
   } else if (tiled) {
     tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
   }
   if (count > tiled)
-    tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * parts(form) * width, count - tiled,
+    tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * numbers(form) * width, count - tiled,
                              out + tiled * stride, stride);
 }
 
@@ -227,18 +229,17 @@ int32_t dot_neon(const int8_t *row, const int8_t *query, int64_t width) {
   return vaddvq_s32(sum);
 }
 
-int32_t halves_neon(const int8_t *row, const int8_t *query, int64_t width) {
+int32_t quarters_neon(const int8_t *row, const int8_t *query, int64_t width) {
   int32x4_t sum = vdupq_n_s32(0);
   for (int64_t i = 0; i < width; i += 16) {
-    const int8_t *asked = query + i / 64 * 128 + i % 64;
-    const uint8x16_t both = vreinterpretq_u8_s8(vld1q_s8(row + i));
-    const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)));
-    const int8x16_t high = vreinterpretq_s8_u8(vshrq_n_u8(both, 4));
-    const int8x16_t q = vld1q_s8(asked), p = vld1q_s8(asked + 64);
-    sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(low), vget_low_s8(q)));
-    sum = vpadalq_s16(sum, vmull_high_s8(low, q));
-    sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(high), vget_low_s8(p)));
-    sum = vpadalq_s16(sum, vmull_high_s8(high, p));
+    const uint8x16_t held = vreinterpretq_u8_s8(vld1q_s8(row + i));
+    for (int part = 0; part < 4; ++part) {
+      const int8x16_t q = vld1q_s8(query + i / 32 * 128 + i % 32 + 32 * part);
+      const int8x16_t m = vreinterpretq_s8_u8(
+          vandq_u8(vshlq_u8(held, vdupq_n_s8(int8_t(-2 * part))), vdupq_n_u8(3)));
+      sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(m), vget_low_s8(q)));
+      sum = vpadalq_s16(sum, vmull_high_s8(m, q));
+    }
   }
   return vaddvq_s32(sum);
 }
@@ -247,39 +248,58 @@ int32_t halves_neon(const int8_t *row, const int8_t *query, int64_t width) {
 
 #define INLINE __attribute__((always_inline)) inline
 
-// A row and its score in one number: the larger the better, of equal scores the earlier row.
-using Hit = uint64_t;
 constexpr int64_t MOST_ROWS = int64_t(1) << 32;
 
-Hit hit(int32_t score, int64_t row) {
-  return uint64_t(uint32_t(score) ^ 0x80000000u) << 32 | uint32_t(~row);
-}
-int32_t score_of(Hit hit) { return int32_t(uint32_t(hit >> 32) ^ 0x80000000u); }
-int64_t row_of(Hit hit) { return int64_t(uint32_t(~hit)); }
-
-// The best `k` seen so far, among some that are not. Room for more saves the work of a heap.
+// The best `k` seen so far, among some that are not. Rows are shown in ascending order, and kept so.
 struct Best {
-  size_t k = 0;
-  std::vector<Hit> held;
+  size_t k = 0, held = 0, room = 0;
+  std::unique_ptr<int32_t[]> scores;
+  std::unique_ptr<uint32_t[]> rows;
   // What a score has to exceed. Rows come in order, so an equal one never displaces one that is held.
   int32_t least = INT32_MIN;
 
   void start(int64_t number) {
     k = size_t(number);
-    held.reserve(4 * k + 16);
+    room = 4 * k + 64;  // for more than k: they are sifted together
+    scores.reset(new int32_t[room]);
+    rows.reset(new uint32_t[room]);
   }
 
   void see(int32_t score, int64_t row) {
-    if (held.size() == held.capacity()) tidy();
-    held.push_back(hit(score, row));
+    if (held == room) tidy();
+    scores[held] = score;
+    rows[held++] = uint32_t(row);
   }
 
-  // Drops all but the best k.
+  size_t reaching(int32_t score) const {
+    size_t number = 0;
+    for (size_t i = 0; i < held; ++i) number += scores[i] >= score;
+    return number;
+  }
+
+  // Drops all but the best k. The k-th score is found by halving the range of scores: counting takes
+  // vectors, partitioning a branch a score.
   void tidy() {
-    if (held.size() < k) return;
-    std::nth_element(held.begin(), held.begin() + (k - 1), held.end(), std::greater<Hit>());
-    held.resize(k);
-    least = score_of(held.back());
+    if (held < k || k == 0) return;
+    const auto ends = std::minmax_element(&scores[0], &scores[held]);
+    int64_t low = *ends.first, high = *ends.second;
+    while (low < high) {
+      const int64_t middle = high - (high - low) / 2;
+      if (reaching(int32_t(middle)) >= k)
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    least = int32_t(low);
+    size_t equal = k - (least == INT32_MAX ? 0 : reaching(least + 1)), kept = 0;
+    for (size_t i = 0; i < held; ++i) {
+      const bool same = scores[i] == least && equal > 0, keep = same || scores[i] > least;
+      equal -= same;
+      scores[kept] = scores[i];
+      rows[kept] = rows[i];
+      kept += keep;
+    }
+    held = kept;
   }
 };
 
@@ -361,7 +381,7 @@ INLINE uint64_t checksum_of(const float *row, int64_t dimensions) {
   return sum;
 }
 
-constexpr int64_t NEXT = 2;  // rows from now whose floats are fetched meanwhile: they lie anywhere
+constexpr int64_t NEXT = 4;  // rows from now whose floats are fetched meanwhile: they lie anywhere
 
 // Writes the inner product of the query with the floats of each of `count` rows. False: one of these is
 // not what its checksum says.
@@ -370,10 +390,15 @@ using Weigh = bool (*)(const float *floats, const uint64_t *checksums, int64_t d
 
 INLINE bool weigh(const float *floats, const uint64_t *checksums, int64_t dimensions,
                   const float *query, const int64_t *rows, int64_t count, float *out) {
+  const auto fetch = [&](int64_t place) __attribute__((always_inline)) {
+    for (int64_t i = 0; place < count && i < dimensions; i += LANES)
+      __builtin_prefetch(floats + rows[place] * dimensions + i);
+  };
+  for (int64_t place = 0; checksums && place < count; ++place)
+    __builtin_prefetch(checksums + rows[place]);
+  for (int64_t place = 0; place < NEXT; ++place) fetch(place);
   for (int64_t place = 0; place < count; ++place) {
-    if (place + NEXT < count)
-      for (int64_t i = 0; i < dimensions; i += LANES)
-        __builtin_prefetch(floats + rows[place + NEXT] * dimensions + i);
+    fetch(place + NEXT);
     const float *held = floats + rows[place] * dimensions;
     if (checksums && checksum_of(held, dimensions) != checksums[rows[place]]) return false;
     out[place] = product_of(held, query, dimensions);
@@ -387,7 +412,11 @@ bool weigh_portable(const float *floats, const uint64_t *checksums, int64_t dime
 }
 
 #if defined(__x86_64__)
-// The same in registers of twice the width.
+// The same in registers of twice and four times the width.
+VNNI bool weigh_vnni(const float *floats, const uint64_t *checksums, int64_t dimensions,
+                     const float *query, const int64_t *rows, int64_t count, float *out) {
+  return weigh(floats, checksums, dimensions, query, rows, count, out);
+}
 AVX2 bool weigh_avx2(const float *floats, const uint64_t *checksums, int64_t dimensions,
                      const float *query, const int64_t *rows, int64_t count, float *out) {
   return weigh(floats, checksums, dimensions, query, rows, count, out);
@@ -396,7 +425,7 @@ AVX2 bool weigh_avx2(const float *floats, const uint64_t *checksums, int64_t dim
 
 struct Kernel {
   const char *name;
-  Dots bytes, halves;
+  Dots bytes, quarters;
   Show show;
   Weigh weigh;
   bool (*here)();
@@ -414,14 +443,14 @@ bool has_vnni() {
 // Best first.
 const Kernel KERNELS[] = {
 #if defined(__x86_64__)
-    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<HALVES>, show_avx2, weigh_avx2, has_vnni},
-    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<HALVES, halves_avx2>, show_avx2,
+    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<QUARTERS>, show_avx2, weigh_vnni, has_vnni},
+    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<QUARTERS, quarters_avx2>, show_avx2,
      weigh_avx2, has_avx2},
 #elif defined(__aarch64__)
-    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<HALVES, halves_neon>, show_portable,
+    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<QUARTERS, quarters_neon>, show_portable,
      weigh_portable, always},
 #endif
-    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<HALVES, halves_portable>, show_portable,
+    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<QUARTERS, quarters_portable>, show_portable,
      weigh_portable, always},
 };
 
@@ -429,6 +458,91 @@ const Kernel *find(const char *name) {
   for (const Kernel &kernel : KERNELS)
     if (kernel.here() && (name == nullptr || std::strcmp(name, kernel.name) == 0)) return &kernel;
   return nullptr;
+}
+
+enum Status { DONE = 0, NO_KERNEL = -1, BAD_SIZE = -2, NO_MEMORY = -3, DAMAGED = -4 };
+
+// A matrix, and which of its rows may be found (null: all).
+struct Matrix {
+  const int8_t *numbers;
+  int64_t rows, width;
+  int32_t bits;
+  const uint8_t *allowed;
+};
+
+// The best k rows for each of `count` queries, by row. Throws where memory runs out.
+Status choose(const Kernel &kernel, const Matrix &matrix, const int8_t *queries, int64_t count, int64_t k,
+              int32_t threads, std::vector<Best> &chosen) {
+  const auto [numbers, rows, width, bits, allowed] = matrix;
+  if (rows < 0 || count < 0 || k < 0 || threads < 1 || (bits != 8 && bits != 2) || width < 1 ||
+      width % group(bits == 8 ? BYTES : QUARTERS) || width * 8 / bits > 65536 || rows > MOST_ROWS)
+    return BAD_SIZE;
+  if (k > (allowed ? rows - std::count(allowed, allowed + rows, 0) : rows)) return BAD_SIZE;
+  chosen = std::vector<Best>(size_t(count));
+  if (k == 0 || count == 0) return DONE;
+  const Dots dots = bits == 8 ? kernel.bytes : kernel.quarters;
+  const int64_t block = std::max(BLOCK_NUMBERS * bits / 8 / width / ROW_TILE, int64_t(1)) * ROW_TILE;
+  const int64_t blocks = (rows + block - 1) / block;
+  const int64_t workers = std::min<int64_t>(threads, blocks);
+  std::vector<std::vector<Best>> found(workers);
+  std::atomic<bool> failed{false};
+  // Each worker takes one run of consecutive blocks: memory is read in order.
+  const auto work = [&, numbers = numbers, rows = rows, width = width, allowed = allowed](int64_t worker) {
+    try {
+      std::vector<Best> best(count);
+      for (Best &each : best) each.start(k);
+      std::vector<int32_t> scores(count * block);
+      const int64_t end = std::min(rows, blocks * (worker + 1) / workers * block);
+      for (int64_t start = blocks * worker / workers * block; start < end; start += block) {
+        const int64_t here = std::min(block, end - start);
+        const uint8_t *few = allowed ? allowed + start : nullptr;
+        if (few && std::count(few, few + here, 0) == here) continue;
+        dots(numbers + start * width, here, width, queries, count, scores.data(), block);
+        for (int64_t query = 0; query < count; ++query)
+          kernel.show(best[query], scores.data() + query * block, here, start, few);
+      }
+      found[worker] = std::move(best);
+    } catch (...) {
+      failed = true;
+    }
+  };
+  std::vector<std::thread> others;
+  others.reserve(size_t(workers));
+  try {
+    for (int64_t started = 1; started < workers; ++started) others.emplace_back(work, started);
+  } catch (...) {
+    failed = true;
+  }
+  if (!failed) work(0);
+  for (std::thread &other : others) other.join();
+  if (failed) return NO_MEMORY;
+  for (int64_t query = 0; query < count; ++query) {
+    Best &all = chosen[query] = std::move(found[0][query]);
+    for (int64_t worker = 1; worker < workers; ++worker)
+      for (size_t i = 0; i < found[worker][query].held; ++i)
+        all.see(found[worker][query].scores[i], found[worker][query].rows[i]);
+    all.tidy();
+  }
+  return DONE;
+}
+
+// The best k of `chosen` by two more bits of each number.
+Best closer(const Kernel &kernel, const Best &chosen, const int8_t *fine, int64_t width,
+            const int8_t *query, int64_t k) {
+  const int64_t count = int64_t(chosen.held);
+  const std::unique_ptr<int8_t[]> gathered(new int8_t[count * width]);
+  const std::unique_ptr<int32_t[]> products(new int32_t[count + ROW_TILE]);
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t byte = 0; byte < width; byte += 64)
+      __builtin_prefetch(fine + chosen.rows[i] * width + byte);
+  for (int64_t i = 0; i < count; ++i)
+    std::memcpy(&gathered[i * width], fine + chosen.rows[i] * width, size_t(width));
+  kernel.quarters(gathered.get(), count, width, query, 1, products.get(), count);
+  Best best;
+  best.start(k);
+  for (int64_t i = 0; i < count; ++i) best.see(4 * chosen.scores[i] + products[i], chosen.rows[i]);
+  best.tidy();
+  return best;
 }
 
 }  // namespace
@@ -449,7 +563,7 @@ EXPORT const char *customir_scan_kernel(const char *name) {
 
 // Writes, for each query, the rows and scores of its best k rows, best first, equal scores by row.
 // matrix: rows x width bytes, queries: count x (numbers in a row), out: count x k. bits: of a number in
-// the matrix, 8 or 4. allowed: null, or of each row whether
+// the matrix, 8 or 2. allowed: null, or of each row whether
 // it may be found. k: at most the number of rows that may.
 // Returns 0; -1: no such kernel; -2: a size that is not allowed; -3: no memory or no thread.
 EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, int64_t width,
@@ -457,65 +571,23 @@ EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, 
                             int64_t count, int64_t k, int32_t threads, int64_t *out_rows,
                             int32_t *out_scores) {
   const Kernel *kernel = find(name);
-  if (kernel == nullptr) return -1;
-  if (rows < 0 || count < 0 || k < 0 || threads < 1 || width < 64 || width % 64 ||
-      (bits != 8 && bits != 4) || width * 8 / bits > 65536 || rows > MOST_ROWS)
-    return -2;
-  if (k > (allowed ? rows - std::count(allowed, allowed + rows, 0) : rows)) return -2;
-  if (k == 0 || count == 0) return 0;
-  const Dots dots = bits == 8 ? kernel->bytes : kernel->halves;
+  if (kernel == nullptr) return NO_KERNEL;
   try {
-    const int64_t block = std::max(BLOCK_NUMBERS * bits / 8 / width / ROW_TILE, int64_t(1)) * ROW_TILE;
-    const int64_t blocks = (rows + block - 1) / block;
-    const int64_t workers = std::min<int64_t>(threads, blocks);
-    std::vector<std::vector<Best>> found(workers);
-    std::atomic<bool> failed{false};
-    // Each worker takes one run of consecutive blocks: memory is read in order.
-    const auto work = [&](int64_t worker) {
-      try {
-        std::vector<Best> best(count);
-        for (Best &each : best) each.start(k);
-        std::vector<int32_t> scores(count * block);
-        const int64_t end = std::min(rows, blocks * (worker + 1) / workers * block);
-        for (int64_t start = blocks * worker / workers * block; start < end; start += block) {
-          const int64_t here = std::min(block, end - start);
-          const uint8_t *few = allowed ? allowed + start : nullptr;
-          if (few && std::count(few, few + here, 0) == here) continue;
-          dots(matrix + start * width, here, width, queries, count, scores.data(), block);
-          for (int64_t query = 0; query < count; ++query)
-            kernel->show(best[query], scores.data() + query * block, here, start, few);
-        }
-        found[worker] = std::move(best);
-      } catch (...) {
-        failed = true;
-      }
-    };
-    std::vector<std::thread> others;
-    others.reserve(size_t(workers));
-    int64_t started = 1;
-    try {
-      for (; started < workers; ++started) others.emplace_back(work, started);
-    } catch (...) {
-      failed = true;
-    }
-    if (!failed) work(0);
-    for (std::thread &other : others) other.join();
-    if (failed) return -3;
-    std::vector<Hit> merged;
-    for (int64_t query = 0; query < count; ++query) {
-      merged.clear();
-      for (auto &each : found)
-        merged.insert(merged.end(), each[query].held.begin(), each[query].held.end());
-      std::partial_sort(merged.begin(), merged.begin() + k, merged.end(), std::greater<Hit>());
-      for (int64_t place = 0; place < k; ++place) {
-        out_rows[query * k + place] = row_of(merged[place]);
-        out_scores[query * k + place] = score_of(merged[place]);
-      }
+    std::vector<Best> chosen;
+    const Status status =
+        choose(*kernel, {matrix, rows, width, bits, allowed}, queries, count, k, threads, chosen);
+    if (status) return status;
+    std::vector<std::pair<int32_t, int64_t>> hits(k);
+    for (const Best &best : chosen) {
+      for (int64_t place = 0; place < k; ++place) hits[place] = {best.scores[place], best.rows[place]};
+      std::stable_sort(hits.begin(), hits.end(),
+                       [](const auto &a, const auto &b) { return a.first > b.first; });
+      for (const auto &[score, row] : hits) *out_rows++ = row, *out_scores++ = score;
     }
   } catch (...) {
-    return -3;
+    return NO_MEMORY;
   }
-  return 0;
+  return DONE;
 }
 
 // Writes the checksum of each of the rows (rows x dimensions) to `out`.
@@ -527,15 +599,17 @@ EXPORT void customir_checksums(const float *floats, int64_t rows, int64_t dimens
 
 // As customir_top_k for queries in floats, count x dimensions, which are rounded to 8 bits each with a
 // scale of its own; what is found is put in the order of its inner products in floats, which are
-// written, the largest first, equal ones as they were.
-// steps: null, or what a step of the matrix' numbers is worth in each dimension. floats: rows x
-// dimensions. checksums: null, or of each row of floats.
+// written, the largest first, equal ones by row.
+// fine: null, or for a matrix of 2 bits two more of each number: `first` rows are then chosen by the
+// matrix, and of these k by both. steps: null, or what a step of the matrix' numbers is worth in each
+// dimension. floats: rows x dimensions. checksums: null, or of each row of floats.
 // Returns what customir_top_k does; -4: a row that was found is not what its checksum says.
-EXPORT int customir_nearest(const int8_t *matrix, int64_t rows, int64_t width, int32_t bits,
-                            const uint8_t *allowed, const float *steps, const float *floats,
-                            const uint64_t *checksums, int64_t dimensions, const float *queries,
-                            int64_t count, int64_t k, int32_t threads, int64_t *out_rows,
-                            float *out_products) {
+EXPORT int customir_nearest(const int8_t *matrix, const int8_t *fine, int64_t rows, int64_t width,
+                            int32_t bits, const float *steps, const float *floats,
+                            const uint64_t *checksums, int64_t dimensions, const uint8_t *allowed,
+                            const float *queries, int64_t count, int64_t first, int64_t k,
+                            int32_t threads, int64_t *out_rows, float *out_products) {
+  const Kernel &kernel = *find(nullptr);
   try {
     const int64_t numbers = width * 8 / bits;
     std::vector<int8_t> asked(count * numbers);
@@ -549,27 +623,29 @@ EXPORT int customir_nearest(const int8_t *matrix, int64_t rows, int64_t width, i
       for (int64_t i = 0; largest > 0 && i < dimensions; ++i)
         asked[query * numbers + i] = int8_t(std::nearbyint(scaled[i] * (127 / largest)));
     }
-    std::vector<int32_t> scores(count * k);
-    const int status = customir_top_k(nullptr, matrix, rows, width, bits, allowed, asked.data(),
-                                      count, k, threads, out_rows, scores.data());
+    std::vector<Best> chosen;
+    const Status status = choose(kernel, {matrix, rows, width, bits, allowed}, asked.data(), count,
+                                 fine ? first : k, threads, chosen);
     if (status) return status;
-    const Weigh weigh_rows = find(nullptr)->weigh;
+    std::vector<int64_t> places(k);
+    std::vector<float> products(k);
     std::vector<std::pair<float, int64_t>> found(k);
-    for (int64_t query = 0; query < count; ++query, out_rows += k, out_products += k) {
-      if (!weigh_rows(floats, checksums, dimensions, queries + query * dimensions, out_rows, k,
-                      out_products))
-        return -4;
-      for (int64_t place = 0; place < k; ++place)
-        found[place] = {out_products[place], out_rows[place]};
+    for (int64_t query = 0; query < count; ++query) {
+      if (fine)
+        chosen[query] = closer(kernel, chosen[query], fine, width, &asked[query * numbers], k);
+      std::copy_n(chosen[query].rows.get(), k, places.begin());
+      if (!kernel.weigh(floats, checksums, dimensions, queries + query * dimensions, places.data(), k,
+                        products.data()))
+        return DAMAGED;
+      for (int64_t place = 0; place < k; ++place) found[place] = {products[place], places[place]};
       std::stable_sort(found.begin(), found.end(),
                        [](const auto &a, const auto &b) { return a.first > b.first; });
-      for (int64_t place = 0; place < k; ++place)
-        std::tie(out_products[place], out_rows[place]) = found[place];
+      for (const auto &[product, row] : found) *out_products++ = product, *out_rows++ = row;
     }
   } catch (...) {
-    return -3;
+    return NO_MEMORY;
   }
-  return 0;
+  return DONE;
 }
 
 }  // extern "C"

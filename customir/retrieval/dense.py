@@ -47,11 +47,11 @@ def quick_top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> np.ndarray
         return top_k(queries, passages, k)[0]
     matrix = scan.quantized(passages, 127 / (float(np.abs(passages).max()) or 1.0))
     threads = usable_processors()
+    scanner = scan.Scanner(matrix, passages)
     blocks = [
-        scan.nearest(
-            queries[start : start + BLOCK_QUERIES],
-            matrix, passages, RESCORED * k, threads,
-        )[0][:, :k]
+        scanner.nearest(queries[start : start + BLOCK_QUERIES], RESCORED * k, threads=threads)[0]
         for start in range(0, len(queries), BLOCK_QUERIES)
-    ]  # fmt: skip
-    return np.concatenate(blocks) if blocks else np.empty((0, min(k, len(passages))), np.int64)
+    ]
+    return (
+        np.concatenate(blocks)[:, :k] if blocks else np.empty((0, min(k, len(passages))), np.int64)
+    )

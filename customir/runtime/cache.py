@@ -1,8 +1,8 @@
 """The index's vectors once more, mapped into memory: in 4 bits for the scan kernel, and in floats.
 
 A cache: whatever is wrong with the file, it is made again from the index. The file holds a header,
-the passages' ids, a checksum of each vector's floats, the width of each dimension's steps, the 4-bit
-matrix and the floats, each part beginning at a multiple of 4,096 bytes. All but the floats is checked when the file is opened, since
+the passages' ids, a checksum of each vector's floats, the width of each dimension's steps, two
+matrices of 2 bits and the floats, each part beginning at a multiple of 4,096 bytes. All but the floats is checked when the file is opened, since
 a scan reads it all; a vector's floats are checked when they are read, so that those of a corpus
 larger than memory can stay on disk.
 """
@@ -13,6 +13,7 @@ import mmap
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -22,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from customir.files import written_atomically
-from customir.runtime.scan import STEP, checksums, halved, halved_width, nearest
+from customir.runtime.scan import STEP, Scanner, checksums, quartered, quartered_width
 
 CACHE_NAME = "index.vectors"
-FORMAT = 3
+FORMAT = 4
 PAGE_BYTES = 4096
 ROWS_A_BLOCK = 4096
 # Below it, a dimension in which all vectors are the same is not told from rounding.
@@ -43,7 +44,7 @@ class VectorCache:
         ids: Of the passages, ascending, int64 (n,).
         checksums: Of each vector's floats, uint64 (n,).
         steps: What a step of the matrix' numbers is worth in each dimension, float32 (dimensions,).
-        matrix: uint8 (n, width), as `halved` makes it.
+        coarse, fine: uint8 (n, width), as `quartered` makes them.
         floats: float32 (n, dimensions), as the index has them.
     """
 
@@ -51,17 +52,27 @@ class VectorCache:
     ids: npt.NDArray[np.int64]
     checksums: npt.NDArray[np.uint64]
     steps: npt.NDArray[np.float32]
-    matrix: npt.NDArray[np.uint8]
+    coarse: npt.NDArray[np.uint8]
+    fine: npt.NDArray[np.uint8]
     floats: npt.NDArray[np.float32]
 
+    @cached_property
+    def _scanner(self) -> Scanner:
+        return Scanner(self.coarse, self.floats, self.fine, self.steps, self.checksums)
+
     def nearest(
-        self, queries: npt.NDArray[np.float32], k: int, among: npt.NDArray[np.int64] | None = None
+        self,
+        queries: npt.NDArray[np.float32],
+        k: int,
+        first: int,
+        among: npt.NDArray[np.int64] | None = None,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """The passages with the largest inner products in 4 bits, in the order of their floats'.
 
         Args:
             queries: Shape (q, d).
-            k: How many the scan chooses.
+            k: How many are chosen in 4 bits.
+            first: Among how many that are chosen in 2 bits.
             among: Ids that may be found; None: all.
 
         Returns:
@@ -72,15 +83,7 @@ class VectorCache:
             DamagedVectorError: the floats of one of them are not what was written.
         """
         allowed = None if among is None else np.isin(self.ids, among)
-        rows, products = nearest(
-            queries,
-            self.matrix,
-            self.floats,
-            k,
-            allowed=allowed,
-            steps=self.steps,
-            checksums=self.checksums,
-        )
+        rows, products = self._scanner.nearest(queries, k, first, allowed=allowed)
         ids: npt.NDArray[np.int64] = self.ids[rows]
         return ids, products
 
@@ -94,7 +97,7 @@ class _Layout:
 
     @property
     def width(self) -> int:
-        return halved_width(self.dimensions)
+        return quartered_width(self.dimensions)
 
     @property
     def checksums(self) -> int:
@@ -105,12 +108,16 @@ class _Layout:
         return _page_after(self.checksums + 8 * self.rows)
 
     @property
-    def matrix(self) -> int:
+    def coarse(self) -> int:
         return _page_after(self.steps + 4 * self.dimensions)
 
     @property
+    def fine(self) -> int:
+        return _page_after(self.coarse + self.width * self.rows)
+
+    @property
     def floats(self) -> int:
-        return _page_after(self.matrix + self.width * self.rows)
+        return _page_after(self.fine + self.width * self.rows)
 
     @property
     def end(self) -> int:
@@ -185,12 +192,13 @@ def _write(
     vectors: Iterable[tuple[int, bytes]],
 ) -> None:
     sums: list[int] = []
-    matrix_crc = 0
+    coarse_crc = fine_crc = 0
     for _, floats in _blocks(vectors, layout.dimensions):
-        matrix = halved(floats, *coding).tobytes()
-        matrix_crc = zlib.crc32(matrix, matrix_crc)
-        file.seek(layout.matrix + layout.width * len(sums))
-        file.write(matrix)
+        coarse, fine = (matrix.tobytes() for matrix in quartered(floats, *coding))
+        coarse_crc, fine_crc = zlib.crc32(coarse, coarse_crc), zlib.crc32(fine, fine_crc)
+        for start, matrix in ((layout.coarse, coarse), (layout.fine, fine)):
+            file.seek(start + layout.width * len(sums))
+            file.write(matrix)
         file.seek(layout.floats + 4 * layout.dimensions * len(sums))
         file.write(floats.tobytes())
         sums += checksums(floats).tolist()
@@ -208,7 +216,7 @@ def _write(
         "stamp": stamp,
         "rows": layout.rows,
         "dimensions": layout.dimensions,
-        "crc32": [*(zlib.crc32(part) for part in parts), matrix_crc],
+        "crc32": [*(zlib.crc32(part) for part in parts), coarse_crc, fine_crc],
     }
     file.seek(0)
     file.write(json.dumps(header).encode().ljust(PAGE_BYTES))
@@ -231,7 +239,8 @@ def _crcs(content: memoryview, layout: _Layout) -> list[int]:
             (PAGE_BYTES, 8 * layout.rows),
             (layout.checksums, 8 * layout.rows),
             (layout.steps, 4 * layout.dimensions),
-            (layout.matrix, layout.width * layout.rows),
+            (layout.coarse, layout.width * layout.rows),
+            (layout.fine, layout.width * layout.rows),
         )
     ]
 
@@ -243,7 +252,8 @@ def _parts(content: memoryview, stamp: str, layout: _Layout) -> VectorCache:
         np.frombuffer(content, np.int64, rows, PAGE_BYTES),
         np.frombuffer(content, np.uint64, rows, layout.checksums),
         np.frombuffer(content, np.float32, dimensions, layout.steps),
-        np.frombuffer(content, np.uint8, rows * width, layout.matrix).reshape(rows, width),
+        np.frombuffer(content, np.uint8, rows * width, layout.coarse).reshape(rows, width),
+        np.frombuffer(content, np.uint8, rows * width, layout.fine).reshape(rows, width),
         np.frombuffer(content, np.float32, rows * dimensions, layout.floats).reshape(
             rows, dimensions
         ),

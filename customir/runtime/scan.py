@@ -1,4 +1,4 @@
-"""The best rows of an int8 or 4-bit matrix: the C++ kernel of kernels/scan.cpp, where it was compiled.
+"""The best rows of an int8 or 2-bit matrix: the C++ kernel of kernels/scan.cpp, where it was compiled.
 
 It is compiled when the package is installed, if there is a C++ compiler; without one, searching
 falls back to sqlite-vec.
@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from customir.compiled import load_compiled
 
-ROW_BYTES = 64  # a row is padded with zeros to a multiple of these
+# A row is padded with zeros to a multiple of so many numbers: in 8 bits, and in 2.
+GROUP_OF_8_BITS, GROUP_OF_2_BITS = 64, 128
 # The best of 16 equal steps for a normal distribution, in standard deviations (J. Max, Quantizing
 # for minimum distortion, 1960, table I).
 STEP = 0.3352
 DAMAGED = -4
 
 Int8 = npt.NDArray[np.int8]
-Halves = npt.NDArray[np.uint8]  # two numbers a byte, laid out as kernels/scan.cpp says
+Quarters = npt.NDArray[np.uint8]  # four numbers a byte, laid out as kernels/scan.cpp says
 Matrix = npt.NDArray[np.int8 | np.uint8]
 Floats = npt.NDArray[np.float32]
 Checksums = npt.NDArray[np.uint64]
@@ -54,8 +55,8 @@ def top_k(
     """The `k` rows of `matrix` with the largest inner products with each query, exactly.
 
     Args:
-        queries: Shape (q, w), w a multiple of 64 (in 4 bits, 128) up to 65,536.
-        matrix: int8 of shape (n, w) or, in 4 bits, uint8 of shape (n, w / 2), as `halved` makes
+        queries: Shape (q, w), w a multiple of 64 (in 2 bits, 128) up to 65,536.
+        matrix: int8 of shape (n, w) or, in 2 bits, uint8 of shape (n, w / 4), as `quartered` makes
             it; n up to 2^32; may be memory-mapped.
         kernel: None: the fastest.
         allowed: Shape (n,): the rows that may be found; None: all.
@@ -73,9 +74,9 @@ def top_k(
         raise RuntimeError(f"no scan kernel {kernel} here")
     if queries.dtype != np.int8:
         raise ValueError(f"wanted int8, got {queries.dtype}")
-    width = matrix.shape[1]
-    fits = queries.shape[1:] == (_numbers_a_row(matrix),)
-    if not fits or width % ROW_BYTES or not width or k < 1 or threads < 1:
+    numbers = _numbers_a_row(matrix)
+    whole = numbers and numbers % (GROUP_OF_8_BITS if _bits(matrix) == 8 else GROUP_OF_2_BITS) == 0
+    if queries.shape[1:] != (numbers,) or not whole or k < 1 or threads < 1:
         raise ValueError(f"cannot scan {matrix.shape} for {queries.shape}, k {k}")
     queries, matrix = np.ascontiguousarray(queries), np.ascontiguousarray(matrix)
     possible = len(matrix)
@@ -86,8 +87,7 @@ def top_k(
     status = library.customir_top_k(
         kernel.encode() if kernel else None,
         matrix.ctypes.data,
-        len(matrix),
-        width,
+        *matrix.shape,
         _bits(matrix),
         allowed.ctypes.data if allowed is not None else None,
         queries.ctypes.data,
@@ -102,63 +102,88 @@ def top_k(
     return rows, scores
 
 
-def nearest(
-    queries: Floats,
-    matrix: Matrix,
-    floats: Floats,
-    k: int,
-    threads: int = 1,
-    allowed: Flags | None = None,
-    steps: Floats | None = None,
-    checksums: Checksums | None = None,
-) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The `k` rows of `matrix` that are best as quantised, in the order of their float vectors.
+class Scanner:
+    """Vectors that are searched often: quantised ones choose, floats decide.
 
     Args:
-        queries: Shape (q, d).
-        matrix: The vectors, `quantized` with one scale for all, or `halved`.
+        matrix: The vectors, `quantized` with one scale for all, or the coarse part that `quartered`
+            makes.
         floats: The vectors, of shape (n, d); may be memory-mapped.
-        allowed: As in `top_k`.
-        steps: What `halved` was given.
+        fine: The other part that `quartered` makes.
+        steps: What `quartered` was given.
         checksums: `checksums(floats)`, if they are to be compared.
 
-    Returns:
-        Row numbers and inner products of floats, of the shape that `top_k` gives, best first.
-
     Raises:
-        DamagedVectorError: the floats of a row that was chosen are not what they were.
-        RuntimeError, ValueError: as `top_k`.
+        ValueError: shapes that don't belong together.
+        RuntimeError: no kernel was compiled.
     """
-    library = _loaded()
-    queries, floats = _floats(queries), _floats(floats)
-    matrix, possible = np.ascontiguousarray(matrix), len(matrix)
-    dimensions = queries.shape[1]
-    if floats.shape != (len(matrix), dimensions) or _numbers_a_row(matrix) < dimensions or k < 1:
-        raise ValueError(f"cannot scan {matrix.shape}, {floats.shape} for {queries.shape}, k {k}")
-    if allowed is not None:
-        allowed, possible = _flags(allowed, len(matrix))
-    shape = (len(queries), min(k, possible))
-    rows, products = np.empty(shape, np.int64), np.empty(shape, np.float32)
-    status = library.customir_nearest(
-        matrix.ctypes.data,
-        *matrix.shape,
-        _bits(matrix),
-        None if allowed is None else allowed.ctypes.data,
-        None if steps is None else steps.ctypes.data,
-        floats.ctypes.data,
-        None if checksums is None else checksums.ctypes.data,
-        dimensions,
-        queries.ctypes.data,
-        *shape,
-        threads,
-        rows.ctypes.data,
-        products.ctypes.data,
-    )
-    if status == DAMAGED:
-        raise DamagedVectorError
-    if status:
-        raise RuntimeError(f"the scan kernel failed with status {status}")
-    return rows, products
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        floats: Floats,
+        fine: Quarters | None = None,
+        steps: Floats | None = None,
+        checksums: Checksums | None = None,
+    ) -> None:
+        self._nearest = _loaded().customir_nearest
+        matrix, floats = np.ascontiguousarray(matrix), _floats(floats)
+        self._rows, self._dimensions = floats.shape
+        if len(matrix) != self._rows or _numbers_a_row(matrix) < self._dimensions:
+            raise ValueError(f"{matrix.shape} cannot choose among {floats.shape}")
+        if fine is not None and (fine.shape != matrix.shape or fine.dtype != matrix.dtype):
+            raise ValueError(f"{fine.shape} is not the other part of {matrix.shape}")
+        parts = matrix, fine, steps, floats, checksums
+        self._held = [None if part is None else np.ascontiguousarray(part) for part in parts]
+        # Taking an array's address costs as long as scanning hundreds of rows: once for all searches.
+        matrix_at, fine_at, *others = [
+            None if part is None else part.ctypes.data for part in self._held
+        ]
+        shape = *matrix.shape, _bits(matrix)
+        self._vectors = matrix_at, fine_at, *shape, *others, self._dimensions
+
+    def nearest(
+        self,
+        queries: Floats,
+        k: int,
+        first: int | None = None,
+        threads: int = 1,
+        allowed: Flags | None = None,
+    ) -> tuple[npt.NDArray[np.int64], Floats]:
+        """The `k` vectors that are best as quantised, in the order of their floats.
+
+        Args:
+            queries: Shape (q, d).
+            first: With a fine part: so many are chosen by the coarse one, and the `k` of them by
+                both. At least `k`.
+            allowed: As in `top_k`.
+
+        Returns:
+            Row numbers and inner products of floats, of the shape that `top_k` gives, best first,
+            equal ones by row number.
+
+        Raises:
+            DamagedVectorError: the floats of a row that was chosen are not what they were.
+            RuntimeError, ValueError: as `top_k`.
+        """
+        queries, possible, allowed_at = _floats(queries), self._rows, None
+        first = k if first is None else first
+        if queries.shape[1:] != (self._dimensions,) or not 1 <= k <= first:
+            raise ValueError(f"cannot find {k} of {first} for {queries.shape}")
+        if allowed is not None:
+            allowed, possible = _flags(allowed, self._rows)
+            allowed_at = allowed.ctypes.data
+        count, k = len(queries), min(k, possible)
+        rows, products = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
+        status = self._nearest(
+            *self._vectors, allowed_at, queries.ctypes.data, count, min(first, possible), k,
+            threads, rows.ctypes.data, products.ctypes.data,
+        )  # fmt: skip
+        if status == DAMAGED:
+            raise DamagedVectorError
+        if status:
+            raise RuntimeError(f"the scan kernel failed with status {status}")
+        return rows, products
 
 
 def checksums(vectors: Floats) -> Checksums:
@@ -177,19 +202,21 @@ def quantized(vectors: Floats, scale: float | Floats, width: int | None = None) 
     """`vectors` times `scale` (one, or one a row: (n, 1)), rounded, cut to -127 ... 127 and padded.
 
     Args:
-        width: Of a row afterwards; None: the next multiple of `ROW_BYTES`.
+        width: Of a row afterwards; None: the next multiple of 64.
     """
     rows, dimensions = vectors.shape
-    padded = np.zeros((rows, width or _rounded_up(dimensions, ROW_BYTES)), dtype=np.int8)
+    padded = np.zeros((rows, width or _rounded_up(dimensions, GROUP_OF_8_BITS)), dtype=np.int8)
     padded[:, :dimensions] = np.clip(np.rint(vectors * scale), -127, 127)
     return padded
 
 
-def halved(vectors: Floats, means: Floats, steps: Floats) -> Halves:
-    """`vectors` in 4 bits a number: the one of 16 steps around its dimension's mean that it lies in.
+def quartered(vectors: Floats, means: Floats, steps: Floats) -> tuple[Quarters, Quarters]:
+    """`vectors` in two parts of 2 bits a number each: a coarse one, and a fine one that adds to it.
 
-    A query times `steps` has the inner products with them that the query has with the vectors, but
-    for rounding and an amount that is the same for all vectors.
+    Both say in which of 16 steps around its dimension's mean a number lies: the coarse one in which
+    four of them, the fine one in which of these. A query times `steps` has the inner products with
+    4 * coarse + fine that the query has with the vectors, but for rounding and an amount that is the
+    same for all vectors.
 
     Args:
         means: Of each dimension, (d,).
@@ -197,16 +224,21 @@ def halved(vectors: Floats, means: Floats, steps: Floats) -> Halves:
             times their standard deviation.
     """
     rows, dimensions = vectors.shape
-    places = np.zeros((rows, 2 * halved_width(dimensions)), dtype=np.uint8)
+    places = np.zeros((rows, 4 * quartered_width(dimensions)), dtype=np.uint8)
     places[:, :dimensions] = np.clip(np.floor((vectors - means) / steps) + 8, 0, 15)
-    groups = places.reshape(rows, -1, 2, ROW_BYTES)
-    packed = groups[:, :, 0] | groups[:, :, 1] << np.uint8(4)
-    return packed.reshape(rows, -1).astype(np.uint8, copy=False)
+    return _packed(places >> np.uint8(2)), _packed(places & np.uint8(3))
 
 
-def halved_width(dimensions: int) -> int:
-    """Bytes of a row in 4 bits."""
-    return _rounded_up(dimensions, 2 * ROW_BYTES) // 2
+def _packed(numbers: Quarters) -> Quarters:
+    groups = numbers.reshape(len(numbers), -1, 4, GROUP_OF_2_BITS // 4)
+    shifts = np.array([[0], [2], [4], [6]], dtype=np.uint8)
+    packed: Quarters = np.bitwise_or.reduce(groups << shifts, axis=2)
+    return packed.reshape(len(numbers), -1)
+
+
+def quartered_width(dimensions: int) -> int:
+    """Bytes of a row in 2 bits."""
+    return _rounded_up(dimensions, GROUP_OF_2_BITS) // 4
 
 
 def _numbers_a_row(matrix: Matrix) -> int:
@@ -216,8 +248,8 @@ def _numbers_a_row(matrix: Matrix) -> int:
 
 def _bits(matrix: Matrix) -> int:
     if matrix.dtype not in (np.int8, np.uint8):
-        raise ValueError(f"wanted int8 or, in 4 bits, uint8, got {matrix.dtype}")
-    return 4 if matrix.dtype == np.uint8 else 8
+        raise ValueError(f"wanted int8 or, in 2 bits, uint8, got {matrix.dtype}")
+    return 2 if matrix.dtype == np.uint8 else 8
 
 
 def _flags(allowed: Flags, rows: int) -> tuple[Flags, int]:
@@ -258,8 +290,8 @@ def _library() -> ctypes.CDLL | None:
     ]
     scan.restype = ctypes.c_int
     nearest.argtypes = [
-        *(pointer, size, size, ctypes.c_int32, pointer, pointer, pointer, pointer, size),
-        *(pointer, size, size, ctypes.c_int32, pointer, pointer),
+        *(pointer, pointer, size, size, ctypes.c_int32, pointer, pointer, pointer, size),
+        *(pointer, pointer, size, size, size, ctypes.c_int32, pointer, pointer),
     ]
     nearest.restype = ctypes.c_int
     library.customir_checksums.argtypes = [pointer, size, size, pointer]

@@ -33,7 +33,7 @@ Mode = Literal["hybrid", "vector", "text"]
 MODEL_NAME = "model"
 CANDIDATES = 100  # of each ranking; more where folding leaves fewer than asked for
 MOST_CANDIDATES = 4096  # sqlite-vec's own limit
-# A few vectors are not so near to each other as many: 4 bits tell them apart.
+# A few vectors are not so near to each other as many: few bits tell them apart.
 FEW_VECTORS = 20_000
 EVERYTHING = Filter()
 SNIPPET_WORDS = 32
@@ -149,8 +149,8 @@ class Searcher:
         vector: cosine. text: FTS5's BM25 over title and text, any of the query's words.
         Equal scores are ordered by passage key. A blank query finds nothing.
 
-        With a scan kernel, some times as many vectors as are wanted (`rescored`) are chosen in 4
-        bits and then ranked by their exact cosines; without one, sqlite-vec looks at every float.
+        With a scan kernel, some times as many vectors as are wanted (`depths`) are chosen in 2 bits,
+        of these some in 4 bits, which are then ranked by their exact cosines; without one, sqlite-vec looks at every float.
 
         Args:
             query: Any text; no character in it is special.
@@ -265,7 +265,7 @@ class Searcher:
         among = self._ids(number, only)
         try:
             (ids,), (cosines,) = cached.nearest(
-                vector[None], rescored(len(cached.ids)) * depth, among
+                vector[None], *depths(depth, len(cached.ids)), among
             )
         except DamagedVectorError:
             log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
@@ -381,12 +381,15 @@ def search(
         return searcher.search(query, k, mode, only, by_thread)
 
 
-def rescored(vectors: int) -> int:
-    """Of each passage asked for, so many that the 4-bit scan finds are ranked by their floats.
+def depths(wanted: int, vectors: int) -> tuple[int, int]:
+    """For the best `wanted` of `vectors`: how many are ranked by their floats, chosen in 4 bits among
+    how many that are chosen in 2.
 
     `bench/search.py` prints how many of exact search's best ten are then found.
     """
-    return 4 if vectors <= FEW_VECTORS else 8
+    if vectors <= FEW_VECTORS:
+        return 4 * wanted, 8 * wanted + 80
+    return 8 * wanted, 8 * wanted + 560
 
 
 def _folded(*values: Any) -> str:

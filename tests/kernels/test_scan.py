@@ -14,12 +14,12 @@ from customir.runtime.cache import VectorCache, build
 from customir.runtime.scan import (
     STEP,
     DamagedVectorError,
+    Scanner,
     best_kernel,
     checksums,
-    halved,
     has_kernel,
-    nearest,
     quantized,
+    quartered,
     top_k,
 )
 
@@ -58,38 +58,39 @@ def test_every_kernel_gives_the_exact_order(
 
 
 def unpacked(matrix: np.ndarray) -> np.ndarray:
-    """The numbers of a 4-bit matrix, one a column."""
-    groups = matrix.reshape(len(matrix), -1, 64)
-    return np.concatenate([groups & 15, groups >> 4], axis=2).reshape(len(matrix), -1)
+    """The numbers of a 2-bit matrix, one a column."""
+    groups = matrix.reshape(len(matrix), -1, 32)
+    parts = [groups >> np.uint8(shift) & 3 for shift in (0, 2, 4, 6)]
+    return np.concatenate(parts, axis=2).reshape(len(matrix), -1)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
     ("rows", "width", "queries", "k"),
-    [(1, 64, 1, 1), (63, 192, 1, 10), (64, 192, 5, 64), (1001, 192, 7, 40), (500, 2048, 2, 600)],
+    [(1, 32, 1, 1), (63, 96, 1, 10), (64, 96, 5, 64), (1001, 96, 7, 40), (500, 1024, 2, 600)],
 )
-def test_every_kernel_gives_the_exact_order_of_4_bits(
+def test_every_kernel_gives_the_exact_order_of_2_bits(
     kernel: str, threads: int, rows: int, width: int, queries: int, k: int
 ) -> None:
     if not has_kernel(kernel):
         pytest.skip(f"this processor has no {kernel}")
-    matrix, asked = numbers(rows, rows, width).view(np.uint8), numbers(rows + 1, queries, 2 * width)
+    matrix, asked = numbers(rows, rows, width).view(np.uint8), numbers(rows + 1, queries, 4 * width)
     found = top_k(asked, matrix, k, threads, kernel)
     for ours, expected in zip(found, numpy_top_k(asked, unpacked(matrix), k), strict=True):
         assert np.array_equal(ours, expected)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_the_extremes_of_4_bits_do_not_overflow(kernel: str) -> None:
+def test_the_extremes_of_2_bits_do_not_overflow(kernel: str) -> None:
     if not has_kernel(kernel):
         pytest.skip(f"this processor has no {kernel}")
-    matrix = np.full((40, 32768), 255, dtype=np.uint8)
+    matrix = np.full((40, 16384), 255, dtype=np.uint8)
     for extreme in (-128, 127):
         asked = np.full((5, 65536), extreme, dtype=np.int8)
         rows, scores = top_k(asked, matrix, 7, 2, kernel)
         assert rows.tolist() == [list(range(7))] * 5
-        assert set(scores.ravel().tolist()) == {15 * extreme * 65536}
+        assert set(scores.ravel().tolist()) == {3 * extreme * 65536}
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -140,7 +141,8 @@ def test_4_bits_are_steps_around_the_mean_and_dimensions_without_any_do_no_harm(
     vectors = chance.normal(3, 0.5, (5000, 200)).astype(np.float32)
     vectors[:, 7] = 3
     steps = np.full(200, STEP * 0.5, dtype=np.float32)
-    held = unpacked(halved(vectors, np.full(200, 3, dtype=np.float32), steps))
+    coarse, fine = quartered(vectors, np.full(200, 3, dtype=np.float32), steps)
+    held = 4 * unpacked(coarse) + unpacked(fine)
     assert held.shape == (5000, 256)
     assert not held[:, 200:].any()
     assert set(held[:, 7]) == {8}
@@ -156,7 +158,7 @@ def test_floats_put_in_order_what_was_found_and_damaged_ones_are_noticed() -> No
     vectors[5] = vectors[9]  # equal: by row
     queries = np.concatenate([vectors[9:10], chance.normal(size=(3, 77)).astype(np.float32)])
     matrix, sums = quantized(vectors, 30), checksums(vectors)
-    rows, products = nearest(queries, matrix, vectors, 300, checksums=sums)
+    rows, products = Scanner(matrix, vectors, checksums=sums).nearest(queries, 300)
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     assert np.array_equal(rows, np.argsort(-exact, axis=1, kind="stable"))
     np.testing.assert_allclose(products, -np.sort(-exact, axis=1), atol=1e-5)
@@ -165,7 +167,28 @@ def test_floats_put_in_order_what_was_found_and_damaged_ones_are_noticed() -> No
         spoilt.view(np.uint32)[row, number] ^= 1
         assert (checksums(spoilt) != sums).nonzero()[0].tolist() == [row]
         with pytest.raises(DamagedVectorError):
-            nearest(queries, matrix, spoilt, 300, checksums=sums)
+            Scanner(matrix, spoilt, checksums=sums).nearest(queries, 300)
+
+
+def test_2_bits_choose_among_whom_4_bits_choose() -> None:
+    chance = np.random.default_rng(5)
+    vectors = chance.normal(size=(2000, 77)).astype(np.float32)
+    queries = chance.normal(size=(6, 77)).astype(np.float32)
+    steps = np.full(77, STEP, dtype=np.float32)
+    coarse, fine = quartered(vectors, np.zeros(77, dtype=np.float32), steps)
+    rows, products = Scanner(coarse, vectors, fine, steps).nearest(queries, 20, 150)
+    asked = quantized(queries, 127 / np.abs(queries).max(axis=1, keepdims=True), 128)
+    for query, code, ours, scores in zip(queries, asked, rows, products, strict=True):
+        by_two = code.astype(np.int32) @ unpacked(coarse).astype(np.int32).T
+        among = np.sort(np.argsort(-by_two, kind="stable")[:150])
+        by_four = 4 * by_two + code.astype(np.int32) @ unpacked(fine).astype(np.int32).T
+        chosen = among[np.argsort(-by_four[among], kind="stable")[:20]]
+        assert sorted(ours.tolist()) == sorted(chosen.tolist())
+        np.testing.assert_allclose(scores, -np.sort(-(vectors[chosen] @ query)), atol=1e-4)
+    with pytest.raises(ValueError, match="cannot find 20 of 19"):
+        Scanner(coarse, vectors, fine, steps).nearest(queries, 20, 19)
+    with pytest.raises(ValueError, match="not the other part"):
+        Scanner(coarse, vectors, fine[1:], steps)
 
 
 def cache_of(vectors: np.ndarray, folder: Path) -> VectorCache:
@@ -181,7 +204,7 @@ def test_the_ten_best_of_float_search_are_found(tmp_path: Path) -> None:
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     queries = vectors[:400] + 0.02 * chance.normal(size=(400, 384)).astype(np.float32)
     same = 0
-    ids, cosines = cache_of(vectors, tmp_path).nearest(queries, 40)
+    ids, cosines = cache_of(vectors, tmp_path).nearest(queries, 40, 160)
     for query, found, scores in zip(queries, ids, cosines, strict=True):
         expected = np.argsort(-(vectors @ query), kind="stable")[:10]
         same += (2 * expected).tolist() == found[:10].tolist()
@@ -192,9 +215,9 @@ def test_the_ten_best_of_float_search_are_found(tmp_path: Path) -> None:
 def test_among_some_passages_only(tmp_path: Path) -> None:
     vectors = np.eye(70, dtype=np.float32)
     cached = cache_of(vectors, tmp_path)
-    assert cached.nearest(vectors[5:6], 3)[0][0, 0] == 10
-    assert cached.nearest(vectors[5:6], 3, np.array([8, 12, 99]))[0].tolist() == [[8, 12]]
-    assert cached.nearest(vectors[5:6], 3, np.array([], dtype=np.int64))[0].tolist() == [[]]
+    assert cached.nearest(vectors[5:6], 3, 9)[0][0, 0] == 10
+    assert cached.nearest(vectors[5:6], 3, 9, np.array([8, 12, 99]))[0].tolist() == [[8, 12]]
+    assert cached.nearest(vectors[5:6], 3, 9, np.array([], dtype=np.int64))[0].tolist() == [[]]
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
