@@ -11,7 +11,7 @@ from customir.workspace.queries import FreeQuery, Split
 # Openings are like what an LLM asks for, so as judges they speak where there is nothing else.
 FIRST, ELSE = (subjects.STYLE, replies.STYLE), (openings.STYLE,)
 FEWEST: Mapping[Split, int] = {"dev": 25, "test": 50}
-MOST: Mapping[Split, int] = {"dev": 300, "test": 700}
+MOST: Mapping[Split, int] = {"dev": 1000, "test": 700}
 
 Pairs = Mapping[str, Sequence[tuple[Passage, str]]]
 """Passages and queries, by style."""
