@@ -1,8 +1,8 @@
 """Exact vector search on a CPU: ours against sqlite-vec, faiss, usearch and numpy, one thread each.
 
-Ours is what `customir search` does: the scan kernel chooses by 2 bits a number, of these by 4 bits
-four times as many vectors as are wanted (beyond 20,000 eight times), and their float vectors put
-them in order; by 8 bits and four times as many, as mining does it; and the scan of 2 bits alone.
+Ours is what `customir search` does: the scan kernel chooses by 2 bits a number, among these by 4
+bits, and their float vectors put in order what is left, some times as many as are wanted; by 8 bits
+and four times as many, as mining does it; and the scan of 2 bits alone.
 Contenders take turns in one process; the best of the rounds counts. Beside them, in the same turns,
 stands a plain read of as many bytes as the 2-bit matrix has.
 

@@ -388,8 +388,8 @@ def depths(wanted: int, vectors: int) -> tuple[int, int]:
     `bench/search.py` prints how many of exact search's best ten are then found.
     """
     if vectors <= FEW_VECTORS:
-        return 4 * wanted, 8 * wanted + 80
-    return 8 * wanted, 8 * wanted + 560
+        return 2 * wanted + 20, 8 * wanted + 80
+    return 3 * wanted + 50, 8 * wanted + 560
 
 
 def _folded(*values: Any) -> str:
