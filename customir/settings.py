@@ -77,7 +77,8 @@ class Mining(Section):
     candidates: int = Field(
         0,
         ge=0,
-        description="a query, that the LLM judges; 0: in-batch negatives alone, which measured as well",
+        description="for a query that the LLM wrote to train on; 0: in-batch negatives alone, which "
+        "measured as well",
     )
     sources: tuple[Literal["dense", "bm25"], ...] = Field(
         ("dense", "bm25"), min_length=1, description="whose best hits are candidates, in turns"

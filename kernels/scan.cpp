@@ -213,8 +213,8 @@ VNNI void dots_vnni(const int8_t *matrix, int64_t rows, int64_t width, const int
     tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
   }
   if (count > tiled)
-    tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * numbers(form) * width, count - tiled,
-                             out + tiled * stride, stride);
+    tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * numbers(form) * width,
+                             count - tiled, out + tiled * stride, stride);
 }
 
 #elif defined(__aarch64__)
@@ -450,8 +450,8 @@ const Kernel KERNELS[] = {
     {"neon", one_by_one<BYTES, dot_neon>, one_by_one<QUARTERS, quarters_neon>, show_portable,
      weigh_portable, always},
 #endif
-    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<QUARTERS, quarters_portable>, show_portable,
-     weigh_portable, always},
+    {"portable", one_by_one<BYTES, dot_portable>, one_by_one<QUARTERS, quarters_portable>,
+     show_portable, weigh_portable, always},
 };
 
 const Kernel *find(const char *name) {
@@ -471,8 +471,8 @@ struct Matrix {
 };
 
 // The best k rows for each of `count` queries, by row. Throws where memory runs out.
-Status choose(const Kernel &kernel, const Matrix &matrix, const int8_t *queries, int64_t count, int64_t k,
-              int32_t threads, std::vector<Best> &chosen) {
+Status choose(const Kernel &kernel, const Matrix &matrix, const int8_t *queries, int64_t count,
+              int64_t k, int32_t threads, std::vector<Best> &chosen) {
   const auto [numbers, rows, width, bits, allowed] = matrix;
   if (rows < 0 || count < 0 || k < 0 || threads < 1 || (bits != 8 && bits != 2) || width < 1 ||
       width % group(bits == 8 ? BYTES : QUARTERS) || width * 8 / bits > 65536 || rows > MOST_ROWS)
@@ -487,7 +487,8 @@ Status choose(const Kernel &kernel, const Matrix &matrix, const int8_t *queries,
   std::vector<std::vector<Best>> found(workers);
   std::atomic<bool> failed{false};
   // Each worker takes one run of consecutive blocks: memory is read in order.
-  const auto work = [&, numbers = numbers, rows = rows, width = width, allowed = allowed](int64_t worker) {
+  const auto work = [&, numbers = numbers, rows = rows, width = width,
+                     allowed = allowed](int64_t worker) {
     try {
       std::vector<Best> best(count);
       for (Best &each : best) each.start(k);

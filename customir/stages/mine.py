@@ -36,6 +36,11 @@ def run(job: Job) -> Detail:
         job.reporter.say(
             "  none: mining.candidates is 0, and training has in-batch negatives alone"
         )
+    elif not queries:
+        job.reporter.say(
+            "  none: they are mined for what the LLM wrote, and of that nothing is trained on "
+            "(synthesis.enough_free_pairs)"
+        )
     if not queries or not mining.candidates:
         write_negatives(job.workspace, [])
         return {"candidates": 0, "calibration": None}

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from customir.evaluation.splits import split_passages
 from customir.progress import Silent
 from customir.runtime.embedder import Embedder, fingerprint, index_fingerprint
 from customir.runtime.search import search
-from customir.settings import Settings, write_settings
+from customir.settings import Settings, read_settings, write_settings
 from customir.stages.job import Job
 from customir.workspace import Workspace
 from customir.workspace.queries import Query, read_negatives, read_queries, write_queries
@@ -227,3 +228,20 @@ def test_a_judge_without_anything_to_judge_is_no_teacher(
         pipeline.check(Settings.model_validate(settings))
     settings["training"] |= {"distillation": 0.0}
     pipeline.check(Settings.model_validate(settings))
+
+
+def test_what_is_mined_for_nothing_is_said(
+    workspace: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Said(Silent):
+        def say(self, text: str) -> None:
+            print(text)
+
+    folder = workspace(mined=False)
+    with Workspace(folder) as database:
+        job = Job(database, read_settings(folder, {}), Said())
+        free = [replace(query, style="subject") for query in read_queries(database)]
+        write_queries(database, free)
+        pipeline.run_stage(stage("mine"), job)
+        assert not read_negatives(database)
+    assert "mined for what the LLM wrote" in capsys.readouterr().out
