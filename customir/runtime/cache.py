@@ -1,4 +1,4 @@
-"""The index's vectors once more, mapped into memory: in 4 bits for the scan kernel, and in floats.
+"""The index's vectors once more: in 4 bits for the scan kernel, and in floats, mapped into memory.
 
 A cache: whatever is wrong with the file, it is made again from the index. The file holds a header,
 the passages' ids, a checksum of each vector's floats, the width of each dimension's steps, two
@@ -252,8 +252,9 @@ def _parts(content: memoryview, stamp: str, layout: _Layout) -> VectorCache:
         np.frombuffer(content, np.int64, rows, PAGE_BYTES),
         np.frombuffer(content, np.uint64, rows, layout.checksums),
         np.frombuffer(content, np.float32, dimensions, layout.steps),
-        np.frombuffer(content, np.uint8, rows * width, layout.coarse).reshape(rows, width),
-        np.frombuffer(content, np.uint8, rows * width, layout.fine).reshape(rows, width),
+        # Copied: numpy asks for huge pages, and a scan of what is mapped waits for page tables.
+        np.frombuffer(content, np.uint8, rows * width, layout.coarse).reshape(rows, width).copy(),
+        np.frombuffer(content, np.uint8, rows * width, layout.fine).reshape(rows, width).copy(),
         np.frombuffer(content, np.float32, rows * dimensions, layout.floats).reshape(
             rows, dimensions
         ),

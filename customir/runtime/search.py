@@ -1,6 +1,7 @@
 """Search in an index: by vectors, by words, or by both."""
 
 import logging
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,8 +34,6 @@ Mode = Literal["hybrid", "vector", "text"]
 MODEL_NAME = "model"
 CANDIDATES = 100  # of each ranking; more where folding leaves fewer than asked for
 MOST_CANDIDATES = 4096  # sqlite-vec's own limit
-# A few vectors are not so near to each other as many: few bits tell them apart.
-FEW_VECTORS = 20_000
 EVERYTHING = Filter()
 SNIPPET_WORDS = 32
 MARK_START, MARK_END = "\ufdd0", "\ufdd1"  # noncharacters: no text holds them
@@ -383,13 +382,12 @@ def search(
 
 def depths(wanted: int, vectors: int) -> tuple[int, int]:
     """For the best `wanted` of `vectors`: how many are ranked by their floats, chosen in 4 bits among
-    how many that are chosen in 2.
+    how many that are chosen in 2. Many vectors are nearer to each other than few.
 
     `bench/search.py` prints how many of exact search's best ten are then found.
     """
-    if vectors <= FEW_VECTORS:
-        return 2 * wanted + 20, 8 * wanted + 80
-    return 3 * wanted + 50, 8 * wanted + 560
+    root = math.isqrt(vectors)
+    return 2 * wanted + 20 + root // 20, 8 * wanted + root
 
 
 def _folded(*values: Any) -> str:
