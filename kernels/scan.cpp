@@ -28,11 +28,13 @@
 namespace {
 
 // Inner products of `count` queries with `rows` consecutive rows, each of `width` bytes, a multiple of
-// group(form); a query has as many numbers as a row, each a byte. out: those of query q from
+// group(form); a query has as many numbers as a row, each a byte. fine: null, or, of a matrix of
+// quarters, two more bits of each number: 4 * matrix + fine. out: those of query q from
 // out + q * stride on; what lies up to the next multiple of ROW_TILE rows is overwritten.
 constexpr int64_t ROW_TILE = 16;
-using Dots = void (*)(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
-                      int64_t count, int32_t *out, int64_t stride);
+constexpr int64_t TILED = 4;  // queries that share what is read of a row
+using Dots = void (*)(const int8_t *matrix, const int8_t *fine, int64_t rows, int64_t width,
+                      const int8_t *queries, int64_t count, int32_t *out, int64_t stride);
 
 // How a row's numbers are held: signed bytes, unsigned bytes, or unsigned quarters of bytes.
 enum Form { BYTES, UNSIGNED, QUARTERS };
@@ -41,11 +43,14 @@ constexpr int64_t group(Form form) { return form == QUARTERS ? 32 : 64; }  // by
 
 // For kernels that take one row and one query at a time. Rows outside: they come from memory.
 template <Form form, int32_t (*dot)(const int8_t *, const int8_t *, int64_t)>
-void one_by_one(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
-                int64_t count, int32_t *out, int64_t stride) {
-  for (int64_t row = 0; row < rows; ++row, matrix += width)
-    for (int64_t query = 0; query < count; ++query)
-      out[query * stride + row] = dot(matrix, queries + query * numbers(form) * width, width);
+void one_by_one(const int8_t *matrix, const int8_t *fine, int64_t rows, int64_t width,
+                const int8_t *queries, int64_t count, int32_t *out, int64_t stride) {
+  for (int64_t row = 0; row < rows; ++row, matrix += width, fine += fine ? width : 0)
+    for (int64_t query = 0; query < count; ++query) {
+      const int8_t *asked = queries + query * numbers(form) * width;
+      const int32_t product = dot(matrix, asked, width);
+      out[query * stride + row] = fine ? 4 * product + dot(fine, asked, width) : product;
+    }
 }
 
 int32_t dot_portable(const int8_t *row, const int8_t *query, int64_t width) {
@@ -198,20 +203,23 @@ VNNI void tiles(const int8_t *matrix, int64_t rows, int64_t width, const int8_t 
 }
 
 template <Form form>
-VNNI void dots_vnni(const int8_t *matrix, int64_t rows, int64_t width, const int8_t *queries,
-                    int64_t count, int32_t *out, int64_t stride) {
-  const int64_t tiled = count / 4 * 4;
-  if constexpr (form == QUARTERS) {
-    if (tiled) {  // taken apart once for all queries
-      const std::unique_ptr<int8_t[]> whole(new int8_t[4 * rows * width]);
-      for (int64_t i = 0; i < rows * width; i += 32)
-        for (int part = 0; part < 2; ++part)
-          _mm512_storeu_si512(&whole[4 * i + 64 * part], numbers_of<form>(matrix + i, part));
-      tiles<UNSIGNED, 4, 4, false>(whole.get(), rows, 4 * width, queries, tiled, out, stride);
-    }
-  } else if (tiled) {
-    tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
+VNNI void dots_vnni(const int8_t *matrix, const int8_t *fine, int64_t rows, int64_t width,
+                    const int8_t *queries, int64_t count, int32_t *out, int64_t stride) {
+  const int64_t tiled = count / TILED * TILED;
+  if (form == QUARTERS && (tiled || fine)) {  // taken apart once for all queries
+    const std::unique_ptr<int8_t[]> whole(new int8_t[4 * rows * width]);
+    for (int64_t i = 0; i < rows * width; i += 32)
+      for (int part = 0; part < 2; ++part) {
+        __m512i numbers = numbers_of<QUARTERS>(matrix + i, part);
+        if (fine)
+          numbers = _mm512_or_si512(_mm512_slli_epi16(numbers, 2),
+                                    numbers_of<QUARTERS>(fine + i, part));
+        _mm512_storeu_si512(&whole[4 * i + 64 * part], numbers);
+      }
+    dots_vnni<UNSIGNED>(whole.get(), nullptr, rows, 4 * width, queries, count, out, stride);
+    return;
   }
+  if (tiled) tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
   if (count > tiled)
     tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * numbers(form) * width,
                              count - tiled, out + tiled * stride, stride);
@@ -272,7 +280,7 @@ struct Best {
   }
 
   size_t reaching(int32_t score) const {
-    size_t number = 0;
+    uint32_t number = 0;  // as wide as a score: the loop becomes vectors
     for (size_t i = 0; i < held; ++i) number += scores[i] >= score;
     return number;
   }
@@ -462,9 +470,9 @@ const Kernel *find(const char *name) {
 
 enum Status { DONE = 0, NO_KERNEL = -1, BAD_SIZE = -2, NO_MEMORY = -3, DAMAGED = -4 };
 
-// A matrix, and which of its rows may be found (null: all).
+// A matrix, with two more bits of each number or none, and which of its rows may be found (null: all).
 struct Matrix {
-  const int8_t *numbers;
+  const int8_t *numbers, *fine;
   int64_t rows, width;
   int32_t bits;
   const uint8_t *allowed;
@@ -473,7 +481,7 @@ struct Matrix {
 // The best k rows for each of `count` queries, by row. Throws where memory runs out.
 Status choose(const Kernel &kernel, const Matrix &matrix, const int8_t *queries, int64_t count,
               int64_t k, int32_t threads, std::vector<Best> &chosen) {
-  const auto [numbers, rows, width, bits, allowed] = matrix;
+  const auto [numbers, fine, rows, width, bits, allowed] = matrix;
   if (rows < 0 || count < 0 || k < 0 || threads < 1 || (bits != 8 && bits != 2) || width < 1 ||
       width % group(bits == 8 ? BYTES : QUARTERS) || width * 8 / bits > 65536 || rows > MOST_ROWS)
     return BAD_SIZE;
@@ -487,7 +495,7 @@ Status choose(const Kernel &kernel, const Matrix &matrix, const int8_t *queries,
   std::vector<std::vector<Best>> found(workers);
   std::atomic<bool> failed{false};
   // Each worker takes one run of consecutive blocks: memory is read in order.
-  const auto work = [&, numbers = numbers, rows = rows, width = width,
+  const auto work = [&, numbers = numbers, fine = fine, rows = rows, width = width,
                      allowed = allowed](int64_t worker) {
     try {
       std::vector<Best> best(count);
@@ -498,7 +506,8 @@ Status choose(const Kernel &kernel, const Matrix &matrix, const int8_t *queries,
         const int64_t here = std::min(block, end - start);
         const uint8_t *few = allowed ? allowed + start : nullptr;
         if (few && std::count(few, few + here, 0) == here) continue;
-        dots(numbers + start * width, here, width, queries, count, scores.data(), block);
+        dots(numbers + start * width, fine ? fine + start * width : nullptr, here, width, queries, count,
+             scores.data(), block);
         for (int64_t query = 0; query < count; ++query)
           kernel.show(best[query], scores.data() + query * block, here, start, few);
       }
@@ -538,7 +547,7 @@ Best closer(const Kernel &kernel, const Best &chosen, const int8_t *fine, int64_
       __builtin_prefetch(fine + chosen.rows[i] * width + byte);
   for (int64_t i = 0; i < count; ++i)
     std::memcpy(&gathered[i * width], fine + chosen.rows[i] * width, size_t(width));
-  kernel.quarters(gathered.get(), count, width, query, 1, products.get(), count);
+  kernel.quarters(gathered.get(), nullptr, count, width, query, 1, products.get(), count);
   Best best;
   best.start(k);
   for (int64_t i = 0; i < count; ++i) best.see(4 * chosen.scores[i] + products[i], chosen.rows[i]);
@@ -576,7 +585,8 @@ EXPORT int customir_top_k(const char *name, const int8_t *matrix, int64_t rows, 
   try {
     std::vector<Best> chosen;
     const Status status =
-        choose(*kernel, {matrix, rows, width, bits, allowed}, queries, count, k, threads, chosen);
+        choose(*kernel, {matrix, nullptr, rows, width, bits, allowed}, queries, count, k, threads,
+               chosen);
     if (status) return status;
     std::vector<std::pair<int32_t, int64_t>> hits(k);
     for (const Best &best : chosen) {
@@ -602,15 +612,18 @@ EXPORT void customir_checksums(const float *floats, int64_t rows, int64_t dimens
 // scale of its own; what is found is put in the order of its inner products in floats, which are
 // written, the largest first, equal ones by row.
 // fine: null, or for a matrix of 2 bits two more of each number: `first` rows are then chosen by the
-// matrix, and of these k by both. steps: null, or what a step of the matrix' numbers is worth in each
-// dimension. floats: rows x dimensions. checksums: null, or of each row of floats.
+// matrix, and of these k by both; for TILED queries and more, which share what is read, k by both at
+// once. steps: null, or what a step of the matrix' numbers is worth in each dimension. floats: rows x
+// dimensions. checksums: null, or of each row of floats.
 // Returns what customir_top_k does; -4: a row that was found is not what its checksum says.
 EXPORT int customir_nearest(const int8_t *matrix, const int8_t *fine, int64_t rows, int64_t width,
                             int32_t bits, const float *steps, const float *floats,
-                            const uint64_t *checksums, int64_t dimensions, const uint8_t *allowed,
-                            const float *queries, int64_t count, int64_t first, int64_t k,
-                            int32_t threads, int64_t *out_rows, float *out_products) {
-  const Kernel &kernel = *find(nullptr);
+                            const uint64_t *checksums, int64_t dimensions, const char *name,
+                            const uint8_t *allowed, const float *queries, int64_t count,
+                            int64_t first, int64_t k, int32_t threads, int64_t *out_rows,
+                            float *out_products) {
+  if (find(name) == nullptr) return NO_KERNEL;
+  const Kernel &kernel = *find(name);
   try {
     const int64_t numbers = width * 8 / bits;
     std::vector<int8_t> asked(count * numbers);
@@ -625,14 +638,16 @@ EXPORT int customir_nearest(const int8_t *matrix, const int8_t *fine, int64_t ro
         asked[query * numbers + i] = int8_t(std::nearbyint(scaled[i] * (127 / largest)));
     }
     std::vector<Best> chosen;
-    const Status status = choose(kernel, {matrix, rows, width, bits, allowed}, asked.data(), count,
-                                 fine ? first : k, threads, chosen);
+    const bool twice = fine && count < TILED;
+    const Status status =
+        choose(kernel, {matrix, twice ? nullptr : fine, rows, width, bits, allowed}, asked.data(), count,
+               twice ? first : k, threads, chosen);
     if (status) return status;
     std::vector<int64_t> places(k);
     std::vector<float> products(k);
     std::vector<std::pair<float, int64_t>> found(k);
     for (int64_t query = 0; query < count; ++query) {
-      if (fine)
+      if (twice)
         chosen[query] = closer(kernel, chosen[query], fine, width, &asked[query * numbers], k);
       std::copy_n(chosen[query].rows.get(), k, places.begin());
       if (!kernel.weigh(floats, checksums, dimensions, queries + query * dimensions, places.data(), k,

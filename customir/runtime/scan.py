@@ -149,14 +149,16 @@ class Scanner:
         first: int | None = None,
         threads: int = 1,
         allowed: Flags | None = None,
+        kernel: str | None = None,
     ) -> tuple[npt.NDArray[np.int64], Floats]:
         """The `k` vectors that are best as quantised, in the order of their floats.
 
         Args:
             queries: Shape (q, d).
             first: With a fine part: so many are chosen by the coarse one, and the `k` of them by
-                both. At least `k`.
-            allowed: As in `top_k`.
+                both. At least `k`. Four queries and more share what is read: theirs are chosen
+                by both at once.
+            allowed, kernel: As in `top_k`.
 
         Returns:
             Row numbers and inner products of floats, of the shape that `top_k` gives, best first,
@@ -176,7 +178,7 @@ class Scanner:
         count, k = len(queries), min(k, possible)
         rows, products = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
         status = self._nearest(
-            *self._vectors, allowed_at, queries.ctypes.data, count, min(first, possible), k,
+            *self._vectors, kernel.encode() if kernel else None, allowed_at, queries.ctypes.data, count, min(first, possible), k,
             threads, rows.ctypes.data, products.ctypes.data,
         )  # fmt: skip
         if status == DAMAGED:
@@ -291,7 +293,7 @@ def _library() -> ctypes.CDLL | None:
     scan.restype = ctypes.c_int
     nearest.argtypes = [
         *(pointer, pointer, size, size, ctypes.c_int32, pointer, pointer, pointer, size),
-        *(pointer, pointer, size, size, size, ctypes.c_int32, pointer, pointer),
+        *(ctypes.c_char_p, pointer, pointer, size, size, size, ctypes.c_int32, pointer, pointer),
     ]
     nearest.restype = ctypes.c_int
     library.customir_checksums.argtypes = [pointer, size, size, pointer]

@@ -170,17 +170,23 @@ def test_floats_put_in_order_what_was_found_and_damaged_ones_are_noticed() -> No
             Scanner(matrix, spoilt, checksums=sums).nearest(queries, 300)
 
 
-def test_2_bits_choose_among_whom_4_bits_choose() -> None:
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("count", [1, 3, 4, 6])
+def test_2_bits_choose_among_whom_4_bits_choose(count: int, kernel: str) -> None:
+    if not has_kernel(kernel):
+        pytest.skip(f"this processor has no {kernel}")
     chance = np.random.default_rng(5)
     vectors = chance.normal(size=(2000, 77)).astype(np.float32)
-    queries = chance.normal(size=(6, 77)).astype(np.float32)
+    queries = chance.normal(size=(count, 77)).astype(np.float32)
     steps = np.full(77, STEP, dtype=np.float32)
     coarse, fine = quartered(vectors, np.zeros(77, dtype=np.float32), steps)
-    rows, products = Scanner(coarse, vectors, fine, steps).nearest(queries, 20, 150)
+    rows, products = Scanner(coarse, vectors, fine, steps).nearest(queries, 20, 150, kernel=kernel)
     asked = quantized(queries, 127 / np.abs(queries).max(axis=1, keepdims=True), 128)
     for query, code, ours, scores in zip(queries, asked, rows, products, strict=True):
         by_two = code.astype(np.int32) @ unpacked(coarse).astype(np.int32).T
         among = np.sort(np.argsort(-by_two, kind="stable")[:150])
+        if count > 3:  # by both at once
+            among = np.arange(2000)
         by_four = 4 * by_two + code.astype(np.int32) @ unpacked(fine).astype(np.int32).T
         chosen = among[np.argsort(-by_four[among], kind="stable")[:20]]
         assert sorted(ours.tolist()) == sorted(chosen.tolist())

@@ -30,6 +30,27 @@ int main() {
     }
     if (found[0] != found[1] || scores[0] != scores[1]) return 2;
   }
+  // Of one query by two bits and then by two more, of many by four at once: the same, if all are chosen first.
+  const int64_t width = 96, dimensions = 384, many = 5, few = 20;
+  std::vector<int8_t> coarse(rows * width), fine(rows * width);
+  for (auto *numbers : {&coarse, &fine})
+    for (int8_t &number : *numbers) number = int8_t(random());
+  std::vector<float> floats(rows * dimensions), asked(many * dimensions);
+  for (auto *numbers : {&floats, &asked})
+    for (float &number : *numbers) number = float(int32_t(random())) / 1e9f;
+  for (const char *name : {"neon", "portable"}) {
+    std::vector<int64_t> together(many * few), alone(many * few);
+    std::vector<float> products(many * few);
+    const auto nearest = [&](int64_t from, int64_t number, int64_t *out) {
+      return customir_nearest(coarse.data(), fine.data(), rows, width, 2, nullptr, floats.data(),
+                              nullptr, dimensions, name, nullptr, &asked[from * dimensions], number,
+                              rows, few, 1, out, products.data());
+    };
+    if (nearest(0, many, together.data())) return 3;
+    for (int64_t query = 0; query < many; ++query)
+      if (nearest(query, 1, &alone[query * few])) return 4;
+    if (together != alone) return 5;
+  }
   std::puts(customir_scan_kernel(nullptr));
 }
 """
