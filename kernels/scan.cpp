@@ -32,7 +32,7 @@ namespace {
 // quarters, two more bits of each number: 4 * matrix + fine. out: those of query q from
 // out + q * stride on; what lies up to the next multiple of ROW_TILE rows is overwritten.
 constexpr int64_t ROW_TILE = 16;
-constexpr int64_t TILED = 4;  // queries that share what is read of a row
+constexpr int TILED = 4;  // queries that share what is read of a row
 using Dots = void (*)(const int8_t *matrix, const int8_t *fine, int64_t rows, int64_t width,
                       const int8_t *queries, int64_t count, int32_t *out, int64_t stride);
 
@@ -219,7 +219,7 @@ VNNI void dots_vnni(const int8_t *matrix, const int8_t *fine, int64_t rows, int6
     dots_vnni<UNSIGNED>(whole.get(), nullptr, rows, 4 * width, queries, count, out, stride);
     return;
   }
-  if (tiled) tiles<form, 4, 4, false>(matrix, rows, width, queries, tiled, out, stride);
+  if (tiled) tiles<form, 16 / TILED, TILED, false>(matrix, rows, width, queries, tiled, out, stride);
   if (count > tiled)
     tiles<form, 16, 1, true>(matrix, rows, width, queries + tiled * numbers(form) * width,
                              count - tiled, out + tiled * stride, stride);
@@ -611,10 +611,10 @@ EXPORT void customir_checksums(const float *floats, int64_t rows, int64_t dimens
 // As customir_top_k for queries in floats, count x dimensions, which are rounded to 8 bits each with a
 // scale of its own; what is found is put in the order of its inner products in floats, which are
 // written, the largest first, equal ones by row.
-// fine: null, or for a matrix of 2 bits two more of each number: `first` rows are then chosen by the
-// matrix, and of these k by both; for TILED queries and more, which share what is read, k by both at
-// once. steps: null, or what a step of the matrix' numbers is worth in each dimension. floats: rows x
-// dimensions. checksums: null, or of each row of floats.
+// fine: null, or for a matrix of 2 bits two more of each number: `first` rows, at least k, are then
+// chosen by the matrix, and of these k by both; for TILED queries and more, which share what is read, k
+// by both at once. steps: null, or what a step of the matrix' numbers is worth in each dimension. floats:
+// rows x dimensions. checksums: null, or of each row of floats.
 // Returns what customir_top_k does; -4: a row that was found is not what its checksum says.
 EXPORT int customir_nearest(const int8_t *matrix, const int8_t *fine, int64_t rows, int64_t width,
                             int32_t bits, const float *steps, const float *floats,

@@ -2,9 +2,9 @@
 
 A cache: whatever is wrong with the file, it is made again from the index. The file holds a header,
 the passages' ids, a checksum of each vector's floats, the width of each dimension's steps, two
-matrices of 2 bits and the floats, each part beginning at a multiple of 4,096 bytes. All but the floats is checked when the file is opened, since
-a scan reads it all; a vector's floats are checked when they are read, so that those of a corpus
-larger than memory can stay on disk.
+matrices of 2 bits and the floats, each part beginning at a multiple of 4,096 bytes. All but the
+floats is read and checked when the file is opened; a vector's floats are checked when they are read,
+so that those of a corpus larger than memory can stay on disk.
 """
 
 import json
