@@ -56,10 +56,15 @@ def test_the_quick_one_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     queries = passages[: BLOCK_QUERIES + 44] + 0.02 * random.standard_normal((300, 96)).astype("f")
     expected = top_k(queries, passages, 30)[0]
     scanned: list[int] = []
-    inner = dense.scan.nearest
-    monkeypatch.setattr(
-        dense.scan, "nearest", lambda *rest: scanned.append(len(rest[0])) or inner(*rest)
-    )
+    inner = dense.scan.Scanner.nearest
+
+    def counted(
+        scanner: dense.scan.Scanner, block: np.ndarray, *rest: int, **named: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        scanned.append(len(block))
+        return inner(scanner, block, *rest, **named)
+
+    monkeypatch.setattr(dense.scan.Scanner, "nearest", counted)
     found = quick_top_k(queries, passages, 30)
     assert (found == expected).all(axis=1).mean() >= 0.995
     assert scanned == ([BLOCK_QUERIES, 44] if dense.scan.best_kernel() else [])
