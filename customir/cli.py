@@ -383,7 +383,7 @@ def status(folder: Path, as_json: bool) -> None:
     type=click.Choice(["hybrid", "vector", "text"]),
     default="hybrid",
     show_default=True,
-    help="By meaning (vector), by words (text), or both (reciprocal rank fusion).",
+    help="By meaning (vector), by words (text), or both (cosine, and a share of the query's words).",
 )
 @click.option("--since", help="Not before this date (or time; without a zone, UTC).")
 @click.option("--until", help="Not after this date.")

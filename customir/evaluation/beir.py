@@ -19,8 +19,7 @@ from customir.evaluation.systems import (
     BASE,
     BM25,
     SystemResult,
-    fuse,
-    hybrid,
+    fuse_with_words,
     measure,
     rank_by_vectors,
     rank_by_words,
@@ -106,17 +105,21 @@ def compare_on(
         int8: The same of folders with an ONNX INT8 export.
     """
     by_words = rank_by_words(test.queries, test.passages)
-    runs: dict[str, Rankings] = {BM25: by_words}
+    runs: dict[str, Rankings] = {BM25: by_words.rows}
+    fused: dict[str, Rankings] = {}
     for name, folder in embedders.items():
         encoder, for_passages = (
             Encoder.load(each, settings.device, settings.training.max_tokens, precision)
             for each in (folder, passage_model(folder))
         )
         title = f"embedding {test.name}, {name}"
-        runs[name] = rank_by_vectors(
+        vectors = (
             embed(workspace, STAGE, encoder, test.queries, "query", reporter, title),
             embed(workspace, STAGE, for_passages, test.passages, "passage", reporter, title),
         )
+        runs[name] = rank_by_vectors(*vectors)
+        if name in (BASE, ADAPTED):
+            fused |= fuse_with_words(*vectors, by_words).of(name)
     for name, folder in int8.items():
         runtime = Embedder(folder)
         reporter.say(f"  embedding {test.name}, {name}")
@@ -124,9 +127,7 @@ def compare_on(
             runtime.encode(test.queries, "query"),
             Embedder(passage_model(folder)).encode(test.passages, "passage"),
         )
-    for name in (BASE, ADAPTED):
-        if name in runs:
-            runs[hybrid(name)] = fuse(by_words, runs[name])
+    runs |= fused
     return measure(
         runs, test.qrels, test.query_keys, test.passage_keys, clusters_of(test),
         settings.evaluation, settings.seed,

@@ -17,9 +17,9 @@ from customir.evaluation.systems import (
     ADAPTED,
     BASE,
     BM25,
+    Fused,
     SystemResult,
-    fuse,
-    hybrid,
+    fuse_with_words,
     larger_embedder,
     measure,
     rank_by_vectors,
@@ -134,8 +134,17 @@ def compare(
         free: Of dev and test as well.
     """
 
-    def rank(model: Path, name: str, for_passages: Path | None = None) -> tuple[Rankings, Rankings]:
-        """For the LLM's queries and the free ones; passages by `for_passages`, if that is given."""
+    test_numbers = [number for number, query in enumerate(queries) if query.split == "test"]
+    test = [queries[number] for number in test_numbers]
+    by_words = rank_by_words([q.text for q in test], [p.content for p in passages])
+
+    def rank(
+        model: Path, name: str, for_passages: Path | None = None
+    ) -> tuple[Rankings, Rankings, Fused]:
+        """For the LLM's queries, for the free ones, and fused with BM25 for the LLM's on test.
+
+        Passages by `for_passages`, if that is given.
+        """
         encoder = load_encoder(model, settings)
         passage_encoder = load_encoder(for_passages, settings) if for_passages else encoder
 
@@ -152,6 +161,7 @@ def compare(
         return (
             rank_by_vectors(asked, corpus),
             rank_free(free, asked_free, answers, corpus, passages),
+            fuse_with_words(asked[test_numbers], corpus, by_words),
         )
 
     ranked = {0.0: rank(base, BASE)}
@@ -164,12 +174,12 @@ def compare(
     keys = [passage.key for passage in passages]
     written = _Asked(
         queries, threads_of(queries, passages), qrels_of(queries, passages), keys,
-        {alpha: found for alpha, (found, _) in ranked.items()},
+        {alpha: found for alpha, (found, *_) in ranked.items()},
     )  # fmt: skip
     by_people = _Asked(
         free, [passages[query.row].thread for query in free],
         {query.key: {keys[query.row]: 1} for query in free}, keys,
-        {alpha: found for alpha, (_, found) in ranked.items()},
+        {alpha: found for alpha, (_, found, _) in ranked.items()},
     )  # fmt: skip
     dev, free_dev = written.on_dev(), by_people.on_dev() if free else {}
     if adapter is None:
@@ -187,18 +197,14 @@ def compare(
     free_runs: dict[str, Rankings] = {
         name: by_people.ranked(share, "test") for name, share in candidates.items()
     }
-    test = [queries[number] for number in written.of("test")]
-    by_words = rank_by_words([q.text for q in test], [p.content for p in passages])
-    runs: dict[str, Rankings] = {BM25: by_words, BASE: shown[BASE]}
-    runs[hybrid(BASE)] = fuse(by_words, shown[BASE])
+    runs: dict[str, Rankings] = {BM25: by_words.rows, BASE: shown[BASE], **ranked[0.0][2].of(BASE)}
     if test and (larger := larger_embedder(settings.evaluation)):
         name, larger_folder = larger
-        found, found_free = rank(larger_folder, name)
-        runs[name] = [found[number] for number in written.of("test")]
+        found, found_free, _ = rank(larger_folder, name)
+        runs[name] = [found[number] for number in test_numbers]
         free_runs[name] = [found_free[number] for number in by_people.of("test")]
     if alpha:
-        runs[ADAPTED] = shown[ADAPTED]
-        runs[hybrid(ADAPTED)] = fuse(by_words, shown[ADAPTED])
+        runs |= {ADAPTED: shown[ADAPTED], **ranked[alpha][2].of(ADAPTED)}
     return Comparison(
         dev=dev,
         free_dev=free_dev,

@@ -118,7 +118,7 @@ def _systems(evaluated: Detail, exported: Detail, settings: Settings) -> str:
             dashed=row["system"].startswith("hybrid"),
         )
         for row in rows
-        if row.get("curve")
+        if row.get("curve") and not row["system"].startswith("RRF")
     ]
     curve = lines(
         "Recall@k", series, "k", "Recall@k", log_x=True, x_ticks=CURVE_DEPTHS

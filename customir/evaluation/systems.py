@@ -13,10 +13,11 @@ from customir.evaluation.metrics import DEPTH, Qrels, Rankings, by_query, recall
 from customir.evaluation.significance import Difference, paired_difference
 from customir.retrieval.bm25 import Bm25
 from customir.retrieval.dense import top_k
-from customir.runtime.fusion import reciprocal_rank_fusion
+from customir.runtime.fusion import fuse
 from customir.settings import Evaluation
 
 BM25, BASE, ADAPTED = "BM25", "base", "adapted"
+RANK_CONSTANT = 60  # of reciprocal rank fusion
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,27 @@ class SystemResult:
         return row
 
 
+@dataclass(frozen=True)
+class ByWords:
+    """BM25's best passages of each query.
+
+    Attributes:
+        rows: Best first; only passages that share a word with the query.
+        shares: Float32, of the same lengths: their scores over the most that BM25 can be.
+    """
+
+    rows: Rankings
+    shares: Sequence[np.ndarray]
+
+
 def hybrid(name: str) -> str:
-    """What the fusion of BM25 and a system is called."""
+    """What the fusion of BM25 and a system is called, as `customir search` does it."""
     return f"hybrid of BM25 and {name}"
+
+
+def rrf(name: str) -> str:
+    """What their reciprocal rank fusion is called."""
+    return f"RRF of BM25 and {name}"
 
 
 def larger_embedder(settings: Evaluation) -> tuple[str, Path] | None:
@@ -73,10 +92,16 @@ def embedders(base: Path, adapted: Path | None, settings: Evaluation) -> dict[st
     return {**found, ADAPTED: adapted} if adapted else found
 
 
-def rank_by_words(queries: Sequence[str], passages: Sequence[str]) -> list[np.ndarray]:
-    """BM25's ranking for each query; only passages that share a word with it."""
-    rows, scores = Bm25(passages).top(queries, DEPTH)
-    return [row[score > 0] for row, score in zip(rows, scores, strict=True)]
+def rank_by_words(queries: Sequence[str], passages: Sequence[str]) -> ByWords:
+    """BM25's ranking for each query."""
+    index = Bm25(passages)
+    rows, scores = index.top(queries, DEPTH)
+    shares = scores / np.maximum(index.limits(queries), np.finfo(np.float32).tiny)[:, None]
+    found = scores > 0
+    return ByWords(
+        [row[mask] for row, mask in zip(rows, found, strict=True)],
+        [share[mask] for share, mask in zip(shares, found, strict=True)],
+    )
 
 
 def rank_by_vectors(queries: np.ndarray, passages: np.ndarray) -> list[np.ndarray]:
@@ -84,9 +109,34 @@ def rank_by_vectors(queries: np.ndarray, passages: np.ndarray) -> list[np.ndarra
     return list(top_k(queries, passages, DEPTH)[0])
 
 
-def fuse(first: Rankings, second: Rankings) -> list[np.ndarray]:
-    """The reciprocal rank fusion of two systems' rankings, query by query."""
-    return [_fused(one, other) for one, other in zip(first, second, strict=True)]
+@dataclass(frozen=True)
+class Fused:
+    """A system's vectors with BM25: as `customir search` fuses them, and by ranks, the usual way."""
+
+    hybrid: Rankings
+    rrf: Rankings
+
+    def of(self, name: str) -> dict[str, Rankings]:
+        """By what they are called for a system."""
+        return {rrf(name): self.rrf, hybrid(name): self.hybrid}
+
+
+def fuse_with_words(queries: np.ndarray, passages: np.ndarray, by_words: ByWords) -> Fused:
+    """The rankings by vectors and words together.
+
+    Args:
+        queries, passages: float32 (n, d).
+    """
+    rows, cosines = top_k(queries, passages, DEPTH)
+    hybrids, by_ranks = [], []
+    for number, (worded, shares) in enumerate(zip(by_words.rows, by_words.shares, strict=True)):
+        by_ranks.append(_reciprocal_rank_fusion([rows[number], worded]))
+        near = dict(zip(rows[number].tolist(), cosines[number].tolist(), strict=True))
+        others = [row for row in worded.tolist() if row not in near]
+        near |= dict(zip(others, (passages[others] @ queries[number]).tolist(), strict=True))
+        best = fuse(near, dict(zip(worded.tolist(), shares.tolist(), strict=True)))
+        hybrids.append(np.array([row for row, _ in best[:DEPTH]], dtype=np.int64))
+    return Fused(hybrids, by_ranks)
 
 
 def measure(
@@ -121,6 +171,12 @@ def measure(
     ]  # fmt: skip
 
 
-def _fused(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    fused = reciprocal_rank_fusion([[f"{row:09}" for row in rows] for rows in (first, second)])
-    return np.array([int(row) for row, _ in fused[:DEPTH]], dtype=np.int64)
+def _reciprocal_rank_fusion(rankings: Sequence[np.ndarray]) -> np.ndarray:
+    """score(d) = sum over rankings of 1 / (60 + rank of d): Cormack, Clarke and Buettcher, Reciprocal
+    rank fusion outperforms Condorcet and individual rank learning methods, SIGIR 2009."""
+    scores: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, row in enumerate(ranking.tolist(), start=1):
+            scores[row] = scores.get(row, 0.0) + 1.0 / (RANK_CONSTANT + rank)
+    best = sorted(scores, key=lambda row: (-scores[row], row))
+    return np.array(best[:DEPTH], dtype=np.int64)

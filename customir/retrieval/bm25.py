@@ -58,18 +58,37 @@ class Bm25:
         rows, scores = self._index.retrieve(self._tokens(queries), k=k, show_progress=False)
         return rows.astype(np.int64), scores.astype(np.float32)
 
+    def limits(self, queries: Sequence[str]) -> np.ndarray:
+        """The most that each query's score can be: float32 (queries,).
+
+        It is the sum of its words' weights, ln(1 + (N - n + 0.5) / (n + 0.5)) with n of N passages
+        that have the word, which a score approaches the more often all are in a short passage.
+        """
+        if not self._has_words or not queries:
+            return np.zeros(len(queries), dtype=np.float32)
+        having = np.diff(self._index.scores["indptr"])
+        limits = np.zeros(len(queries), dtype=np.float32)
+        for number, words in enumerate(self._words(queries)):
+            known = [self._index.vocab_dict.get(word) for word in words]
+            found = np.array([0 if word is None else having[word] for word in known])
+            limits[number] = np.log1p((self._size - found + 0.5) / (found + 0.5)).sum()
+        return limits
+
     def scores(self, queries: Sequence[str], rows: Sequence[int]) -> np.ndarray:
         """The scores of some passages, by row number: float32 (queries, rows)."""
         found = np.zeros((len(queries), len(rows)), dtype=np.float32)
         if self._has_words:
-            for number, query in enumerate(queries):
-                words = bm25s.tokenize(
-                    [query], stopwords="en", stemmer=self._stemmer, show_progress=False,
-                    return_ids=False,
-                )[0]  # fmt: skip
+            for number, words in enumerate(self._words(queries)):
                 if words:
                     found[number] = self._index.get_scores(words)[rows]
         return found
+
+    def _words(self, texts: Sequence[str]) -> list[list[str]]:
+        words: list[list[str]] = bm25s.tokenize(
+            list(texts), stopwords="en", stemmer=self._stemmer, show_progress=False,
+            return_ids=False,
+        )  # fmt: skip
+        return words
 
     def _tokens(self, texts: Sequence[str]) -> Any:
         return bm25s.tokenize(

@@ -23,7 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from customir.files import written_atomically
-from customir.runtime.scan import STEP, Scanner, checksums, quartered, quartered_width
+from customir.runtime.scan import (
+    STEP,
+    DamagedVectorError,
+    Scanner,
+    checksums,
+    quartered,
+    quartered_width,
+)
 
 CACHE_NAME = "index.vectors"
 FORMAT = 4
@@ -86,6 +93,23 @@ class VectorCache:
         rows, products = self._scanner.nearest(queries, k, first, allowed=allowed)
         ids: npt.NDArray[np.int64] = self.ids[rows]
         return ids, products
+
+    def products(
+        self, query: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """The exact inner products of a query, of shape (d,), with some passages, in their order.
+
+        Args:
+            ids: Of passages that the cache has.
+
+        Raises:
+            DamagedVectorError: the floats of one of them are not what was written.
+        """
+        rows = np.searchsorted(self.ids, ids)
+        floats = self.floats[rows]
+        if not np.array_equal(checksums(floats), self.checksums[rows]):
+            raise DamagedVectorError
+        return floats @ query
 
 
 @dataclass(frozen=True)

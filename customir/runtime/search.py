@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from customir.runtime.batcher import Batcher
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, index_fingerprint
 from customir.runtime.filters import Filter
-from customir.runtime.fusion import reciprocal_rank_fusion
+from customir.runtime.fusion import fuse
 from customir.runtime.index import (
     INDEX_NAME,
     Generation,
@@ -35,6 +35,7 @@ MODEL_NAME = "model"
 CANDIDATES = 100  # of each ranking; more where folding leaves fewer than asked for
 MOST_CANDIDATES = 4096  # sqlite-vec's own limit
 EVERYTHING = Filter()
+FTS5_K1 = 1.2  # of its bm25(), where it can't be set
 SNIPPET_WORDS = 32
 MARK_START, MARK_END = "\ufdd0", "\ufdd1"  # noncharacters: no text holds them
 
@@ -47,8 +48,8 @@ class Hit:
 
     Attributes:
         rank: From 1.
-        score: Of the mode: RRF score, cosine, or BM25 (higher is better; not comparable between
-            modes).
+        score: Of the mode: cosine and a share of the query's words (`fuse`), cosine, or BM25 (higher
+            is better; not comparable between modes).
         in_thread: Documents of its thread in the index, its own among them.
         similar: Other documents in the index with a near-duplicate of this passage.
         snippet: The part of the text that matches the query's words best; else its beginning.
@@ -144,7 +145,7 @@ class Searcher:
     ) -> list[Hit]:
         """The `k` best hits (or fewer, where the index holds no more).
 
-        hybrid: reciprocal rank fusion of the best 100 by cosine and the best 100 by BM25.
+        hybrid: the best 100 by cosine and the best 100 by BM25, by both (`fuse`).
         vector: cosine. text: FTS5's BM25 over title and text, any of the query's words.
         Equal scores are ordered by passage key. A blank query finds nothing.
 
@@ -212,27 +213,35 @@ class Searcher:
         (total,) = self._row(f"SELECT count(*) FROM passage_{number}")
         return int(total)
 
-    def _row(self, statement: str, *values: str | int) -> Any:
+    def _row(self, statement: str, *values: str | int | bytes) -> Any:
         return self._database.execute(statement, values).fetchone()
 
     def _rank(
         self, generation: Generation, query: str, mode: Mode, depth: int, only: Filter
     ) -> list[tuple[str, float]]:
         """(passage key, score), best first."""
-        if mode == "vector":
-            return self._by_vector(generation, query, depth, only)
         if mode == "text":
-            return self._by_words(generation.number, query, depth, only)
-        rankings = [
-            self._by_vector(generation, query, depth, only),
-            self._by_words(generation.number, query, depth, only),
-        ]
-        return reciprocal_rank_fusion([[key for key, _ in ranking] for ranking in rankings])
+            return self._by_words(generation.number, any_of(words_in(query)), depth, only)
+        (vector,) = self.embedder.encode([query], "query")
+        near = self._by_vector(generation, vector, depth, only)
+        if mode == "vector":
+            return near
+        limits = self._limits(generation.number, query)
+        worded = self._by_words(generation.number, any_of(limits), depth, only)
+        most = sum(limits.values())
+        cosines = dict(near)
+        cosines |= self._cosines(
+            generation.number, vector, [key for key, _ in worded if key not in cosines]
+        )
+        return fuse(cosines, {key: score / most for key, score in worded})
 
     def _by_vector(
-        self, generation: Generation, query: str, depth: int, only: Filter
+        self,
+        generation: Generation,
+        vector: npt.NDArray[np.float32],
+        depth: int,
+        only: Filter,
     ) -> list[tuple[str, float]]:
-        (vector,) = self.embedder.encode([query], "query")
         number = generation.number
         if self._vectors is None or self._vectors.stamp != generation.stamp:
             self._vectors = vectors(self._database, self._path)
@@ -267,11 +276,7 @@ class Searcher:
                 vector[None], *depths(depth, len(cached.ids)), among
             )
         except DamagedVectorError:
-            log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
-            made = vectors(self._database, self._path, again=True)
-            assert made is not None
-            self._vectors = made
-            return self._by_kernel(number, made, vector, depth, only)
+            return self._by_kernel(number, self._made_again(), vector, depth, only)
         if len(ids) > depth:  # with all that equal the last one, since keys decide among these
             ids = ids[cosines >= cosines[depth - 1]]
         statement = f"SELECT key FROM passage_{number} WHERE id = ?"
@@ -279,10 +284,51 @@ class Searcher:
         pairs = zip(keys, cosines.tolist(), strict=False)
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:depth]
 
+    def _made_again(self) -> VectorCache:
+        log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
+        made = vectors(self._database, self._path, again=True)
+        assert made is not None
+        self._vectors = made
+        return made
+
+    def _cosines(
+        self, number: int, vector: npt.NDArray[np.float32], keys: Sequence[str]
+    ) -> dict[str, float]:
+        """The cosines of some passages."""
+        statement = f"SELECT id FROM passage_{number} WHERE key = ?"
+        ids = [self._row(statement, key)[0] for key in keys]
+        if self._vectors is None:
+            statement = (
+                f"SELECT 1 - vec_distance_cosine(embedding, ?) FROM vector_{number} WHERE rowid = ?"
+            )
+            found = [self._row(statement, vector.tobytes(), each)[0] for each in ids]
+        else:
+            wanted = np.array(ids, dtype=np.int64)
+            try:
+                found = self._vectors.products(vector, wanted).tolist()
+            except DamagedVectorError:
+                found = self._made_again().products(vector, wanted).tolist()
+        return dict(zip(keys, found, strict=True))
+
+    def _limits(self, number: int, query: str) -> dict[str, float]:
+        """What BM25 of each of the query's words approaches at most: its weight times (k1 + 1).
+
+        Words that half of the passages have or more are not among them: FTS5 gives them no weight,
+        and finding all of these passages takes the longest.
+        """
+        passages = self._count(number)
+        statement = f"SELECT count(*) FROM words_{number} WHERE words_{number} MATCH ?"
+        limits = {}
+        for word in words_in(query):
+            (having,) = self._row(statement, any_of([word]))
+            if having < passages / 2:
+                weight = math.log((passages - having + 0.5) / (having + 0.5))
+                limits[word] = weight * (FTS5_K1 + 1)
+        return limits
+
     def _by_words(
-        self, number: int, query: str, depth: int, only: Filter
+        self, number: int, expression: str, depth: int, only: Filter
     ) -> list[tuple[str, float]]:
-        expression = any_word(query)
         if not expression:
             return []
         allowed, values = _allowed(number, only)
@@ -350,7 +396,7 @@ class Searcher:
     def _snippet(
         self, number: int, query: str, passage: IndexedPassage
     ) -> tuple[str, tuple[tuple[int, int], ...]]:
-        expression = any_word(query)
+        expression = any_of(words_in(query))
         row = (
             expression
             and self._database.execute(
@@ -403,12 +449,16 @@ def _allowed(number: int, only: Filter) -> tuple[str, list[str | float]]:
     return f" AND rowid IN (SELECT id FROM passage_{number} WHERE {condition})", values
 
 
-def any_word(query: str) -> str:
-    """An FTS5 expression that matches any of the query's words; empty where it has none.
+def words_in(query: str) -> list[str]:
+    """The query's words in lower case, each once."""
+    return list(dict.fromkeys(re.findall(r"\w+", query.lower())))
 
-    Each word stands in quotes, so that nothing a user types is read as an operator.
+
+def any_of(words: Iterable[str]) -> str:
+    """An FTS5 expression that matches any of them; empty where there are none.
+
+    Each stands in quotes, so that nothing a user types is read as an operator.
     """
-    words = dict.fromkeys(re.findall(r"\w+", query.lower()))
     return " OR ".join(f'"{word}"' for word in words)
 
 

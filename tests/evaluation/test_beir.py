@@ -97,6 +97,7 @@ def test_every_system_is_measured_and_an_unchanged_model_is_the_base(
     assert set(by_name) == {
         "BM25", "base", "adapted", "adapted INT8",
         "hybrid of BM25 and base", "hybrid of BM25 and adapted",
+        "RRF of BM25 and base", "RRF of BM25 and adapted",
     }  # fmt: skip
     ones = pytest.approx({"Recall@10": 1.0, "nDCG@10": 1.0, "MRR@10": 1.0})
     assert by_name["base"].metrics == ones

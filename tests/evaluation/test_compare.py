@@ -47,7 +47,9 @@ def test_without_an_adapter_the_base_ships(minilm: Path, tmp_path: Path) -> None
         )  # fmt: skip
     assert not found.verdict.ships_adapted
     assert set(found.dev) == {0.0}
-    assert [result.system for result in found.test] == ["BM25", "base", "hybrid of BM25 and base"]
+    assert [result.system for result in found.test] == [
+        "BM25", "base", "RRF of BM25 and base", "hybrid of BM25 and base",
+    ]  # fmt: skip
     for metrics in (*found.dev.values(), *(result.by_query for result in found.test)):
         for values in metrics.values():
             np.testing.assert_array_equal(values, np.ones(4))

@@ -45,6 +45,21 @@ def test_scores_are_lucene_s() -> None:
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+def test_limits_are_approached_and_never_reached() -> None:
+    passages = ["pump " * 500, "gate", "roof and some more words of a longer passage", "pump gate"]
+    bm25 = Bm25([*passages, *["house"] * 6])
+    queries = ["pump", "pump gate", "zebra", "", "pump zebra"]
+    limits = bm25.limits(queries)
+    pump, zebra = math.log(1 + (10 - 2 + 0.5) / 2.5), math.log(1 + 10.5 / 0.5)
+    assert limits.dtype == np.float32
+    assert limits == pytest.approx([pump, 2 * pump, zebra, 0, pump + zebra], rel=1e-5)
+    _, scores = bm25.top(queries, 1)
+    assert (scores[:2, 0] < limits[:2]).all()
+    assert scores[0, 0] > 0.85 * limits[0]
+    assert Bm25([""]).limits(["pump"]).tolist() == [0]
+    assert bm25.limits([]).shape == (0,)
+
+
 @pytest.mark.parametrize("query", ["", "the of and", "zebra", "?!", "日本"])
 def test_a_query_that_matches_nothing_scores_0(query: str) -> None:
     rows, scores = Bm25(PASSAGES).top([query, "oil"], 3)

@@ -130,8 +130,7 @@ def test_filters_are_exact(
         everything = searcher.search(query, 30, mode)  # type: ignore[arg-type]
     assert len(everything) == 28
     assert set(keys(hits)) == expected
-    if mode != "hybrid":
-        assert keys(hits) == [key for key in keys(everything) if key in expected]
+    assert keys(hits) == [key for key in keys(everything) if key in expected]
 
 
 def test_what_is_no_date_is_named() -> None:

@@ -1,3 +1,4 @@
+import math
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import pytest
 
 from customir.errors import UserError
 from customir.progress import Silent
+from customir.runtime import index as index_module
 from customir.runtime.embedder import Embedder
+from customir.runtime.fusion import WORD_WEIGHT
 from customir.runtime.index import IndexedPassage, build_index
-from customir.runtime.search import Searcher, any_word, search, split_marks
+from customir.runtime.search import EVERYTHING, Searcher, any_of, search, split_marks, words_in
 
 Index = Callable[[list[IndexedPassage]], Path]
 
@@ -63,15 +66,48 @@ def test_vector_scores_are_exact_cosines(
     )
 
 
-def test_hybrid_is_the_fusion_of_both(folder: Path) -> None:
-    query = "mail on Monday about pipeline budget"
+@pytest.mark.parametrize("kernel", [True, False])
+def test_hybrid_is_the_cosine_and_a_share_of_the_words(
+    folder: Path, kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "Mail about pipeline capacity, the budget and a zebra: is it fixed, or is it read?"
     with Searcher(folder) as searcher:
-        vector = [hit.key for hit in searcher.search(query, mode="vector")]
-        text = [hit.key for hit in searcher.search(query, mode="text")]
-        hybrid = searcher.search(query)
-    for hit in hybrid:
-        ranks = [ranking.index(hit.key) + 1 for ranking in (vector, text) if hit.key in ranking]
-        assert hit.score == pytest.approx(sum(1 / (60 + rank) for rank in ranks))
+        cosine = {hit.key: hit.score for hit in searcher.search(query, mode="vector")}
+        bm25 = {hit.key: hit.score for hit in searcher.search(query, mode="text")}
+        total = searcher.count()
+        having = {word: len(searcher.search(word, mode="text")) for word in words_in(query)}
+    limit = sum(
+        2.2 * max(0.0, math.log((total - found + 0.5) / (found + 0.5))) for found in having.values()
+    )
+    assert having["zebra"] == 0 < having["pipeline"] < total / 2 <= having["the"]
+    if not kernel:
+        monkeypatch.setattr(index_module, "best_kernel", lambda: None)
+    with Searcher(folder) as searcher:
+        hits = searcher.search(query)
+    expected = {key: cosine[key] + WORD_WEIGHT * bm25.get(key, 0.0) / limit for key in cosine}
+    best = sorted(expected, key=lambda key: -expected[key])
+    assert [hit.key for hit in hits] == best
+    assert [hit.score for hit in hits] == pytest.approx([expected[key] for key in best], abs=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_a_passage_that_only_words_find_has_its_own_cosine(
+    folder: Path, kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "quarter pipeline sushi: emails not delivered, passwords stolen, nobody at the office"
+    if not kernel:
+        monkeypatch.setattr(index_module, "best_kernel", lambda: None)
+    with Searcher(folder) as searcher:
+        generation = searcher._generation()
+        near, worded, full, found = (
+            dict(searcher._rank(generation, query, mode, depth, EVERYTHING))
+            for mode, depth in (("vector", 4), ("text", 5), ("hybrid", 100), ("hybrid", 5))
+        )
+    others = set(worded) - set(near)
+    assert others
+    assert {key: found[key] for key in others} == pytest.approx(
+        {key: full[key] for key in others}, abs=1e-5
+    )
 
 
 def test_a_hit_carries_its_document_and_marked_words(folder: Path) -> None:
@@ -158,8 +194,8 @@ def test_a_blank_query_finds_nothing(folder: Path, query: str) -> None:
 
 
 def test_operators_are_words_and_words_are_not_repeated() -> None:
-    assert any_word('a AND "b" a*') == '"a" OR "and" OR "b"'
-    assert any_word("?!") == ""
+    assert any_of(words_in('a AND "b" a*')) == '"a" OR "and" OR "b"'
+    assert any_of(words_in("?!")) == ""
 
 
 def test_marks_are_offsets_in_the_unmarked_text() -> None:
