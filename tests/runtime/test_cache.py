@@ -21,7 +21,7 @@ from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
 from customir.runtime.index import IndexedPassage, build_index, connect
-from customir.runtime.scan import best_kernel
+from customir.runtime.scan import DamagedVectorError, best_kernel
 from customir.runtime.search import Hit, Searcher
 
 needs_kernel = pytest.mark.skipif(best_kernel() is None, reason="no scan kernel was compiled")
@@ -307,6 +307,24 @@ def test_only_the_best_are_looked_at_in_floats(
     assert looked_at == [26]
     without_kernel()
     assert keys(ours) == keys(found(made, "budget"))[:3]
+
+
+@needs_kernel
+def test_products_with_single_passages_are_exact_and_checked(tmp_path: Path) -> None:
+    floats = np.random.default_rng(0).standard_normal((50, 16)).astype(np.float32)
+    held = cache.build(
+        tmp_path / "x", "s", 16, lambda: ((3 * n, row.tobytes()) for n, row in enumerate(floats))
+    )
+    np.testing.assert_array_equal(
+        held.products(floats[7], np.array([12, 3, 147])), floats[[4, 1, 49]] @ floats[7]
+    )
+    assert held.products(floats[7], np.array([], dtype=np.int64)).shape == (0,)
+    spoilt = floats.copy()
+    spoilt.view(np.uint8)[4, 9] ^= 1
+    damaged = replace(held, floats=spoilt)
+    damaged.products(floats[7], np.array([3]))
+    with pytest.raises(DamagedVectorError):
+        damaged.products(floats[7], np.array([3, 12]))
 
 
 def test_an_index_of_another_format_is_named(
