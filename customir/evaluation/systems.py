@@ -13,7 +13,7 @@ from customir.evaluation.metrics import DEPTH, Qrels, Rankings, by_query, recall
 from customir.evaluation.significance import Difference, paired_difference
 from customir.retrieval.bm25 import Bm25
 from customir.retrieval.dense import top_k
-from customir.runtime.fusion import fuse
+from customir.runtime.fusion import WORD_WEIGHT, fuse
 from customir.settings import Evaluation
 
 BM25, BASE, ADAPTED = "BM25", "base", "adapted"
@@ -121,7 +121,9 @@ class Fused:
         return {rrf(name): self.rrf, hybrid(name): self.hybrid}
 
 
-def fuse_with_words(queries: np.ndarray, passages: np.ndarray, by_words: ByWords) -> Fused:
+def fuse_with_words(
+    queries: np.ndarray, passages: np.ndarray, by_words: ByWords, weight: float = WORD_WEIGHT
+) -> Fused:
     """The rankings by vectors and words together.
 
     Args:
@@ -134,7 +136,7 @@ def fuse_with_words(queries: np.ndarray, passages: np.ndarray, by_words: ByWords
         near = dict(zip(rows[number].tolist(), cosines[number].tolist(), strict=True))
         others = [row for row in worded.tolist() if row not in near]
         near |= dict(zip(others, (passages[others] @ queries[number]).tolist(), strict=True))
-        best = fuse(near, dict(zip(worded.tolist(), shares.tolist(), strict=True)))
+        best = fuse(near, dict(zip(worded.tolist(), shares.tolist(), strict=True)), weight)
         hybrids.append(np.array([row for row, _ in best[:DEPTH]], dtype=np.int64))
     return Fused(hybrids, by_ranks)
 

@@ -18,7 +18,9 @@ WORD_WEIGHT = 0.3
 Name = TypeVar("Name", str, int)
 
 
-def fuse(cosines: Mapping[Name, float], shares: Mapping[Name, float]) -> list[tuple[Name, float]]:
+def fuse(
+    cosines: Mapping[Name, float], shares: Mapping[Name, float], weight: float = WORD_WEIGHT
+) -> list[tuple[Name, float]]:
     """Passages by their fused scores.
 
     Args:
@@ -28,5 +30,5 @@ def fuse(cosines: Mapping[Name, float], shares: Mapping[Name, float]) -> list[tu
     Returns:
         (passage, score), best first; equal scores by the passage's name.
     """
-    scores = {key: cosine + WORD_WEIGHT * shares.get(key, 0.0) for key, cosine in cosines.items()}
+    scores = {key: cosine + weight * shares.get(key, 0.0) for key, cosine in cosines.items()}
     return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))

@@ -1,0 +1,129 @@
+"""How much should words weigh beside vectors? Hybrids by several weights and by ranks, on judged sets.
+
+Of the base and, with `--out` of bench/quality.py, of the adapted model that an arm made there. What
+that run embedded is not embedded again.
+
+    python bench/fusion.py --sets rhelp-2025-qa
+    python bench/fusion.py --out /tmp/quality --arm default --precision bf16
+    python bench/fusion.py --quick
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from quality import SETS, markdown, sets_there, smaller, trained_on, views, without
+
+from customir import models
+from customir.embeddings import embed
+from customir.encoder import Encoder
+from customir.evaluation.beir import STAGE, BeirSet
+from customir.evaluation.metrics import Rankings, by_query
+from customir.evaluation.systems import (
+    ADAPTED,
+    BASE,
+    BM25,
+    fuse_with_words,
+    hybrid,
+    rank_by_vectors,
+    rank_by_words,
+    rrf,
+)
+from customir.progress import reporter_for_terminal
+from customir.runtime.fusion import WORD_WEIGHT
+from customir.workspace import Workspace
+
+WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+METRIC = "Recall@10"
+MAX_TOKENS = 256  # as bench/quality.py
+
+
+def main() -> None:
+    options = read_options()
+    sets, missing = sets_there(options)
+    columns: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in sets:
+            root = (options.out or Path(temporary)) / name
+            trained = trained_on(root / options.arm) if options.out else set()
+            for label, _, test in views(options.data / name, SETS[name]):
+                test, _ = without(test, trained)
+                test, _ = smaller(test, options.measured, options.among)
+                columns[label] = recalls(test, root, options)
+    systems = list(dict.fromkeys(system for column in columns.values() for system in column))
+    rows = [["", *columns, "mean"]]
+    for system in systems:
+        values = [100 * column[system] for column in columns.values() if system in column]
+        cells = [f"{100 * c[system]:.1f}" if system in c else "" for c in columns.values()]
+        rows.append([system, *cells, f"{np.mean(values):.1f}"])
+    print(markdown(rows))
+    claims = [
+        {
+            "name": f"{METRIC} on {label}, {hybrid(name)}",
+            "ours": column[hybrid(name)],
+            "peer": rrf(name),
+            "peer_figure": column[rrf(name)],
+            "ratio": column[hybrid(name)] / column[rrf(name)] if column[rrf(name)] else None,
+            "measured": f"queries that people wrote, words by {WORD_WEIGHT}",
+        }
+        for label, column in columns.items()
+        for name in (BASE, ADAPTED)
+        if hybrid(name) in column
+    ]
+    print(json.dumps({"bench": "fusion", "claims": claims, "skipped": missing}))
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, default=Path("../shared/data"), help="the sets' folder")
+    add("--sets", nargs="+", default=list(SETS), help="folders below it")
+    add("--out", type=Path, help="of bench/quality.py; without it, only the base is looked at")
+    add("--arm", default="default", help="of bench/quality.py")
+    add("--measured", type=int, help="measure on so many queries; default: all")
+    add("--among", type=int, help="rank so many passages, all answers with them; default: all")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the embedders")
+    add("--quick", action="store_true", help="one small set, few queries")
+    options = parser.parse_args()
+    if options.quick:
+        options.sets, options.measured, options.among = ["rhelp-2025-qa"], 50, 200
+    return options
+
+
+def recalls(test: BeirSet, root: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Mean Recall@10 by system."""
+    by_words = rank_by_words(test.queries, test.passages)
+    runs: dict[str, Rankings] = {BM25: by_words.rows}
+    reporter = reporter_for_terminal()
+    with Workspace(root / "shared") as workspace:
+        for name, folder in embedders(root / options.arm).items():
+            encoder = Encoder.load(folder, "auto", MAX_TOKENS, options.precision)
+            title = f"embedding {test.name}, {name}"
+            queries = embed(workspace, STAGE, encoder, test.queries, "query", reporter, title)
+            passages = embed(workspace, STAGE, encoder, test.passages, "passage", reporter, title)
+            runs[name] = rank_by_vectors(queries, passages)
+            runs |= fuse_with_words(queries, passages, by_words).of(name)
+            for weight in WEIGHTS:
+                fused = fuse_with_words(queries, passages, by_words, weight)
+                runs[f"{name}, words by {weight:g}"] = fused.hybrid
+    return {
+        name: float(np.mean(by_query(test.qrels, test.query_keys, test.passage_keys, run)[METRIC]))
+        for name, run in runs.items()
+    }
+
+
+def embedders(arm: Path) -> dict[str, Path]:
+    """The base and, where an arm made one, the adapted model: shipped, or refused by the gate."""
+    found = {BASE: models.locate("minilm", "embedder")}
+    for folder in (arm / "candidate", arm / "model"):
+        if folder.is_dir():
+            return {**found, ADAPTED: folder}
+    return found
+
+
+if __name__ == "__main__":
+    main()
