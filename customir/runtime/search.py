@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +52,8 @@ class Hit:
             is better; not comparable between modes).
         in_thread: Documents of its thread in the index, its own among them.
         similar: Other documents in the index with a near-duplicate of this passage.
-        snippet: The part of the text that matches the query's words best; else its beginning.
+        snippet: The part of the text that matches the query's words best; else its beginning. Words
+            that half of the passages have count only where there are no others.
         marks: (start, end) of the matching words in `snippet`, in characters.
     """
 
@@ -166,15 +167,17 @@ class Searcher:
         with explained(self._path), self._database:  # one transaction: one state of the index
             generation = self._generation()
             number = generation.number
+            limits = self._limits(number, query)
             depth = max(CANDIDATES, k)
             while True:
-                ranking = self._rank(generation, query, mode, depth, only)
+                ranking = self._rank(generation, query, limits, mode, depth, only)
                 best = self._fold(number, ranking, k, by_thread)
                 if len(best) == k or depth >= min(self._count(number), MOST_CANDIDATES):
                     break
                 depth = min(depth * 4, MOST_CANDIDATES)
+            marked = any_of(limits) or any_of(words_in(query))
             hits += [
-                self._hit(number, query, rank, score, passage)
+                self._hit(number, marked, rank, score, passage)
                 for rank, (passage, score) in enumerate(best, start=1)
             ]
         return hits
@@ -217,7 +220,13 @@ class Searcher:
         return self._database.execute(statement, values).fetchone()
 
     def _rank(
-        self, generation: Generation, query: str, mode: Mode, depth: int, only: Filter
+        self,
+        generation: Generation,
+        query: str,
+        limits: Mapping[str, float],
+        mode: Mode,
+        depth: int,
+        only: Filter,
     ) -> list[tuple[str, float]]:
         """(passage key, score), best first."""
         if mode == "text":
@@ -226,7 +235,6 @@ class Searcher:
         near = self._by_vector(generation, vector, depth, only)
         if mode == "vector":
             return near
-        limits = self._limits(generation.number, query)
         worded = self._by_words(generation.number, any_of(limits), depth, only)
         most = sum(limits.values())
         cosines = dict(near)
@@ -362,7 +370,7 @@ class Searcher:
         return best
 
     def _hit(
-        self, number: int, query: str, rank: int, score: float, passage: IndexedPassage
+        self, number: int, marked: str, rank: int, score: float, passage: IndexedPassage
     ) -> Hit:
         (similar,) = self._row(
             f"SELECT count(DISTINCT document) FROM passage_{number} "
@@ -374,7 +382,7 @@ class Searcher:
             f"SELECT count(DISTINCT document) FROM passage_{number} WHERE thread = ?",
             passage.thread,
         )
-        snippet, marks = self._snippet(number, query, passage)
+        snippet, marks = self._snippet(number, marked, passage)
         return Hit(
             rank=rank,
             score=score,
@@ -394,9 +402,8 @@ class Searcher:
         )
 
     def _snippet(
-        self, number: int, query: str, passage: IndexedPassage
+        self, number: int, expression: str, passage: IndexedPassage
     ) -> tuple[str, tuple[tuple[int, int], ...]]:
-        expression = any_of(words_in(query))
         row = (
             expression
             and self._database.execute(

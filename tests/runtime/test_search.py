@@ -99,8 +99,9 @@ def test_a_passage_that_only_words_find_has_its_own_cosine(
         monkeypatch.setattr(index_module, "best_kernel", lambda: None)
     with Searcher(folder) as searcher:
         generation = searcher._generation()
+        limits = searcher._limits(generation.number, query)
         near, worded, full, found = (
-            dict(searcher._rank(generation, query, mode, depth, EVERYTHING))
+            dict(searcher._rank(generation, query, limits, mode, depth, EVERYTHING))
             for mode, depth in (("vector", 4), ("text", 5), ("hybrid", 100), ("hybrid", 5))
         )
     others = set(worded) - set(near)
@@ -135,6 +136,14 @@ def test_snippets_of_long_texts_show_the_match_or_the_beginning(
     assert hit.snippet.startswith("word0 word1 ")
     assert hit.snippet.endswith("word31…")
     assert hit.marks == ()
+
+
+@pytest.mark.parametrize(("query", "marked"), [("the server", ["server"]), ("the", ["The", "the"])])
+def test_words_that_half_of_the_passages_have_are_marked_only_where_there_are_no_others(
+    folder: Path, query: str, marked: list[str]
+) -> None:
+    (hit,) = (one for one in search(folder, query) if one.key == "key-outage")
+    assert [hit.snippet[start:end] for start, end in hit.marks] == marked
 
 
 def test_near_duplicates_and_passages_of_one_document_are_folded(
