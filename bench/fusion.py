@@ -35,7 +35,7 @@ from customir.progress import reporter_for_terminal
 from customir.runtime.fusion import WORD_WEIGHT
 from customir.workspace import Workspace
 
-WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+WEIGHTS = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)  # in spreads of the cosines
 METRIC = "Recall@10"
 MAX_TOKENS = 256  # as bench/quality.py
 

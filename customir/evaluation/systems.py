@@ -13,7 +13,7 @@ from customir.evaluation.metrics import DEPTH, Qrels, Rankings, by_query, recall
 from customir.evaluation.significance import Difference, paired_difference
 from customir.retrieval.bm25 import Bm25
 from customir.retrieval.dense import top_k
-from customir.runtime.fusion import WORD_WEIGHT, fuse
+from customir.runtime.fusion import WORD_WEIGHT, fuse, sample, spread_of
 from customir.settings import Evaluation
 
 BM25, BASE, ADAPTED = "BM25", "base", "adapted"
@@ -130,13 +130,15 @@ def fuse_with_words(
         queries, passages: float32 (n, d).
     """
     rows, cosines = top_k(queries, passages, DEPTH)
+    spread = spread_of(passages[sample(len(passages))])
     hybrids, by_ranks = [], []
     for number, (worded, shares) in enumerate(zip(by_words.rows, by_words.shares, strict=True)):
         by_ranks.append(_reciprocal_rank_fusion([rows[number], worded]))
         near = dict(zip(rows[number].tolist(), cosines[number].tolist(), strict=True))
         others = [row for row in worded.tolist() if row not in near]
         near |= dict(zip(others, (passages[others] @ queries[number]).tolist(), strict=True))
-        best = fuse(near, dict(zip(worded.tolist(), shares.tolist(), strict=True)), weight)
+        words = dict(zip(worded.tolist(), shares.tolist(), strict=True))
+        best = fuse(near, words, spread, weight)
         hybrids.append(np.array([row for row, _ in best[:DEPTH]], dtype=np.int64))
     return Fused(hybrids, by_ranks)
 

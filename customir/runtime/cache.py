@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from customir.files import written_atomically
+from customir.runtime.fusion import sample, spread_of
 from customir.runtime.scan import (
     STEP,
     DamagedVectorError,
@@ -105,11 +106,21 @@ class VectorCache:
         Raises:
             DamagedVectorError: the floats of one of them are not what was written.
         """
-        rows = np.searchsorted(self.ids, ids)
+        return self._checked(np.searchsorted(self.ids, ids)) @ query
+
+    def spread(self) -> float:
+        """How far the vectors' cosines lie apart (`spread_of` a sample).
+
+        Raises:
+            DamagedVectorError: as `products`.
+        """
+        return spread_of(self._checked(sample(len(self.ids))))
+
+    def _checked(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         floats = self.floats[rows]
         if not np.array_equal(checksums(floats), self.checksums[rows]):
             raise DamagedVectorError
-        return floats @ query
+        return floats
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from customir.runtime.batcher import Batcher
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, index_fingerprint
 from customir.runtime.filters import Filter
-from customir.runtime.fusion import fuse
+from customir.runtime.fusion import fuse, sample, spread_of
 from customir.runtime.index import (
     INDEX_NAME,
     Generation,
@@ -96,6 +96,7 @@ class Searcher:
         self._path = folder / INDEX_NAME
         self._embedder = embedder
         self._vectors: VectorCache | None = None
+        self._spreads: dict[str, float] = {}  # by the index's state: the newest alone
         with explained(self._path):
             self._database = connect(self._path)
         self._database.create_scalar_function("folded", _folded, 1, deterministic=True)
@@ -241,7 +242,8 @@ class Searcher:
         cosines |= self._cosines(
             generation.number, vector, [key for key, _ in worded if key not in cosines]
         )
-        return fuse(cosines, {key: score / most for key, score in worded})
+        shares = {key: score / most for key, score in worded}
+        return fuse(cosines, shares, self._spread(generation))
 
     def _by_vector(
         self,
@@ -317,6 +319,28 @@ class Searcher:
             except DamagedVectorError:
                 found = self._made_again().products(vector, wanted).tolist()
         return dict(zip(keys, found, strict=True))
+
+    def _spread(self, generation: Generation) -> float:
+        """How far the cosines of the index's vectors lie apart (`spread_of` a sample)."""
+        if generation.stamp not in self._spreads:
+            if self._vectors is None:
+                found = self._spread_in_sqlite(generation)
+            else:
+                try:
+                    found = self._vectors.spread()
+                except DamagedVectorError:
+                    found = self._made_again().spread()
+            self._spreads = {generation.stamp: found}
+        return self._spreads[generation.stamp]
+
+    def _spread_in_sqlite(self, generation: Generation) -> float:
+        number = generation.number
+        ids = self._database.execute(f"SELECT id FROM passage_{number} ORDER BY id").fetchall()
+        statement = f"SELECT embedding FROM vector_{number} WHERE rowid = ?"
+        blobs = [self._row(statement, ids[place][0])[0] for place in sample(len(ids)).tolist()]
+        return spread_of(
+            np.frombuffer(b"".join(blobs), np.float32).reshape(len(blobs), generation.dimensions)
+        )
 
     def _limits(self, number: int, query: str) -> dict[str, float]:
         """What BM25 of each of the query's words approaches at most: its weight times (k1 + 1).

@@ -5,7 +5,7 @@ import pytest
 
 from customir.evaluation.systems import ByWords, fuse_with_words, rank_by_words
 from customir.retrieval.bm25 import Bm25
-from customir.runtime.fusion import WORD_WEIGHT
+from customir.runtime.fusion import WORD_WEIGHT, spread_of
 
 PASSAGES = ["pump oil", "pump gate", "the roof of the garden house", "gate"]
 
@@ -30,7 +30,8 @@ def test_the_fusions_are_what_their_formulas_say() -> None:
         [np.array([2, 1]), np.array([], dtype=np.int64)], [np.array([0.9, 0.2]), np.array([])]
     )
     fused = fuse_with_words(queries, passages, by_words)
-    expected = [0.9, 0.5 + 0.2 * WORD_WEIGHT, 0.1 + 0.9 * WORD_WEIGHT]
+    factor = WORD_WEIGHT * spread_of(passages)
+    expected = [0.9, 0.5 + 0.2 * factor, 0.1 + 0.9 * factor]
     assert fused.hybrid[0].tolist() == np.argsort(-np.array(expected)).tolist()
     by_ranks = [1 / 61, 1 / 62 + 1 / 62, 1 / 63 + 1 / 61]
     assert fused.rrf[0].tolist() == np.argsort(-np.array(by_ranks)).tolist()
@@ -39,18 +40,17 @@ def test_the_fusions_are_what_their_formulas_say() -> None:
     assert set(fused.of("base")) == {"RRF of BM25 and base", "hybrid of BM25 and base"}
 
 
-def test_what_only_words_find_has_its_own_cosine() -> None:
+@pytest.mark.parametrize(("weight", "first"), [(0.0, False), (100.0, True)])
+def test_what_only_words_find_has_its_own_cosine(weight: float, first: bool) -> None:
     random = np.random.default_rng(0)
     passages = random.standard_normal((300, 8)).astype(np.float32)
     passages /= np.linalg.norm(passages, axis=1, keepdims=True)
     query = passages[:1]
     farthest = int(np.argmin(passages @ query[0]))
     words = ByWords([np.array([farthest])], [np.array([0.5])])
-    (ranking,) = fuse_with_words(query, passages, words).hybrid
-    assert farthest not in ranking.tolist(), (
-        "half of the words make up for a cosine of .15, not -.9"
-    )
-    assert ranking[0] == 0
+    (ranking,) = fuse_with_words(query, passages, words, weight).hybrid
+    assert bool(ranking[0] == farthest) is first
+    assert (farthest in ranking.tolist()) is first
     assert len(ranking) == 100
 
 
