@@ -171,7 +171,12 @@ class Searcher:
             limits = self._limits(number, query)
             depth = max(CANDIDATES, k)
             while True:
-                ranking = self._rank(generation, query, limits, mode, depth, only)
+                try:
+                    ranking = self._rank(generation, query, limits, mode, depth, only)
+                except DamagedVectorError:
+                    log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
+                    self._vectors = vectors(self._database, self._path, again=True)
+                    ranking = self._rank(generation, query, limits, mode, depth, only)
                 best = self._fold(number, ranking, k, by_thread)
                 if len(best) == k or depth >= min(self._count(number), MOST_CANDIDATES):
                     break
@@ -281,25 +286,13 @@ class Searcher:
         only: Filter,
     ) -> list[tuple[str, float]]:
         among = self._ids(number, only)
-        try:
-            (ids,), (cosines,) = cached.nearest(
-                vector[None], *depths(depth, len(cached.ids)), among
-            )
-        except DamagedVectorError:
-            return self._by_kernel(number, self._made_again(), vector, depth, only)
+        (ids,), (cosines,) = cached.nearest(vector[None], *depths(depth, len(cached.ids)), among)
         if len(ids) > depth:  # with all that equal the last one, since keys decide among these
             ids = ids[cosines >= cosines[depth - 1]]
         statement = f"SELECT key FROM passage_{number} WHERE id = ?"
         keys = [self._row(statement, identifier)[0] for identifier in ids.tolist()]
         pairs = zip(keys, cosines.tolist(), strict=False)
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:depth]
-
-    def _made_again(self) -> VectorCache:
-        log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
-        made = vectors(self._database, self._path, again=True)
-        assert made is not None
-        self._vectors = made
-        return made
 
     def _cosines(
         self, number: int, vector: npt.NDArray[np.float32], keys: Sequence[str]
@@ -313,23 +306,14 @@ class Searcher:
             )
             found = [self._row(statement, vector.tobytes(), each)[0] for each in ids]
         else:
-            wanted = np.array(ids, dtype=np.int64)
-            try:
-                found = self._vectors.products(vector, wanted).tolist()
-            except DamagedVectorError:
-                found = self._made_again().products(vector, wanted).tolist()
+            found = self._vectors.products(vector, np.array(ids, dtype=np.int64)).tolist()
         return dict(zip(keys, found, strict=True))
 
     def _spread(self, generation: Generation) -> float:
         """How far the cosines of the index's vectors lie apart (`spread_of` a sample)."""
         if generation.stamp not in self._spreads:
-            if self._vectors is None:
-                found = self._spread_in_sqlite(generation)
-            else:
-                try:
-                    found = self._vectors.spread()
-                except DamagedVectorError:
-                    found = self._made_again().spread()
+            cached = self._vectors
+            found = cached.spread() if cached else self._spread_in_sqlite(generation)
             self._spreads = {generation.stamp: found}
         return self._spreads[generation.stamp]
 
