@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from quality import SETS, markdown, sets_there, smaller, trained_on, views, without
+from quality import SETS, markdown, options_of_sets, sets_there, smaller, trained_on, views, without
 
 from customir import models
 from customir.embeddings import embed
@@ -33,11 +33,11 @@ from customir.evaluation.systems import (
 )
 from customir.progress import reporter_for_terminal
 from customir.runtime.fusion import WORD_WEIGHT
+from customir.settings import Training
 from customir.workspace import Workspace
 
 WEIGHTS = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)  # in spreads of the cosines
 METRIC = "Recall@10"
-MAX_TOKENS = 256  # as bench/quality.py
 
 
 def main() -> None:
@@ -76,17 +76,10 @@ def main() -> None:
 
 
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of_sets(__doc__, list(SETS))
     add = parser.add_argument
-    add("--data", type=Path, default=Path("../shared/data"), help="the sets' folder")
-    add("--sets", nargs="+", default=list(SETS), help="folders below it")
     add("--out", type=Path, help="of bench/quality.py; without it, only the base is looked at")
     add("--arm", default="default", help="of bench/quality.py")
-    add("--measured", type=int, help="measure on so many queries; default: all")
-    add("--among", type=int, help="rank so many passages, all answers with them; default: all")
-    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the embedders")
     add("--quick", action="store_true", help="one small set, few queries")
     options = parser.parse_args()
     if options.quick:
@@ -101,7 +94,7 @@ def recalls(test: BeirSet, root: Path, options: argparse.Namespace) -> dict[str,
     reporter = reporter_for_terminal()
     with Workspace(root / "shared") as workspace:
         for name, folder in embedders(root / options.arm).items():
-            encoder = Encoder.load(folder, "auto", MAX_TOKENS, options.precision)
+            encoder = Encoder.load(folder, "auto", Training().max_tokens, options.precision)
             title = f"embedding {test.name}, {name}"
             queries = embed(workspace, STAGE, encoder, test.queries, "query", reporter, title)
             passages = embed(workspace, STAGE, encoder, test.passages, "passage", reporter, title)

@@ -104,13 +104,23 @@ def main() -> None:
     print(json.dumps({"claims": claims, "skipped": missing}))
 
 
-def read_options() -> argparse.Namespace:
+def options_of_sets(description: str | None, sets: Sequence[str]) -> argparse.ArgumentParser:
+    """The options of every script that measures on judged sets: which, how much of them, and how."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--data", type=Path, default=Path("../shared/data"), help="the sets' folder")
-    add("--sets", nargs="+", default=list(SETS), help="folders below it")
+    add("--sets", nargs="+", default=list(sets), help="folders below it")
+    add("--measured", type=int, help="measure on so many queries; default: all")
+    add("--among", type=int, help="rank so many passages, all answers with them; default: all")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the embedders")
+    return parser
+
+
+def read_options() -> argparse.Namespace:
+    parser = options_of_sets(__doc__, list(SETS))
+    add = parser.add_argument
     add("--out", type=Path, help="kept there; a temporary folder without it")
     add("--arm", default="default", help="the name of these settings")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="as in customir.toml")
@@ -120,9 +130,6 @@ def read_options() -> argparse.Namespace:
         "evaluate: the share that dev chose; export: its INT8, too",
     )  # fmt: skip
     add("--documents", type=int, help="adapt to so many, drawn by their names; default: all")
-    add("--measured", type=int, help="measure on so many queries; default: all")
-    add("--among", type=int, help="rank so many passages, all answers with them; default: all")
-    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of base, mpnet and adapted")
     add(
         "--shares", type=float, nargs="+", default=[], metavar="SHARE",
         help="measure these shares of the adapter, too (customir.toml: evaluation.alphas)",

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import against, markdown, points, run_arm, sets_there
+from quality import against, markdown, options_of_sets, points, run_arm, sets_there
 
 from customir.evaluation.systems import ADAPTED, BASE
 from customir.progress import Silent
@@ -166,21 +166,14 @@ def main() -> None:
 
 
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of_sets(__doc__, SETS)
     add = parser.add_argument
-    add("--data", type=Path, default=Path("../shared/data"), help="the sets' folder")
-    add("--sets", nargs="+", default=list(SETS), help="folders below it")
     add("--out", type=Path, help="kept there; a temporary folder without it")
     add("--only", nargs="+", default=[], metavar="ARM", help="these arms, or all of a kind")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="for all arms")
     add("--shares", type=float, nargs="+", default=[], help="of the adapter, as rows of their own")
     add("--jobs", type=int, default=1, help="processes")
     add("--documents", type=int, help="adapt to so many")
-    add("--measured", type=int, help="measure on so many queries")
-    add("--among", type=int, help="rank so many passages")
-    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of base and adapted")
     add("--quick", action="store_true", help="one small set, one arm beside the start")
     options = parser.parse_args()
     if options.quick:
