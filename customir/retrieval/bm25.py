@@ -13,13 +13,14 @@ import Stemmer
 @contextmanager
 def _without_jax() -> Iterator[None]:
     """Importing JAX fails. bm25s starts it where it is, and it takes most of a GPU's memory."""
-    there = "jax" in sys.modules
-    if not there:
-        sys.modules["jax"] = None  # type: ignore[assignment]
+    there = sys.modules.get("jax")  # where another library has imported it
+    sys.modules["jax"] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if not there:
+        if there:
+            sys.modules["jax"] = there
+        else:
             del sys.modules["jax"]
 
 

@@ -6,6 +6,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -241,6 +243,8 @@ def _open_session(path: Path) -> onnxruntime.InferenceSession:
     if CUDA in onnxruntime.get_available_providers() and INT8 not in path.name:
         onnxruntime.set_default_logger_severity(FATAL_ONLY)  # it would fill the screen
         try:
+            with redirect_stdout(StringIO()):  # it prints what it can't find
+                onnxruntime.preload_dlls()  # CUDA's libraries that pip installed
             session = onnxruntime.InferenceSession(
                 path, options, providers=[CUDA, CPU], enable_fallback=False
             )
