@@ -53,7 +53,10 @@ class Synthesis(Section):
         description="pairs without an LLM: title and text, message and answer, first sentence and rest",
     )
     free_pairs: int = Field(
-        2000, ge=1, description="of each kind at most, drawn at random: more take longer to train"
+        4000,
+        ge=2,
+        description="of each kind at most, drawn at random; of openings half of it, or as many as "
+        "subjects and replies where these are more: more take longer to train",
     )
     enough_free_pairs: int = Field(
         1000,

@@ -133,16 +133,15 @@ def run(job: Job) -> Detail:
 
 def _free_queries(job: Job, splits: Mapping[str, Split]) -> list[Query]:
     """The corpus' own of training threads, as many of each kind as are wanted."""
-    queries: list[Query] = []
-    for style, pairs in free_of(job).items():
-        if style not in job.settings.synthesis.free:
-            continue
-        found = [
+    from customir.synthesis.free import drawn
+
+    found = {
+        style: [
             Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
             for passage, text in pairs
             if splits[passage.key] == "train"
         ]
-        # Keys are hashes: the first ones are a random draw that new mail changes little.
-        found.sort(key=lambda query: query.key)
-        queries += found[: job.settings.synthesis.free_pairs]
-    return queries
+        for style, pairs in free_of(job).items()
+        if style in job.settings.synthesis.free
+    }
+    return drawn(found, job.settings.synthesis.free_pairs)

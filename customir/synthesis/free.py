@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from customir.corpus.document import Document, Passage
 from customir.synthesis import openings, replies, subjects
 from customir.workspace import content_key
-from customir.workspace.queries import FreeQuery, Split
+from customir.workspace.queries import FreeQuery, Query, Split
 
 # Openings are like what an LLM asks for, so as judges they speak where there is nothing else.
 FIRST, ELSE = (subjects.STYLE, replies.STYLE), (openings.STYLE,)
@@ -44,6 +44,19 @@ def without_query(passage: Passage, style: str) -> str:
     if style == openings.STYLE and (found := openings.parts(passage.text)):
         return found[1]
     return passage.text
+
+
+def drawn(pairs: Mapping[str, Sequence[Query]], most: int) -> list[Query]:
+    """`most` of each style, but of openings only half as many, or as many as of all others.
+
+    What a person wrote as a subject or a question teaches more than half of a passage does, and
+    openings that outnumber these take away again (docs/recipe.md). Keys are hashes: the first ones
+    are a random draw that new mail changes little.
+    """
+    first = {style: sorted(found, key=lambda query: query.key) for style, found in pairs.items()}
+    asked = [query for style in FIRST for query in first.get(style, [])[:most]]
+    openings_too = min(most, max(most // 2, len(asked)))
+    return asked + [query for style in ELSE for query in first.get(style, [])[:openings_too]]
 
 
 def held_out_free(

@@ -1,12 +1,13 @@
 """Free pairs: which of them judge, and what of a passage is hidden from its query."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from customir.corpus.document import Passage
 from customir.evaluation.gate import MINIMUM_THREADS
-from customir.synthesis.free import FEWEST, MOST, held_out_free, without_query
-from customir.workspace.queries import Split
+from customir.synthesis.free import FEWEST, MOST, drawn, held_out_free, without_query
+from customir.workspace.queries import Query, Split
 
 OPENING = "Who oils the pump in hall two?"
 REST = (
@@ -41,6 +42,28 @@ def test_what_the_query_was_taken_from_is_hidden() -> None:
     assert without_query(passage, "subject") == without_query(passage, "reply") == passage.text
     assert without_query(passage, "opening") == REST
     assert "Oil" in passage.content
+
+
+def test_openings_are_half_as_many_as_other_pairs_or_no_more_than_all_of_these() -> None:
+    def count(**of: int) -> dict[str, int]:
+        found = {
+            style: [
+                Query(f"{n * 7 % 97:03}", "p", style, "oil", None, "train") for n in range(many)
+            ]
+            for style, many in of.items()
+        }
+        kept = drawn(found, 40)
+        for style, queries in found.items():
+            keys = sorted(query.key for query in queries)
+            mine = [query.key for query in kept if query.style == style]
+            assert mine == keys[: len(mine)]
+        return dict(Counter(query.style for query in kept))
+
+    assert count(opening=90) == {"opening": 20}
+    assert count(reply=15, opening=90) == {"reply": 15, "opening": 20}
+    assert count(subject=13, reply=15, opening=90) == {"subject": 13, "reply": 15, "opening": 28}
+    assert count(subject=90, opening=90) == {"subject": 40, "opening": 40}
+    assert count(subject=50, reply=10, opening=9) == {"subject": 40, "reply": 10, "opening": 9}
 
 
 def test_subjects_and_replies_judge_and_openings_where_these_are_few() -> None:
