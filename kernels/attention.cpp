@@ -13,12 +13,9 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
-#include <thread>
 #include <vector>
 
-#if defined(__linux__)
-#include <dlfcn.h>
-#endif
+#include "threads.hpp"
 
 namespace {
 
@@ -117,23 +114,6 @@ void work(void *given) {
   }
 }
 
-// By the threads of the OpenMP that torch has loaded, if it is GNU's: these wait for work without
-// sleeping, and would take the processor from any others.
-void run(Shared &shared, int32_t threads) {
-#if defined(__linux__)
-  using Fork = void (*)(void (*)(void *), void *, unsigned, unsigned);
-  static const Fork fork = reinterpret_cast<Fork>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-  if (fork && threads > 1) return fork(work, &shared, unsigned(threads), 0);
-#endif
-  std::vector<std::thread> others;
-  try {
-    while (int32_t(others.size()) + 1 < threads) others.emplace_back(work, &shared);
-  } catch (const std::exception &) {  // no more threads: those that are there do it
-  }
-  work(&shared);
-  for (std::thread &other : others) other.join();
-}
-
 }  // namespace
 
 extern "C" {
@@ -165,7 +145,7 @@ int32_t customir_attention(const char *name, const int64_t *lengths, int64_t tex
     shared.kernel = chosen;
     shared.task = &task;
     shared.longest = longest;
-    run(shared, threads);
+    run(work, &shared, threads);
     return shared.failed ? -2 : 0;
   } catch (const std::exception &) {
     return -2;

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .split_product import split_product, takes
+
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     """left @ right.T + bias, as `torch.nn.functional.linear`, without a gradient.
@@ -15,7 +17,10 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     In float32 on a CPU, torch goes through MKL, which leaves half of the vector width unused where
     the processor isn't Intel's; oneDNN, which torch brings too, does not. In bfloat16 torch uses
     oneDNN itself, but first spreads the bias over the result; oneDNN adds it as it multiplies.
+    A processor with tiles for bfloat16 multiplies float32 by these, as exactly (`split_product`).
     """
+    if takes(left, right):
+        return split_product(left, right, bias)
     worth = left.dtype == torch.float32 or bias is not None
     if left.device.type == "cpu" and left.dtype in ONEDNN and worth:
         found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
