@@ -135,7 +135,7 @@ def _free_queries(job: Job, splits: Mapping[str, Split]) -> list[Query]:
     """The corpus' own of training threads, as many of each kind as are wanted."""
     from customir.synthesis.free import drawn
 
-    found = {
+    found: dict[str, list[Query]] = {
         style: [
             Query(content_key(style, passage.key, text), passage.key, style, text, None, "train")
             for passage, text in pairs
