@@ -1,7 +1,8 @@
 // Attention within each of several texts whose tokens stand one after the other, and its gradient.
 //
 // softmax(Q K^T / sqrt(width) + bias) V for each text and head, by blocks of queries that stay in the
-// second-level cache, computed in floats whatever the type of what comes and goes. Nothing is kept for
+// second-level cache, computed in floats whatever the type of what comes and goes, but for bfloat16 where
+// the processor has tiles for it (attention_tiles.hpp). Nothing is kept for
 // the gradient: a block's scores are computed again (as Dao et al. 2022, arXiv 2205.14135, section 3.1).
 //
 // A C interface, no flags for this machine's processor: attention_loops.hpp is compiled once for each
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "threads.hpp"
+#include "tiles.hpp"
 
 namespace {
 
@@ -61,6 +63,10 @@ constexpr int64_t BLOCK = 64;  // queries whose scores are held at a time
 #define TILE_ROWS 6
 #include "attention_loops.hpp"
 
+#ifdef HAS_TILES
+#include "attention_tiles.hpp"
+#endif
+
 struct Kernel {
   const char *name;
   void (*forward)(const Task &, int64_t text, int64_t head, float *scratch);
@@ -68,8 +74,12 @@ struct Kernel {
   int64_t (*scratch)(int64_t length, int64_t width);
 };
 
-const Kernel *kernel(const char *name) {
+// `name`: null is the fastest for such numbers and heads of such a width.
+const Kernel *kernel(const char *name, bool bfloat16, int64_t width) {
   static const Kernel all[] = {
+#ifdef HAS_TILES
+      {"tiles", with_tiles::forward_of, with_tiles::backward_of, with_tiles::scratch_floats},
+#endif
 #if defined(__x86_64__)
       {"avx512", avx512::forward, avx512::backward, avx512::scratch_floats},
       {"avx2", avx2::forward, avx2::backward, avx2::scratch_floats},
@@ -78,6 +88,9 @@ const Kernel *kernel(const char *name) {
   };
   for (const Kernel &one : all) {
     if (name && std::strcmp(name, one.name)) continue;
+#ifdef HAS_TILES
+    if (!std::strcmp(one.name, "tiles") && !(bfloat16 && width % DEPTH == 0 && has_tiles())) continue;
+#endif
 #if defined(__x86_64__)
     if (!std::strcmp(one.name, "avx512") && !__builtin_cpu_supports("avx512f")) continue;
     if (!std::strcmp(one.name, "avx2") &&
@@ -118,9 +131,10 @@ void work(void *given) {
 
 extern "C" {
 
-// The name of the kernel that is taken for `name` (null: of the best); null where there is none.
-const char *customir_attention_kernel(const char *name) {
-  const Kernel *found = kernel(name);
+// The name of the kernel that is taken for `name` (null: of the best), for numbers in bfloat16 or float32 and
+// heads of a width; null where there is none.
+const char *customir_attention_kernel(const char *name, int32_t bfloat16, int64_t width) {
+  const Kernel *found = kernel(name, bool(bfloat16), width);
   return found ? found->name : nullptr;
 }
 
@@ -129,7 +143,7 @@ int32_t customir_attention(const char *name, const int64_t *lengths, int64_t tex
                            int64_t width, const float *bias, int64_t bias_side, int32_t bfloat16,
                            const void *joint, void *context, const void *gradient, void *to_joint,
                            int32_t threads) {
-  const Kernel *chosen = kernel(name);
+  const Kernel *chosen = kernel(name, bool(bfloat16), width);
   if (!chosen) return -1;
   try {
     std::vector<int64_t> starts;

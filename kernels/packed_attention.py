@@ -18,16 +18,25 @@ MULTIPLE = 16  # of which a head's width has to be one
 TYPES = (torch.float32, torch.bfloat16)
 
 
-def best_kernel() -> str | None:
-    """Name of the fastest kernel for this processor; None where none was compiled."""
+def best_kernel(dtype: torch.dtype = torch.float32, width: int = 32) -> str | None:
+    """Name of the fastest kernel here for such a type and width of a head; None: none was compiled."""
     library = _library()
-    return library.customir_attention_kernel(None).decode() if library else None
+    if library is None:
+        return None
+    name: bytes = library.customir_attention_kernel(None, dtype == torch.bfloat16, width)
+    return name.decode()
 
 
-def has_kernel(name: str) -> bool:
-    """Whether this processor can run a kernel: avx512, avx2 or portable."""
+def has_kernel(name: str, dtype: torch.dtype = torch.float32, width: int = 32) -> bool:
+    """Whether this processor can run a kernel for such a type and width of a head.
+
+    avx512, avx2 and portable are for all of them; tiles (AMX) for bfloat16 and multiples of 32.
+    """
     library = _library()
-    return bool(library and library.customir_attention_kernel(name.encode()))
+    return bool(
+        library
+        and library.customir_attention_kernel(name.encode(), dtype == torch.bfloat16, width)
+    )
 
 
 def takes(rows: Tensor, width: int, bias: Tensor | None) -> bool:
@@ -49,7 +58,8 @@ def packed_attention(
 ) -> Tensor:
     """softmax(queries keys^T / sqrt(width) + bias) values, within each text and head.
 
-    Computed in float32. The gradient computes a text's scores again, a block at a time (Dao et al.
+    Computed in float32; for bfloat16, by a processor's tiles where it has them (AMX), which multiply
+    bfloat16 and add up in float32. The gradient computes a text's scores again, a block at a time (Dao et al.
     2022, arXiv 2205.14135, section 3.1), so only `joint` is kept for it.
 
     Args:
@@ -152,7 +162,7 @@ def _library() -> ctypes.CDLL | None:
         return None
     attention = library.customir_attention
     pointer, size = ctypes.c_void_p, ctypes.c_int64
-    library.customir_attention_kernel.argtypes = [ctypes.c_char_p]
+    library.customir_attention_kernel.argtypes = [ctypes.c_char_p, ctypes.c_int32, size]
     library.customir_attention_kernel.restype = ctypes.c_char_p
     attention.argtypes = [
         *(ctypes.c_char_p, pointer, size, size, size, pointer, size, ctypes.c_int32),

@@ -9,33 +9,20 @@
 
 #include <cstdint>
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__has_include)
-#if __has_include(<amxbf16intrin.h>)
-#define HAS_TILES
-#endif
-#endif
+#include "tiles.hpp"
 
 #ifdef HAS_TILES
 
-#include <cpuid.h>
-#include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <vector>
 
 #include "threads.hpp"
 
-#define TARGET __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl")))
-
 namespace {
 
-// A tile has 16 rows of 32 numbers, or of 16 floats. All three parts of 16 rows (or columns) and 32 of
-// what is summed over lie together: PARTS tiles, which are loaded one by one.
-constexpr int64_t SIDE = 16, DEPTH = 32, TILE = SIDE * DEPTH, PARTS = 3;
+// All three parts of 16 rows (or columns) and 32 of what is summed over lie together, one tile each.
+constexpr int64_t PARTS = 3;
 // Rows of the left, and how much of their length, that are split at a time: they stay in the second-level cache.
 constexpr int64_t MOST_ROWS = 256, MOST_DEPTH = 384;
 
@@ -45,7 +32,7 @@ struct Parts {
   __m512i high, middle, low;  // each a float's upper half, the lower is zero
 };
 
-TARGET inline Parts split(__m512 number) {
+WITH_TILES inline Parts split(__m512 number) {
   const __m512i upper = _mm512_set1_epi32(UPPER);
   const __m512i high = _mm512_and_si512(_mm512_castps_si512(number), upper);
   const __m512 rest = _mm512_sub_ps(number, _mm512_castsi512_ps(high));
@@ -55,13 +42,13 @@ TARGET inline Parts split(__m512 number) {
 }
 
 // Sixteen parts in 32 bytes.
-TARGET inline void put(__m512i part, uint16_t *out) {
+WITH_TILES inline void put(__m512i part, uint16_t *out) {
   const __m256i half = _mm512_cvtepi32_epi16(_mm512_srli_epi32(part, 16));
   _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), half);
 }
 
 // `from`: (rows, depth), `stride` apart. Rows are filled up with zeros to an even number of tiles.
-TARGET void split_left(const float *from, int64_t stride, int64_t rows, int64_t depth, uint16_t *out) {
+WITH_TILES void split_left(const float *from, int64_t stride, int64_t rows, int64_t depth, uint16_t *out) {
   const int64_t padded = (rows + 2 * SIDE - 1) / (2 * SIDE) * (2 * SIDE);
   for (int64_t row = 0; row < padded; ++row)
     for (int64_t k = 0; k < depth; k += SIDE) {
@@ -76,12 +63,12 @@ TARGET void split_left(const float *from, int64_t stride, int64_t rows, int64_t 
 }
 
 // Two parts of each of sixteen columns, that stand one below the other, side by side.
-TARGET inline void put_pairs(__m512i above, __m512i below, uint16_t *out) {
+WITH_TILES inline void put_pairs(__m512i above, __m512i below, uint16_t *out) {
   _mm512_storeu_si512(out, _mm512_or_si512(_mm512_srli_epi32(above, 16), below));
 }
 
 // Sixteen columns of the right, of whose numbers `from` has (depth, 16), rows `stride` apart.
-TARGET void split_right(const float *from, int64_t stride, int64_t depth, uint16_t *out) {
+WITH_TILES void split_right(const float *from, int64_t stride, int64_t depth, uint16_t *out) {
   const __m512i upper = _mm512_set1_epi32(UPPER);
   for (int64_t k = 0; k < depth; k += 2) {
     uint16_t *tile = out + k / DEPTH * PARTS * TILE + k % DEPTH * SIDE;
@@ -91,33 +78,6 @@ TARGET void split_right(const float *from, int64_t stride, int64_t depth, uint16
     put_pairs(above.middle, below.middle, tile + TILE);
     put_pairs(above.low, _mm512_and_si512(below.low, upper), tile + 2 * TILE);
   }
-}
-
-// out[j][i] = from[i][j], 16 by 16, rows of `from` `stride` apart.
-TARGET inline void turn(const float *from, int64_t stride, float *out) {
-  __m512 rows[SIDE], next[SIDE];
-#pragma GCC unroll 16
-  for (int i = 0; i < SIDE; ++i) rows[i] = _mm512_loadu_ps(from + i * stride);
-  // Four times: of rows `apart` from each other, the blocks of `apart` columns off the diagonal change places.
-#pragma GCC unroll 4
-  for (int apart = 1; apart < SIDE; apart *= 2) {
-    alignas(64) int32_t first[SIDE], second[SIDE];
-    for (int j = 0; j < SIDE; ++j) {
-      first[j] = j & apart ? (j ^ apart) + SIDE : j;
-      second[j] = j & apart ? j + SIDE : j ^ apart;
-    }
-    const __m512i upper = _mm512_load_si512(first), lower = _mm512_load_si512(second);
-#pragma GCC unroll 16
-    for (int i = 0; i < SIDE; ++i)
-      if (!(i & apart)) {
-        next[i] = _mm512_permutex2var_ps(rows[i], upper, rows[i + apart]);
-        next[i + apart] = _mm512_permutex2var_ps(rows[i], lower, rows[i + apart]);
-      }
-#pragma GCC unroll 16
-    for (int i = 0; i < SIDE; ++i) rows[i] = next[i];
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < SIDE; ++i) _mm512_storeu_ps(out + i * SIDE, rows[i]);
 }
 
 struct Task {
@@ -137,7 +97,7 @@ inline int64_t place_of(const Task &task, int64_t first, int64_t depth, int64_t 
   return (first * task.columns + column * depth) * PARTS;
 }
 
-void split_columns(void *given) TARGET;
+void split_columns(void *given) WITH_TILES;
 void split_columns(void *given) {
   const Task &task = *static_cast<const Task *>(given);
   std::vector<float> turned(size_t(MOST_DEPTH * SIDE));
@@ -150,14 +110,14 @@ void split_columns(void *given) {
       } else {
         const float *from = task.right + column * task.right_stride + first;
         for (int64_t k = 0; k < depth; k += SIDE)
-          turn(from + k, task.right_stride, turned.data() + k * SIDE);
+          turn_sixteen(from + k, task.right_stride, turned.data() + k * SIDE);
         split_right(turned.data(), SIDE, depth, out);
       }
     }
 }
 
 // 32 rows by 32 columns: sums, a row after the other. Small products first, so that less is rounded away.
-TARGET void multiply(const uint16_t *above, const uint16_t *below, const uint16_t *left_columns,
+WITH_TILES void multiply(const uint16_t *above, const uint16_t *below, const uint16_t *left_columns,
                      const uint16_t *right_columns, int64_t depth, float *sums) {
   _tile_zero(0);
   _tile_zero(1);
@@ -195,14 +155,7 @@ TARGET void multiply(const uint16_t *above, const uint16_t *below, const uint16_
   _tile_stored(3, sums + 2 * SIDE * SIDE + SIDE, 128);
 }
 
-// What tiles look like, as the processor reads it.
-struct alignas(64) Shape {
-  uint8_t palette = 1, start = 0, unused[14] = {};
-  uint16_t bytes_a_row[16] = {};
-  uint8_t rows[16] = {};
-};
-
-void multiply_rows(void *given) TARGET;
+void multiply_rows(void *given) WITH_TILES;
 void multiply_rows(void *given) {
   const Task &task = *static_cast<const Task *>(given);
   std::vector<uint16_t> room(size_t(MOST_ROWS * MOST_DEPTH * PARTS) + 32);
@@ -210,8 +163,6 @@ void multiply_rows(void *given) {
   while (reinterpret_cast<uintptr_t>(split) % 64) ++split;
   alignas(64) float sums[4 * SIDE * SIDE];
   Shape wanted, before;  // other code of this process that uses tiles finds its own again
-  std::fill_n(wanted.bytes_a_row, 8, 64);
-  std::fill_n(wanted.rows, 8, SIDE);
   _tile_storeconfig(&before);
   _tile_loadconfig(&wanted);
   for (int64_t from; (from = MOST_ROWS * (*task.next)++) < task.rows;) {
@@ -242,15 +193,6 @@ void multiply_rows(void *given) {
   _tile_loadconfig(&before);
 }
 
-// Whether processor and system have tiles, and the system lets this process use them.
-bool has_tiles() {
-  unsigned a, b, c, d;
-  if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) return false;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 22) || !(d & 1u << 24)) return false;
-  constexpr long ASK_FOR_STATE = 0x1023, TILE_DATA = 18;
-  return syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
-}
-
 }  // namespace
 
 #endif  // HAS_TILES
@@ -260,8 +202,7 @@ extern "C" {
 // Whether this processor can run `customir_split_product`.
 int32_t customir_has_tiles() {
 #ifdef HAS_TILES
-  static const bool found = has_tiles();
-  return found;
+  return has_tiles();
 #else
   return 0;
 #endif
