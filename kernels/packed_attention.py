@@ -34,8 +34,7 @@ def has_kernel(name: str, dtype: torch.dtype = torch.float32, width: int = 32) -
     """
     library = _library()
     return bool(
-        library
-        and library.customir_attention_kernel(name.encode(), dtype == torch.bfloat16, width)
+        library and library.customir_attention_kernel(name.encode(), dtype == torch.bfloat16, width)
     )
 
 
