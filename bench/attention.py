@@ -132,7 +132,7 @@ def main() -> None:
                             "peer_figure": round(middle, 2),
                             "ratio": round(ratio, 2),
                             "measured": f"{len(batches)} micro-batches of mail, "
-                            f"{asked.threads} threads, {best_kernel()}",
+                            f"{asked.threads} threads, {best_kernel(kind)}",
                         }
                     )
     print(json.dumps({"bench": "attention", "claims": claims}))
