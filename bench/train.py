@@ -275,9 +275,8 @@ def main() -> None:
     if asked.quick:
         batches, rounds, arms = [32], 1, ARMS[:3]
     claims = []
-    read_pairs(
-        asked.data, 0
-    )  # where there are none, a process of the pool would never be heard of again
+    # Where there is no mail, a process of the pool would end and never be heard of again.
+    read_pairs(asked.data, 0)
     context = multiprocessing.get_context("spawn")
     for batch in batches:
         for precision in asked.precisions:

@@ -139,17 +139,6 @@ int64_t scratch_floats(int64_t length, int64_t width) {
   return filled_up(length) * (8 * width + 4 * BLOCK) + 2 * BLOCK * width + 64;
 }
 
-// Tiles of this thread while it lives; other code of this process that uses them finds its own again.
-struct Configured {
-  WITH_TILES Configured() {
-    const Shape wanted;
-    _tile_storeconfig(&before);
-    _tile_loadconfig(&wanted);
-  }
-  WITH_TILES ~Configured() { _tile_loadconfig(&before); }
-  Shape before;
-};
-
 WITH_TILES void forward_of(const Task &task, int64_t text, int64_t head, float *scratch) {
   const int64_t length = task.lengths[text], width = task.width, padded = filled_up(length);
   const int64_t all = task.heads * width, stride = 3 * all, size = padded * width;

@@ -162,9 +162,7 @@ void multiply_rows(void *given) {
   uint16_t *split = room.data();
   while (reinterpret_cast<uintptr_t>(split) % 64) ++split;
   alignas(64) float sums[4 * SIDE * SIDE];
-  Shape wanted, before;  // other code of this process that uses tiles finds its own again
-  _tile_storeconfig(&before);
-  _tile_loadconfig(&wanted);
+  const Configured configured;
   for (int64_t from; (from = MOST_ROWS * (*task.next)++) < task.rows;) {
     const int64_t rows = std::min(MOST_ROWS, task.rows - from);
     for (int64_t first = 0; first < task.depth; first += MOST_DEPTH) {
@@ -190,7 +188,6 @@ void multiply_rows(void *given) {
       }
     }
   }
-  _tile_loadconfig(&before);
 }
 
 }  // namespace

@@ -35,6 +35,17 @@ struct alignas(64) Shape {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
+// Tiles of this thread while it lives; other code of this process that uses them finds its own again.
+struct Configured {
+  WITH_TILES Configured() {
+    const Shape wanted;
+    _tile_storeconfig(&before);
+    _tile_loadconfig(&wanted);
+  }
+  WITH_TILES ~Configured() { _tile_loadconfig(&before); }
+  Shape before;
+};
+
 // out[j][i] = from[i][j], 16 by 16 numbers of four bytes, rows of `from` `stride` of them apart.
 WITH_TILES inline void turn_sixteen(const void *from, int64_t stride, void *out) {
   __m512 rows[SIDE], next[SIDE];
