@@ -134,6 +134,7 @@ def our_step(
             0,
             encoder.device,
             settings.tokens_kept // settings.tokens_per_pass,
+            settings.tokens_kept_in_part // settings.tokens_per_pass,
         )
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()

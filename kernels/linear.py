@@ -1,6 +1,7 @@
 """A frozen linear with a LoRA branch as one operation, through the fastest product there is."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .results import once
 from .split_product import split_product, takes
 
 
@@ -125,7 +127,10 @@ class _MergedLinear(torch.autograd.Function):
         with torch.autocast(inputs.device.type, enabled=False):
             ctx.scale, ctx.type = scale, inputs.dtype
             flat = inputs.reshape(-1, inputs.shape[-1]).to(merged.dtype)
-            made = product(flat, merged, None if bias is None else bias.to(merged.dtype))
+            cast = None if bias is None else bias.to(merged.dtype)
+            narrower = len(merged) < merged.shape[1]
+            multiply = partial(product, flat, merged, cast)
+            made = once(multiply) if narrower else multiply()
             ctx.save_for_backward(flat, merged, down, up)
             return made.reshape(*inputs.shape[:-1], len(merged))
 

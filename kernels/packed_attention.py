@@ -14,6 +14,8 @@ from torch import Tensor
 
 from customir.compiled import load_compiled
 
+from .results import once
+
 MULTIPLE = 16  # of which a head's width has to be one
 TYPES = (torch.float32, torch.bfloat16)
 
@@ -101,9 +103,13 @@ class _PackedAttention(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(joint, lengths, bias)
         ctx.heads, ctx.kernel = heads, kernel
-        context = _empty(joint, joint.shape[1] // 3, lengths)
-        _call(kernel, joint, lengths, heads, bias, context=context)
-        return context
+
+        def attend() -> Tensor:
+            context = _empty(joint, joint.shape[1] // 3, lengths)
+            _call(kernel, joint, lengths, heads, bias, context=context)
+            return context
+
+        return once(attend)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]

@@ -116,13 +116,16 @@ void split_columns(void *given) {
     }
 }
 
-// 32 rows by 32 columns: sums, a row after the other. Small products first, so that less is rounded away.
+// 32 rows by 32 columns: `out` = `start` + left right^T. Rows of `start` and of `out` are so many bytes apart.
+// Of two products that follow each other one side is the same, so that less is loaded.
 WITH_TILES void multiply(const uint16_t *above, const uint16_t *below, const uint16_t *left_columns,
-                     const uint16_t *right_columns, int64_t depth, float *sums) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
+                         const uint16_t *right_columns, int64_t depth, const float *start,
+                         int64_t start_stride, float *out, int64_t out_stride) {
+  const int64_t start_down = start_stride / 4 * SIDE, out_down = out_stride / 4 * SIDE;
+  _tile_loadd(0, start, start_stride);
+  _tile_loadd(1, start + SIDE, start_stride);
+  _tile_loadd(2, start + start_down, start_stride);
+  _tile_loadd(3, start + start_down + SIDE, start_stride);
   for (int64_t k = 0; k < depth; k += DEPTH) {
 #define ROWS(part)                              \
   _tile_loadd(4, above + (part) * TILE, 64);    \
@@ -136,11 +139,11 @@ WITH_TILES void multiply(const uint16_t *above, const uint16_t *below, const uin
   _tile_dpbf16ps(2, 5, 6);  \
   _tile_dpbf16ps(3, 5, 7);
     ROWS(2) COLUMNS(0) PRODUCTS
-    ROWS(0) COLUMNS(2) PRODUCTS
-    ROWS(1) COLUMNS(1) PRODUCTS
     ROWS(0) PRODUCTS
-    COLUMNS(0) PRODUCTS
+    COLUMNS(2) PRODUCTS
+    COLUMNS(1) PRODUCTS
     ROWS(1) PRODUCTS
+    COLUMNS(0) PRODUCTS
 #undef ROWS
 #undef COLUMNS
 #undef PRODUCTS
@@ -149,10 +152,17 @@ WITH_TILES void multiply(const uint16_t *above, const uint16_t *below, const uin
     left_columns += PARTS * TILE;
     right_columns += PARTS * TILE;
   }
-  _tile_stored(0, sums, 128);
-  _tile_stored(1, sums + SIDE, 128);
-  _tile_stored(2, sums + 2 * SIDE * SIDE, 128);
-  _tile_stored(3, sums + 2 * SIDE * SIDE + SIDE, 128);
+  _tile_stored(0, out, out_stride);
+  _tile_stored(1, out + SIDE, out_stride);
+  _tile_stored(2, out + out_down, out_stride);
+  _tile_stored(3, out + out_down + SIDE, out_stride);
+}
+
+// So many rows of 32 numbers; `to`'s and `from`'s are so many numbers apart.
+WITH_TILES void copy_rows(const float *from, int64_t from_stride, int64_t rows, float *to, int64_t to_stride) {
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t j = 0; j < 2 * SIDE; j += SIDE)
+      _mm512_storeu_ps(to + row * to_stride + j, _mm512_loadu_ps(from + row * from_stride + j));
 }
 
 void multiply_rows(void *given) WITH_TILES;
@@ -161,7 +171,8 @@ void multiply_rows(void *given) {
   std::vector<uint16_t> room(size_t(MOST_ROWS * MOST_DEPTH * PARTS) + 32);
   uint16_t *split = room.data();
   while (reinterpret_cast<uintptr_t>(split) % 64) ++split;
-  alignas(64) float sums[4 * SIDE * SIDE];
+  alignas(64) float last[4 * SIDE * SIDE];  // where fewer than 32 rows are left
+  static const float zeros[2 * SIDE] = {};
   const Configured configured;
   for (int64_t from; (from = MOST_ROWS * (*task.next)++) < task.rows;) {
     const int64_t rows = std::min(MOST_ROWS, task.rows - from);
@@ -172,18 +183,15 @@ void multiply_rows(void *given) {
         const uint16_t *right = task.split + place_of(task, first, depth, column);
         for (int64_t row = 0; row < rows; row += 2 * SIDE) {
           const uint16_t *left = split + row * depth * PARTS;
-          multiply(left, left + SIDE * depth * PARTS, right, right + SIDE * depth * PARTS, depth, sums);
-          const int64_t there = std::min(2 * SIDE, rows - row);
-          for (int64_t i = 0; i < there; ++i)
-            for (int64_t j = 0; j < 2 * SIDE; j += SIDE) {
-              float *out = task.out + (from + row + i) * task.columns + column + j;
-              __m512 sum = _mm512_load_ps(sums + i * 2 * SIDE + j);
-              if (first)
-                sum = _mm512_add_ps(sum, _mm512_loadu_ps(out));
-              else if (task.bias)
-                sum = _mm512_add_ps(sum, _mm512_loadu_ps(task.bias + column + j));
-              _mm512_storeu_ps(out, sum);
-            }
+          float *out = task.out + (from + row) * task.columns + column;
+          const bool whole = row + 2 * SIDE <= rows;
+          float *sums = whole ? out : last;
+          const int64_t apart = whole ? task.columns : 2 * SIDE;
+          if (!whole && first) copy_rows(out, task.columns, rows - row, last, 2 * SIDE);
+          const float *start = first ? sums : task.bias ? task.bias + column : zeros;
+          multiply(left, left + SIDE * depth * PARTS, right, right + SIDE * depth * PARTS, depth, start,
+                   first ? apart * 4 : 0, sums, apart * 4);
+          if (!whole) copy_rows(last, 2 * SIDE, rows - row, out, task.columns);
         }
       }
     }

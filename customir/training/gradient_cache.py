@@ -1,12 +1,13 @@
 """Gradient caching: the whole batch's gradient in the memory of one micro-batch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 
 import torch
 from torch import Tensor, distributed
 
+from customir.kernels import Results, kept_in, taken_from
 from customir.training.processes import place_among_processes
 
 
@@ -17,6 +18,7 @@ def backward(
     seed: int,
     device: torch.device,
     kept: int = 1,
+    kept_in_part: int = 0,
 ) -> float:
     """Add the gradient of a loss over many texts to the parameters that want one.
 
@@ -36,6 +38,8 @@ def backward(
         device: Where representations are.
         kept: The last so many micro-batches (of this process) are represented once: their graphs
             are kept. A batch of no more is what it would be without gradient caching.
+        kept_in_part: Of so many micro-batches before these, some results are kept
+            (kernels/results.py), so that the second forward has less to do.
 
     Returns:
         The loss.
@@ -43,9 +47,13 @@ def backward(
     rank, processes = place_among_processes()
     mine = range(rank, len(passes), processes)
     again, once = mine[: max(0, len(mine) - kept)], mine[max(0, len(mine) - kept) :]
+    results = {number: Results() for number in again[max(0, len(again) - kept_in_part) :]}
 
-    def represent(number: int) -> Tensor:
-        with _seeded(seed + number):
+    def represent(
+        number: int, use: Callable[[Results], AbstractContextManager[None]] = kept_in
+    ) -> Tensor:
+        in_part = use(results[number]) if number in results else nullcontext()
+        with _seeded(seed + number), in_part:
             return embed(passes[number])
 
     with torch.no_grad():
@@ -63,7 +71,7 @@ def backward(
     for number in once:
         graphs.pop(number).backward(parts[number])
     for number in again:
-        represent(number).backward(parts[number])
+        represent(number, taken_from).backward(parts[number])
     return loss.item()
 
 

@@ -316,7 +316,8 @@ def _backward(
     lengths = [len(texts.tokens[number]) for number in numbers]
     passes = texts.encoder.cut(lengths, tokens_per_pass)
     # Where memory ran out before, nothing is kept that need not be.
-    kept = settings.tokens_kept if tokens_per_pass == settings.tokens_per_pass else 0
+    roomy = tokens_per_pass == settings.tokens_per_pass
+    kept, in_part = (settings.tokens_kept, settings.tokens_kept_in_part) if roomy else (0, 0)
     loss = backward(
         lambda places: texts.embed([numbers[place] for place in places]),
         passes,
@@ -324,6 +325,7 @@ def _backward(
         seed,
         texts.encoder.device,
         kept=max(1, kept // tokens_per_pass),
+        kept_in_part=in_part // tokens_per_pass,
     )
     rows = sum(texts.encoder.rows([lengths[place] for place in part]) for part in passes)
     return Pass(loss, sum(lengths), rows)
