@@ -25,6 +25,8 @@
 #include <arm_neon.h>
 #endif
 
+#define INLINE __attribute__((always_inline)) inline
+
 namespace {
 
 // Inner products of `count` queries with `rows` consecutive rows, each of `width` bytes, a multiple of
@@ -132,12 +134,8 @@ VNNI inline void multiply_add(__m512i &sum, __m512i row, __m512i query) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(row), "v"(query));
 }
 
-// The first (0) or second (1) 64 numbers of a group, a byte each.
-template <Form form>
-VNNI inline __m512i numbers_of(const int8_t *held, int part) {
-  if constexpr (form == BYTES)  // plus 128, see tile
-    return _mm512_xor_si512(_mm512_loadu_si512(held), _mm512_set1_epi8(char(0x80)));
-  if constexpr (form == UNSIGNED) return _mm512_loadu_si512(held);
+// The first (0) or second (1) 64 numbers of 32 bytes of quarters, a byte each.
+VNNI inline __m512i quarters_of(const int8_t *held, int part) {
   const __m512i twice =
       _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(held)));
   const __m512i places =
@@ -153,26 +151,47 @@ template <Form form, int ROWS, int QUERIES, bool AHEAD>
 VNNI __attribute__((always_inline)) inline __m512i tile(const int8_t *const *rows,
                                                         const int8_t *queries, int64_t width) {
   static_assert(ROWS * QUERIES == 16, "a register a product");
-  constexpr int PARTS = int(numbers(form) * group(form) / 64);  // registers that hold a group
   __m512i sums[16];
   for (__m512i &sum : sums) sum = _mm512_setzero_si512();
-  for (int64_t i = 0; i < width; i += group(form)) {
-    __m512i asked[QUERIES][PARTS];
-    for (int q = 0; q < QUERIES; ++q)
-      for (int part = 0; part < PARTS; ++part)
-        asked[q][part] = _mm512_loadu_si512(queries + numbers(form) * (q * width + i) + 64 * part);
+  for (int64_t i = 0; i < width; i += 64) {
+    __m512i asked[QUERIES];
+    for (int q = 0; q < QUERIES; ++q) asked[q] = _mm512_loadu_si512(queries + q * width + i);
     // A row at a time: registers are enough for all sums and queries, not for all rows besides.
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
       if (AHEAD) _mm_prefetch(rows[r] + i + ROWS * width, _MM_HINT_T0);
-#pragma GCC unroll 2
-      for (int part = 0; part < PARTS; ++part) {
-        const __m512i held = numbers_of<form>(rows[r] + i, part);
+      __m512i held = _mm512_loadu_si512(rows[r] + i);
+      if (form == BYTES) held = _mm512_xor_si512(held, _mm512_set1_epi8(char(0x80)));
 #pragma GCC unroll 16
-        for (int q = 0; q < QUERIES; ++q) multiply_add(sums[q * ROWS + r], held, asked[q][part]);
-      }
+      for (int q = 0; q < QUERIES; ++q) multiply_add(sums[q * ROWS + r], held, asked[q]);
     }
   }
+  return sums_of(sums);
+}
+
+// The same for 16 rows of quarters and one query. 32 bytes are there twice: of their pairs of bits, the first
+// half of a register keeps the lowest and the third, the second half the others, which are worth four times
+// as much there, and so are their sums.
+template <>
+VNNI __attribute__((always_inline)) inline __m512i tile<QUARTERS, 16, 1, true>(
+    const int8_t *const *rows, const int8_t *query, int64_t width) {
+  const __m512i kept = _mm512_inserti64x4(_mm512_set1_epi8(3), _mm256_set1_epi8(12), 1);
+  __m512i sums[16];
+  for (__m512i &sum : sums) sum = _mm512_setzero_si512();
+  for (int64_t i = 0; i < width; i += 32) {
+    const __m512i low = _mm512_loadu_si512(query + 4 * i), high = _mm512_loadu_si512(query + 4 * i + 64);
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; ++r) {
+      _mm_prefetch(rows[r] + i + 32 * width, _MM_HINT_T0);  // a tile takes less time than memory
+      const __m512i twice = _mm512_broadcast_i64x4(
+          _mm256_loadu_si256(reinterpret_cast<const __m256i *>(rows[r] + i)));
+      multiply_add(sums[r], _mm512_and_si512(twice, kept), low);
+      multiply_add(sums[r], _mm512_and_si512(_mm512_srli_epi16(twice, 4), kept), high);
+    }
+  }
+  const __m512i places = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi32(2), 1);
+#pragma GCC unroll 16
+  for (__m512i &sum : sums) sum = _mm512_srav_epi32(sum, places);
   return sums_of(sums);
 }
 
@@ -210,10 +229,9 @@ VNNI void dots_vnni(const int8_t *matrix, const int8_t *fine, int64_t rows, int6
     const std::unique_ptr<int8_t[]> whole(new int8_t[4 * rows * width]);
     for (int64_t i = 0; i < rows * width; i += 32)
       for (int part = 0; part < 2; ++part) {
-        __m512i numbers = numbers_of<QUARTERS>(matrix + i, part);
+        __m512i numbers = quarters_of(matrix + i, part);
         if (fine)
-          numbers = _mm512_or_si512(_mm512_slli_epi16(numbers, 2),
-                                    numbers_of<QUARTERS>(fine + i, part));
+          numbers = _mm512_or_si512(_mm512_slli_epi16(numbers, 2), quarters_of(fine + i, part));
         _mm512_storeu_si512(&whole[4 * i + 64 * part], numbers);
       }
     dots_vnni<UNSIGNED>(whole.get(), nullptr, rows, 4 * width, queries, count, out, stride);
@@ -254,8 +272,6 @@ int32_t quarters_neon(const int8_t *row, const int8_t *query, int64_t width) {
 
 #endif
 
-#define INLINE __attribute__((always_inline)) inline
-
 constexpr int64_t MOST_ROWS = int64_t(1) << 32;
 
 // The best `k` seen so far, among some that are not. Rows are shown in ascending order, and kept so.
@@ -272,44 +288,60 @@ struct Best {
     scores.reset(new int32_t[room]);
     rows.reset(new uint32_t[room]);
   }
-
-  void see(int32_t score, int64_t row) {
-    if (held == room) tidy();
-    scores[held] = score;
-    rows[held++] = uint32_t(row);
-  }
-
-  size_t reaching(int32_t score) const {
-    uint32_t number = 0;  // as wide as a score: the loop becomes vectors
-    for (size_t i = 0; i < held; ++i) number += scores[i] >= score;
-    return number;
-  }
-
-  // Drops all but the best k. The k-th score is found by halving the range of scores: counting takes
-  // vectors, partitioning a branch a score.
-  void tidy() {
-    if (held < k || k == 0) return;
-    const auto ends = std::minmax_element(&scores[0], &scores[held]);
-    int64_t low = *ends.first, high = *ends.second;
-    while (low < high) {
-      const int64_t middle = high - (high - low) / 2;
-      if (reaching(int32_t(middle)) >= k)
-        low = middle;
-      else
-        high = middle - 1;
-    }
-    least = int32_t(low);
-    size_t equal = k - (least == INT32_MAX ? 0 : reaching(least + 1)), kept = 0;
-    for (size_t i = 0; i < held; ++i) {
-      const bool same = scores[i] == least && equal > 0, keep = same || scores[i] > least;
-      equal -= same;
-      scores[kept] = scores[i];
-      rows[kept] = rows[i];
-      kept += keep;
-    }
-    held = kept;
-  }
 };
+
+INLINE size_t reaching(const Best &best, int32_t score) {
+  uint32_t number = 0;  // as wide as a score: the loop becomes vectors
+  for (size_t i = 0; i < best.held; ++i) number += best.scores[i] >= score;
+  return number;
+}
+
+// Drops all but the best k. The k-th score is found by halving the range of scores: counting takes
+// vectors, partitioning a branch a score.
+INLINE void tidy(Best &best) {
+  const size_t k = best.k;
+  if (best.held < k || k == 0) return;
+  int32_t *scores = best.scores.get();
+  uint32_t *rows = best.rows.get();
+  int32_t smallest = scores[0], largest = scores[0];
+  for (size_t i = 1; i < best.held; ++i) {
+    smallest = std::min(smallest, scores[i]);
+    largest = std::max(largest, scores[i]);
+  }
+  int64_t low = smallest, high = largest;
+  while (low < high) {
+    const int64_t middle = high - (high - low) / 2;
+    if (reaching(best, int32_t(middle)) >= k)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  const int32_t least = best.least = int32_t(low);
+  size_t equal = k - (least == INT32_MAX ? 0 : reaching(best, least + 1)), kept = 0;
+  for (size_t i = 0; i < best.held; ++i) {
+    const bool same = scores[i] == least && equal > 0, keep = same || scores[i] > least;
+    equal -= same;
+    scores[kept] = scores[i];
+    rows[kept] = rows[i];
+    kept += keep;
+  }
+  best.held = kept;
+}
+
+// The same for each width of register.
+using Tidy = void (*)(Best &best);
+
+void tidy_portable(Best &best) { tidy(best); }
+#if defined(__x86_64__)
+AVX2 void tidy_avx2(Best &best) { tidy(best); }
+VNNI void tidy_vnni(Best &best) { tidy(best); }
+#endif
+
+INLINE void see(Best &best, int32_t score, int64_t row, Tidy tidied) {
+  if (best.held == best.room) tidied(best);
+  best.scores[best.held] = score;
+  best.rows[best.held++] = uint32_t(row);
+}
 
 // A block of rows stays in the first-level cache while every query of the batch goes over it.
 constexpr int64_t BLOCK_NUMBERS = 24 * 1024;
@@ -322,14 +354,14 @@ using Show = void (*)(Best &best, const int32_t *scores, int64_t rows, int64_t f
 
 // ABOVE(scores, least): which of GLANCE scores are above `least`, a bit each. It has to be of the same
 // instruction set as the function that this becomes the body of.
-#define SHOW(ABOVE)                                                                              \
+#define SHOW(ABOVE, TIDY)                                                                        \
   for (int64_t start = 0; start < rows; start += GLANCE) {                                       \
     const bool whole = start + GLANCE <= rows;                                                   \
     uint32_t mask = whole ? ABOVE(scores + start, best.least) : (1u << (rows - start)) - 1;      \
     for (; mask; mask &= mask - 1) {                                                             \
       const int64_t row = start + __builtin_ctz(mask);                                           \
       if (scores[row] > best.least && (allowed == nullptr || allowed[row]))                      \
-        best.see(scores[row], first + row);                                                      \
+        see(best, scores[row], first + row, TIDY);                                               \
     }                                                                                            \
   }
 
@@ -341,7 +373,7 @@ INLINE uint32_t above(const int32_t *scores, int32_t least) {
 
 void show_portable(Best &best, const int32_t *scores, int64_t rows, int64_t first,
                    const uint8_t *allowed) {
-  SHOW(above)
+  SHOW(above, tidy_portable)
 }
 
 #if defined(__x86_64__)
@@ -358,7 +390,28 @@ AVX2 INLINE uint32_t above_avx2(const int32_t *scores, int32_t least) {
 
 AVX2 void show_avx2(Best &best, const int32_t *scores, int64_t rows, int64_t first,
                     const uint8_t *allowed) {
-  SHOW(above_avx2)
+  SHOW(above_avx2, tidy_avx2)
+}
+
+// All of GLANCE scores that are good enough at once.
+VNNI void show_vnni(Best &best, const int32_t *scores, int64_t rows, int64_t first,
+                    const uint8_t *allowed) {
+  const __m512i places = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  for (int64_t start = 0; start < rows; start += GLANCE) {
+    const auto there = __mmask16(start + GLANCE <= rows ? 0xffff : (1 << (rows - start)) - 1);
+    const __m512i found = _mm512_maskz_loadu_epi32(there, scores + start);
+    __mmask16 good = _mm512_mask_cmpgt_epi32_mask(there, found, _mm512_set1_epi32(best.least));
+    if (good && allowed) {
+      const __m512i flags = _mm512_maskz_loadu_epi8(there, allowed + start);
+      good &= __mmask16(_mm512_test_epi8_mask(flags, flags));
+    }
+    if (!good) continue;
+    if (best.held + GLANCE > best.room) tidy_vnni(best);
+    const __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(int32_t(uint32_t(first + start))), places);
+    _mm512_storeu_si512(&best.scores[best.held], _mm512_maskz_compress_epi32(good, found));
+    _mm512_storeu_si512(&best.rows[best.held], _mm512_maskz_compress_epi32(good, numbers));
+    best.held += size_t(__builtin_popcount(good));
+  }
 }
 #endif
 
@@ -434,6 +487,7 @@ AVX2 bool weigh_avx2(const float *floats, const uint64_t *checksums, int64_t dim
 struct Kernel {
   const char *name;
   Dots bytes, quarters;
+  Tidy tidy;
   Show show;
   Weigh weigh;
   bool (*here)();
@@ -451,15 +505,15 @@ bool has_vnni() {
 // Best first.
 const Kernel KERNELS[] = {
 #if defined(__x86_64__)
-    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<QUARTERS>, show_avx2, weigh_vnni, has_vnni},
-    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<QUARTERS, quarters_avx2>, show_avx2,
-     weigh_avx2, has_avx2},
+    {"avx512vnni", dots_vnni<BYTES>, dots_vnni<QUARTERS>, tidy_vnni, show_vnni, weigh_vnni, has_vnni},
+    {"avx2", one_by_one<BYTES, dot_avx2>, one_by_one<QUARTERS, quarters_avx2>, tidy_avx2,
+     show_avx2, weigh_avx2, has_avx2},
 #elif defined(__aarch64__)
-    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<QUARTERS, quarters_neon>, show_portable,
-     weigh_portable, always},
+    {"neon", one_by_one<BYTES, dot_neon>, one_by_one<QUARTERS, quarters_neon>, tidy_portable,
+     show_portable, weigh_portable, always},
 #endif
     {"portable", one_by_one<BYTES, dot_portable>, one_by_one<QUARTERS, quarters_portable>,
-     show_portable, weigh_portable, always},
+     tidy_portable, show_portable, weigh_portable, always},
 };
 
 const Kernel *find(const char *name) {
@@ -530,8 +584,8 @@ Status choose(const Kernel &kernel, const Matrix &matrix, const int8_t *queries,
     Best &all = chosen[query] = std::move(found[0][query]);
     for (int64_t worker = 1; worker < workers; ++worker)
       for (size_t i = 0; i < found[worker][query].held; ++i)
-        all.see(found[worker][query].scores[i], found[worker][query].rows[i]);
-    all.tidy();
+        see(all, found[worker][query].scores[i], found[worker][query].rows[i], kernel.tidy);
+    kernel.tidy(all);
   }
   return DONE;
 }
@@ -550,8 +604,9 @@ Best closer(const Kernel &kernel, const Best &chosen, const int8_t *fine, int64_
   kernel.quarters(gathered.get(), nullptr, count, width, query, 1, products.get(), count);
   Best best;
   best.start(k);
-  for (int64_t i = 0; i < count; ++i) best.see(4 * chosen.scores[i] + products[i], chosen.rows[i]);
-  best.tidy();
+  for (int64_t i = 0; i < count; ++i)
+    see(best, 4 * chosen.scores[i] + products[i], chosen.rows[i], kernel.tidy);
+  kernel.tidy(best);
   return best;
 }
 
