@@ -295,7 +295,7 @@ def main() -> None:
             what = f"{min(size, len(real[0]))} real"
             what += f" and {size - len(real[0])} noised" if size > len(real[0]) else ""
             vectors, queries = more_of(real[0], size), real[1]
-        rounds = 20 if size < 500_000 else 5
+        rounds = max(5, min(100, 2_000_000 // size))
         checked = max(
             200, min(5000, 100_000_000 // size)
         )  # queries; exact search of all takes long

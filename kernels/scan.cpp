@@ -663,22 +663,31 @@ EXPORT void customir_checksums(const float *floats, int64_t rows, int64_t dimens
     out[row] = checksum_of(floats + row * dimensions, dimensions);
 }
 
+// What is searched often. fine: null, or for a matrix of 2 bits two more of each number. steps: null, or
+// what a step of the matrix' numbers is worth in each dimension. floats: rows x dimensions. checksums: null,
+// or of each row of floats. names: null, or what is written for each row instead of its number.
+struct Vectors {
+  const int8_t *matrix, *fine;
+  int64_t rows, width, bits;
+  const float *steps, *floats;
+  const uint64_t *checksums;
+  int64_t dimensions;
+  const int64_t *names;
+};
+
 // As customir_top_k for queries in floats, count x dimensions, which are rounded to 8 bits each with a
 // scale of its own; what is found is put in the order of its inner products in floats, which are
 // written, the largest first, equal ones by row.
-// fine: null, or for a matrix of 2 bits two more of each number: `first` rows, at least k, are then
-// chosen by the matrix, and of these k by both; for TILED queries and more, which share what is read, k
-// by both at once. steps: null, or what a step of the matrix' numbers is worth in each dimension. floats:
-// rows x dimensions. checksums: null, or of each row of floats.
+// With a fine part, `first` rows, at least k, are chosen by the matrix, and of these k by both; for TILED
+// queries and more, which share what is read, k by both at once.
 // Returns what customir_top_k does; -4: a row that was found is not what its checksum says.
-EXPORT int customir_nearest(const int8_t *matrix, const int8_t *fine, int64_t rows, int64_t width,
-                            int32_t bits, const float *steps, const float *floats,
-                            const uint64_t *checksums, int64_t dimensions, const char *name,
-                            const uint8_t *allowed, const float *queries, int64_t count,
-                            int64_t first, int64_t k, int32_t threads, int64_t *out_rows,
-                            float *out_products) {
-  if (find(name) == nullptr) return NO_KERNEL;
-  const Kernel &kernel = *find(name);
+EXPORT int customir_nearest(const Vectors *vectors, const char *name, const uint8_t *allowed,
+                            const float *queries, int64_t count, int64_t first, int64_t k,
+                            int32_t threads, int64_t *out_rows, float *out_products) {
+  const auto [matrix, fine, rows, width, bits, steps, floats, checksums, dimensions, names] = *vectors;
+  const Kernel *found_kernel = find(name);
+  if (found_kernel == nullptr) return NO_KERNEL;
+  const Kernel &kernel = *found_kernel;
   try {
     const int64_t numbers = width * 8 / bits;
     std::vector<int8_t> asked(count * numbers);
@@ -695,7 +704,7 @@ EXPORT int customir_nearest(const int8_t *matrix, const int8_t *fine, int64_t ro
     std::vector<Best> chosen;
     const bool twice = fine && count < TILED;
     const Status status =
-        choose(kernel, {matrix, twice ? nullptr : fine, rows, width, bits, allowed}, asked.data(), count,
+        choose(kernel, {matrix, twice ? nullptr : fine, rows, width, int32_t(bits), allowed}, asked.data(), count,
                twice ? first : k, threads, chosen);
     if (status) return status;
     std::vector<int64_t> places(k);
@@ -711,7 +720,8 @@ EXPORT int customir_nearest(const int8_t *matrix, const int8_t *fine, int64_t ro
       for (int64_t place = 0; place < k; ++place) found[place] = {products[place], places[place]};
       std::stable_sort(found.begin(), found.end(),
                        [](const auto &a, const auto &b) { return a.first > b.first; });
-      for (const auto &[product, row] : found) *out_products++ = product, *out_rows++ = row;
+      for (const auto &[product, row] : found)
+        *out_products++ = product, *out_rows++ = names ? names[row] : row;
     }
   } catch (...) {
     return NO_MEMORY;

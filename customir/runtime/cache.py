@@ -66,7 +66,7 @@ class VectorCache:
 
     @cached_property
     def _scanner(self) -> Scanner:
-        return Scanner(self.coarse, self.floats, self.fine, self.steps, self.checksums)
+        return Scanner(self.coarse, self.floats, self.fine, self.steps, self.checksums, self.ids)
 
     def nearest(
         self,
@@ -91,9 +91,7 @@ class VectorCache:
             DamagedVectorError: the floats of one of them are not what was written.
         """
         allowed = None if among is None else np.isin(self.ids, among)
-        rows, products = self._scanner.nearest(queries, k, first, allowed=allowed)
-        ids: npt.NDArray[np.int64] = self.ids[rows]
-        return ids, products
+        return self._scanner.nearest(queries, k, first, allowed=allowed)
 
     def products(
         self, query: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]

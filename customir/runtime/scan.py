@@ -31,6 +31,23 @@ Flags = npt.NDArray[np.bool_]
 _At = ctypes.c_char * 0  # an array's memory, for a function of C
 
 
+class _Vectors(ctypes.Structure):
+    """As kernels/scan.cpp has it."""
+
+    _fields_ = (
+        ("matrix", ctypes.c_void_p),
+        ("fine", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("bits", ctypes.c_int64),
+        ("steps", ctypes.c_void_p),
+        ("floats", ctypes.c_void_p),
+        ("checksums", ctypes.c_void_p),
+        ("dimensions", ctypes.c_int64),
+        ("names", ctypes.c_void_p),
+    )
+
+
 class DamagedVectorError(Exception):
     """Floats that are not what their checksum says."""
 
@@ -115,6 +132,7 @@ class Scanner:
         fine: The other part that `quartered` makes.
         steps: What `quartered` was given.
         checksums: `checksums(floats)`, if they are to be compared.
+        names: Of the vectors, (n,): what is given for each instead of its row's number.
 
     Raises:
         ValueError: shapes that don't belong together.
@@ -128,6 +146,7 @@ class Scanner:
         fine: Quarters | None = None,
         steps: Floats | None = None,
         checksums: Checksums | None = None,
+        names: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self._nearest = _loaded().customir_nearest
         matrix, floats = np.ascontiguousarray(matrix), _floats(floats)
@@ -136,14 +155,13 @@ class Scanner:
             raise ValueError(f"{matrix.shape} cannot choose among {floats.shape}")
         if fine is not None and (fine.shape != matrix.shape or fine.dtype != matrix.dtype):
             raise ValueError(f"{fine.shape} is not the other part of {matrix.shape}")
-        parts = matrix, fine, steps, floats, checksums
+        parts = matrix, fine, steps, floats, checksums, names
         self._held = [None if part is None else np.ascontiguousarray(part) for part in parts]
         # Taking an array's address costs as long as scanning hundreds of rows: once for all searches.
-        matrix_at, fine_at, *others = [
-            None if part is None else part.ctypes.data for part in self._held
-        ]
+        at = [None if part is None else part.ctypes.data for part in self._held]
         shape = *matrix.shape, _bits(matrix)
-        self._vectors = matrix_at, fine_at, *shape, *others, self._dimensions
+        self._vectors = _Vectors(*at[:2], *shape, *at[2:5], self._dimensions, at[5])
+        self._vectors_at = ctypes.addressof(self._vectors)
 
     def nearest(
         self,
@@ -164,8 +182,8 @@ class Scanner:
             allowed, kernel: As in `top_k`.
 
         Returns:
-            Row numbers and inner products of floats, of the shape that `top_k` gives, best first,
-            equal ones by row number.
+            Row numbers (or names) and inner products of floats, of the shape that `top_k` gives,
+            best first, equal ones by row number.
 
         Raises:
             DamagedVectorError: the floats of a row that was chosen are not what they were.
@@ -183,7 +201,7 @@ class Scanner:
         # What gives an array's address costs a search much, where it comes from memory: this does least.
         asked = queries.astype(np.float32, copy=False).tobytes()
         status = self._nearest(
-            *self._vectors, kernel.encode() if kernel else None, allowed_at, asked, count, min(first, possible), k,
+            self._vectors_at, kernel.encode() if kernel else None, allowed_at, asked, count, min(first, possible), k,
             threads, _At.from_buffer(rows), _At.from_buffer(products),
         )  # fmt: skip
         if status == DAMAGED:
@@ -297,8 +315,8 @@ def _library() -> ctypes.CDLL | None:
     ]
     scan.restype = ctypes.c_int
     nearest.argtypes = [
-        *(pointer, pointer, size, size, ctypes.c_int32, pointer, pointer, pointer, size),
-        *(ctypes.c_char_p, pointer, pointer, size, size, size, ctypes.c_int32, pointer, pointer),
+        *(pointer, ctypes.c_char_p, pointer, pointer, size, size, size),
+        *(ctypes.c_int32, pointer, pointer),
     ]
     nearest.restype = ctypes.c_int
     library.customir_checksums.argtypes = [pointer, size, size, pointer]
