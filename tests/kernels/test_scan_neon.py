@@ -42,9 +42,10 @@ int main() {
     std::vector<int64_t> together(many * few), alone(many * few);
     std::vector<float> products(many * few);
     const auto nearest = [&](int64_t from, int64_t number, int64_t *out) {
-      return customir_nearest(coarse.data(), fine.data(), rows, width, 2, nullptr, floats.data(),
-                              nullptr, dimensions, name, nullptr, &asked[from * dimensions], number,
-                              rows, few, 1, out, products.data());
+      const Vectors vectors{coarse.data(), fine.data(), rows,       width, 2, nullptr,
+                            floats.data(), nullptr,     dimensions, nullptr};
+      return customir_nearest(&vectors, name, nullptr, &asked[from * dimensions], number, rows, few,
+                              1, out, products.data());
     };
     if (nearest(0, many, together.data())) return 3;
     for (int64_t query = 0; query < many; ++query)
