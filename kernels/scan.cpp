@@ -343,8 +343,9 @@ INLINE void see(Best &best, int32_t score, int64_t row, Tidy tidied) {
   best.rows[best.held++] = uint32_t(row);
 }
 
-// A block of rows stays in the first-level cache while every query of the batch goes over it.
-constexpr int64_t BLOCK_NUMBERS = 24 * 1024;
+// A block of rows stays in the first-level cache while every query of the batch goes over it. A single query
+// reads it once, and has fewer blocks to begin.
+constexpr int64_t BLOCK_NUMBERS = 24 * 1024, BLOCK_NUMBERS_OF_ONE = 4 * BLOCK_NUMBERS;
 // Scores are looked at one by one only where one of so many is good enough.
 constexpr int64_t GLANCE = 16;
 
@@ -543,7 +544,8 @@ Status choose(const Kernel &kernel, const Matrix &matrix, const int8_t *queries,
   chosen = std::vector<Best>(size_t(count));
   if (k == 0 || count == 0) return DONE;
   const Dots dots = bits == 8 ? kernel.bytes : kernel.quarters;
-  const int64_t block = std::max(BLOCK_NUMBERS * bits / 8 / width / ROW_TILE, int64_t(1)) * ROW_TILE;
+  const int64_t most = (count == 1 ? BLOCK_NUMBERS_OF_ONE : BLOCK_NUMBERS) * bits / 8;
+  const int64_t block = std::max(most / width / ROW_TILE, int64_t(1)) * ROW_TILE;
   const int64_t blocks = (rows + block - 1) / block;
   const int64_t workers = std::min<int64_t>(threads, blocks);
   std::vector<std::vector<Best>> found(workers);
@@ -718,8 +720,9 @@ EXPORT int customir_nearest(const Vectors *vectors, const char *name, const uint
                         products.data()))
         return DAMAGED;
       for (int64_t place = 0; place < k; ++place) found[place] = {products[place], places[place]};
-      std::stable_sort(found.begin(), found.end(),
-                       [](const auto &a, const auto &b) { return a.first > b.first; });
+      std::sort(found.begin(), found.end(), [](const auto &a, const auto &b) {
+        return a.first != b.first ? a.first > b.first : a.second < b.second;
+      });
       for (const auto &[product, row] : found)
         *out_products++ = product, *out_rows++ = names ? names[row] : row;
     }

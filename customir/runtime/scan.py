@@ -199,7 +199,7 @@ class Scanner:
         count, k = len(queries), min(k, possible)
         rows, products = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
         # What gives an array's address costs a search much, where it comes from memory: this does least.
-        asked = queries.astype(np.float32, copy=False).tobytes()
+        asked = (queries if queries.dtype == np.float32 else _floats(queries)).tobytes()
         status = self._nearest(
             self._vectors_at, kernel.encode() if kernel else None, allowed_at, asked, count, min(first, possible), k,
             threads, _At.from_buffer(rows), _At.from_buffer(products),
