@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import onnx
 import onnxruntime
+from customir.exporters.mask import mask_where_padded
 from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, place, quiet, scratch_folder
 from customir.exporters.parity import (
     LEAST_EXACT_COSINE,
@@ -34,10 +35,16 @@ CALIBRATING_PASSAGES = 64
 LARGEST_WEIGHT = 64  # of 7 bits, as onnxruntime's `reduce_range` has them
 # A channel is an outlier above this many times what is usual among the channels.
 OUTLIER = 2.0
-# A tensor without a channel this many times above that is left as it is: to scale it takes time.
-WIDE = 1.5
 
 Part = Literal["attention", "feed-forward in", "feed-forward out"]
+
+# A tensor without a channel this many times above that is left as it is: to scale it takes time, most
+# between the two matrices of a feed-forward block, where tensors have four times as many channels.
+WIDE: Mapping[Part, float] = {
+    "attention": 1.5,
+    "feed-forward in": 1.5,
+    "feed-forward out": 3.0,
+}
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,7 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
             calibrated, moments = _calibrate(plain, seen, setting, scratch / "calibrated.onnx")
             _quantize(calibrated, setting, candidate)
             _round(calibrated, moments, candidate, say)
+            mask_where_padded(candidate)
             made = _encode(model, str(candidate.relative_to(model)), held_out, say)
             measured = Measured(
                 INT8_FILE,
@@ -201,11 +209,12 @@ def _calibrate(
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     moments = {}
     for number, (name, nodes) in enumerate(_products(graph.graph).items()):
-        if _part(graph.graph, nodes[0]) not in setting.parts:
+        part = _part(graph.graph, nodes[0])
+        if part not in setting.parts:
             continue
         usual = OUTLIER * np.median(seen[name].largest)
         scale = np.maximum(1, seen[name].largest / usual).astype(np.float32)
-        if scale.max() < WIDE:
+        if scale.max() < WIDE[part]:
             moments[name] = seen[name].moments
             continue
         divisor, divided = f"calibration_{number}", f"calibrated_{number}"

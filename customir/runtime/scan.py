@@ -5,8 +5,10 @@ falls back to sqlite-vec.
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +30,7 @@ Checksums = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 
 
-_At = ctypes.c_char * 0  # an array's memory, for a function of C
+_memory_of: Callable[[Any], Any] = (ctypes.c_char * 0).from_buffer  # for a function of C
 
 
 class _Vectors(ctypes.Structure):
@@ -202,7 +204,7 @@ class Scanner:
         asked = (queries if queries.dtype == np.float32 else _floats(queries)).tobytes()
         status = self._nearest(
             self._vectors_at, kernel.encode() if kernel else None, allowed_at, asked, count, min(first, possible), k,
-            threads, _At.from_buffer(rows), _At.from_buffer(products),
+            threads, _memory_of(rows), _memory_of(products),
         )  # fmt: skip
         if status == DAMAGED:
             raise DamagedVectorError
