@@ -46,7 +46,7 @@ from customir.encoder import Encoder
 from customir.progress import Silent
 from customir.settings import Training
 from customir.training import Example, TrainingPassage, adapter
-from customir.training.budget import with_budget
+from customir.training.budget import passes_kept, with_budget
 from customir.training.gradient_cache import backward
 from customir.training.texts import FrozenBelow, Texts
 
@@ -133,8 +133,7 @@ def our_step(
             loss_of,
             0,
             encoder.device,
-            settings.tokens_kept // settings.tokens_per_pass,
-            settings.tokens_kept_in_part // settings.tokens_per_pass,
+            *passes_kept(sum(lengths), settings, encoder.device),
         )
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()

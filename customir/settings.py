@@ -142,12 +142,8 @@ class Training(Section):
     tokens_kept: int = Field(
         0,
         ge=0,
-        description="of a batch, whose graph is kept instead of made twice; 0: by the device",
-    )
-    tokens_kept_in_part: int = Field(
-        0,
-        ge=0,
-        description="of the others, of which some results are kept; 0: by the device",
+        description="of a batch, whose graph is kept instead of made twice, or of more of them "
+        "some results in its room; 0: by the device",
     )
     max_tokens: int = Field(256, ge=16, description="a text is cut there")
     precision: Literal["auto", "fp32", "bf16"] = "auto"

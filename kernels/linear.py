@@ -1,6 +1,7 @@
 """A frozen linear with a LoRA branch as one operation, through the fastest product there is."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ class _MergedLinear(torch.autograd.Function):
         up: Tensor,
         scale: float,
     ) -> Tensor:
-        with torch.autocast(inputs.device.type, enabled=False):
+        with _without_autocast(inputs.device.type):
             ctx.scale, ctx.type = scale, inputs.dtype
             flat = inputs.reshape(-1, inputs.shape[-1]).to(merged.dtype)
             cast = None if bias is None else bias.to(merged.dtype)
@@ -137,7 +138,7 @@ class _MergedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         flat, merged, down, up = ctx.saved_tensors
-        with torch.autocast(merged.device.type, enabled=False):
+        with _without_autocast(merged.device.type):
             gradient = gradients[0].reshape(-1, len(merged)).to(merged.dtype)
             to_down, to_up = _to_branch_weights(gradient, flat, down, up, ctx.scale)
             to_inputs = None
@@ -180,7 +181,7 @@ class _LoRALinear(torch.autograd.Function):
         up: Tensor,
         scale: float,
     ) -> Tensor:
-        with torch.autocast(inputs.device.type, enabled=False):
+        with _without_autocast(inputs.device.type):
             ctx.scale, ctx.types = scale, (inputs.dtype, branch.dtype)
             flat = inputs.reshape(-1, inputs.shape[-1]).to(weight.dtype)
             dropped = branch.reshape(flat.shape).to(weight.dtype)
@@ -193,7 +194,7 @@ class _LoRALinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         dropped, weight, down, up = ctx.saved_tensors
-        with torch.autocast(weight.device.type, enabled=False):
+        with _without_autocast(weight.device.type):
             gradient = gradients[0].reshape(-1, len(weight)).to(weight.dtype)
             to_down, to_up = _to_branch_weights(gradient, dropped, down, up, ctx.scale)
             to_inputs = to_branch = None
@@ -205,6 +206,13 @@ class _LoRALinear(torch.autograd.Function):
                 made = product(to_narrow, down.T.to(weight.dtype))
                 to_branch = made.reshape(wide).to(ctx.types[1])
             return to_inputs, to_branch, None, None, to_down, to_up, None
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Products in the types given. Where autocast is off already, nothing: to turn it off takes time."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def _to_branch_weights(

@@ -5,47 +5,60 @@ import torch
 from customir.encoder import Encoder
 from customir.settings import Training
 
-# On a CPU: tokens of a micro-batch, the most that keep their graph, and the most of the others that keep
-# some results; the bytes that either may take.
-ON_A_CPU = (1024, 2048, 40_960)
-BYTES_ON_A_CPU = 768 * 2**20
+# On a CPU: tokens of a micro-batch, and the most that keep their graph; its bytes at most.
+ON_A_CPU = (1024, 4096)
+GRAPHS_ON_A_CPU = 768 * 2**20
 MOST_A_PASS = 65_536  # a GPU is no faster with more
-# What a layer keeps of a token for the backward pass, in vectors of the model's width: its graph, and
-# the results that are kept in part (kernels/results.py).
+# What a layer keeps of a token for the backward pass, in vectors of the model's width.
 VECTORS_A_LAYER = 20
-RESULTS_A_LAYER = 2
 SHARE_OF_MEMORY = 0.5
+# The results that are kept of a token in part (kernels/results.py) take an eighth of its graph's room.
+IN_PART = 8
 
 
 def with_budget(settings: Training, encoder: Encoder) -> Training:
-    """The settings with `tokens_per_pass`, `tokens_kept` and `tokens_kept_in_part` where they are 0.
+    """The settings with `tokens_per_pass` and `tokens_kept` filled in where they are 0.
 
-    On a CPU the graphs of `tokens_kept` take 768 MB at most, or what one micro-batch takes, and so do
-    the results of `tokens_kept_in_part`. On a GPU they follow from its whole memory (not from what
-    is free, so that a continued run has the same): half of it holds graphs.
+    On a CPU the graphs of `tokens_kept` take 768 MB at most, or what one micro-batch takes. On a
+    GPU they follow from its whole memory (not from what is free, so that a continued run has the
+    same): half of it holds them.
     """
-    per_pass, most, most_in_part = ON_A_CPU
-    kept = min(most, max(per_pass, BYTES_ON_A_CPU // bytes_a_token(encoder, VECTORS_A_LAYER)))
-    in_part = min(most_in_part, BYTES_ON_A_CPU // bytes_a_token(encoder, RESULTS_A_LAYER))
+    per_pass, most = ON_A_CPU
+    kept = min(most, max(per_pass, GRAPHS_ON_A_CPU // bytes_a_token(encoder)))
     if encoder.device.type == "cuda":
         memory = torch.cuda.get_device_properties(encoder.device).total_memory
         per_pass, kept = on_a_gpu(memory, encoder)
-        in_part = 0
     return settings.model_copy(
         update={
             "tokens_per_pass": settings.tokens_per_pass or per_pass,
             "tokens_kept": settings.tokens_kept or kept,
-            "tokens_kept_in_part": settings.tokens_kept_in_part or in_part,
         }
     )
 
 
+def passes_kept(tokens: int, settings: Training, device: torch.device) -> tuple[int, int]:
+    """How many micro-batches of a batch keep their graph, and how many others some results.
+
+    All in the room of `settings.tokens_kept` graphs, however large the batch is. Results save more
+    for their room than graphs do, so what they leave of it is for graphs; those of one micro-batch
+    are kept anyway. On a GPU that was not measured, and only graphs are kept.
+
+    Args:
+        tokens: Of the batch, or of one process' part of it.
+    """
+    kept, per_pass = settings.tokens_kept, settings.tokens_per_pass
+    if device.type == "cuda":
+        return max(1, kept // per_pass), 0
+    graphs = max(1, min(kept, (IN_PART * kept - tokens) // (IN_PART - 1)) // per_pass)
+    return graphs, max(0, IN_PART * (kept - graphs * per_pass)) // per_pass
+
+
 def on_a_gpu(memory: int, encoder: Encoder) -> tuple[int, int]:
     """Tokens of a micro-batch, and the most that keep their graph, on a GPU of so many bytes."""
-    kept = int(SHARE_OF_MEMORY * memory) // bytes_a_token(encoder, VECTORS_A_LAYER)
+    kept = int(SHARE_OF_MEMORY * memory) // bytes_a_token(encoder)
     return min(MOST_A_PASS, max(ON_A_CPU[0], 2 ** (max(1, kept).bit_length() - 1))), kept
 
 
-def bytes_a_token(encoder: Encoder, vectors: int) -> int:
-    """What one token takes that keeps so many vectors in each layer, in bytes."""
-    return len(encoder.layers) * encoder.dimensions * vectors * encoder.dtype.itemsize
+def bytes_a_token(encoder: Encoder) -> int:
+    """About what the graph of one token takes, in bytes."""
+    return len(encoder.layers) * encoder.dimensions * VECTORS_A_LAYER * encoder.dtype.itemsize

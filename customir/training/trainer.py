@@ -23,7 +23,7 @@ from customir.progress import Reporter
 from customir.settings import Training
 from customir.training import adapter, checkpoint
 from customir.training.batches import Batch, collate, cut_epoch
-from customir.training.budget import with_budget
+from customir.training.budget import passes_kept, with_budget
 from customir.training.examples import Example, without_empty
 from customir.training.gradient_cache import backward
 from customir.training.held_out import HeldOut, recall
@@ -316,16 +316,17 @@ def _backward(
     lengths = [len(texts.tokens[number]) for number in numbers]
     passes = texts.encoder.cut(lengths, tokens_per_pass)
     # Where memory ran out before, nothing is kept that need not be.
-    roomy = tokens_per_pass == settings.tokens_per_pass
-    kept, in_part = (settings.tokens_kept, settings.tokens_kept_in_part) if roomy else (0, 0)
+    device, kept, in_part = texts.encoder.device, 1, 0
+    if tokens_per_pass == settings.tokens_per_pass:
+        kept, in_part = passes_kept(sum(lengths) // place_among_processes()[1], settings, device)
     loss = backward(
         lambda places: texts.embed([numbers[place] for place in places]),
         passes,
         loss_of,
         seed,
-        texts.encoder.device,
-        kept=max(1, kept // tokens_per_pass),
-        kept_in_part=in_part // tokens_per_pass,
+        device,
+        kept,
+        in_part,
     )
     rows = sum(texts.encoder.rows([lengths[place] for place in part]) for part in passes)
     return Pass(loss, sum(lengths), rows)

@@ -8,7 +8,13 @@ import torch
 
 from customir.encoder import Encoder
 from customir.settings import Training
-from customir.training.budget import MOST_A_PASS, bytes_a_token, with_budget
+from customir.training.budget import (
+    IN_PART,
+    MOST_A_PASS,
+    bytes_a_token,
+    passes_kept,
+    with_budget,
+)
 
 GIGABYTE = 2**30
 
@@ -46,3 +52,21 @@ def test_a_gpu_gives_half_of_its_memory_to_graphs(
     passes = max(1, chosen.tokens_kept // chosen.tokens_per_pass)
     if gigabytes >= 8:
         assert passes * per_pass * bytes_a_token(encoder) <= gigabytes * GIGABYTE / 2
+
+
+@pytest.mark.parametrize("tokens", [300, 4096, 8000, 30_000, 33_000, 1_000_000])
+@pytest.mark.parametrize(("per_pass", "kept"), [(1024, 4096), (300, 900), (1024, 1024)])
+def test_results_have_the_room_that_graphs_leave(tokens: int, per_pass: int, kept: int) -> None:
+    settings = Training(tokens_per_pass=per_pass, tokens_kept=kept)
+    graphs, in_part = passes_kept(tokens, settings, torch.device("cpu"))
+    assert graphs >= 1
+    if tokens <= kept:
+        assert graphs == kept // per_pass
+    taken = graphs * per_pass + in_part * per_pass / IN_PART
+    assert taken <= kept
+    whole = (graphs + in_part) * per_pass >= tokens - 2 * per_pass
+    assert whole or (graphs == 1 and taken > kept - per_pass), "room was left"
+    if whole and graphs < kept // per_pass:  # one graph more would not leave room for all
+        assert (graphs + 2) * per_pass + (tokens - (graphs + 2) * per_pass) / IN_PART > kept
+    on_a_gpu = passes_kept(tokens, settings, torch.device("cuda"))
+    assert on_a_gpu == (kept // per_pass, 0)

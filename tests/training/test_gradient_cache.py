@@ -86,6 +86,7 @@ def cached(
     loss_of: Callable[[Tensor], Tensor],
     tokens_per_pass: int,
     kept: int = 1,
+    kept_in_part: int = 0,
 ) -> None:
     backward(
         lambda places: encoder.embed([tokens[place] for place in places]),
@@ -94,6 +95,7 @@ def cached(
         SEED,
         encoder.device,
         kept,
+        kept_in_part,
     )
 
 
@@ -107,18 +109,23 @@ def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "negatives", "tokens_per_pass", "kept"),
+    ("pairs", "negatives", "tokens_per_pass", "kept", "kept_in_part"),
     [
-        (2, 0, 256, 1),
-        (7, 0, 256, 0),
-        (12, 1, 256, 2),
-        (12, 3, 300, 1),
-        (20, 1, 1024, 1),
-        (12, 2, WHOLE, 1),
+        (2, 0, 256, 1, 0),
+        (7, 0, 256, 0, 1),
+        (12, 1, 256, 2, 0),
+        (12, 3, 300, 1, 2),
+        (20, 1, 1024, 1, 9),
+        (12, 2, WHOLE, 1, 0),
     ],
 )
 def test_equals_the_full_batch(
-    minilm: Path, pairs: int, negatives: int, tokens_per_pass: int, kept: int
+    minilm: Path,
+    pairs: int,
+    negatives: int,
+    tokens_per_pass: int,
+    kept: int,
+    kept_in_part: int,
 ) -> None:
     encoder, weights = an_encoder(minilm, dropout=0.0)
     batch = collate(texts(pairs, negatives))
@@ -131,8 +138,36 @@ def test_equals_the_full_batch(
 
     with by_peft(encoder):
         wanted = gradients(weights, lambda: loss_of(encoder._embed_padded(tokens)).backward())
-    found = gradients(weights, lambda: cached(encoder, tokens, loss_of, tokens_per_pass, kept))
+    found = gradients(
+        weights, lambda: cached(encoder, tokens, loss_of, tokens_per_pass, kept, kept_in_part)
+    )
     assert_equal(found, wanted)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_results_that_are_kept_change_no_bit(minilm: Path, dropout: float) -> None:
+    encoder, weights = an_encoder(minilm, dropout)
+    batch = collate(texts(12, 2))
+    tokens = encoder.tokenize(batch.queries, "query")
+    tokens += encoder.tokenize([passage.text for passage in batch.passages], "passage")
+
+    def run(kept_in_part: int) -> dict[str, Tensor]:
+        return gradients(
+            weights,
+            lambda: cached(
+                encoder,
+                tokens,
+                lambda found: _loss(found, batch, Training()),
+                256,
+                1,
+                kept_in_part,
+            ),
+        )
+
+    wanted = run(0)
+    for kept_in_part in (1, 2, 100):
+        for name, found in run(kept_in_part).items():
+            torch.testing.assert_close(found, wanted[name], rtol=0, atol=0, msg=name)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
