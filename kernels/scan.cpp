@@ -687,9 +687,8 @@ EXPORT int customir_nearest(const Vectors *vectors, const char *name, const uint
                             const float *queries, int64_t count, int64_t first, int64_t k,
                             int32_t threads, int64_t *out_rows, float *out_products) {
   const auto [matrix, fine, rows, width, bits, steps, floats, checksums, dimensions, names] = *vectors;
-  const Kernel *found_kernel = find(name);
-  if (found_kernel == nullptr) return NO_KERNEL;
-  const Kernel &kernel = *found_kernel;
+  const Kernel *kernel = find(name);
+  if (kernel == nullptr) return NO_KERNEL;
   try {
     const int64_t numbers = width * 8 / bits;
     std::vector<int8_t> asked(count * numbers);
@@ -706,17 +705,17 @@ EXPORT int customir_nearest(const Vectors *vectors, const char *name, const uint
     std::vector<Best> chosen;
     const bool twice = fine && count < TILED;
     const Status status =
-        choose(kernel, {matrix, twice ? nullptr : fine, rows, width, int32_t(bits), allowed}, asked.data(), count,
-               twice ? first : k, threads, chosen);
+        choose(*kernel, {matrix, twice ? nullptr : fine, rows, width, int32_t(bits), allowed},
+               asked.data(), count, twice ? first : k, threads, chosen);
     if (status) return status;
     std::vector<int64_t> places(k);
     std::vector<float> products(k);
     std::vector<std::pair<float, int64_t>> found(k);
     for (int64_t query = 0; query < count; ++query) {
       if (twice)
-        chosen[query] = closer(kernel, chosen[query], fine, width, &asked[query * numbers], k);
+        chosen[query] = closer(*kernel, chosen[query], fine, width, &asked[query * numbers], k);
       std::copy_n(chosen[query].rows.get(), k, places.begin());
-      if (!kernel.weigh(floats, checksums, dimensions, queries + query * dimensions, places.data(), k,
+      if (!kernel->weigh(floats, checksums, dimensions, queries + query * dimensions, places.data(), k,
                         products.data()))
         return DAMAGED;
       for (int64_t place = 0; place < k; ++place) found[place] = {products[place], places[place]};
