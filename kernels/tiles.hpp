@@ -11,6 +11,14 @@
 #endif
 #endif
 
+namespace {
+
+// A tile has 16 rows of 32 bfloat16, or of 16 floats. Of the left side of a product, a row has 32 of what
+// is summed over; of the right, a row has two of it for each of 16 columns.
+constexpr int64_t SIDE = 16, DEPTH = 32, TILE = SIDE * DEPTH;
+
+}  // namespace
+
 #ifdef HAS_TILES
 
 #include <cpuid.h>
@@ -24,10 +32,6 @@
 
 namespace {
 
-// A tile has 16 rows of 32 bfloat16, or of 16 floats. Of the left side of a product, a row has 32 of what
-// is summed over; of the right, a row has two of it for each of 16 columns.
-constexpr int64_t SIDE = 16, DEPTH = 32, TILE = SIDE * DEPTH;
-
 // What the eight tiles look like, as the processor reads it.
 struct alignas(64) Shape {
   uint8_t palette = 1, start = 0, unused[14] = {};
@@ -36,14 +40,16 @@ struct alignas(64) Shape {
 };
 
 // Tiles of this thread while it lives; other code of this process that uses them finds its own again.
+// Both lie where the compiler cannot leave out or move what is written: it takes these instructions to read
+// and write eight bytes.
 struct Configured {
   WITH_TILES Configured() {
-    const Shape wanted;
-    _tile_storeconfig(&before);
+    static const Shape wanted;
+    _tile_storeconfig(before);
     _tile_loadconfig(&wanted);
   }
-  WITH_TILES ~Configured() { _tile_loadconfig(&before); }
-  Shape before;
+  WITH_TILES ~Configured() { _tile_loadconfig(before); }
+  alignas(64) uint8_t before[64];
 };
 
 // out[j][i] = from[i][j], 16 by 16 numbers of four bytes, rows of `from` `stride` of them apart.
