@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from customir.exporters.fp16 import FP16_NAME
 from customir.exporters.gguf import GGUF_NAME, encode_gguf
-from customir.exporters.int8 import INT8_FILE, encode_onnx
+from customir.exporters.int8 import INT8_BY_KERNEL, INT8_FILE, encode_onnx, runs_by_kernel
 from customir.exporters.merge import WEIGHTS_NAME
 from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, load_encoder, quiet
 from customir.exporters.parity import (
@@ -36,6 +36,8 @@ def measure_chain(
 ) -> list[Measured]:
     """safetensors (in torch) -> ONNX fp32 -> ONNX INT8; fp16 and GGUF too, where they are there.
 
+    INT8 by ONNX Runtime and, where this machine and the file allow it, by our kernel.
+
     Args:
         known: What files gave for these texts a moment ago, so that it need not be computed again.
 
@@ -46,10 +48,14 @@ def measure_chain(
         (WEIGHTS_NAME, None, 0.0),
         (FP32_FILE, WEIGHTS_NAME, LEAST_EXACT_COSINE),
         (INT8_FILE, FP32_FILE, LEAST_MEAN_COSINE),
+        (INT8_BY_KERNEL, FP32_FILE, LEAST_MEAN_COSINE),
         (FP16_FILE, FP32_FILE, LEAST_HALF_COSINE),
         (GGUF_NAME, WEIGHTS_NAME, LEAST_HALF_COSINE),
     )
-    steps = [step for step in chain if step[0] not in OPTIONAL or (model / step[0]).exists()]
+    absent = {file for file in OPTIONAL if not (model / file).exists()}
+    if not runs_by_kernel(model, INT8_FILE):
+        absent.add(INT8_BY_KERNEL)
+    steps = [step for step in chain if step[0] not in absent]
     vectors = dict(known or {})
     missing = [file for file, *_ in steps if file not in vectors]
     total = len(missing) * (len(held_out.passages) + len(held_out.queries))
@@ -96,6 +102,8 @@ def _encode(model: Path, file: str, held_out: HeldOut, task: Task) -> Encoded:
         return _encode_in_torch(model, held_out, task)
     if file == GGUF_NAME:
         return _encode_in_llama(model, held_out, task)
+    if file == INT8_BY_KERNEL:
+        return encode_onnx(model, INT8_FILE, held_out, task, own_kernel=True)
     return encode_onnx(model, file, held_out, task)
 
 

@@ -21,16 +21,19 @@ from customir.exporters.parity import (
     Vectors,
     compare,
 )
+from customir.exporters.plan import write_plan
 from customir.exporters.rounding import round_weights
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from customir.errors import UserError
 from customir.progress import Reporter, Silent, Task
-from customir.runtime.embedder import Embedder
+from customir.runtime.embedder import KERNEL, Embedder
 
 INT8_NAME = "model_qint8.onnx"
 INT8_FILE = f"{ONNX_FOLDER}/{INT8_NAME}"
+# The same file once more, as `Embedder` runs it where it can; else it is ONNX Runtime that does.
+INT8_BY_KERNEL = f"{INT8_FILE} by CustomIR's kernel"
 CALIBRATING_PASSAGES = 64
 LARGEST_WEIGHT = 64  # of 7 bits, as onnxruntime's `reduce_range` has them
 # A channel is an outlier above this many times what is usual among the channels.
@@ -98,7 +101,8 @@ class Quantized:
     Attributes:
         measured: The file, with its parity to fp32.
         given_up: Each faster setting that was tried, and what it would have lost.
-        encoded: What is held out, by the fp32 file and by this one; keys as `Measured.file`.
+        encoded: What is held out, by the fp32 file and by this one, run by ONNX Runtime and, where
+            it can be, by our kernel; keys as `Measured.file`.
     """
 
     path: Path
@@ -113,8 +117,9 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
 
     Weights become int8 with one scale a column, each rounded the way that changes least what
     passages of the corpus make of it; activations are quantised as they come, with one scale a
-    batch. Each of `SETTINGS` is tried in turn until the mean cosine to fp32 reaches 0.99
-    and Recall@10 falls by no more than `HeldOut.lost_recall_limit`. The last quantises nothing.
+    batch, or by our kernel with one a token. Each of `SETTINGS` is tried in turn until with either
+    the mean cosine to fp32 reaches 0.99 and Recall@10 falls by no more than
+    `HeldOut.lost_recall_limit`. The last quantises nothing.
 
     Little is fused: the attention and the normalisation nodes that onnxruntime.transformers'
     optimizer makes are slower than what they replace (bench/embed.py measures it).
@@ -144,35 +149,57 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
             _quantize(calibrated, setting, candidate)
             _round(calibrated, moments, candidate, say)
             mask_where_padded(candidate)
-            made = _encode(model, str(candidate.relative_to(model)), held_out, say)
-            measured = Measured(
-                INT8_FILE,
-                compare(exact.all, made.all),
-                held_out.measure(made),
-                LEAST_MEAN_COSINE,
-            )
-            loss = measured.loss(fp32, held_out)
+            write_plan(model, candidate)
+            encoded = {FP32_FILE: exact} | _encode_both(model, candidate, held_out, say)
+            measured = [
+                Measured(
+                    file, compare(exact.all, made.all), held_out.measure(made), LEAST_MEAN_COSINE
+                )
+                for file, made in encoded.items()
+                if file != FP32_FILE
+            ]
+            loss = next(filter(None, (one.loss(fp32, held_out) for one in measured)), None)
             if loss is None:
                 path = place(candidate, model / INT8_FILE)
-                encoded = {FP32_FILE: exact, INT8_FILE: made}
-                return Quantized(path, setting.name, measured, tuple(given_up), encoded)
+                return Quantized(path, setting.name, measured[0], tuple(given_up), encoded)
             given_up.append(f"{setting.name}: {loss}")
     raise UserError(f"{exported}: gives other vectors when it is asked again ({given_up[-1]}).")
 
 
-def encode_onnx(model: Path, file: str, held_out: HeldOut, task: Task) -> Encoded:
+def encode_onnx(
+    model: Path, file: str, held_out: HeldOut, task: Task, own_kernel: bool = False
+) -> Encoded:
     """What is held out, by one ONNX file of a folder, whose path is relative to it."""
-    embedder = Embedder(model, file)
+    embedder = Embedder(model, file, own_kernel=own_kernel)
     return Encoded(
         embedder.encode(held_out.passages, task=task),
         embedder.encode(held_out.queries, "query", task),
     )
 
 
-def _encode(model: Path, file: str, held_out: HeldOut, reporter: Reporter) -> Encoded:
+def runs_by_kernel(model: Path, file: str) -> bool:
+    """Whether our kernel can run this file here."""
+    return Embedder(model, file).provider == KERNEL
+
+
+def _encode_both(
+    model: Path, candidate: Path, held_out: HeldOut, reporter: Reporter
+) -> dict[str, Encoded]:
+    """By ONNX Runtime, and by our kernel where it can be."""
+    file = str(candidate.relative_to(model))
+    made = {INT8_FILE: _encode(model, file, held_out, reporter)}
+    if runs_by_kernel(model, file):
+        made[INT8_BY_KERNEL] = _encode(model, file, held_out, reporter, own_kernel=True)
+    return made
+
+
+def _encode(
+    model: Path, file: str, held_out: HeldOut, reporter: Reporter, own_kernel: bool = False
+) -> Encoded:
     total = len(held_out.passages) + len(held_out.queries)
-    with reporter.task(f"embedding by {Path(file).name}", total, "texts") as task:
-        return encode_onnx(model, file, held_out, task)
+    by = " and our kernel" if own_kernel else ""
+    with reporter.task(f"embedding by {Path(file).name}{by}", total, "texts") as task:
+        return encode_onnx(model, file, held_out, task, own_kernel)
 
 
 def _part_sums(exported: Path, out: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The embedder of a model folder, on ONNX Runtime alone."""
+"""The embedder of a model folder, without torch: by our own kernel, or ONNX Runtime."""
 
 import hashlib
 import json
@@ -19,6 +19,7 @@ from tokenizers import Tokenizer  # type: ignore[import-untyped]
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.processors import usable_processors
+from customir.runtime.encoder import read_encoder
 
 if TYPE_CHECKING:
     from customir.progress import Task
@@ -46,6 +47,7 @@ OFFSET_POSITIONS = ("mpnet", "roberta", "xlm-roberta", "camembert")
 ERRORS_ONLY, FATAL_ONLY = 3, 4
 INT8 = "qint8"  # in the name of a file for CPUs: CUDA has no such nodes
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+KERNEL = "CustomIRKernel"  # beside those names of ONNX Runtime's
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,10 @@ class Embedder:
     """Turns texts into unit vectors, as sentence-transformers would with the same folder.
 
     Each core embeds batches of its own: they never wait for one another within a batch.
-    With an INT8 file, a vector depends a little on the texts that share its batch: activations
-    are quantised with one scale a batch. The same texts in one call give the same vectors.
+    On a processor with AVX512-VNNI, an INT8 file of BERT's family is run by our own kernel
+    (customir/runtime/encoder.py). All else is run by ONNX Runtime; there, an INT8 vector depends a
+    little on the texts that share its batch, since activations are quantised with one scale a
+    batch. The same texts in one call give the same vectors.
 
     Args:
         folder: A sentence-transformers folder with an ONNX file that pools and normalises
@@ -64,11 +68,13 @@ class Embedder:
         threads: Batches under way at a time, one core each; None: one a usable core.
         dimensions: Keep this many of the first, scaled to length 1 again; None: all. For models
             that were trained for it (Matryoshka; arXiv 2205.13147) it costs little.
+        own_kernel: False: ONNX Runtime also where our kernel could do it, as anybody else who loads
+            the file would; `customir export` compares the two.
 
     Attributes:
         dimensions: Length of a vector.
-        provider: ONNX Runtime's, that does the work: CUDA's for the float files where
-            `onnxruntime-gpu` finds a GPU.
+        provider: What does the work: KERNEL, or ONNX Runtime's provider, which is CUDA's for the
+            float files where `onnxruntime-gpu` finds a GPU.
         fingerprint: Hash of all that decides a vector: what an index is stamped with.
 
     Raises:
@@ -81,26 +87,24 @@ class Embedder:
         file: str = DEFAULT_FILE,
         threads: int | None = None,
         dimensions: int | None = None,
+        own_kernel: bool = True,
     ) -> None:
         self._recipe = read_recipe(folder)
         self._tokenizer = _read_tokenizer(folder / TOKENIZER_NAME, self._recipe["max_tokens"])
         path = folder / file
         checksum = verified_checksum(path)
         self.fingerprint = _fingerprint(folder, checksum, self._recipe, dimensions)
-        self._session = _open_session(path)
-        self.provider: str = self._session.get_providers()[0]
+        self._encoder = read_encoder(path) if own_kernel and INT8 in path.name else None
+        if self._encoder is None:
+            self._session = _open_session(path)
+            width = _vector_length(self._session, path)
+            self.provider: str = self._session.get_providers()[0]
+        else:
+            width, self.provider = self._encoder.width, KERNEL
         on_gpu = self.provider == CUDA
         self._threads = 1 if on_gpu else threads or usable_processors()
         self._tokens_a_batch = TOKENS_A_GPU_BATCH if on_gpu else TOKENS_A_BATCH
-        inputs = {value.name for value in self._session.get_inputs()}
-        outputs = {value.name: value.shape for value in self._session.get_outputs()}
-        if inputs != {"input_ids", "attention_mask"} or "sentence_embedding" not in outputs:
-            raise UserError(
-                f"{path}: its graph takes {sorted(inputs)} and gives {sorted(outputs)}; wanted are "
-                "input_ids and attention_mask, and sentence_embedding. Export the model again."
-            )
         self._cache: OrderedDict[str, Vectors] = OrderedDict()
-        width = outputs["sentence_embedding"][-1]
         if dimensions is not None and not 1 <= dimensions <= width:
             raise UserError(f"{folder}: no {dimensions} dimensions; its vectors have {width}.")
         self.dimensions: int = dimensions or width
@@ -138,18 +142,27 @@ class Embedder:
         vectors = np.empty((len(tokens), self.dimensions), dtype=np.float32)
         # The longest first: what is left at the end, while other cores have nothing to do, is short.
         batches = list(batches_by_length([len(ids) for ids in tokens], self._tokens_a_batch))[::-1]
-        pool = ThreadPoolExecutor(self._threads)
+        pool = ThreadPoolExecutor(self._threads) if len(batches) > 1 else None
         try:
-            made = pool.map(lambda members: self._run([tokens[row] for row in members]), batches)
+            embed = pool.map if pool else map  # for one batch, another thread takes longer to start
+            made = embed(lambda members: self._run([tokens[row] for row in members]), batches)
             for members, batch in zip(batches, made, strict=True):
                 vectors[members] = batch
                 if task is not None:
                     task.advance(len(members))
         finally:
-            pool.shutdown(cancel_futures=True)
+            if pool:
+                pool.shutdown(cancel_futures=True)
         return vectors
 
     def _run(self, tokens: Sequence[Sequence[int]]) -> Vectors:
+        vectors = self._encoder.encode(tokens) if self._encoder else self._run_session(tokens)
+        if self.dimensions == vectors.shape[1]:
+            return vectors
+        cut = vectors[:, : self.dimensions]
+        return cut / np.linalg.norm(cut, axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+    def _run_session(self, tokens: Sequence[Sequence[int]]) -> Vectors:
         longest = max(len(ids) for ids in tokens)
         ids = np.full((len(tokens), longest), self._recipe["pad_id"], dtype=np.int64)
         mask = np.zeros((len(tokens), longest), dtype=np.int64)
@@ -159,10 +172,7 @@ class Embedder:
         (vectors,) = self._session.run(
             ["sentence_embedding"], {"input_ids": ids, "attention_mask": mask}
         )
-        if self.dimensions == vectors.shape[1]:
-            return vectors  # type: ignore[no-any-return]
-        cut = vectors[:, : self.dimensions]
-        return cut / np.linalg.norm(cut, axis=1, keepdims=True)  # type: ignore[no-any-return]
+        return vectors  # type: ignore[no-any-return]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, cut at the model's limit, without padding."""
@@ -233,6 +243,17 @@ def _fingerprint(
     if dimensions is not None:
         parts.append(dimensions)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _vector_length(session: onnxruntime.InferenceSession, path: Path) -> int:
+    inputs = {value.name for value in session.get_inputs()}
+    outputs = {value.name: value.shape for value in session.get_outputs()}
+    if inputs != {"input_ids", "attention_mask"} or "sentence_embedding" not in outputs:
+        raise UserError(
+            f"{path}: its graph takes {sorted(inputs)} and gives {sorted(outputs)}; wanted are "
+            "input_ids and attention_mask, and sentence_embedding. Export the model again."
+        )
+    return int(outputs["sentence_embedding"][-1])
 
 
 def _open_session(path: Path) -> onnxruntime.InferenceSession:

@@ -1,0 +1,143 @@
+"""Where in an INT8 graph our own kernel finds what it needs: a note in the file's metadata."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import numpy_helper
+
+from customir.runtime.encoder import FORMAT, NOTE
+
+FAMILIES = ("bert", "roberta", "xlm-roberta")
+OFFSET = ("roberta", "xlm-roberta")  # their first position is 2, behind the padding's
+MULTIPLE = 64  # of which a token's numbers have to be, for kernels/encoder.cpp
+HEAD_MULTIPLE = 16
+PROJECTIONS = ("query", "key", "value")
+MODULE = "/0"  # how the names of the transformer's nodes begin in a sentence-transformers folder
+QUANTIZED = "_quantized"  # and how the names of whole numbers end
+
+
+def write_plan(model: Path, graph: Path) -> bool:
+    """Note in `graph`, an INT8 file of `model`, how `customir.runtime.encoder` embeds with it.
+
+    Nothing of the graph changes but that weights are held as raw bytes.
+
+    Returns:
+        Whether there is a plan: for encoders of BERT's family with GELU, whose matrices are all
+        INT8, whose texts are the mean of their tokens or the first of them.
+    """
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    pooling = _pooling(model)
+    if pooling is None or not _is_known(config):
+        return False
+    made = onnx.load(graph)
+    plan = _plan(made.graph, config, pooling)
+    if plan is None:
+        return False
+    wanted = set(_names(plan))
+    for tensor in made.graph.initializer:
+        if tensor.name in wanted:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+    onnx.helper.set_model_props(made, {NOTE: json.dumps(plan)})
+    onnx.save(made, graph)
+    return True
+
+
+def _pooling(model: Path) -> str | None:
+    """mean or cls; None: something else, or more than pooling and normalisation."""
+    modules = json.loads((model / "modules.json").read_text(encoding="utf-8"))
+    kinds = [module["type"].rpartition(".")[2] for module in modules]
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        return None
+    path = model / modules[1]["path"] / "config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    chosen = [
+        name for name, value in settings.items() if name.startswith("pooling_mode_") and value
+    ]
+    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    return known.get(chosen[0]) if len(chosen) == 1 else None
+
+
+def _is_known(config: Mapping[str, Any]) -> bool:
+    width, inner = config.get("hidden_size", 1), config.get("intermediate_size", 1)
+    return (
+        config.get("model_type") in FAMILIES
+        and config.get("hidden_act") == "gelu"
+        and config.get("position_embedding_type", "absolute") == "absolute"
+        and width % MULTIPLE == inner % MULTIPLE == 0
+        and width % (HEAD_MULTIPLE * config["num_attention_heads"]) == 0
+    )
+
+
+def _plan(graph: onnx.GraphProto, config: Mapping[str, Any], pooling: str) -> dict[str, Any] | None:
+    initializers = {tensor.name for tensor in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+    nodes = {node.name: node for node in graph.node}
+
+    def weights_of(node: str) -> list[str]:
+        """Those that a node takes; of equal ones the exporter holds one, under another name."""
+        taken = list(nodes[f"{MODULE}/{node}"].input)
+        for place, name in enumerate(taken):
+            if name in makers and makers[name].op_type == "Identity":
+                taken[place] = makers[name].input[0]
+        return [name for name in taken if name in initializers]
+
+    def table(name: str) -> list[str]:
+        (whole,) = weights_of(f"embeddings/{name}/Gather")
+        return [whole, *(whole.removesuffix(QUANTIZED) + end for end in ("_scale", "_zero_point"))]
+
+    def norm(place: str) -> list[str]:
+        return weights_of(f"{place}/LayerNorm/LayerNormalization")
+
+    def product(place: str, *parts: str) -> dict[str, Any]:
+        weights = [weights_of(f"{place}/{part}/MatMul_quant")[0] for part in parts]
+        left = nodes[f"{MODULE}/{place}/{parts[0]}/MatMul_quant"].input[0]
+        scaled = makers[makers[left].input[0]]  # before it is rounded
+        divided = scaled.op_type == "Mul" and scaled.input[1].startswith("calibration_")
+        return {
+            "weights": weights,
+            "scales": [f"{name.removesuffix(QUANTIZED)}_scale" for name in weights],
+            "bias": [name for part in parts for name in weights_of(f"{place}/{part}/Add")],
+            "factors": scaled.input[1] if divided else None,
+        }
+
+    try:
+        plan = {
+            "format": FORMAT,
+            "heads": config["num_attention_heads"],
+            "epsilon": config["layer_norm_eps"],
+            "pooling": pooling,
+            "first_position": 2 if config["model_type"] in OFFSET else 0,
+            "words": table("word_embeddings"),
+            "positions": table("position_embeddings"),
+            "types": table("token_type_embeddings"),
+            "norm": norm("embeddings"),
+            "layers": [
+                {
+                    "joint": product(f"{layer}/attention/self", *PROJECTIONS),
+                    "out": product(f"{layer}/attention/output", "dense"),
+                    "after_attention": norm(f"{layer}/attention/output"),
+                    "up": product(f"{layer}/intermediate", "dense"),
+                    "down": product(f"{layer}/output", "dense"),
+                    "after_down": norm(f"{layer}/output"),
+                }
+                for layer in (f"encoder/layer.{n}" for n in range(config["num_hidden_layers"]))
+            ],
+        }
+    except KeyError:  # a product that is not in INT8
+        return None
+    return plan if initializers.issuperset(_names(plan)) else None
+
+
+def _names(plan: object) -> list[str]:
+    """Of the tensors in a plan: the strings in its lists, and those of factors."""
+    if isinstance(plan, dict):
+        factors = [plan["factors"]] if plan.get("factors") else []
+        return factors + [name for part in plan.values() for name in _names(part)]
+    if isinstance(plan, list):
+        return [
+            name for part in plan for name in ([part] if isinstance(part, str) else _names(part))
+        ]
+    return []
