@@ -109,8 +109,10 @@ def _text(model: Path, facts: Facts) -> str:
         "- It knows one corpus. Outside it, expect the base's quality or less; nothing here was "
         "measured there.\n"
         "- Longer texts are cut at the base's limit.\n"
-        "- An INT8 vector depends a little on the texts that share its batch. Don't mix vectors of "
-        "the INT8 file with those of the others in one index.",
+        "- Run by ONNX Runtime, an INT8 vector depends a little on the texts that share its batch; "
+        "CustomIR's own kernel, on a processor with AVX512-VNNI, rounds each token by itself and "
+        "gives slightly different ones. Don't mix vectors of the INT8 file with those of the others "
+        "in one index.",
         "## Licence",
         f"{facts.licence}, as the base."
         if facts.licence
