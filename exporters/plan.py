@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,52 @@ from onnx import numpy_helper
 
 from customir.runtime.encoder import FORMAT, NOTE
 
-FAMILIES = ("bert", "roberta", "xlm-roberta")
-OFFSET = ("roberta", "xlm-roberta")  # their first position is 2, behind the padding's
 MULTIPLE = 64  # of which a token's numbers have to be, for kernels/encoder.cpp
 HEAD_MULTIPLE = 16
-PROJECTIONS = ("query", "key", "value")
 MODULE = "/0"  # how the names of the transformer's nodes begin in a sentence-transformers folder
 QUANTIZED = "_quantized"  # and how the names of whole numbers end
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family of encoders names its parts.
+
+    Attributes:
+        projections: The matrices of queries, keys and values in each layer.
+        out: The matrix after the attention.
+        after_attention: Where the normalisation after it is.
+        first_position: Row of a text's first token in the table of positions.
+        types: Whether there is a table of token types; a text has the first.
+        relative: Whether what is added to scores depends on how far two tokens lie apart.
+    """
+
+    projections: tuple[str, str, str]
+    out: str
+    after_attention: str
+    first_position: int = 0
+    types: bool = True
+    relative: bool = False
+
+
+BERT = Family(
+    (
+        "attention/self/query",
+        "attention/self/key",
+        "attention/self/value",
+    ),
+    "attention/output/dense",
+    "attention/output",
+)
+ROBERTA = replace(BERT, first_position=2)  # behind the padding's
+MPNET = Family(
+    ("attention/attn/q", "attention/attn/k", "attention/attn/v"),
+    "attention/attn/o",
+    "attention",
+    first_position=2,
+    types=False,
+    relative=True,
+)
+FAMILIES = {"bert": BERT, "roberta": ROBERTA, "xlm-roberta": ROBERTA, "mpnet": MPNET}
 
 
 def write_plan(model: Path, graph: Path) -> bool:
@@ -25,8 +65,8 @@ def write_plan(model: Path, graph: Path) -> bool:
     Nothing of the graph changes but that weights are held as raw bytes.
 
     Returns:
-        Whether there is a plan: for encoders of BERT's family with GELU, whose matrices are all
-        INT8, whose texts are the mean of their tokens or the first of them.
+        Whether there is a plan: for encoders of `FAMILIES` with GELU, whose matrices are all INT8,
+        whose texts are the mean of their tokens or the first of them.
     """
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     pooling = _pooling(model)
@@ -72,6 +112,7 @@ def _is_known(config: Mapping[str, Any]) -> bool:
 
 
 def _plan(graph: onnx.GraphProto, config: Mapping[str, Any], pooling: str) -> dict[str, Any] | None:
+    family = FAMILIES[config["model_type"]]
     initializers = {tensor.name for tensor in graph.initializer}
     makers = {output: node for node in graph.node for output in node.output}
     nodes = {node.name: node for node in graph.node}
@@ -84,22 +125,22 @@ def _plan(graph: onnx.GraphProto, config: Mapping[str, Any], pooling: str) -> di
                 taken[place] = makers[name].input[0]
         return [name for name in taken if name in initializers]
 
-    def table(name: str) -> list[str]:
-        (whole,) = weights_of(f"embeddings/{name}/Gather")
+    def table(place: str) -> list[str]:
+        (whole,) = weights_of(f"{place}/Gather")
         return [whole, *(whole.removesuffix(QUANTIZED) + end for end in ("_scale", "_zero_point"))]
 
     def norm(place: str) -> list[str]:
         return weights_of(f"{place}/LayerNorm/LayerNormalization")
 
-    def product(place: str, *parts: str) -> dict[str, Any]:
-        weights = [weights_of(f"{place}/{part}/MatMul_quant")[0] for part in parts]
-        left = nodes[f"{MODULE}/{place}/{parts[0]}/MatMul_quant"].input[0]
+    def product(*places: str) -> dict[str, Any]:
+        weights = [weights_of(f"{place}/MatMul_quant")[0] for place in places]
+        left = nodes[f"{MODULE}/{places[0]}/MatMul_quant"].input[0]
         scaled = makers[makers[left].input[0]]  # before it is rounded
         divided = scaled.op_type == "Mul" and scaled.input[1].startswith("calibration_")
         return {
             "weights": weights,
             "scales": [f"{name.removesuffix(QUANTIZED)}_scale" for name in weights],
-            "bias": [name for part in parts for name in weights_of(f"{place}/{part}/Add")],
+            "bias": [name for place in places for name in weights_of(f"{place}/Add")],
             "factors": scaled.input[1] if divided else None,
         }
 
@@ -109,18 +150,19 @@ def _plan(graph: onnx.GraphProto, config: Mapping[str, Any], pooling: str) -> di
             "heads": config["num_attention_heads"],
             "epsilon": config["layer_norm_eps"],
             "pooling": pooling,
-            "first_position": 2 if config["model_type"] in OFFSET else 0,
-            "words": table("word_embeddings"),
-            "positions": table("position_embeddings"),
-            "types": table("token_type_embeddings"),
+            "first_position": family.first_position,
+            "words": table("embeddings/word_embeddings"),
+            "positions": table("embeddings/position_embeddings"),
+            "types": table("embeddings/token_type_embeddings") if family.types else [],
+            "relative": table("encoder/relative_attention_bias") if family.relative else [],
             "norm": norm("embeddings"),
             "layers": [
                 {
-                    "joint": product(f"{layer}/attention/self", *PROJECTIONS),
-                    "out": product(f"{layer}/attention/output", "dense"),
-                    "after_attention": norm(f"{layer}/attention/output"),
-                    "up": product(f"{layer}/intermediate", "dense"),
-                    "down": product(f"{layer}/output", "dense"),
+                    "joint": product(*(f"{layer}/{one}" for one in family.projections)),
+                    "out": product(f"{layer}/{family.out}"),
+                    "after_attention": norm(f"{layer}/{family.after_attention}"),
+                    "up": product(f"{layer}/intermediate/dense"),
+                    "down": product(f"{layer}/output/dense"),
                     "after_down": norm(f"{layer}/output"),
                 }
                 for layer in (f"encoder/layer.{n}" for n in range(config["num_hidden_layers"]))

@@ -47,7 +47,8 @@ struct Layer {
   Product joint;  // queries, keys and values beside each other
   Product out;
   Norm after_attention;
-  Product up, down;
+  const Product *up, *down;  // so many parts of both: what goes up by one comes down by one, and all is added up
+  int64_t parts;
   Norm after_down;
 };
 
@@ -55,6 +56,7 @@ struct Encoder {
   const uint8_t *words;  // (vocabulary, width)
   float word_scale, word_zero;
   const float *positions;  // (longest, width): what is added to words, by their place in the text
+  const float *bias;       // null, or (heads, longest, longest): what is added to scores
   Norm norm;
   const Layer *layers;
   int64_t vocabulary, longest, width, heads, depth;  // depth: layers
@@ -78,7 +80,7 @@ struct Rounded {
 };
 
 struct Buffers {
-  std::vector<float> numbers, wide, scratch, narrow_rows, broad_rows;
+  std::vector<float> numbers, inner, scratch, narrow_rows;
   std::vector<uint8_t> narrow, broad;
   std::vector<uint16_t> joint, context;  // of floats, two a number
 };
@@ -346,12 +348,22 @@ WITH_TILES inline float to_shares(const float *scores, int64_t length, int64_t p
   return 1 / _mm512_reduce_add_ps(sums);
 }
 
+// A query's scores and what is added to them, `times` as much.
+WITH_TILES inline void add(const float *bias, float times, int64_t length, float *scores) {
+  const __m512 factor = _mm512_set1_ps(times);
+  for (int64_t j = 0; j < length; j += SIDE) {
+    const __mmask16 there = __mmask16((1u << std::min(SIDE, length - j)) - 1);
+    const __m512 added = _mm512_maskz_loadu_ps(there, bias + j);
+    _mm512_storeu_ps(scores + j, _mm512_fmadd_ps(added, factor, _mm512_loadu_ps(scores + j)));
+  }
+}
+
 // Attention as attention_tiles.hpp has it, for a text whose `joint` is followed by 31 rows of numbers that count
-// for nothing: so it is read where it lies.
+// for nothing: so it is read where it lies. A row of `bias`, where there is one, is `bias_side` numbers long.
 WITH_TILES void attend_by_tiles(const uint16_t *joint, int64_t length, int64_t width, int64_t all,
-                                uint16_t *context, float *scratch) {
+                                const float *bias, int64_t bias_side, uint16_t *context, float *scratch) {
   const int64_t padded = with_tiles::filled_up(length), stride = 3 * all, size = padded * width;
-  const float scale = 1.44269504f / std::sqrt(float(width));
+  const float root = std::sqrt(float(width)), scale = 1.44269504f / root;
   const uint16_t *key = joint + all, *value = joint + 2 * all;
   float *scores = scratch, *made = scores + SQUARE * padded;
   uint16_t *keys = reinterpret_cast<uint16_t *>(made + SQUARE * width), *values = keys + size;
@@ -373,8 +385,10 @@ WITH_TILES void attend_by_tiles(const uint16_t *joint, int64_t length, int64_t w
                            with_tiles::columns_from(keys, width / DEPTH, j), width / DEPTH, scores + j,
                            padded, false);
     float factors[SQUARE];
-    for (int64_t i = 0; i < rows; ++i)
+    for (int64_t i = 0; i < rows; ++i) {
+      if (bias) add(bias + (first + i) * bias_side, root, length, scores + i * padded);
       factors[i] = to_shares(scores + i * padded, length, padded, scale, shares + i * padded);
+    }
     for (int64_t j = 0; j < width; j += SQUARE)
       with_tiles::multiply(with_tiles::rows_from(shares, padded),
                            with_tiles::columns_from(values, padded / DEPTH, j), padded / DEPTH, made + j,
@@ -394,8 +408,9 @@ WITH_TILES void attend(const Encoder &encoder, const Batch &batch, uint16_t *joi
   const Configured configured;
   for (int64_t text = 0; text < batch.texts; ++text)
     for (int64_t head = 0; head < encoder.heads; ++head) {
-      const int64_t start = batch.starts[text];
+      const int64_t start = batch.starts[text], side = encoder.longest;
       attend_by_tiles(joint + start * 3 * all + head * width, batch.lengths[text], width, all,
+                      encoder.bias ? encoder.bias + head * side * side : nullptr, side,
                       context + start * all + head * width, scratch);
     }
 }
@@ -404,7 +419,8 @@ WITH_TILES void attend(const Encoder &encoder, const Batch &batch, uint16_t *joi
 void attend(const Encoder &encoder, const Batch &batch, const float *joint, float *context,
             Buffers &buffers) {
   const Task task{batch.lengths, batch.starts.data(), batch.texts, encoder.heads,
-                  encoder.width / encoder.heads, nullptr, 0, false, joint, context, nullptr, nullptr};
+                  encoder.width / encoder.heads, encoder.bias, encoder.longest, false, joint, context,
+                  nullptr, nullptr};
   float *scratch = room(buffers.scratch, size_t(avx512::scratch_floats(batch.longest, task.width)));
   for (int64_t text = 0; text < batch.texts; ++text)
     for (int64_t head = 0; head < encoder.heads; ++head) avx512::forward(task, text, head, scratch);
@@ -415,17 +431,17 @@ template <typename Number>
 void encode(const Encoder &encoder, const Batch &batch, const int32_t *ids, Multiply multiply, float *out) {
   static thread_local Buffers held;  // kept: the next batch is about as large
   Buffers &buffers = held;
-  const int64_t tokens = batch.tokens, width = encoder.width, inner = encoder.layers[0].up.columns;
+  const int64_t tokens = batch.tokens, width = encoder.width, part = encoder.layers[0].up[0].columns;
   constexpr size_t PARTS = sizeof(Number) / sizeof(uint16_t);
   float *numbers = room(buffers.numbers, size_t(tokens * width));
-  float *wide = room(buffers.wide, size_t(ROWS * inner));
+  float *inner = room(buffers.inner, size_t(ROWS * part));
   Number *joint = reinterpret_cast<Number *>(room(buffers.joint, size_t((tokens + SQUARE) * 3 * width) * PARTS));
   Number *context = reinterpret_cast<Number *>(room(buffers.context, size_t(tokens * width) * PARTS));
   const int64_t filled = tokens + SQUARE;
   float *of_narrow = room(buffers.narrow_rows, size_t(2 * tokens));
-  float *of_broad = room(buffers.broad_rows, size_t(2 * tokens));
+  float of_broad[2 * ROWS];
   const Rounded narrow{room(buffers.narrow, size_t(filled * width)), of_narrow, of_narrow + tokens};
-  const Rounded broad{room(buffers.broad, size_t(filled * inner)), of_broad, of_broad + tokens};
+  const Rounded broad{room(buffers.broad, size_t(ROWS * part)), of_broad, of_broad + ROWS};
   const auto by_rows = [&](const auto &step) {
     for (int64_t first = 0; first < tokens; first += ROWS)
       step(first, std::min(ROWS, tokens - first), numbers + first * width);
@@ -446,16 +462,15 @@ void encode(const Encoder &encoder, const Batch &batch, const int32_t *ids, Mult
       round_rows(context + first * width, rows, layer.out, narrow, first);
       product<ADDED>(layer.out, narrow, first, rows, multiply, here);
       normalise(here, rows, width, layer.after_attention, encoder.epsilon);
-      round_rows(here, rows, layer.up, narrow, first);
+      round_rows(here, rows, layer.up[0], narrow, first);
     });
-    by_rows([&](int64_t first, int64_t rows, float *) {
-      product<GELU>(layer.up, narrow, first, rows, multiply, wide);
-      round_rows(wide, rows, layer.down, broad, first);
-    });
-    by_rows([&](int64_t first, int64_t rows, float *here) {
-      product<ADDED>(layer.down, broad, first, rows, multiply, here);
-      normalise(here, rows, width, layer.after_down, encoder.epsilon);
-    });
+    for (int64_t one = 0; one < layer.parts; ++one)
+      by_rows([&](int64_t first, int64_t rows, float *here) {
+        product<GELU>(layer.up[one], narrow, first, rows, multiply, inner);
+        round_rows(inner, rows, layer.down[one], broad, 0);
+        product<ADDED>(layer.down[one], broad, 0, rows, multiply, here);
+      });
+    normalise(numbers, tokens, width, layer.after_down, encoder.epsilon);
   }
   for (int64_t text = 0; text < batch.texts; ++text)
     pool(numbers + batch.starts[text] * width, encoder.first_alone ? 1 : batch.lengths[text], width,

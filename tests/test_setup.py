@@ -6,12 +6,15 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from customir.compiled import load_compiled
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "transformers", "peft", "optimum", "sentence_transformers", "llama_cpp"}
@@ -108,3 +111,12 @@ def make(folder: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_every_kernel_was_compiled() -> None:
+    """A kernel that does not compile is left out in silence, and its own tests would be skipped."""
+    modules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for module in modules["ext-modules"]:
+        package, _, name = module["name"].rpartition(".")
+        folder = Path(import_module(package).__file__).parent
+        assert load_compiled(folder, name) is not None, module["name"]

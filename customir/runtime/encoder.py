@@ -10,6 +10,7 @@ import ctypes
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from customir.runtime.onnx_file import OnnxFile, Tensor
 
 NOTE = "customir.encoder"  # the key of the plan in a file's metadata
 FORMAT = 1  # of plans that are understood here
+FARTHEST = 128  # tokens from which on all distances are one to mpnet
 STATUS = {
     -1: "this processor can't run it",
     -2: "no memory is left",
@@ -56,8 +58,9 @@ class _Layer(ctypes.Structure):
         ("joint", _Product),
         ("out", _Product),
         ("after_attention", _Norm),
-        ("up", _Product),
-        ("down", _Product),
+        ("up", ctypes.POINTER(_Product)),
+        ("down", ctypes.POINTER(_Product)),
+        ("parts", ctypes.c_int64),
         ("after_down", _Norm),
     )
 
@@ -68,6 +71,7 @@ class _Encoder(ctypes.Structure):
         ("word_scale", ctypes.c_float),
         ("word_zero", ctypes.c_float),
         ("positions", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
         ("norm", _Norm),
         ("layers", ctypes.POINTER(_Layer)),
         ("vocabulary", ctypes.c_int64),
@@ -102,7 +106,7 @@ class Encoder:
         self, plan: Mapping[str, Any], tensors: Mapping[str, Tensor], kernel: str | None = None
     ) -> None:
         library = _library()
-        self._held: list[Tensor] = []  # what the C++ points to
+        self._held: list[object] = []  # what the C++ points to
         words, scale, zero = (tensors[name] for name in plan["words"])
         self.width = words.shape[1]
         named = kernel.encode() if kernel else None
@@ -112,9 +116,13 @@ class Encoder:
         self.kernel: str = found.decode()
         self._encode = library.customir_encode
         self._pack = library.customir_encoder_pack
-        positions = _table(tensors, plan["positions"]) + _table(tensors, plan["types"])[0]
-        positions = positions[plan["first_position"] :]
+        positions = _table(tensors, plan["positions"])[plan["first_position"] :]
+        if plan["types"]:
+            positions += _table(tensors, plan["types"])[0]
         self.longest = len(positions)
+        bias = None
+        if plan["relative"]:
+            bias = self._memory(_by_distance(_table(tensors, plan["relative"]), self.longest))
         layers = (_Layer * len(plan["layers"]))(
             *(self._layer(one, tensors) for one in plan["layers"])
         )
@@ -123,6 +131,7 @@ class Encoder:
             float(scale),
             float(zero),
             self._memory(positions),
+            bias,
             self._norm(plan["norm"], tensors),
             layers,
             len(words),
@@ -173,39 +182,66 @@ class Encoder:
         return _Norm(*(self._floats(tensors[name]) for name in names))
 
     def _layer(self, plan: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> _Layer:
-        def product(part: str) -> _Product:
-            return self._product(plan[part], tensors)
-
-        def norm(part: str) -> _Norm:
-            return self._norm(plan[part], tensors)
-
+        up, down = (_matrix(plan[part], tensors) for part in ("up", "down"))
+        whole, part = up.weights.shape[1], self.width
+        starts = range(0, whole, part) if whole % part == 0 else [0]
+        parts = [slice(start, start + part) if len(starts) > 1 else slice(None) for start in starts]
         return _Layer(
-            product("joint"),
-            product("out"),
-            norm("after_attention"),
-            product("up"),
-            product("down"),
-            norm("after_down"),
+            self._product(_matrix(plan["joint"], tensors)),
+            self._product(_matrix(plan["out"], tensors)),
+            self._norm(plan["after_attention"], tensors),
+            self._products([up.columns(one) for one in parts]),
+            self._products([down.rows(one) for one in parts]),
+            len(parts),
+            self._norm(plan["after_down"], tensors),
         )
 
-    def _product(self, plan: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> _Product:
-        def beside(part: str) -> Tensor:
-            return np.concatenate([tensors[name] for name in plan[part]], axis=-1)
+    def _products(self, matrices: Sequence["_Matrix"]) -> "ctypes.Array[_Product]":
+        made = (_Product * len(matrices))(*map(self._product, matrices))
+        self._held.append(made)
+        return made
 
-        weights = np.ascontiguousarray(beside("weights"))
+    def _product(self, matrix: "_Matrix") -> _Product:
+        weights = np.ascontiguousarray(matrix.weights)
         depth, columns = weights.shape
         packed = np.empty(weights.size, np.int8)
         self._pack(weights.ctypes.data, depth, columns, packed.ctypes.data)
-        factors = tensors[plan["factors"]] if plan["factors"] else np.ones(depth)
         return _Product(
             self._memory(packed),
-            self._floats(beside("scales")),
+            self._floats(matrix.scales),
             self._floats(weights.sum(axis=0, dtype=np.int64)),
-            self._floats(beside("bias")),
-            self._floats(factors),
+            self._floats(matrix.bias),
+            self._floats(matrix.factors),
             depth,
             columns,
         )
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """Whole numbers (depth, columns), scales and bias of columns, factors of the depth."""
+
+    weights: Tensor
+    scales: Tensor
+    bias: Tensor
+    factors: Tensor
+
+    def columns(self, part: slice) -> "_Matrix":
+        return _Matrix(self.weights[:, part], self.scales[part], self.bias[part], self.factors)
+
+    def rows(self, part: slice) -> "_Matrix":
+        """Some of what is summed over; the bias goes with the first."""
+        bias = np.zeros_like(self.bias) if part.start else self.bias
+        return _Matrix(self.weights[part], self.scales, bias, self.factors[part])
+
+
+def _matrix(plan: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> _Matrix:
+    def beside(part: str) -> Tensor:
+        return np.concatenate([tensors[name] for name in plan[part]], axis=-1)
+
+    weights = beside("weights")
+    factors = tensors[plan["factors"]] if plan["factors"] else np.ones(len(weights))
+    return _Matrix(weights, beside("scales"), beside("bias"), factors)
 
 
 def read_encoder(path: Path) -> Encoder | None:
@@ -234,6 +270,25 @@ def _table(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Vectors:
     """An embedding table in floats."""
     numbers, scale, zero = (tensors[name] for name in names)
     return np.ascontiguousarray((numbers.astype(np.float32) - np.float32(zero)) * scale)
+
+
+def _by_distance(values: Vectors, side: int) -> Vectors:
+    """What is added to the score of each query and key, (heads, side, side).
+
+    Args:
+        values: Of each range of distances, (ranges, heads): of half of them the key comes first, of
+            half it comes after. Half of a half are distances of their own, from 0 on; the others
+            grow like their logarithm, up to 128 (T5, arXiv 1910.10683, section 2.1).
+    """
+    places = np.arange(side)
+    after = places[None, :] - places[:, None]
+    half = len(values) // 2
+    alone = half // 2
+    distance = np.abs(after)
+    share = np.log(np.maximum(distance, 1) / alone) / np.log(FARTHEST / alone)
+    far = np.minimum(alone + (share * (half - alone)).astype(np.int64), half - 1)
+    ranges = np.where(distance < alone, distance, far) + half * (after > 0)
+    return np.ascontiguousarray(values[ranges].transpose(2, 0, 1))
 
 
 @cache

@@ -16,6 +16,7 @@ from customir.exporters.int8 import quantize
 from customir.exporters.onnx import export_onnx
 from customir.exporters.parity import HeldOut, compare
 from scipy.special import erf
+from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 from customir.runtime import encoder
 from customir.runtime.encoder import NOTE, Encoder, read_encoder
@@ -96,27 +97,27 @@ def rounded(numbers: np.ndarray) -> np.ndarray:
 
 
 def reference(
-    file: OnnxFile,
+    found: Mapping[str, np.ndarray],
     plan: Mapping[str, Any],
     ids: Sequence[int],
     halved: Rounding = lambda numbers: numbers,
     rounded: Rounding = rounded,
 ) -> np.ndarray:
     """The vector of one text, in float64 but for what is rounded; `halved`: for the attention."""
-    found = file.tensors()
 
     def table(names: Sequence[str]) -> np.ndarray:
         whole, scale, zero = (found[name].astype(np.float64) for name in names)
         return (whole - zero) * scale
 
-    def product(part: Mapping[str, Any], numbers: np.ndarray) -> np.ndarray:
+    def product(part: Mapping[str, Any], numbers: np.ndarray, parts: int = 1) -> np.ndarray:
         if part["factors"]:
             numbers = numbers * found[part["factors"]]
         weights, scales, bias = (
             np.concatenate([found[name] for name in part[kind]], axis=-1).astype(np.float64)
             for kind in ("weights", "scales", "bias")
         )
-        return rounded(numbers) @ (weights * scales) + bias
+        whole = [rounded(one) for one in np.split(numbers, parts, axis=1)]
+        return np.concatenate(whole, axis=1) @ (weights * scales) + bias
 
     def norm(names: Sequence[str], numbers: np.ndarray) -> np.ndarray:
         off = numbers - numbers.mean(axis=1, keepdims=True)
@@ -139,7 +140,8 @@ def reference(
         numbers = norm(layer["after_attention"], numbers + product(layer["out"], context))
         inner = product(layer["up"], numbers)
         inner *= (1 + erf(inner / np.sqrt(2))) / 2
-        numbers = norm(layer["after_down"], numbers + product(layer["down"], inner))
+        parts = inner.shape[1] // numbers.shape[1] if inner.shape[1] % numbers.shape[1] == 0 else 1
+        numbers = norm(layer["after_down"], numbers + product(layer["down"], inner, parts))
     pooled = numbers[0] if plan["pooling"] == "cls" else numbers.mean(axis=0)
     return pooled / np.linalg.norm(pooled)
 
@@ -149,14 +151,31 @@ def reference(
 def test_a_layer_is_the_same_arithmetic_in_numpy(
     file: OnnxFile, kernel: str, layer: int, pooling: str
 ) -> None:
-    plan, texts = json.loads(file.notes[NOTE]), tokens(LENGTHS)
+    plan = json.loads(file.notes[NOTE])
     alone = plan | {"layers": [plan["layers"][layer]], "pooling": pooling}
-    vectors = Encoder(alone, file.tensors(), kernel).encode(texts)
+    assert_same(file.tensors(), alone, kernel)
+
+
+@pytest.mark.parametrize("kernel", kernels())
+def test_a_feed_forward_block_that_is_no_multiple_of_the_width(file: OnnxFile, kernel: str) -> None:
+    plan, found, kept = json.loads(file.notes[NOTE]), file.tensors(), 960
+    layer = plan["layers"][0]
+    (up,), (down,) = layer["up"]["weights"], layer["down"]["weights"]
+    found |= {up: found[up][:, :kept], down: found[down][:kept]}
+    for name in (*layer["up"]["scales"], *layer["up"]["bias"], layer["down"]["factors"]):
+        found[name] = found[name][:kept]
+    assert_same(found, plan | {"layers": [layer]}, kernel)
+
+
+def assert_same(found: Mapping[str, np.ndarray], plan: Mapping[str, Any], kernel: str) -> None:
+    """The kernel's vectors are those of the same arithmetic in numpy."""
+    texts = tokens(LENGTHS)
+    vectors = Encoder(plan, found, kernel).encode(texts)
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(LENGTHS), 384)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     ways = {"vnni": {}, "tiles": {"halved": halves}}[kernel]
-    expected = [reference(file, alone, ids, **ways) for ids in texts]
+    expected = [reference(found, plan, ids, **ways) for ids in texts]
     cosines = [one @ other for one, other in zip(expected, vectors, strict=True)]
     # Numbers near the middle of two of 255 steps may fall to either side.
     assert min(cosines) > 0.9998
@@ -167,9 +186,9 @@ def test_a_layer_is_the_same_arithmetic_in_numpy(
 def test_all_layers_lose_no_more_by_rounding_than_in_numpy(file: OnnxFile, kernel: str) -> None:
     """Over layers, numbers that fall to the other side make others fall: no two ways agree."""
     plan, texts = json.loads(file.notes[NOTE]), tokens(LENGTHS)
-    exact = [reference(file, plan, ids, rounded=lambda numbers: numbers) for ids in texts]
+    exact = [reference(file.tensors(), plan, ids, rounded=lambda numbers: numbers) for ids in texts]
     ours = made(file, kernel).encode(texts)
-    numpys = [reference(file, plan, ids) for ids in texts]
+    numpys = [reference(file.tensors(), plan, ids) for ids in texts]
     lost = [
         1 - np.mean([a @ b for a, b in zip(exact, other, strict=True)]) for other in (ours, numpys)
     ]
@@ -253,6 +272,14 @@ def test_without_a_compiler_onnx_runtime_does_it(
     without = Embedder(model)
     assert without.provider == "CPUExecutionProvider"
     assert np.array_equal(without.encode(TEXTS), expected)
+
+
+def test_distances_are_those_of_mpnet() -> None:
+    values = np.random.default_rng(0).random((32, 12), np.float32)
+    places = torch.arange(514)
+    ranges = MPNetEncoder.relative_position_bucket(places[None, :] - places[:, None])
+    expected = values[ranges.numpy()].transpose(2, 0, 1)
+    np.testing.assert_array_equal(encoder._by_distance(values, 514), expected)
 
 
 @on_arm64
