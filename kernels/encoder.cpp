@@ -1,9 +1,9 @@
-// A BERT encoder whose weights are int8: from token ids to a text's unit vector, without padding.
+// An encoder of BERT's kind whose weights are int8: from token ids to a text's unit vector, without padding.
 //
 // Texts stand one after the other, so that no token is there but theirs. What a matrix multiplies is rounded
 // to 8 bits token by token, from the least to the largest of a token's numbers: so a vector does not depend on
 // what else is embedded with it. Products are added up in integers, exactly; all else is float32, but for the
-// attention where the processor has tiles, which is bfloat16 there (attention_tiles.hpp).
+// attention where the processor has tiles: there, what it multiplies is bfloat16.
 //
 // A C interface, no flags for this machine's processor: it needs AVX512-VNNI, and takes AMX where it is.
 
@@ -252,7 +252,8 @@ VNNI void round_rows(const Number *from, int64_t rows, const Product &by, const 
     for (int64_t j = 0; j < by.depth; j += SIDE) {
       const __m512 held = _mm512_fmsub_ps(read(from + j), _mm512_loadu_ps(by.factors + j), low);
       const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(held, steps));
-      _mm_storeu_si128(reinterpret_cast<__m128i *>(out + j), _mm512_cvtusepi32_epi8(_mm512_max_epi32(whole, _mm512_setzero_si512())));
+      const __m512i above = _mm512_max_epi32(whole, _mm512_setzero_si512());
+      _mm_storeu_si128(reinterpret_cast<__m128i *>(out + j), _mm512_cvtusepi32_epi8(above));
     }
   }
 }
@@ -405,7 +406,6 @@ WITH_TILES void attend(const Encoder &encoder, const Batch &batch, uint16_t *joi
   const int64_t longest = with_tiles::filled_up(batch.longest);
   float *scratch = room(buffers.scratch, size_t(longest * (width + 3 * SQUARE / 2) + SQUARE * width));
   std::memset(joint + batch.tokens * 3 * all, 0, SQUARE * 3 * all * sizeof *joint);
-  const Configured configured;
   for (int64_t text = 0; text < batch.texts; ++text)
     for (int64_t head = 0; head < encoder.heads; ++head) {
       const int64_t start = batch.starts[text], side = encoder.longest;
