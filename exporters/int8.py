@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import onnx
 import onnxruntime
+from customir.exporters.kernel_plan import write_plan
 from customir.exporters.mask import mask_where_padded
 from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, place, quiet, scratch_folder
 from customir.exporters.parity import (
@@ -21,7 +22,6 @@ from customir.exporters.parity import (
     Vectors,
     compare,
 )
-from customir.exporters.plan import write_plan
 from customir.exporters.rounding import round_weights
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -1,4 +1,4 @@
-// Attention of one head within one text, by each instruction set: the loops that attention.cpp and encoder.cpp
+// Attention of one head within one text, by each instruction set: the loops that attention.cpp and int8_encoder.cpp
 // are made of.
 
 #pragma once

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer  # type: ignore[import-untyped]
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.processors import usable_processors
-from customir.runtime.encoder import read_encoder
+from customir.runtime.int8_encoder import read_encoder
 
 if TYPE_CHECKING:
     from customir.progress import Task
@@ -57,7 +57,7 @@ class Embedder:
 
     Each core embeds batches of its own: they never wait for one another within a batch.
     On a processor with AVX512-VNNI, an INT8 file of BERT's family is run by our own kernel
-    (customir/runtime/encoder.py). All else is run by ONNX Runtime; there, an INT8 vector depends a
+    (customir/runtime/int8_encoder.py). All else is run by ONNX Runtime; there, an INT8 vector depends a
     little on the texts that share its batch, since activations are quantised with one scale a
     batch. The same texts in one call give the same vectors.
 

@@ -15,7 +15,7 @@ from huggingface_hub import metadata_load
 
 from customir.files import sha256_of
 from customir.progress import Silent
-from customir.runtime.encoder import read_encoder
+from customir.runtime.int8_encoder import read_encoder
 
 
 def found(rows: np.ndarray) -> dict[str, float]:

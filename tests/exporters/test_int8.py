@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime.embedder import Embedder
-from customir.runtime.encoder import read_encoder
+from customir.runtime.int8_encoder import read_encoder
 
 
 def test_int8_stays_near_fp32_and_is_half_its_size(exported, texts: list[str]) -> None:

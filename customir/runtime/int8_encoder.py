@@ -1,6 +1,6 @@
-"""An INT8 file's encoder by kernels/encoder.cpp, where that was compiled and the processor can run it.
+"""An INT8 file's encoder by kernels/int8_encoder.cpp, where that was compiled and the processor can run it.
 
-The file says in its metadata where the kernel finds what it needs (`customir.exporters.plan`); the
+The file says in its metadata where the kernel finds what it needs (`customir.exporters.kernel_plan`); the
 weights are the same that ONNX Runtime multiplies. What they multiply is rounded token by token, where
 ONNX Runtime has one scale for a whole batch: so a vector does not depend on what else is embedded
 with it, and no token is padding.
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class _Product(ctypes.Structure):
-    """This and the next three are as kernels/encoder.cpp has them."""
+    """This and the next three are as kernels/int8_encoder.cpp has them."""
 
     _fields_ = (
         ("weights", ctypes.c_void_p),
@@ -88,7 +88,7 @@ class Encoder:
     """From token ids to unit vectors. May be used by several threads at a time.
 
     Args:
-        plan: As `customir.exporters.plan` writes it.
+        plan: As `customir.exporters.kernel_plan` writes it.
         tensors: The file's, by name.
         kernel: tiles (AMX) or vnni (AVX512-VNNI); None: the faster one that is there.
 
@@ -294,7 +294,7 @@ def _by_distance(values: Vectors, side: int) -> Vectors:
 @cache
 def _library() -> ctypes.CDLL | None:
     functions = ("customir_encoder_kernel", "customir_encoder_pack", "customir_encode")
-    library = load_compiled(Path(__file__).parent, "_encoder", *functions)
+    library = load_compiled(Path(__file__).parent, "_int8_encoder", *functions)
     if library is None:
         return None
     pointer, size, name = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p

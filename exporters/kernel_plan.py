@@ -9,9 +9,9 @@ from typing import Any
 import onnx
 from onnx import numpy_helper
 
-from customir.runtime.encoder import FORMAT, NOTE
+from customir.runtime.int8_encoder import FORMAT, NOTE
 
-MULTIPLE = 64  # of which a token's numbers have to be, for kernels/encoder.cpp
+MULTIPLE = 64  # of which a token's numbers have to be, for kernels/int8_encoder.cpp
 HEAD_MULTIPLE = 16
 MODULE = "/0"  # how the names of the transformer's nodes begin in a sentence-transformers folder
 QUANTIZED = "_quantized"  # and how the names of whole numbers end
@@ -60,7 +60,7 @@ FAMILIES = {"bert": BERT, "roberta": ROBERTA, "xlm-roberta": ROBERTA, "mpnet": M
 
 
 def write_plan(model: Path, graph: Path) -> bool:
-    """Note in `graph`, an INT8 file of `model`, how `customir.runtime.encoder` embeds with it.
+    """Note in `graph`, an INT8 file of `model`, how `customir.runtime.int8_encoder` embeds with it.
 
     Nothing of the graph changes but that weights are held as raw bytes.
 

@@ -11,16 +11,16 @@ import onnxruntime
 import pytest
 from customir.exporters import int8
 from customir.exporters.int8 import SETTINGS
+from customir.exporters.kernel_plan import write_plan
 from customir.exporters.onnx import export_onnx
 from customir.exporters.parity import HeldOut, compare
-from customir.exporters.plan import write_plan
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, XLMRobertaConfig
 from transformers import XLMRobertaModel as XLMRoberta
 
 from customir.progress import Silent
-from customir.runtime import encoder
+from customir.runtime import int8_encoder
 from customir.runtime.embedder import KERNEL, Embedder
-from customir.runtime.encoder import NOTE
+from customir.runtime.int8_encoder import NOTE
 from customir.runtime.onnx_file import OnnxFile
 
 SMALL = {
@@ -98,7 +98,7 @@ def test_the_kernel_finds_what_onnx_runtime_multiplies(
     assert plan["pooling"] == ("mean" if pooled is pooled_by_mean else "cls")
     assert (plan["heads"], len(plan["layers"])) == (2, 2)
     assert plan["first_position"] == (2 if settings else 0)
-    library = encoder._library()
+    library = int8_encoder._library()
     if not library or not library.customir_encoder_kernel(None, 32):
         pytest.skip("no kernel here")
     ours = Embedder(folder, "onnx/small_qint8.onnx")

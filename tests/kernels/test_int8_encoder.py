@@ -18,8 +18,8 @@ from customir.exporters.parity import HeldOut, compare
 from scipy.special import erf
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
-from customir.runtime import encoder
-from customir.runtime.encoder import NOTE, Encoder, read_encoder
+from customir.runtime import int8_encoder
+from customir.runtime.int8_encoder import NOTE, Encoder, read_encoder
 from customir.runtime.onnx_file import OnnxFile
 
 Rounding = Callable[[np.ndarray], np.ndarray]
@@ -49,7 +49,7 @@ int main() {
 
 
 def has(kernel: str) -> bool:
-    library = encoder._library()
+    library = int8_encoder._library()
     return bool(library and library.customir_encoder_kernel(kernel.encode(), 32))
 
 
@@ -245,7 +245,7 @@ def test_a_file_without_a_plan_or_with_one_of_another_format_is_left_to_onnx_run
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert read_encoder(model / "onnx/model.onnx") is None
-    monkeypatch.setattr(encoder, "FORMAT", 2)
+    monkeypatch.setattr(int8_encoder, "FORMAT", 2)
     assert read_encoder(model / INT8) is None
 
 
@@ -258,7 +258,7 @@ def test_a_plan_that_names_what_is_not_there_is_told_and_left_to_onnx_runtime(
     onnx.helper.set_model_props(graph, {NOTE: json.dumps(plan)})
     onnx.save(graph, tmp_path / "model_qint8.onnx")
     assert read_encoder(tmp_path / "model_qint8.onnx") is None
-    if encoder._library():
+    if int8_encoder._library():
         assert "of another model" in caplog.text
 
 
@@ -268,7 +268,7 @@ def test_without_a_compiler_onnx_runtime_does_it(
     from customir.runtime.embedder import Embedder
 
     expected = Embedder(model, own_kernel=False).encode(TEXTS)
-    monkeypatch.setattr(encoder, "_library", lambda: None)
+    monkeypatch.setattr(int8_encoder, "_library", lambda: None)
     without = Embedder(model)
     assert without.provider == "CPUExecutionProvider"
     assert np.array_equal(without.encode(TEXTS), expected)
@@ -279,9 +279,9 @@ def test_distances_are_those_of_mpnet() -> None:
     places = torch.arange(514)
     ranges = MPNetEncoder.relative_position_bucket(places[None, :] - places[:, None])
     expected = values[ranges.numpy()].transpose(2, 0, 1)
-    np.testing.assert_array_equal(encoder._by_distance(values, 514), expected)
+    np.testing.assert_array_equal(int8_encoder._by_distance(values, 514), expected)
 
 
 @on_arm64
 def test_it_compiles_for_arm64_and_says_no(tmp_path: Path) -> None:
-    assert run_on_arm64("encoder.cpp", NO_KERNEL, tmp_path).returncode == 0
+    assert run_on_arm64("int8_encoder.cpp", NO_KERNEL, tmp_path).returncode == 0
