@@ -277,7 +277,7 @@ def judge(base: Path, sets: list[Path], threads: int) -> list[dict[str, Any]]:
     from customir.evaluation.metrics import by_query
     from customir.evaluation.systems import rank_by_vectors
 
-    print(f"{'':20}{'':42} Recall@10   nDCG@10   points of each to fp32 (95%)")
+    print(f"{'':20}{'':50} Recall@10   nDCG@10   points of each to fp32 (95%)")
     claims = []
     for folder in sets:
         test = read_beir(folder)
@@ -298,7 +298,7 @@ def judge(base: Path, sets: list[Path], threads: int) -> list[dict[str, Any]]:
                     half = 1.96 * difference.std(ddof=1) / math.sqrt(len(difference))
                     means.append(f"{found[name][metric].mean():9.4f}")
                     lost.append(f"{100 * difference.mean():+.2f} (+-{100 * half:.2f})")
-                print(f"{test.name:20}{name:42} {' '.join(means)}   {'  '.join(lost)}", flush=True)
+                print(f"{test.name:20}{name:50} {' '.join(means)}   {'  '.join(lost)}", flush=True)
         recall = {name: float(found[name]["Recall@10"].mean()) for name in (OURS, OURS_FP32)}
         claims.append(
             {

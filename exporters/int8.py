@@ -150,17 +150,17 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
             _round(calibrated, moments, candidate, say)
             mask_where_padded(candidate)
             write_plan(model, candidate)
-            encoded = {FP32_FILE: exact} | _encode_both(model, candidate, held_out, say)
+            made = _encode_both(model, candidate, held_out, say)
             measured = [
                 Measured(
-                    file, compare(exact.all, made.all), held_out.measure(made), LEAST_MEAN_COSINE
+                    file, compare(exact.all, one.all), held_out.measure(one), LEAST_MEAN_COSINE
                 )
-                for file, made in encoded.items()
-                if file != FP32_FILE
+                for file, one in made.items()
             ]
             loss = next(filter(None, (one.loss(fp32, held_out) for one in measured)), None)
             if loss is None:
                 path = place(candidate, model / INT8_FILE)
+                encoded = {FP32_FILE: exact} | made
                 return Quantized(path, setting.name, measured[0], tuple(given_up), encoded)
             given_up.append(f"{setting.name}: {loss}")
     raise UserError(f"{exported}: gives other vectors when it is asked again ({given_up[-1]}).")

@@ -1,7 +1,7 @@
 """Where in an INT8 graph our own kernel finds what it needs: a note in the file's metadata."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,8 @@ from typing import Any
 import onnx
 from onnx import numpy_helper
 
-from customir.runtime.int8_encoder import FORMAT, NOTE
+from customir.runtime.int8_encoder import FORMAT, MULTIPLE, NOTE
 
-MULTIPLE = 64  # of which a token's numbers have to be, for kernels/int8_encoder.cpp
 HEAD_MULTIPLE = 16
 MODULE = "/0"  # how the names of the transformer's nodes begin in a sentence-transformers folder
 QUANTIZED = "_quantized"  # and how the names of whole numbers end
@@ -76,10 +75,8 @@ def write_plan(model: Path, graph: Path) -> bool:
     plan = _plan(made.graph, config, pooling)
     if plan is None:
         return False
-    wanted = set(_names(plan))
     for tensor in made.graph.initializer:
-        if tensor.name in wanted:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
     onnx.helper.set_model_props(made, {NOTE: json.dumps(plan)})
     onnx.save(made, graph)
     return True
@@ -117,35 +114,40 @@ def _plan(graph: onnx.GraphProto, config: Mapping[str, Any], pooling: str) -> di
     makers = {output: node for node in graph.node for output in node.output}
     nodes = {node.name: node for node in graph.node}
 
-    def weights_of(node: str) -> list[str]:
-        """Those that a node takes; of equal ones the exporter holds one, under another name."""
-        taken = list(nodes[f"{MODULE}/{node}"].input)
-        for place, name in enumerate(taken):
-            if name in makers and makers[name].op_type == "Identity":
-                taken[place] = makers[name].input[0]
-        return [name for name in taken if name in initializers]
+    def weight(name: str) -> str:
+        """Where it is held: of equal ones the exporter holds one, under another name."""
+        if name in makers and makers[name].op_type == "Identity":
+            name = makers[name].input[0]
+        if name not in initializers:
+            raise KeyError(name)
+        return name
+
+    def inputs(node: str) -> Sequence[str]:
+        return nodes[f"{MODULE}/{node}"].input
 
     def table(place: str) -> list[str]:
-        (whole,) = weights_of(f"{place}/Gather")
-        return [whole, *(whole.removesuffix(QUANTIZED) + end for end in ("_scale", "_zero_point"))]
+        whole = weight(inputs(f"{place}/Gather")[0])
+        ends = ("_scale", "_zero_point")
+        return [whole, *(weight(whole.removesuffix(QUANTIZED) + end) for end in ends)]
 
     def norm(place: str) -> list[str]:
-        return weights_of(f"{place}/LayerNorm/LayerNormalization")
+        _, scale, bias = inputs(f"{place}/LayerNorm/LayerNormalization")
+        return [weight(scale), weight(bias)]
 
     def product(*places: str) -> dict[str, Any]:
-        weights = [weights_of(f"{place}/MatMul_quant")[0] for place in places]
-        left = nodes[f"{MODULE}/{places[0]}/MatMul_quant"].input[0]
+        weights = [weight(inputs(f"{place}/MatMul_quant")[1]) for place in places]
+        left = inputs(f"{places[0]}/MatMul_quant")[0]
         scaled = makers[makers[left].input[0]]  # before it is rounded
         divided = scaled.op_type == "Mul" and scaled.input[1].startswith("calibration_")
         return {
             "weights": weights,
-            "scales": [f"{name.removesuffix(QUANTIZED)}_scale" for name in weights],
-            "bias": [name for place in places for name in weights_of(f"{place}/Add")],
-            "factors": scaled.input[1] if divided else None,
+            "scales": [weight(f"{name.removesuffix(QUANTIZED)}_scale") for name in weights],
+            "bias": [weight(inputs(f"{place}/Add")[0]) for place in places],
+            "factors": weight(scaled.input[1]) if divided else None,
         }
 
     try:
-        plan = {
+        return {
             "format": FORMAT,
             "heads": config["num_attention_heads"],
             "epsilon": config["layer_norm_eps"],
@@ -168,18 +170,5 @@ def _plan(graph: onnx.GraphProto, config: Mapping[str, Any], pooling: str) -> di
                 for layer in (f"encoder/layer.{n}" for n in range(config["num_hidden_layers"]))
             ],
         }
-    except KeyError:  # a product that is not in INT8
+    except KeyError:  # a matrix that is not in INT8, or other nodes than these families have
         return None
-    return plan if initializers.issuperset(_names(plan)) else None
-
-
-def _names(plan: object) -> list[str]:
-    """Of the tensors in a plan: the strings in its lists, and those of factors."""
-    if isinstance(plan, dict):
-        factors = [plan["factors"]] if plan.get("factors") else []
-        return factors + [name for part in plan.values() for name in _names(part)]
-    if isinstance(plan, list):
-        return [
-            name for part in plan for name in ([part] if isinstance(part, str) else _names(part))
-        ]
-    return []

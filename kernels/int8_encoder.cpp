@@ -161,8 +161,11 @@ WITH_INT8_TILES void multiply_tiles(const uint8_t *left, const int8_t *right, in
 }
 
 bool has_int8_tiles() {
-  unsigned a, b, c, d;
-  return has_tiles() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 25);
+  static const bool found = [] {  // to ask takes long in a virtual machine
+    unsigned a, b, c, d;
+    return has_tiles() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & 1u << 25);
+  }();
+  return found;
 }
 #endif
 
@@ -186,7 +189,8 @@ VNNI INLINE __m512 gelu(__m512 x) {
 // What becomes of a product and its bias: rounded to bfloat16, as it is, its GELU, or added to what is there.
 enum Then { HALVES, FLOATS, GELU, ADDED };
 
-VNNI INLINE __m256i halves(__m512 numbers) {  // to the nearest, of two as near the even one
+// To the nearest, of two as near the even one; without AVX512-BF16, which `product` is not compiled for.
+VNNI INLINE __m256i halves(__m512 numbers) {
   const __m512i bits = _mm512_castps_si512(numbers);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i up = _mm512_add_epi32(_mm512_set1_epi32(0x7fff), odd);

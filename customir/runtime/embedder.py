@@ -57,9 +57,9 @@ class Embedder:
 
     Each core embeds batches of its own: they never wait for one another within a batch.
     On a processor with AVX512-VNNI, an INT8 file of BERT's family is run by our own kernel
-    (customir/runtime/int8_encoder.py). All else is run by ONNX Runtime; there, an INT8 vector depends a
-    little on the texts that share its batch, since activations are quantised with one scale a
-    batch. The same texts in one call give the same vectors.
+    (customir/runtime/int8_encoder.py). All else is run by ONNX Runtime; there, an INT8 vector
+    depends a little on the texts that share its batch, since activations are quantised with one
+    scale a batch. The same texts in one call give the same vectors.
 
     Args:
         folder: A sentence-transformers folder with an ONNX file that pools and normalises

@@ -1,9 +1,9 @@
-"""An INT8 file's encoder by kernels/int8_encoder.cpp, where that was compiled and the processor can run it.
+"""An INT8 file's encoder by kernels/int8_encoder.cpp, where it was compiled and the processor can.
 
-The file says in its metadata where the kernel finds what it needs (`customir.exporters.kernel_plan`); the
-weights are the same that ONNX Runtime multiplies. What they multiply is rounded token by token, where
-ONNX Runtime has one scale for a whole batch: so a vector does not depend on what else is embedded
-with it, and no token is padding.
+The file says in its metadata where the kernel finds what it needs
+(`customir.exporters.kernel_plan`); the weights are the same that ONNX Runtime multiplies. What they
+multiply is rounded token by token, where ONNX Runtime has one scale for a whole batch: so a vector
+does not depend on what else is embedded with it, and no token is padding.
 """
 
 import ctypes
@@ -23,6 +23,7 @@ from customir.runtime.onnx_file import OnnxFile, Tensor
 
 NOTE = "customir.encoder"  # the key of the plan in a file's metadata
 FORMAT = 1  # of plans that are understood here
+MULTIPLE = 64  # of which a token's numbers have to be
 FARTHEST = 128  # tokens from which on all distances are one to mpnet
 STATUS = {
     -1: "this processor can't run it",
@@ -99,6 +100,7 @@ class Encoder:
 
     Raises:
         KeyError: the file lacks a tensor of the plan.
+        ValueError: a tensor is not of the type or the shape that its place needs.
         RuntimeError: no such kernel here.
     """
 
@@ -117,14 +119,17 @@ class Encoder:
         self._encode = library.customir_encode
         self._pack = library.customir_encoder_pack
         positions = _table(tensors, plan["positions"])[plan["first_position"] :]
+        if words.dtype != np.uint8 or positions.shape[1] != self.width or self.width % MULTIPLE:
+            raise ValueError(f"tables of {words.dtype} {words.shape} and {positions.shape}")
         if plan["types"]:
             positions += _table(tensors, plan["types"])[0]
         self.longest = len(positions)
         bias = None
         if plan["relative"]:
             bias = self._memory(_by_distance(_table(tensors, plan["relative"]), self.longest))
+        inner = len(tensors[plan["layers"][0]["down"]["weights"][0]])
         layers = (_Layer * len(plan["layers"]))(
-            *(self._layer(one, tensors) for one in plan["layers"])
+            *(self._layer(one, tensors, inner) for one in plan["layers"])
         )
         self._struct = _Encoder(
             self._memory(words.copy()),
@@ -179,16 +184,20 @@ class Encoder:
         return self._memory(np.array(numbers, np.float32, order="C"))
 
     def _norm(self, names: Sequence[str], tensors: Mapping[str, Tensor]) -> _Norm:
-        return _Norm(*(self._floats(tensors[name]) for name in names))
+        weight, bias = (_sized(tensors[name], self.width) for name in names)
+        return _Norm(self._floats(weight), self._floats(bias))
 
-    def _layer(self, plan: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> _Layer:
-        up, down = (_matrix(plan[part], tensors) for part in ("up", "down"))
-        whole, part = up.weights.shape[1], self.width
-        starts = range(0, whole, part) if whole % part == 0 else [0]
-        parts = [slice(start, start + part) if len(starts) > 1 else slice(None) for start in starts]
+    def _layer(self, plan: Mapping[str, Any], tensors: Mapping[str, Tensor], inner: int) -> _Layer:
+        width = self.width
+        joint = _matrix(plan["joint"], tensors, width, 3 * width)
+        out = _matrix(plan["out"], tensors, width, width)
+        up = _matrix(plan["up"], tensors, width, inner)
+        down = _matrix(plan["down"], tensors, inner, width)
+        step = width if inner % width == 0 else inner
+        parts = [slice(start, start + step) for start in range(0, inner, step)]
         return _Layer(
-            self._product(_matrix(plan["joint"], tensors)),
-            self._product(_matrix(plan["out"], tensors)),
+            self._product(joint),
+            self._product(out),
             self._norm(plan["after_attention"], tensors),
             self._products([up.columns(one) for one in parts]),
             self._products([down.rows(one) for one in parts]),
@@ -235,13 +244,28 @@ class _Matrix:
         return _Matrix(self.weights[part], self.scales, bias, self.factors[part])
 
 
-def _matrix(plan: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> _Matrix:
+def _matrix(
+    plan: Mapping[str, Any], tensors: Mapping[str, Tensor], depth: int, columns: int
+) -> _Matrix:
     def beside(part: str) -> Tensor:
         return np.concatenate([tensors[name] for name in plan[part]], axis=-1)
 
     weights = beside("weights")
+    if weights.dtype != np.int8 or weights.shape != (depth, columns) or depth % MULTIPLE:
+        raise ValueError(f"weights of {weights.dtype} {weights.shape} for ({depth}, {columns})")
     factors = tensors[plan["factors"]] if plan["factors"] else np.ones(len(weights))
-    return _Matrix(weights, beside("scales"), beside("bias"), factors)
+    return _Matrix(
+        weights,
+        _sized(beside("scales"), columns),
+        _sized(beside("bias"), columns),
+        _sized(factors, depth),
+    )
+
+
+def _sized(numbers: Tensor, length: int) -> Tensor:
+    if numbers.shape != (length,):
+        raise ValueError(f"{numbers.shape} numbers instead of {length}")
+    return numbers
 
 
 def read_encoder(path: Path) -> Encoder | None:
@@ -250,17 +274,14 @@ def read_encoder(path: Path) -> Encoder | None:
     Raises:
         OSError: the file can't be read.
     """
-    library = _library()
-    if library is None:
+    if _library() is None:
         return None
     try:
         file = OnnxFile(path)
         plan = json.loads(file.notes.get(NOTE, "{}"))
-        if plan.get("format") != FORMAT:
-            return None
-        tensors = file.tensors()
-        width = tensors[plan["words"][0]].shape[1] // plan["heads"]
-        return Encoder(plan, tensors) if library.customir_encoder_kernel(None, width) else None
+        return Encoder(plan, file.tensors()) if plan.get("format") == FORMAT else None
+    except RuntimeError:  # this processor has no kernel
+        return None
     except (ValueError, KeyError, IndexError) as error:
         log.warning("%s: its plan for our kernel is not usable (%r): by ONNX Runtime.", path, error)
         return None
