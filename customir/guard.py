@@ -17,15 +17,12 @@ from typing import Any
 
 from customir.errors import UserError
 
-# Libraries that look for newer files, or count their users, unless told not to.
+# Libraries that look for newer files unless told not to.
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-    "DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",
 }
 
 CONNECTING = ("socket.connect", "socket.sendto", "socket.sendmsg")
