@@ -9,7 +9,7 @@ import numpy as np
 from customir.corpus.ingest import ingest
 from customir.errors import UserError
 from customir.pipeline import STAGE, is_done
-from customir.stages.job import Job
+from customir.stages.job import CHECK_NAME, Job
 from customir.stages.llm import open_llm
 from customir.workspace import Workspace, content_key
 from customir.workspace.passages import read_passages
@@ -46,7 +46,7 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
         raise UserError(
             f"{job.folder}: nothing adapted yet. Run: customir adapt --out {job.folder}"
         )
-    with Workspace(job.folder / "check") as arrived:
+    with Workspace(job.folder / CHECK_NAME) as arrived:
         ingest(arrived, sources, settings.corpus, job.embedder / "tokenizer.json", job.reporter)
         known = {passage.key for passage in job.passages}
         new = [passage for passage in read_passages(arrived) if passage.key not in known]

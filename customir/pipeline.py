@@ -88,6 +88,8 @@ def run_stage(stage: Stage, job: Job) -> None:
     later = [other.name for other in STAGES[number + 1 :]]
     job.workspace.begin_stage(stage.name, _fingerprint(stage, job), later)
     job.workspace.finish_stage(stage.name, stage.run(job))
+    if not later:
+        job.workspace.forget_removed()
     write_report(job.workspace, job.settings)
     write_page(job.workspace, job.settings)
 

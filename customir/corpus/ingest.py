@@ -1,5 +1,6 @@
 """Reads the sources into the workspace: documents, threads, passages, near-duplicate groups."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -119,6 +120,8 @@ def ingest(
         workspace, chunker, reading.lines, reading.chats, settings, reporter
     )
     contained = _group(workspace, settings, reporter)
+    if workspace.removal_pending:
+        workspace.rewrite()
     return _summary(workspace, reading, changes, contained)
 
 
@@ -256,26 +259,47 @@ class _Changes:
 
 def _settle(workspace: Workspace, posts: dict[str, Post], known: set[str]) -> _Changes:
     """Drop what is in no source any more, and set the threads."""
-    stale: list[tuple[str]] = []
+    stale: list[str] = []
     gone: set[tuple[str, str]] = set()
     come: set[tuple[str, str]] = set()
     fresh = 0
     rows = workspace.database.execute("SELECT key, source, identifier FROM document")
     for key, source, identifier in rows:
         if key not in posts:
-            stale.append((key,))
+            stale.append(key)
             gone.add((source, identifier))
         elif key not in known:
             fresh += 1
             come.add((source, identifier))
     threads = find_threads(list(posts.values()))
     with workspace.transaction() as database:
-        database.executemany("DELETE FROM document WHERE key = ?", stale)
+        if stale:
+            workspace.note_removal()
+            _delete(database, stale)
         database.executemany(
             "UPDATE document SET thread = ?2 WHERE key = ?1 AND thread <> ?2", threads.items()
         )
     changed = len(gone & come)
     return _Changes(fresh - changed, changed, len(stale) - changed)
+
+
+def _delete(database: Any, documents: Sequence[str]) -> None:
+    """Delete documents, and at once the queries that an LLM wrote for them.
+
+    Other results are found to be unused when all stages are done (`Workspace.forget_removed`).
+    """
+    keys = (json.dumps(documents),)
+    written = (
+        "SELECT {column} FROM query WHERE passage IN (SELECT key FROM passage WHERE document IN "
+        "(SELECT value FROM json_each(?)))"
+    )
+    database.execute(
+        "DELETE FROM result WHERE kind = 'query' AND value IN "
+        f"({written.format(column='CAST(text AS BLOB)')})",
+        keys,
+    )
+    database.execute(f"DELETE FROM query WHERE key IN ({written.format(column='key')})", keys)
+    database.execute("DELETE FROM document WHERE key IN (SELECT value FROM json_each(?))", keys)
 
 
 def _group(workspace: Workspace, settings: Corpus, reporter: Reporter) -> int:

@@ -7,6 +7,7 @@ is an error where it would change an answer.
 
 import fcntl
 import functools
+import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -39,6 +40,8 @@ BUSY_MILLISECONDS = 30_000
 # Checked pages cannot be mapped into memory; in SQLite's own 2 MB, scattered rows are read 20 times.
 PAGE_CACHE_KIB = 32 << 10
 
+log = logging.getLogger("customir")
+
 SCHEMA = f"""
     CREATE TABLE generation (           -- the newest whole one is searched
         number INTEGER PRIMARY KEY,
@@ -51,6 +54,8 @@ SCHEMA = f"""
     PRAGMA application_id = {APPLICATION};
     PRAGMA user_version = {FORMAT};
 """
+# One row from a removal until the file has been rewritten without what was removed.
+REMOVAL_SCHEMA = "CREATE TABLE IF NOT EXISTS removal (pending INTEGER PRIMARY KEY) STRICT"
 
 GENERATION_SCHEMA = """
     CREATE TABLE passage_{number} (
@@ -176,8 +181,7 @@ def build_index(
         held = database.execute(f"SELECT * FROM passage_{generation.number}")
         summary = _update(database, generation, held, wanted, embedder, reporter)
         _finish(database, generation)
-        with database:
-            vectors(database, path)
+        _settle(database, path)
         return summary
 
 
@@ -188,6 +192,7 @@ def put_documents(
 
     The others stay as they are. Each document is replaced in one transaction, with
     `PASSAGES_A_COMMIT` passages or more in each; only passages that the index lacks are embedded.
+    Where passages are replaced, the file is rewritten afterwards, as by `delete_documents`.
 
     Args:
         passages: All of each document.
@@ -216,6 +221,10 @@ def put_documents(
 def delete_documents(path: Path, documents: Collection[Document]) -> IndexSummary:
     """Delete these documents, in one transaction; those that are not there are no error.
 
+    Afterwards the file is rewritten, so that nothing of them is left in its bytes, in its
+    write-ahead log or in the vectors' cache. That takes time in proportion to the whole index: give
+    all documents in one call.
+
     Raises:
         UserError: there is no finished index, it is damaged, or another process is writing it.
     """
@@ -223,8 +232,8 @@ def delete_documents(path: Path, documents: Collection[Document]) -> IndexSummar
         number = generation.number
         with database:
             rows = list(_rows_of(database, number, set(documents)))
-            _delete_rows(database, number, rows)
             if rows:
+                _delete_rows(database, number, rows)
                 _renew_revision(database, number)
         return IndexSummary(0, len(rows), 0, _count(database, number), rebuilt=False)
 
@@ -245,6 +254,7 @@ def connect(path: Path, *, write: bool = False) -> apsw.Connection:
     try:
         database.set_busy_timeout(BUSY_MILLISECONDS)
         database.pragma("cache_size", -PAGE_CACHE_KIB)
+        database.pragma("secure_delete", "on")  # what is deleted is overwritten with zeros
         database.enable_load_extension(True)
         database.load_extension(sqlite_vec.loadable_path())
         database.enable_load_extension(False)
@@ -363,6 +373,8 @@ def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation
         for entry in generations:
             if not entry.whole and entry not in fitting:
                 _drop(database, entry.number)
+            else:
+                _delete_words_securely(database, entry.number)
         if fitting:
             database.execute(
                 "UPDATE generation SET updating = 1 WHERE number = ?", (fitting[-1].number,)
@@ -371,6 +383,7 @@ def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation
         number = max((entry.number for entry in generations), default=0) + 1
         database.execute("INSERT INTO generation VALUES (?, ?, ?, 0, 1, '')", (number, *stamp))
         database.execute(GENERATION_SCHEMA.format(number=number, dimensions=stamp[1]))
+        _delete_words_securely(database, number)
     return Generation(number, *stamp, whole=False, updating=True, revision="")
 
 
@@ -387,6 +400,7 @@ def _update(
     gone: dict[Document, list[int]] = {}
     changed: list[tuple[int, IndexedPassage]] = []
     missing = dict(wanted)
+    reworded = False
     for row in held_rows:
         held = IndexedPassage(*row[1:])
         passage = wanted.get(held.key)
@@ -396,6 +410,9 @@ def _update(
         del missing[held.key]
         if passage != held:
             changed.append((row[0], passage))
+            reworded |= (passage.of, passage.title, passage.sender, passage.text) != (
+                held.of, held.title, held.sender, held.text
+            )  # fmt: skip
     removed = sum(map(len, gone.values()))
     fresh: dict[Document, list[IndexedPassage]] = {}
     for passage in sorted(
@@ -410,6 +427,8 @@ def _update(
             _replace_row(database, number, identifier, passage)
         if without:
             _renew_revision(database, number)
+        if reworded:
+            _note_removal(database)
     with reporter.task("Indexing", total=len(missing), unit="passages") as task:
         for documents in _batches(fresh):
             batch = [passage for document in documents for passage in fresh[document]]
@@ -473,9 +492,52 @@ def _renew_revision(database: apsw.Connection, number: int) -> None:
 
 
 def _drop(database: apsw.Connection, number: int) -> None:
+    _note_removal(database)
     for table in ("vector", "words", "passage"):
         database.execute(f"DROP TABLE {table}_{number}")
     database.execute("DELETE FROM generation WHERE number = ?", (number,))
+
+
+def _delete_words_securely(database: apsw.Connection, number: int) -> None:
+    """Let FTS5 take deleted words out of its segments at once, and not when these are merged."""
+    database.execute(
+        f"INSERT INTO words_{number} (words_{number}, rank) VALUES ('secure-delete', 1)"
+    )
+
+
+def _note_removal(database: apsw.Connection) -> None:
+    """Remember, in the transaction that removes something, that the file is to be rewritten."""
+    database.execute(f"{REMOVAL_SCHEMA}; INSERT OR IGNORE INTO removal VALUES (1)")
+
+
+def _settle(database: apsw.Connection, path: Path) -> None:
+    """After all changes: rewrite what a removal has left, and the vectors' cache.
+
+    SQLite moves rows between pages without wiping the old place, FTS5 keeps words as keys between
+    pages, and the write-ahead log keeps pages as they were: all of these are made anew.
+    """
+    database.execute(REMOVAL_SCHEMA)
+    pending = database.execute("SELECT pending FROM removal").fetchone()
+    if pending:
+        for generation in _generations(database):
+            number = generation.number
+            database.execute(f"INSERT INTO words_{number} (words_{number}) VALUES ('rebuild')")
+        database.execute("VACUUM")
+        # Of the state before; where there is no kernel, nothing replaces it.
+        path.with_name(cache.CACHE_NAME).unlink(missing_ok=True)
+    with database:
+        vectors(database, path)
+    if pending:
+        try:
+            database.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            log.warning(
+                "%s: a search that is under way still reads what was removed; the next change "
+                "wipes it.",
+                path,
+            )
+        else:
+            database.execute("DELETE FROM removal")
 
 
 def _by_key(path: Path, passages: Sequence[IndexedPassage]) -> dict[str, IndexedPassage]:
@@ -500,6 +562,8 @@ def _count(database: apsw.Connection, number: int) -> int:
 
 
 def _delete_rows(database: apsw.Connection, number: int, identifiers: Sequence[int]) -> None:
+    if identifiers:
+        _note_removal(database)
     for identifier in identifiers:
         database.execute(f"DELETE FROM vector_{number} WHERE rowid = ?", (identifier,))
         database.execute(f"DELETE FROM passage_{number} WHERE id = ?", (identifier,))
@@ -522,16 +586,16 @@ def _insert_row(
 
 @contextmanager
 def _writing(path: Path) -> Iterator[tuple[apsw.Connection, Generation]]:
-    """A finished index, open for changes; afterwards its vectors' cache is theirs again."""
+    """A finished index, open for changes, which are settled afterwards."""
     if not path.exists():
         connect(path)
     with _writer_lock(path), explained(path), closing(connect(path, write=True)) as database:
         generation = live_generation(database)
         if generation is None:
             raise UserError(f"{path}: unfinished. Run: customir index {path.parent}")
+        _delete_words_securely(database, generation.number)
         yield database, generation
-        with database:
-            vectors(database, path)
+        _settle(database, path)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Reading the corpus: documents, threads, passages, groups of near-duplicates."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from customir import models
 from customir.corpus.ingest import ingest, require_enough
 from customir.corpus.sources import sources_fingerprint
 from customir.corpus.workers import worth_processes
-from customir.stages.job import Detail, Job
+from customir.stages.job import CHECK_NAME, Detail, Job
 
 
 def basis(job: Job) -> Sequence[str]:
@@ -28,6 +29,9 @@ def run(job: Job) -> Detail:
         worth_processes(_sources(job)),
     )
     job.reporter.say(f"  {summary.line}")
+    if job.workspace.removal_pending:
+        # Of `customir check`, which reads its sources anew anyway: they may hold what was removed.
+        shutil.rmtree(job.folder / CHECK_NAME, ignore_errors=True)
     require_enough(job.workspace)
     return summary.as_detail()
 

@@ -14,6 +14,7 @@ from customir.workspace import Workspace
 from customir.workspace.passages import read_passages
 
 Detail = dict[str, Any]
+CHECK_NAME = "check"  # below DIR: the workspace of `customir check`
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from customir.workspace.migrations import MIGRATIONS, migrate, version_of
 DATABASE_NAME = "workspace.db"
 LOCK_NAME = "workspace.lock"
 KEYS_A_STATEMENT = 500
+TEXT_KINDS = ("query", "judgment", "embedding", "topic")  # of results that are made of texts
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Workspace:
             self.database.execute("PRAGMA journal_mode = WAL")
             self.database.execute("PRAGMA synchronous = FULL")
             self.database.execute("PRAGMA foreign_keys = ON")
+            self.database.execute("PRAGMA secure_delete = ON")
             if write:
                 migrate(self.database)
             elif version_of(self.database) < len(MIGRATIONS):
@@ -138,6 +140,56 @@ class Workspace:
                 self.database.execute(f"SELECT key, value FROM result WHERE key IN ({marks})", part)
             )
         return found
+
+    def note_removal(self) -> None:
+        """Say that documents have left the corpus. Call it in the transaction that deletes them.
+
+        What stale stages have left for the report, samples of texts among it, is deleted as well.
+        """
+        self.database.execute("DELETE FROM stage WHERE fingerprint = ''")
+        self.database.execute("INSERT OR IGNORE INTO removal VALUES (1)")
+        self.database.execute("DELETE FROM used")
+
+    @property
+    def removal_pending(self) -> bool:
+        """Whether something made of removed documents may still be here."""
+        return self.database.execute("SELECT 1 FROM removal").fetchone() is not None
+
+    def note_used(self, keys: Iterable[str]) -> None:
+        """Keep the results of `keys` when `forget_removed` deletes those of what was removed."""
+        if self.removal_pending:
+            self.database.executemany(
+                "INSERT OR IGNORE INTO used VALUES (?)", ((key,) for key in keys)
+            )
+
+    def rewrite(self) -> bool:
+        """Rewrite the file after a removal, without free pages, and empty the write-ahead log.
+
+        Returns:
+            Whether the log could be emptied; not where another process is reading just now.
+        """
+        self.database.execute("VACUUM")
+        (busy, *_) = self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def forget_removed(self) -> None:
+        """Delete every result that no stage has asked for since documents were removed.
+
+        Call it when all stages are done: what they asked for is what the corpus as it is now needs.
+        Results for other settings go as well, since nothing tells of which texts they were made.
+        """
+        if not self.removal_pending:
+            return
+        marks = ",".join("?" * len(TEXT_KINDS))
+        with self.transaction() as database:
+            database.execute(
+                f"DELETE FROM result WHERE kind IN ({marks}) AND key NOT IN (SELECT result FROM used)",
+                TEXT_KINDS,
+            )
+        if self.rewrite():
+            with self.transaction() as database:
+                database.execute("DELETE FROM used")
+                database.execute("DELETE FROM removal")
 
     def stage(self, name: str) -> StageState | None:
         """The state of stage `name`, or None where it never ran."""

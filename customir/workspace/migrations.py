@@ -102,6 +102,15 @@ MIGRATIONS: tuple[str, ...] = (
     """
     DELETE FROM stage WHERE name IN ('evaluate', 'export', 'index');
     """,
+    # 6: what was made of a document goes when the document has left the sources
+    """
+    CREATE TABLE removal (              -- one row from a removal until nothing of it is left
+        pending INTEGER PRIMARY KEY
+    ) STRICT;
+    CREATE TABLE used (                 -- results that were asked for since then
+        result TEXT PRIMARY KEY
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

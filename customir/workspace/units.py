@@ -46,7 +46,9 @@ def complete(
     found = workspace.results(unit.key for unit in unique)
     missing = [unit for unit in unique if unit.key not in found]
     done = len(unique) - len(missing)
-    workspace.count_work(stage, title, done=done, total=len(unique), computed=0, seconds=0.0)
+    with workspace.transaction():
+        workspace.note_used(found)
+        workspace.count_work(stage, title, done=done, total=len(unique), computed=0, seconds=0.0)
     if not missing:
         return found
     if callable(batch):
@@ -61,6 +63,7 @@ def complete(
             done += len(rows)
             with workspace.transaction() as database:
                 database.executemany("INSERT INTO result VALUES (?, ?, ?)", rows)
+                workspace.note_used(key for key, _, _ in rows)
                 workspace.count_work(
                     stage,
                     title,
