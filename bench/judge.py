@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 
 from customir import models
+from customir.corpus.mail_labels import without_prefixes
 from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.mining.calibration import calibrate
 from customir.mining.judge import EXAMPLES, INSTRUCTION, PASSAGE_TOKENS, Pair, relevance
 from customir.processors import usable_processors
 from customir.retrieval.bm25 import Bm25
 from customir.synthesis.styles import ROTATIONS, STYLES, query_prompt
-from customir.synthesis.subjects import ANSWER_MARKS
 
 # Folder and qrels. scifact's test part stays unseen; aeslc-enron has only the one.
 SETS = (("aeslc-enron", "dev"), ("scifact", "train"))
@@ -57,7 +57,7 @@ def read_set(folder: Path, split: str, count: int) -> list[Trio]:
         row["_id"]: f"{row['title']}\n{row['text']}" if row["title"] else row["text"]
         for row in rows
     }
-    subjects = {row["_id"]: bare_subject(row.get("subject", "")) for row in rows}
+    subjects = {row["_id"]: without_prefixes(row.get("subject", "")) for row in rows}
     with (folder / "queries.jsonl").open(encoding="utf-8") as file:
         texts = {row["_id"]: row["text"] for row in map(json.loads, file)}
     relevant: dict[str, set[str]] = defaultdict(set)
@@ -87,11 +87,6 @@ def read_set(folder: Path, split: str, count: int) -> list[Trio]:
             Trio(corpus[passage], tuple(texts[query] for query in three), subjects[passage])
         )
     return trios
-
-
-def bare_subject(title: str) -> str:
-    """A subject without the marks of answers."""
-    return ANSWER_MARKS.sub("", title).strip()
 
 
 Ask = Callable[[Engine, list[Pair]], list[float]]

@@ -27,7 +27,7 @@ from customir.processors import usable_processors
 from customir.retrieval.bm25 import Bm25
 from customir.synthesis import filters
 from customir.synthesis.styles import ROTATIONS, STYLES, query_prompt, shown_queries
-from customir.words import words_of
+from customir.tokenize import words_of
 
 SET, MATTER, SEED = "aeslc-enron", "business mail", 0
 DEPTH, MAX_TOKENS, PASSAGE_TOKENS = 50, 32, 128

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from customir.analysis.boilerplate import automatic, boilerplate
 from customir.corpus.document import Passage
-from customir.words import length_of, words_of
+from customir.tokenize import length_of, words_of
 from customir.workspace import content_key
 
 MINIMUM_WORDS = 12

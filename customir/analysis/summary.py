@@ -11,7 +11,7 @@ import py3langid
 from customir.analysis.boilerplate import automatic, boilerplate
 from customir.analysis.topics import Topic
 from customir.corpus.document import Passage
-from customir.words import length_of, words_of
+from customir.tokenize import length_of, words_of
 from customir.workspace import content_key
 
 # Languages and style are told from so many passages, drawn by their keys.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from customir.corpus.unions import Unions
+from customir.corpus.disjoint_set import DisjointSet
 from customir.progress import Reporter
 
 SHINGLE_WORDS = 3
@@ -74,7 +74,7 @@ def group_duplicates(
         similarity: 0 < similarity <= 1.
         containment: 0.5 < containment <= 1.
     """
-    unions: Unions[str] = Unions()
+    sets: DisjointSet[str] = DisjointSet()
     keys: list[str] = []
     distinct: list[str] = []
     shingles: list[Shingles] = []
@@ -89,25 +89,25 @@ def group_duplicates(
                 distinct.append(key)
                 shingles.append(own)
             else:
-                unions.join(first, key)
+                sets.merge(first, key)
         task.advance(total - len(distinct))
         wholes: dict[str, list[tuple[int, str]]] = {}
         least = min(containment, 2 * similarity / (1 + similarity))
         for done, pairs in candidate_pairs(shingles, least):
             for one, other in pairs:
                 a, b = distinct[one], distinct[other]
-                if unions.find(a) == unions.find(b):
+                if sets.find(a) == sets.find(b):
                     continue
                 sizes = len(shingles[one]), len(shingles[other])
                 shared = len(np.intersect1d(shingles[one], shingles[other], assume_unique=True))
                 if shared >= similarity * (sum(sizes) - shared):
-                    unions.join(a, b)
+                    sets.merge(a, b)
                 elif shared >= containment * min(sizes) and min(sizes) >= LEAST_CONTAINED:
                     part, whole = (a, b) if sizes[0] < sizes[1] else (b, a)
                     wholes.setdefault(part, []).append((-max(sizes), whole))
             task.advance(done)
-    _join_parts(unions, wholes)
-    return Groups(unions.smallest(keys), len(wholes))
+    _join_parts(sets, wholes)
+    return Groups(sets.smallest(keys), len(wholes))
 
 
 def shingle(text: str) -> Shingles:
@@ -184,13 +184,13 @@ def _rarest(own: Shingles, counts: NDArray[np.uint32], least: float) -> Shingles
     return own[np.argpartition(rank, needed - 1)[:needed]]
 
 
-def _join_parts(unions: Unions[str], wholes: dict[str, list[tuple[int, str]]]) -> None:
+def _join_parts(sets: DisjointSet[str], wholes: dict[str, list[tuple[int, str]]]) -> None:
     """Join each group of parts with the group of the longest passage that holds one of them."""
     longest: dict[str, tuple[int, str]] = {}
     for part, found in wholes.items():
-        group = unions.find(part)
-        outside = [each for each in found if unions.find(each[1]) != group]
+        group = sets.find(part)
+        outside = [each for each in found if sets.find(each[1]) != group]
         if outside:
             longest[group] = min(min(outside), longest.get(group, (0, "")))
     for group, (_, whole) in sorted(longest.items(), key=lambda each: each[1]):
-        unions.join(whole, group)
+        sets.merge(whole, group)

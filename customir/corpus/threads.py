@@ -5,13 +5,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from customir.corpus.unions import Unions
+from customir.corpus.disjoint_set import DisjointSet
+from customir.corpus.mail_labels import prefixes, without_prefixes
 
-# "Re:", "AW:", "Fwd:", "Re[2]:" and a list's "[tag]", in any number and order.
-PREFIX = re.compile(
-    r"(?:(?:re|aw|antw|sv|vs|res|rif|fwd?|wg|tr|rv)\s*(?:\[\d+\]|\(\d+\))?\s*:|\[[^\]]{1,40}\])\s*",
-    re.IGNORECASE,
-)
 ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 # An announcement to thousands, and one subject of thousands of messages ("Re: hello").
 MOST_PARTICIPANTS, EARLIER_LOOKED_AT = 100, 200
@@ -49,33 +45,33 @@ def find_threads(posts: Sequence[Post]) -> dict[str, str]:
     a participant in common with it, where these are known. The order of `posts` makes no
     difference.
     """
-    unions: Unions[str] = Unions()
+    sets: DisjointSet[str] = DisjointSet()
     subjects: dict[str, list[Post]] = defaultdict(list)
     for post in posts:
         node = _document(post.key)
         for reference in (post.message_id, *post.references):
             if reference:
-                unions.join(node, "message " + reference)
+                sets.merge(node, "message " + reference)
         if post.thread:
-            unions.join(node, f"thread {post.source}\n{post.thread}")
+            sets.merge(node, f"thread {post.source}\n{post.thread}")
         if post.is_mail and (subject := bare_subject(post.title)):
             subjects[subject].append(post)
     for same in subjects.values():
         same.sort(key=lambda post: (post.date or "", post.key))
         for at, later in enumerate(same):
-            if later.references or not _is_answer(later.title):
+            if later.references or not prefixes(later.title):
                 continue
             before = reversed(same[max(at - EARLIER_LOOKED_AT, 0) : at])
             answered = next((earlier for earlier in before if _may_answer(later, earlier)), None)
             if answered:
-                unions.join(_document(answered.key), _document(later.key))
-    named = unions.smallest(_document(post.key) for post in posts)
+                sets.merge(_document(answered.key), _document(later.key))
+    named = sets.smallest(_document(post.key) for post in posts)
     return {post.key: named[_document(post.key)].removeprefix(DOCUMENT) for post in posts}
 
 
 def bare_subject(title: str) -> str:
     """A subject without "Re:", "Fwd:" and list tags, in lower case; empty where nothing is left."""
-    return " ".join(_strip(title).casefold().split())
+    return " ".join(without_prefixes(title).casefold().split())
 
 
 def participants(sender: str, recipients: str) -> frozenset[str]:
@@ -91,24 +87,6 @@ def _may_answer(answer: Post, earlier: Post) -> bool:
     if not answer.participants or not earlier.participants:
         return True
     return not answer.participants.isdisjoint(earlier.participants)
-
-
-def _strip(title: str) -> str:
-    at = 0
-    title = title.strip()
-    while found := PREFIX.match(title, at):
-        at = found.end()
-    return title[at:]
-
-
-def _is_answer(title: str) -> bool:
-    """Whether anything but a list's tag was put before the subject."""
-    at = 0
-    while found := PREFIX.match(title, at):
-        if not found[0].startswith("["):
-            return True
-        at = found.end()
-    return False
 
 
 def _document(key: str) -> str:

@@ -12,7 +12,7 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from customir.corpus.document import Passage
 from customir.synthesis.speakers import names_a_speaker
-from customir.words import length_of, words_of
+from customir.tokenize import length_of, words_of
 
 # Of 793 English queries of four words and more none was below; none of six in other languages above.
 LEAST_PROBABILITY = 0.005

@@ -8,10 +8,10 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from customir.corpus.cleaning import ATTRIBUTION_START
 from customir.corpus.document import Passage
+from customir.corpus.quotes import is_attribution
 from customir.synthesis.speakers import SPEAKER, speakers, without_names
-from customir.words import length_of, words_of
+from customir.tokenize import length_of, words_of
 
 STYLE = "opening"
 # Fewer words open too much ("Hi all,"), and fewer that follow are no passage.
@@ -100,4 +100,4 @@ def _names_its_source(line: str) -> bool:
     left = LINK_OR_DATE.sub(" ", line).split()
     if LINK_OR_DATE.search(line) and all(piece.endswith(":") for piece in left):
         return True
-    return not line or (line.endswith(":") and bool(ATTRIBUTION_START.match(line)))
+    return not line or is_attribution(line)

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from customir.corpus.document import Document, Passage
-from customir.synthesis.subjects import ANSWER_MARKS
-from customir.words import length_of, words_of
+from customir.corpus.mail_labels import without_prefixes
+from customir.tokenize import length_of, words_of
 
 STYLE = "reply"
 # Shorter answers ("Thanks!", "see below") are found by nobody, and shorter messages ask nothing.
@@ -59,5 +59,5 @@ def _answer(
 
 
 def _asked(message: Document) -> str:
-    subject = ANSWER_MARKS.sub("", message.title).strip()
+    subject = without_prefixes(message.title)
     return " ".join(f"{subject}\n{message.text}".split()[:MAXIMUM_WORDS])

@@ -1,16 +1,13 @@
 """Free queries: the subject that a person wrote, for the text that stands below it."""
 
-import re
 from collections.abc import Sequence
 
 from customir.corpus.document import Passage
-from customir.words import length_of, words_of
+from customir.corpus.mail_labels import without_prefixes
+from customir.tokenize import length_of, words_of
 
 MINIMUM_WORDS = 2
 STYLE = "subject"
-ANSWER_MARKS = re.compile(
-    r"(?i)^\s*((re|fwd?|aw|wg|sv|antw)\s*(\[\d+\])?\s*:\s*|\[[^\]]{1,24}\]\s*)+"
-)
 
 
 def subject_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
@@ -21,7 +18,7 @@ def subject_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
     """
     pairs: dict[str, tuple[Passage, str]] = {}
     for passage in sorted(passages, key=lambda p: p.key):
-        query = ANSWER_MARKS.sub("", passage.title).strip()
+        query = without_prefixes(passage.title)
         if (
             passage.ordinal == 0
             and passage.thread not in pairs

@@ -12,7 +12,7 @@ from .messages import mail, mbox
 
 DISCLAIMERS = (
     "本メールには機密情報が含まれている場合があります。誤って受信された場合は削除してください。",
-    "Tato zpráva je určena pouze adresátovi a může obsahovat\ndůvěrné informace společnosti.",
+    "To sporočilo je namenjeno samo naslovniku in lahko vsebuje\nzaupne podatke družbe.",
 )
 BANNER = "ВНИМАНИЕ: письмо пришло из внешней сети."
 
@@ -92,8 +92,8 @@ def test_when_more_mail_comes_only_what_it_makes_boilerplate_changes(
     assert (many.new, many.changed, many.removed) == (10, 0, 0)
     after = dict(rows(documents)), dict(rows(passages))
     assert before[0].items() <= after[0].items()
-    assert not [text for text in after[1].values() if "adresátovi" in str(text)]
-    untouched = {key for key, text in before[1].items() if "adresátovi" not in str(text)}
+    assert not [text for text in after[1].values() if "naslovniku" in str(text)]
+    untouched = {key for key, text in before[1].items() if "naslovniku" not in str(text)}
     assert len(untouched) == 3
     assert untouched <= after[1].keys()
     read_in(path, out="at once")

@@ -85,8 +85,28 @@ def test_documents_that_are_no_mail_are_alone_unless_their_source_names_a_thread
         ("Re: [R-sig] RE[2]: Fwd:  The   Mill ", "the mill"),
         ("WG: AW: Mühle", "mühle"),
         ("Regarding: x", "regarding: x"),
+        ("回复：转发: 磨坊", "磨坊"),
+        ("RE : Réf : Moulin", "moulin"),
         ("Re: [a]", ""),
     ],
 )
 def test_bare_subject(title: str, bare: str) -> None:
     assert bare_subject(title) == bare
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "Re:", "RE :", "Re[2]:", "AW:", "Antwort:", "RES:", "R:", "Rif:", "Antw.:", "SV:", "VS:",
+        "Odp:", "Odpověď:", "Vá:", "Răsp:", "ΑΠ:", "Отв:", "Відп:", "YNT:", "השב:", "رد:", "返信:",
+        "회신:", "回复:", "回复：", "答复:", "回覆:", "Fwd:", "WG:", "TR:", "RV:", "ENC:", "Doorst:",
+        "VB:", "VL:", "PD:", "Přep:", "ΠΡΘ:", "İLT:", "转发：", "轉寄:",
+    ],
+)  # fmt: skip
+def test_an_answer_without_references_is_joined_by_its_prefix_in_any_language(prefix: str) -> None:
+    posts = [
+        post("a", "The mill", date="2021-05-03"),
+        post("b", f"{prefix} The mill", date="2021-05-04"),
+        post("c", "The mill", date="2021-05-05"),
+    ]
+    assert find_threads(posts) == {"a": "a", "b": "a", "c": "c"}

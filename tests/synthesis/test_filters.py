@@ -20,7 +20,7 @@ from customir.synthesis.filters import (
     wrong_language,
 )
 from customir.synthesis.styles import ROTATIONS, shown_queries
-from customir.words import words_of
+from customir.tokenize import words_of
 
 PASSAGE = "Hi Ann, the big pump in hall two has been leaking oil since Monday. Call the plumber!"
 EXAMPLES = ["Why was the supplier inspection put off?"]

@@ -1,4 +1,4 @@
-"""Disjoint sets (union-find), for threads and near-duplicate groups."""
+"""Union-find, for threads and near-duplicate groups."""
 
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
@@ -6,14 +6,14 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 
-class Unions(Generic[T]):
-    """Sets that grow together. Path halving (Tarjan and van Leeuwen 1984)."""
+class DisjointSet(Generic[T]):
+    """Items in sets that can be merged. Path halving (Tarjan and van Leeuwen 1984)."""
 
     def __init__(self) -> None:
         self._parent: dict[T, T] = {}
 
     def find(self, item: T) -> T:
-        """The item that stands for the set of `item`; unknown items are sets of their own."""
+        """The representative of the set of `item`; an unknown item is a set of its own."""
         parent = self._parent
         parent.setdefault(item, item)
         while parent[item] != item:
@@ -21,8 +21,8 @@ class Unions(Generic[T]):
             item = parent[item]
         return item
 
-    def join(self, one: T, other: T) -> None:
-        """Make the sets of `one` and `other` one set."""
+    def merge(self, one: T, other: T) -> None:
+        """Merge the sets of `one` and `other`."""
         self._parent[self.find(other)] = self.find(one)
 
     def smallest(self, items: Iterable[T]) -> dict[T, T]:

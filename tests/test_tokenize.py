@@ -2,7 +2,7 @@
 
 import pytest
 
-from customir.words import length_of, words_of
+from customir.tokenize import length_of, words_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,392 @@
+"""Earlier messages in a mail: quoted lines, the attribution above them, and copies below a header.
+
+Each function looks at lines and gives the positions of those to cut, with the cause. The rules were
+measured beside mail-parser-reply and talon (bench/quotes.py, docs/corpus.md).
+"""
+
+import re
+from collections.abc import Sequence
+
+from customir.corpus.mail_labels import (
+    BEGINS,
+    DIRECTION_MARKS,
+    FORWARDED,
+    ORIGINAL,
+    WROTE,
+    header_field,
+)
+
+QUOTE, ATTRIBUTION, HEADER, EARLIER = "quote", "attribution", "copied header", "earlier message"
+
+QUOTED = re.compile(r"\s{0,4}[>＞]")
+# Some quote with bars; so do tables: a quote only below an attribution.
+BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
+# Supercite and The Bat quote with the author's initials or first name.
+INITIALS = re.compile(r"\s{0,4}([A-Za-z]{1,4})>+(?:\s|$)")
+# Prompts of interpreters and shells, which look the same.
+PROMPTS = frozenset(("R", "SQL", "PS", "C", "In", "Out"))
+SUPERCITE = re.compile(r"\s*>+\s*\"?([A-Za-z]{1,4})\"? == ")
+# What an interpreter prints below a line that was typed at its prompt ">".
+OUTPUT = re.compile(r"\s*\[1\]|\+ |Error\b|Warning\b|Loading required\b|Attaching package\b|NULL$")
+
+RULE = re.compile(r"\s*[-_=*~]{5,}\s*$")
+MARGIN = re.compile(r"[-_*=~–—:\s]+")
+LOTUS_DATE = re.compile(r".*\d{1,2}/\d{1,2}/\d{2,4}\s+\d{1,2}:\d\d(?::\d\d)?\s*(?:[AP]M)?\s*$")
+# Between "Forwarded by" and its header Lotus puts the rest of a date, a company, blank lines.
+HEADER_DISTANCE = 8
+# Outlook lists all recipients, on many lines.
+MAXIMUM_HEADER = 60
+# An indented header was typed as an example.
+MAXIMUM_INDENT = 3
+
+# What a separator begins with: a first look at a line, for speed.
+STARTS = frozenset(" \t-_*=~–—")
+DATE = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
+TIME = re.compile(r"(?<![\d.])\d{1,2}\s?[:.h時时点點시]\s?\d{2}(?!\.?\d)")
+ADDRESS = re.compile(r"\S@\S|mailto:|[<(]\S+ (?:at|en|à|chez|\[at\]) [\w.-]+[>)]")
+LONGEST_ATTRIBUTION = 300
+ATTRIBUTION_LINES = 3
+# "Ada Lovelace wrote:" has no date; a sentence that ends so is longer.
+FEW_WORDS = 8
+LONGEST_VERB = 20
+LONGEST_NAME = 60
+
+
+def earlier_messages(lines: Sequence[str], *, forwards: bool) -> dict[int, str]:
+    """What stands below the first copied message; of a forward, below the message that it brings.
+
+    Where the copied message bears quote marks the answer may stand below it: then only its header
+    is cut.
+    """
+    cut: dict[int, str] = {}
+    forwarded = False  # a message was met that this one forwards
+    anything = False  # text was met since the last header
+    first: int | None = None  # the first line of text that is not cut
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        found = _copy_at(lines, at) if ":" in line or line[:1] in STARTS or "：" in line else None
+        if found is None:
+            if line.strip():
+                anything = True
+                first = at if first is None else first
+            at += 1
+            continue
+        start, end, cause, says_forward, separated = found
+        cut.update((place, cause) for place in range(start, end))
+        first = None if first is None or first >= start else first
+        forwards = forwards or says_forward or (first is None and not separated)
+        if not _is_quote_next(lines, end):
+            if not forwards or (forwarded and anything):
+                cut.update((place, EARLIER) for place in range(end, len(lines)))
+                break
+            forwarded, anything = True, False
+        at = end
+    return cut
+
+
+def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
+    """Quoted lines and the attributions above them.
+
+    Args:
+        answers: Whether the mail answers another. In one that does not, lines that begin with ">"
+            are a console's, unless an attribution stands above them.
+    """
+    cut: dict[int, str] = {}
+    initials: set[str] = set()
+    inside = bars = False
+    for at, line in enumerate(lines):
+        mark = _mark(line, initials)
+        if mark is None and (found := INITIALS.match(line)) and found[1] not in PROMPTS:
+            named = answers and found[1][0].isupper()
+            if named or _attribution_above(lines, at, cut) is not None:
+                initials.add(found[1])
+                mark = ">"
+        if mark is None:
+            inside = inside and not line.strip()
+            continue
+        if not inside:
+            above = _attribution_above(lines, at, cut)
+            if above is not None:
+                cut.update((place, ATTRIBUTION) for place in range(*above))
+            bars = bars or (mark == "|" and above is not None)
+            console = mark == ">" and above is None and _is_console(lines, at)
+            inside = bars if mark == "|" else (above is not None or (answers and not console))
+            if found := SUPERCITE.match(line):
+                initials.add(found[1])
+        if inside:
+            cut[at] = QUOTE
+    return cut
+
+
+def is_attribution(line: str) -> bool:
+    """Whether a line alone says who wrote what is quoted below it."""
+    return _names_author(line.strip(), alone=True)
+
+
+def _mark(line: str, initials: set[str]) -> str | None:
+    """What marks a line as a quote."""
+    if QUOTED.match(line):
+        return ">"
+    if BAR.match(line):
+        return "|"
+    if initials and (found := INITIALS.match(line)) and found[1] in initials:
+        return ">"
+    return None
+
+
+def _is_console(lines: Sequence[str], at: int) -> bool:
+    """Whether the lines with ">" from here on are followed at once by what an interpreter prints."""
+    while at < len(lines) and QUOTED.match(lines[at]):
+        at += 1
+    return at < len(lines) and OUTPUT.match(lines[at]) is not None
+
+
+def _is_quote_next(lines: Sequence[str], at: int) -> bool:
+    while at < len(lines) and not lines[at].strip():
+        at += 1
+    return at < len(lines) and QUOTED.match(lines[at]) is not None
+
+
+def _copy_at(lines: Sequence[str], at: int) -> tuple[int, int, str, bool, bool] | None:
+    """The header of a copied message that begins on line `at`.
+
+    Returns its first line, the line below it, the cause, whether it says that the message is
+    forwarded, and whether a separator stands above it.
+    """
+    line = lines[at]
+    if not line or QUOTED.match(line):
+        return None
+    separator = _separator(line)
+    if separator is not None:
+        start = at + 1
+        while (
+            start < len(lines) and start < at + HEADER_DISTANCE and not header_field(lines[start])
+        ):
+            start += 1
+        end = _below_header(lines, start, separated=True) if start < len(lines) else None
+        return at, (at + 1 if end is None else end), HEADER, separator, True
+    field = header_field(line)
+    if field and field[0] not in ("cc", "other"):
+        start = _author_line(lines, at)
+        end = _below_header(lines, at, separated=start < at)
+        if end is None:
+            return None
+        while start and RULE.match(lines[start - 1]):
+            start -= 1
+        return start, end, HEADER, False, False
+    if line.endswith((":", "：", "\u202c", "\u200f", "\u200e", "\u2069")):
+        begin = _unmarked_attribution(lines, at)
+        if begin is not None:
+            return begin, at + 1, ATTRIBUTION, False, True
+    return None
+
+
+def _separator(line: str) -> bool | None:
+    """For "----- Original Message -----" in any language: whether it says "forwarded"; else None."""
+    if len(line) > LONGEST_ATTRIBUTION:
+        return None
+    margin = MARGIN.match(line)
+    at = margin.end() if margin else 0
+    dashes = len(line[:at].strip())
+    # Apple Mail writes "Begin forwarded message:" without dashes.
+    if dashes < 2 and not (line.endswith((":", "：")) and len(line) < LONGEST_ATTRIBUTION // 4):
+        return None
+    if dashes >= 2:
+        if FORWARDED.match(line, at):
+            return True
+        if ORIGINAL.match(line, at):
+            rest = line[at:].rstrip()
+            return (
+                False
+                if rest.endswith(("-", "_", "*", ":", "=", "–", "—")) or len(rest) < 40
+                else None
+            )
+        return None
+    found = FORWARDED.match(line, at) or ORIGINAL.match(line, at)
+    if found is None or line[found.end() :].strip(" :：*_"):
+        return None
+    return FORWARDED.match(line, at) is not None
+
+
+def _below_header(lines: Sequence[str], at: int, *, separated: bool) -> int | None:
+    """The line below the copied header whose first field is on line `at`; None: it is no header.
+
+    Without a separator above it, it must name an author, a date with a digit, and a subject or an
+    address: that much nobody types as an example.
+    """
+    if not separated and len(lines[at]) - len(lines[at].lstrip()) > MAXIMUM_INDENT:
+        return None
+    values: dict[str, str] = {}
+    role = ""
+    end = place = at
+    while place < len(lines) and place < at + MAXIMUM_HEADER:
+        line = lines[place]
+        if not line.strip():
+            following = place + 1
+            if following < len(lines) and not lines[following].strip():
+                following += 1
+            if following >= len(lines):
+                break
+            next_field = header_field(lines[following])
+            if next_field is None or next_field[0] in values:
+                break
+            place = following
+            continue
+        if found := header_field(line):
+            if found[0] in values and found[0] != "other":
+                break
+            role = found[0]
+            values[role] = f"{values.get(role, '')} {found[1]}"
+        elif role and (
+            (separated and role in ("to", "cc")) or _goes_on(lines[place - 1], line, role)
+        ):
+            values[role] += f" {line}"
+        else:
+            break
+        place += 1
+        end = place
+    if separated:
+        return end if values else None
+    if values.keys() == {"from"} and _on_one_line(lines[at]):
+        return end
+    ruled = at > 0 and RULE.match(lines[at - 1]) is not None
+    dated = "date" in values and (ruled or any(map(str.isdigit, values["date"])))
+    addressed = "subject" in values or any(
+        ADDRESS.search(values.get(name, "")[:1000]) for name in ("from", "to")
+    )
+    if list(values)[:3] == ["to", "cc", "subject"]:  # Lotus: the author stands above
+        return end
+    return end if "from" in values and dated and addressed else None
+
+
+def _goes_on(before: str, line: str, role: str) -> bool:
+    """Whether a line is the rest of the header field above it."""
+    if line[0] in " \t":
+        return True
+    if role in ("to", "cc", "from"):
+        return before.endswith((",", ";", "<")) or "@" in line or line.endswith((";", ">"))
+    if role == "date":  # the weekday and the time, broken off
+        return len(line) < 40 and TIME.search(line) is not None
+    return role == "subject" and len(before) > 65
+
+
+def _on_one_line(line: str) -> bool:
+    """Whether a line that begins with an author has the date and the subject of a header, too."""
+    if len(line) > 1000 or not DATE.search(line):
+        return False
+    roles = set()
+    for piece in re.split(r"(?<=\s)(?=[^\s:：]{1,20}(?:\s[^\s:：]{1,12})?\s?[:：])", line):
+        if found := header_field(piece):
+            roles.add(found[0])
+    return {"from", "date", "subject"} <= roles
+
+
+def _author_line(lines: Sequence[str], at: int) -> int:
+    """The first line of what belongs to a header: Lotus puts author and date above "To:"."""
+    field = header_field(lines[at])
+    if field is None or field[0] != "to":
+        return at
+    for before in range(at - 1, max(at - 4, -1), -1):
+        if LOTUS_DATE.match(lines[before][:300]):
+            above = before - 1
+            return above if above >= 0 and 0 < len(lines[above].strip()) < 60 else before
+    return at
+
+
+def _unmarked_attribution(lines: Sequence[str], at: int) -> int | None:
+    """Where the attribution that ends on line `at` begins, of an earlier message without marks."""
+    below = [line for line in lines[at + 1 : at + 6] if line.strip()]
+    if not below:
+        return None
+    # Marks further below are the earlier message's own, if it begins with an attribution.
+    marked = [QUOTED.match(line) or BAR.match(line) or INITIALS.match(line) for line in below]
+    if marked[0] or (any(marked) and not is_attribution(below[0])):
+        return None
+    start = at
+    text = lines[at].translate(DIRECTION_MARKS).strip() if not lines[at].isascii() else lines[at]
+    for _ in range(ATTRIBUTION_LINES):
+        if len(text) > LONGEST_ATTRIBUTION:
+            return None
+        if _dates_author(text):
+            start -= _name_above(lines, start)
+            above = any(line.strip() for line in lines[:start])
+            return start if above else None
+        start -= 1
+        if start < 0 or not lines[start].strip():
+            return None
+        text = f"{lines[start]} {text}"
+    return None
+
+
+def _name_above(lines: Sequence[str], at: int) -> bool:
+    """Whether the line above `at` is the name that belongs to the address which begins it."""
+    if not at or not lines[at].lstrip().startswith("<"):
+        return False
+    above = lines[at - 1].strip()
+    return 0 < len(above) < LONGEST_NAME and not above.endswith((".", "!", "?", ":"))
+
+
+def _dates_author(text: str) -> bool:
+    """Whether a text says who wrote when, as programs do and hardly anybody else."""
+    if not text.endswith((":", "：")) or not DATE.search(text):
+        return False
+    timed, addressed = TIME.search(text) is not None, ADDRESS.search(text) is not None
+    if timed and addressed:
+        return True
+    if not WROTE.search(text) or not (timed or addressed):
+        return False
+    return addressed or BEGINS.match(text) is not None
+
+
+def _attribution_above(
+    lines: Sequence[str], at: int, cut: dict[int, str]
+) -> tuple[int, int] | None:
+    """Begin and end of the attribution right above line `at`, where there is one."""
+    end = at
+    while end and not lines[end - 1].strip() and at - end < 3:
+        end -= 1
+    start = end
+    text = ""
+    for _ in range(ATTRIBUTION_LINES):
+        if not start or not lines[start - 1].strip() or start - 1 in cut:
+            break
+        start -= 1
+        text = f"{lines[start]} {text}".strip()
+        if len(text) > LONGEST_ATTRIBUTION:
+            break
+        above = start == 0 or not lines[start - 1].strip() or start - 1 in cut
+        if _names_author(text, alone=above):
+            # A longer one begins above it: "On Monday,\nAda wrote:".
+            if start and not above and not BEGINS.match(text):
+                longer = f"{lines[start - 1]} {text}"
+                if BEGINS.match(lines[start - 1]) and _names_author(longer, alone=True):
+                    start -= 1
+            return start - _name_above(lines, start), end
+    return None
+
+
+def _names_author(text: str, *, alone: bool) -> bool:
+    """Whether a text is an attribution, where quoted lines stand below it.
+
+    Args:
+        alone: Whether it is a paragraph of its own.
+    """
+    if not text.isascii():
+        text = text.translate(DIRECTION_MARKS).strip()
+    colon = text.endswith((":", "："))
+    # Some write no colon; then the verb is the last word.
+    wrote = WROTE.search(text, 0 if colon else max(len(text) - LONGEST_VERB, 0))
+    if not colon and (wrote is None or len(text) - wrote.end() > 2):
+        return False
+    dated, timed = DATE.search(text) is not None, TIME.search(text) is not None
+    addressed = ADDRESS.search(text) is not None
+    begins = BEGINS.match(text) is not None
+    if wrote and (addressed or ((dated or timed) and begins)):
+        return True
+    if colon and ((addressed and (dated or timed)) or (dated and timed and (begins or alone))):
+        return True
+    if wrote and begins and any(map(str.isdigit, text)):
+        return True
+    few = colon and len(text.split()) <= FEW_WORDS and not text[:1].islower()
+    return wrote is not None and alone and few
