@@ -17,12 +17,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from customir import __version__, guard
+from customir import __version__
+from customir.airgap import block_network, refuse_in_python
 from customir.errors import UserError
 from customir.interrupt import note_interrupts
+from customir.listening import bound_socket
 from customir.processors import usable_processors
 from customir.progress import reporter_for_terminal
-from customir.settings import Settings, read_settings, write_settings
+from customir.settings import (
+    SETTINGS_NAME,
+    Settings,
+    llm_addresses,
+    read_settings,
+    require_own_settings,
+    write_settings,
+)
 
 if TYPE_CHECKING:
     from customir.runtime.search import Hit
@@ -30,8 +39,19 @@ if TYPE_CHECKING:
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
-# `models fetch` needs the network. The others first read which LLM servers they may connect to.
-CLOSES_THE_GAP_ITSELF = ("models", "adapt", "generate", "mine", "check")
+KERNEL_DOES_NOT_BLOCK = "Note: Python alone refuses network access, native code is not held"
+# These commands block the network themselves, because something comes first: reading which LLM
+# servers are allowed, listening (serve), meeting other processes (train). `models fetch` never does.
+BLOCK_NETWORK_THEMSELVES = (
+    "adapt",
+    "analyze",
+    "check",
+    "generate",
+    "mine",
+    "models",
+    "serve",
+    "train",
+)
 
 
 class Examples(click.Command):
@@ -64,8 +84,8 @@ def cli(context: click.Context) -> None:
     customir adapt mail.mbox --out DIR;  customir search DIR "what I look for"
     """
     os.umask(0o077)
-    if context.invoked_subcommand not in CLOSES_THE_GAP_ITSELF:
-        guard.close()
+    if context.invoked_subcommand not in BLOCK_NETWORK_THEMSELVES:
+        _block_network()
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -109,7 +129,7 @@ def adapt(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
     `title` and `text`. Run again, it goes on where it was stopped. DIR/customir.toml holds every
     setting; flags override it.
     """
-    with _job(folder, sources, flags) as job:
+    with _job(folder, sources, flags, uses_llm=True) as job:
         from customir import pipeline
 
         pipeline.run_all(job)
@@ -165,7 +185,7 @@ def analyze(folder: Path, as_json: bool) -> None:
     """Show what is in DIR's corpus: lengths, languages, style, time and topics."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Run: customir ingest SOURCE --out {folder}")
-    with _job(folder, (), {}) as job:
+    with _job(folder, (), {}, uses_llm=True) as job:
         from customir.analyse import analyse
         from customir.analysis.summary import picture
 
@@ -178,7 +198,7 @@ def analyze(folder: Path, as_json: bool) -> None:
 @settings_options
 def generate(folder: Path, **flags: Any) -> None:
     """Let the LLM write queries for sampled passages, and drop the bad ones."""
-    _run_stage("generate", folder, (), flags)
+    _run_stage("generate", folder, (), flags, uses_llm=True)
 
 
 @cli.command(cls=Examples, examples="customir mine mail")
@@ -189,7 +209,7 @@ def mine(folder: Path) -> None:
     So many a query as mining.candidates in DIR/customir.toml says, which is none by default: on
     judged sets they gained nothing over in-batch negatives.
     """
-    _run_stage("mine", folder, (), {})
+    _run_stage("mine", folder, (), {}, uses_llm=True)
 
 
 @cli.command(
@@ -213,11 +233,22 @@ def train(folder: Path, **flags: Any) -> None:
     Under torchrun all its processes share the work, and the first one writes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        _block_network()
         _run_stage("train", folder, (), flags)
         return
-    from customir.training.processes import place_among_processes, together, wait_for_all
+    refuse_in_python()
+    from customir.training.processes import (
+        connects_later,
+        place_among_processes,
+        together,
+        wait_for_all,
+    )
 
     with together():
+        if connects_later():
+            click.echo(f"{KERNEL_DOES_NOT_BLOCK}: NCCL connects its processes later on.", err=True)
+        else:
+            _block_network()
         if place_among_processes()[0] == 0:
             _run_stage("train", folder, (), flags, opened=wait_for_all)
         else:
@@ -273,7 +304,7 @@ def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) ->
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Run: customir adapt SOURCE --out {folder}")
-    with _job(folder, (), {}) as job:
+    with _job(folder, (), {}, uses_llm=True) as job:
         from customir.drift import check_drift
 
         found = check_drift(job, sources, count)
@@ -441,15 +472,17 @@ def serve(folder: Path, host: str, port: int, token_file: Path | None) -> None:
 
     It answers this machine alone, unless another address is given, which takes a token.
     """
-    from customir.runtime.server import Server, serve_until_stopped
-
     token = os.environ.get("CUSTOMIR_TOKEN")
     if token_file is not None:
         try:
             token = token_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{token_file}: cannot be read ({error}).") from error
-    server = Server(folder, (host, port), token)
+    bound = bound_socket(host, port)
+    _block_network()
+    from customir.runtime.server import Server, serve_until_stopped
+
+    server = Server(folder, (host, port), token, bound=bound)
     click.echo(f"{server.url}  (Ctrl-C stops it)", err=True)
     serve_until_stopped(server)
 
@@ -463,7 +496,7 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_models(as_json: bool) -> None:
     """Show the known models, and which are here."""
-    guard.close()
+    _block_network()
     from customir import models as known_models
 
     rows = []
@@ -518,7 +551,7 @@ def fetch(names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 def verify(names: tuple[str, ...]) -> None:
     """Check the sha256 of every file of the named models, or of all that are here."""
-    guard.close()
+    _block_network()
     from customir import models as known_models
 
     for name in names or _models_here():
@@ -529,7 +562,7 @@ def verify(names: tuple[str, ...]) -> None:
 @click.argument("name")
 def model_path(name: str) -> None:
     """Print where a model is."""
-    guard.close()
+    _block_network()
     from customir import models as known_models
 
     click.echo(known_models.locate(name))
@@ -551,7 +584,7 @@ def optimize(name: str, folder: Path | None, threads: int | None) -> None:
     A format is kept where it reads and writes at least 1.1 times as fast and judges at least 98%
     of the pairs as the original does. The new file lies beside the original, under its own hash.
     """
-    guard.close()
+    _block_network()
     from customir import models as known_models
     from customir import optimize as optimizing
 
@@ -595,9 +628,18 @@ def _models_here() -> list[str]:
 class _job:  # noqa: N801
     """The job for DIR: settings read, checked and recorded, the workspace open for writing."""
 
-    def __init__(self, folder: Path, sources: Sequence[Path], flags: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sources: Sequence[Path],
+        flags: dict[str, Any],
+        uses_llm: bool = False,
+    ) -> None:
         self._settings = read_settings(folder, _overrides(sources, flags))
-        _close_the_gap(self._settings)
+        if uses_llm:
+            if not flags.get("llm_url"):
+                _warn_of_llm_servers(folder, self._settings)
+            _block_network(self._settings.llm_urls)
         from customir.pipeline import check
         from customir.stages.job import Job
         from customir.workspace import Workspace
@@ -630,14 +672,21 @@ def _overrides(sources: Sequence[Path], flags: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _close_the_gap(settings: Settings) -> None:
-    """No connection from here on, but to the LLM servers that the settings name."""
-    if not settings.llm_urls:
-        guard.close()
-        return
-    from customir.llm.servers import addresses
+def _block_network(llm_urls: Sequence[str] = ()) -> None:
+    """No connection from here on, except to these LLM servers."""
+    if reason := block_network(llm_addresses(llm_urls)):
+        click.echo(f"{KERNEL_DOES_NOT_BLOCK}: {reason}.", err=True)
 
-    guard.close(addresses(settings.llm_urls))
+
+def _warn_of_llm_servers(folder: Path, settings: Settings) -> None:
+    """Name the LLM servers that DIR/customir.toml chose; refuse what somebody else may have chosen."""
+    if settings.llm_urls:
+        require_own_settings(folder)
+        click.echo(
+            f"Text of the corpus is sent to {', '.join(settings.llm_urls)}, as llm_urls in "
+            f"{folder / SETTINGS_NAME} says. By http:// it travels unencrypted.",
+            err=True,
+        )
 
 
 def _help_to_train(folder: Path, flags: dict[str, Any]) -> None:
@@ -656,10 +705,11 @@ def _run_stage(
     sources: Sequence[Path],
     flags: dict[str, Any],
     opened: Callable[[], None] = lambda: None,
+    uses_llm: bool = False,
 ) -> None:
     if name != "ingest" and not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Run: customir ingest SOURCE --out {folder}")
-    with _job(folder, sources, flags) as job:
+    with _job(folder, sources, flags, uses_llm) as job:
         from customir import pipeline
 
         opened()

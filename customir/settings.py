@@ -1,8 +1,13 @@
 """Every setting, typed and with its default; read from DIR/customir.toml, overridden by flags."""
 
+import os
+import shlex
+import stat
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +16,7 @@ from customir.errors import UserError
 from customir.files import write_atomically
 
 SETTINGS_NAME = "customir.toml"
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -222,8 +228,48 @@ def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
         raise UserError(f"{path}: {problems}") from error
 
 
+def require_own_settings(folder: Path) -> None:
+    """Refuse settings that another user may have written.
+
+    Raises:
+        UserError: DIR or DIR/customir.toml belongs to another user, or others may write to it.
+    """
+    for path in (folder, folder / SETTINGS_NAME):
+        status = path.stat()
+        if status.st_uid != os.geteuid():
+            raise UserError(
+                f"{path}: belongs to another user, who could choose in {SETTINGS_NAME} where text of "
+                "the corpus is sent. Remove llm_urls from it, or make the folder your own."
+            )
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise UserError(
+                f"{path}: other users may write to it, and could choose in {SETTINGS_NAME} where text "
+                f"of the corpus is sent. Check llm_urls there, then run: "
+                f"chmod go-w {shlex.quote(str(path))}"
+            )
+
+
 def write_settings(folder: Path, settings: Settings) -> None:
     """Record every setting in force in DIR/customir.toml."""
     text = tomli_w.dumps(settings.model_dump(mode="json"))
     header = "# Every setting in force. Edit and run the command again; flags override.\n"
     write_atomically(folder / SETTINGS_NAME, (header + text).encode())
+
+
+def llm_addresses(urls: Sequence[str]) -> list[tuple[str, int]]:
+    """Host and port of each URL: what `block_network` is to allow.
+
+    Raises:
+        UserError: one is no http or https URL of a host.
+    """
+    found = []
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
+        except ValueError:
+            host, port = None, None
+        if not host or not port:
+            raise UserError(f"--llm-url {url}: not like http://host:8080")
+        found.append((host, port))
+    return found

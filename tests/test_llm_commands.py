@@ -77,7 +77,7 @@ def test_analyze_of_nothing_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_not_there_is_named(ingested: Path) -> None:
-    # Port 9 (discard): let through by the guard, and nobody listens.
+    # Port 9 (discard): the network block allows it, and nobody listens.
     run = customir("generate", str(ingested), "--llm-url", "http://127.0.0.1:9")
     assert run.returncode == 2
     assert "no LLM server is left" in run.stderr

@@ -9,7 +9,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from customir import guard
+from customir.airgap import block_network
 from customir.corpus.document import RawDocument, RawMail, Unreadable
 from customir.corpus.prepare import Prepared, Skipped, prepare
 from customir.corpus.readers import parsed, regular_files
@@ -63,7 +63,7 @@ def prepare_batch(batch: Batch) -> Results:
 
 def _begin() -> None:
     """In each worker: no network, and no life without the parent."""
-    guard.close()
+    block_network()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

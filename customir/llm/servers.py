@@ -9,6 +9,7 @@ with `--logits_all true`, the others without more.
 import http.client
 import json
 import math
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -16,11 +17,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
+from customir.airgap import open_connection
 from customir.errors import UserError
 from customir.llm.engine import Usage
 from customir.llm.prompt import Prompt, Sampling, cut_at_sentence
+from customir.settings import llm_addresses
 
 # Requests under way at one server.
 SLOTS = 8
@@ -30,7 +32,6 @@ TOP_LOGPROBS = 20
 # There is no tokenizer here: of English text a token is some 4 characters, of other text fewer.
 CHARACTERS_A_TOKEN = 3
 CONTEXT_TOKENS = 2048
-DEFAULT_PORTS = {"http": 80, "https": 443}
 Answer = TypeVar("Answer")
 FAILURES = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError)
 
@@ -39,23 +40,32 @@ class _RefusedError(Exception):
     """A server says that the request itself is wrong (4xx): another would say the same."""
 
 
-def addresses(urls: Sequence[str]) -> list[tuple[str, int]]:
-    """Host and port of each URL: what the guard lets through.
+class _HttpConnection(http.client.HTTPConnection):
+    """HTTP over a connection that the network block allows."""
 
-    Raises:
-        UserError: one is no http or https URL of a host.
-    """
-    found = []
-    for url in urls:
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
-        except ValueError:
-            host, port = None, None
-        if not host or not port:
-            raise UserError(f"--llm-url {url}: not like http://host:8080")
-        found.append((host, port))
-    return found
+    def connect(self) -> None:
+        self.sock = open_connection(self.host.lower(), self.port, TIMEOUT_SECONDS)
+
+
+class _HttpsConnection(http.client.HTTPConnection):
+    """HTTPS over a connection that the network block allows; the certificate is verified here."""
+
+    default_port = http.client.HTTPS_PORT
+
+    def connect(self) -> None:
+        connection = open_connection(self.host.lower(), self.port, TIMEOUT_SECONDS)
+        context = ssl.create_default_context()
+        self.sock = context.wrap_socket(connection, server_hostname=self.host)
+
+
+class _HttpHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_HttpConnection, req)
+
+
+class _HttpsHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_HttpsConnection, req)
 
 
 class Servers:
@@ -74,9 +84,11 @@ class Servers:
     chat_frame = None
 
     def __init__(self, urls: Sequence[str]) -> None:
-        addresses(urls)
+        llm_addresses(urls)
         self.usage = Usage()
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), _HttpHandler(), _HttpsHandler()
+        )
         self._alive = [url.rstrip("/").removesuffix("/v1") for url in urls]
         self._last_error = ""
         self._lock = threading.Lock()

@@ -22,6 +22,7 @@ from typing import Any, get_args
 from urllib.parse import parse_qs, urlsplit
 
 from customir.errors import UserError
+from customir.listening import bound_socket
 from customir.runtime.batcher import Batcher
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, Kind
 from customir.runtime.filters import Filter
@@ -80,6 +81,7 @@ class Server(ThreadingHTTPServer):
     Args:
         address: Host, an IP address or localhost, and port; 0: any that is free.
         token: What every request but /, /health has to bring ("Authorization: Bearer TOKEN").
+        bound: A socket bound to `address`, where one was made before the network was blocked.
 
     Raises:
         UserError: no index, or a damaged one; the address is taken, or not of this machine, or
@@ -97,6 +99,7 @@ class Server(ThreadingHTTPServer):
         token: str | None = None,
         limits: Limits = Limits(),
         threads: int | None = None,
+        bound: socket.socket | None = None,
     ) -> None:
         host = address[0]
         if token is not None and not token.strip():
@@ -118,22 +121,16 @@ class Server(ThreadingHTTPServer):
         self._idle_lock = threading.Lock()
         self._searchers: queue.LifoQueue[Searcher] = queue.LifoQueue()
         self.page = files("customir.runtime").joinpath(PAGE_NAME).read_bytes()
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             for _ in range(limits.working):
                 self._searchers.put(Searcher(folder, embedder=self.batcher))
-            super().__init__(address, _Handler)
-        except (OSError, OverflowError) as error:
-            self._close_searchers()
-            raise UserError(f"{host}:{address[1]}: cannot be served ({error}).") from error
+            self.socket = bound or bound_socket(*address)
+            self.server_name, self.server_port = self.socket.getsockname()[:2]
+            socketserver.BaseServer.__init__(self, address, _Handler)
+            self.server_activate()
         except UserError:
             self._close_searchers()
             raise
-
-    def server_bind(self) -> None:
-        """Bind without asking a name server for this machine's name, as HTTPServer does."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
 
     @property
     def url(self) -> str:

@@ -21,6 +21,11 @@ def together() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
+def connects_later() -> bool:
+    """Whether sockets are still to be opened: gloo has all from the start, NCCL opens them at use."""
+    return torch.cuda.is_available()
+
+
 def wait_for_all() -> None:
     """Go on when every process is here."""
     distributed.barrier()

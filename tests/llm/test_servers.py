@@ -19,7 +19,7 @@ from mail import write_mailbox
 from customir import models
 from customir.errors import UserError
 from customir.llm import Engine, Prompt, Sampling, Servers
-from customir.llm.servers import addresses
+from customir.settings import llm_addresses
 
 pytest.importorskip("fastapi", reason="the server of llama-cpp-python, of the extra `dev`")
 
@@ -124,7 +124,7 @@ def test_adapt_over_two_servers_goes_on_when_one_is_killed(
 ) -> None:
     first, second = running
     if running[first].poll() is not None:  # by the test above
-        running[first] = start(models.locate("smollm2-135m"), addresses([first])[0][1])
+        running[first] = start(models.locate("smollm2-135m"), llm_addresses([first])[0][1])
         wait_for(first)
     mail, out = write_mailbox(tmp_path / "mail.mbox", threads=16), tmp_path / "out"
     out.mkdir(mode=0o700)
@@ -132,8 +132,8 @@ def test_adapt_over_two_servers_goes_on_when_one_is_killed(
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "customir.cli", "adapt", str(mail), "--out", str(out)),
-            *("--llm-url", first, "--llm-url", second, "--passages", "8", "--queries", "1"),
-            *("--device", "cpu"),
+            *("--llm-url", first, "--llm-url", second.replace("127.0.0.1", "localhost")),
+            *("--passages", "8", "--queries", "1", "--device", "cpu"),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -164,40 +164,42 @@ def test_adapt_over_two_servers_goes_on_when_one_is_killed(
 @pytest.mark.parametrize("url", ["ollama", "http://", "ftp://host", "http://host:port"])
 def test_what_is_no_url_is_named(url: str) -> None:
     with pytest.raises(UserError, match="--llm-url"):
-        addresses([url])
+        llm_addresses([url])
 
 
-def test_the_guard_is_told_host_and_port() -> None:
+def test_host_and_port_of_each_url() -> None:
     urls = ["http://10.0.0.7:8080", "https://gpu.lan/v1", "http://[::1]:9"]
-    assert addresses(urls) == [("10.0.0.7", 8080), ("gpu.lan", 443), ("::1", 9)]
+    assert llm_addresses(urls) == [("10.0.0.7", 8080), ("gpu.lan", 443), ("::1", 9)]
 
 
-BEHIND_THE_GUARD = """
-import socket, sys
-from customir import guard
+BEHIND_THE_BLOCK = """
+import sys
+from customir.airgap import block_network, open_connection
 from customir.llm import Prompt, Sampling, Servers
-from customir.llm.servers import addresses
+from customir.settings import llm_addresses
 url, other = sys.argv[1:]
-guard.close(addresses([url]))
+block_network(llm_addresses([url]))
 with Servers([url]) as servers:
     print(*servers.generate([Prompt("", "", "1, 2, 3, 4, 5, 6, 7,")], [0], Sampling(0, 6)))
 try:
-    socket.create_connection(addresses([other])[0])
-except guard.AirGapError as error:
+    open_connection(*llm_addresses([other])[0], 5)
+except OSError as error:
     print(error)
 """
 
 
-def test_the_guard_lets_through_exactly_the_named_server(
-    running: dict[str, subprocess.Popen[bytes]],
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost"])
+def test_the_block_lets_through_exactly_the_named_server(
+    running: dict[str, subprocess.Popen[bytes]], host: str
 ) -> None:
     _, url = running
+    url = url.replace("127.0.0.1", host)
     run = subprocess.run(
-        [sys.executable, "-c", BEHIND_THE_GUARD, url, f"http://127.0.0.1:{free_port()}"],
+        [sys.executable, "-c", BEHIND_THE_BLOCK, url, f"http://127.0.0.1:{free_port()}"],
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
     answer, refusal = run.stdout.splitlines()
     assert answer.startswith("8, 9")
-    assert "refused to connect" in refusal
+    assert "is not among the LLM servers of this run" in refusal
