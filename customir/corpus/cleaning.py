@@ -102,7 +102,7 @@ def _causes(lines: list[str], document: RawDocument) -> dict[int, str]:
         device_lines,
         footers,
         legal_notices,
-        signatures,
+        lambda left: signatures(left, document.sender),
     ]
     if answers or not DIGEST.search(document.title):
         rules.insert(0, lambda left: earlier_messages(left, forwards=forwards))

@@ -28,6 +28,12 @@ PROMPTS = frozenset(("R", "SQL", "PS", "C", "In", "Out"))
 SUPERCITE = re.compile(r"\s*>+\s*\"?([A-Za-z]{1,4})\"? == ")
 # What an interpreter prints below a line that was typed at its prompt ">".
 OUTPUT = re.compile(r"\s*\[1\]|\+ |Error\b|Warning\b|Loading required\b|Attaching package\b|NULL$")
+# And what is typed there: below the first output, such lines are a console's without it.
+TYPED = re.compile(r"\s{0,4}>\s?[\w.]+\s*(?:<-|\(|=)")
+# A command with an option, or what a program says: below an author's own text, a few such lines
+# alone are what was tried and not what somebody else wrote.
+COMMAND = re.compile(r"\s{0,4}>\s?(?:[\w./-]+:\s|[\w./-]+\s-{1,2}\w|-{1,2}\w|[$#%]\s)")
+MAXIMUM_COMMANDS = 4
 
 RULE = re.compile(r"\s*[-_=*~]{5,}\s*$")
 MARGIN = re.compile(r"[-_*=~–—:\s]+")
@@ -49,7 +55,7 @@ ATTRIBUTION_LINES = 3
 # "Ada Lovelace wrote:" has no date; a sentence that ends so is longer.
 FEW_WORDS = 8
 LONGEST_VERB = 20
-LONGEST_NAME = 60
+LONGEST_NAME, NAME_WORDS = 60, 3
 
 
 def earlier_messages(lines: Sequence[str], *, forwards: bool) -> dict[int, str]:
@@ -94,7 +100,7 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
     """
     cut: dict[int, str] = {}
     initials: set[str] = set()
-    inside = bars = False
+    inside = bars = consoles = begun = False
     for at, line in enumerate(lines):
         mark = _mark(line, initials)
         if mark is None and (found := INITIALS.match(line)) and found[1] not in PROMPTS:
@@ -107,10 +113,17 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
             continue
         if not inside:
             above = _attribution_above(lines, at, cut)
+            if above is None and answers and mark == ">" and not begun:
+                above = _name_at_top(lines, at)
             if above is not None:
                 cut.update((place, ATTRIBUTION) for place in range(*above))
             bars = bars or (mark == "|" and above is not None)
-            console = mark == ">" and above is None and _is_console(lines, at)
+            if mark == ">" and above is None:
+                typed = consoles and TYPED.match(line) is not None
+                console = typed or _is_console(lines, at) or (begun and _is_command(lines, at))
+            else:
+                console = False
+            consoles, begun = consoles or console, True
             inside = bars if mark == "|" else (above is not None or (answers and not console))
             if found := SUPERCITE.match(line):
                 initials.add(found[1])
@@ -140,6 +153,16 @@ def _is_console(lines: Sequence[str], at: int) -> bool:
     while at < len(lines) and QUOTED.match(lines[at]):
         at += 1
     return at < len(lines) and OUTPUT.match(lines[at]) is not None
+
+
+def _is_command(lines: Sequence[str], at: int) -> bool:
+    """Whether the lines with ">" from here on are a few commands or messages of programs."""
+    end = at
+    while end < len(lines) and QUOTED.match(lines[end]):
+        if end - at == MAXIMUM_COMMANDS or not COMMAND.match(lines[end]):
+            return False
+        end += 1
+    return True
 
 
 def _is_quote_next(lines: Sequence[str], at: int) -> bool:
@@ -366,6 +389,18 @@ def _attribution_above(
     return None
 
 
+def _name_at_top(lines: Sequence[str], at: int) -> tuple[int, int] | None:
+    """Begin and end of "Ada Lovelace:" or "[Ada]" above the quote that a mail begins with."""
+    filled = [place for place in range(at) if lines[place].strip()]
+    if len(filled) != 1:
+        return None
+    text = lines[filled[0]].strip()
+    bare = text.strip("[]")
+    if not text.endswith((":", "]")) or not all(word[0].isupper() for word in bare.split()):
+        return None
+    return (filled[0], filled[0] + 1) if len(bare.split()) <= NAME_WORDS else None
+
+
 def _names_author(text: str, *, alone: bool) -> bool:
     """Whether a text is an attribution, where quoted lines stand below it.
 
@@ -388,5 +423,5 @@ def _names_author(text: str, *, alone: bool) -> bool:
         return True
     if wrote and begins and any(map(str.isdigit, text)):
         return True
-    few = colon and len(text.split()) <= FEW_WORDS and not text[:1].islower()
-    return wrote is not None and alone and few
+    few = len(text.split()) <= (FEW_WORDS if colon else FEW_WORDS // 2)
+    return wrote is not None and alone and few and not text[:1].islower()

@@ -17,7 +17,7 @@ MAXIMUM_FOOTER = 20
 MAXIMUM_NAME_LINES = 10
 FOOTER_RULE = re.compile(r"\s*(?:[-_=*~+]\s?){10,}|\s*-{2,}.{0,60}-{2,}>?\s*$")
 FOOTER_WORDS = re.compile(
-    r"mailing list|mailing-list|unsubscribe|subscription|sponsored by|sf\.net|yahoo! groups"
+    r"mailing list|mailing-list|unsubscribe|subscri(?:ption|bed)|sponsored by|sf\.net|yahoo! groups"
     r"|mailman|listinfo|do you yahoo|mail archive|list archive|posting guide|opt[- ]out",
     re.IGNORECASE,
 )
@@ -53,6 +53,8 @@ SMALL_WORDS = frozenset(
     )
 )  # fmt: skip
 LONGEST_NAME = 60
+PROSE_WIDTH = 50
+WORD = re.compile(r"[^\W\d_]+")
 # Footnotes stand below the signature, too: "[1] https://...".
 FOOTNOTE = re.compile(r"\s*\[\d{1,3}\]:?(?:\s|$)")
 
@@ -101,8 +103,8 @@ def legal_notices(lines: Sequence[str]) -> dict[int, str]:
     return _from(first, lines, NOTICE)
 
 
-def signatures(lines: Sequence[str]) -> dict[int, str]:
-    """The signature: below "--", below a rule with an address, below a closing formula.
+def signatures(lines: Sequence[str], sender: str) -> dict[int, str]:
+    """The signature: below "--", a rule with an address, a closing formula or the sender's name.
 
     A postscript is kept wherever it stands, and so is what reads like a sentence below a closing
     formula: "Thanks," stands in the middle of letters, too.
@@ -111,7 +113,9 @@ def signatures(lines: Sequence[str]) -> dict[int, str]:
     left = [at for at, line in enumerate(lines) if line.strip() and at not in cut]
     cut |= _below_rule(lines, left)
     left = [at for at in left if at not in cut]
-    return cut | _below_closing(lines, left)
+    cut |= _below_closing(lines, left)
+    left = [at for at in left if at not in cut]
+    return cut | _below_name(lines, left, sender)
 
 
 def _from(at: int, lines: Sequence[str], cause: str) -> dict[int, str]:
@@ -130,13 +134,9 @@ def _below_dashes(lines: Sequence[str]) -> dict[int, str]:
 
 
 def _may_be_signature(below: Sequence[str]) -> bool:
-    """Whether the lines below "--" are a signature: a few, of which the first is no long sentence."""
-    if not below:
-        return True
-    if len(below) <= 4:
-        return True
-    first = below[0]
-    return len(first) <= LONGEST_NAME or any(CONTACT.search(line) for line in below[:8])
+    """Whether the lines below "--" are a signature: few, or short, or with ways to reach somebody."""
+    prose = sum(len(line) > PROSE_WIDTH and not _is_capitalised(line, 0.5) for line in below)
+    return len(below) <= 4 or 2 * prose <= len(below) or any(map(CONTACT.search, below))
 
 
 def _until_postscript(at: int, lines: Sequence[str], cause: str) -> dict[int, str]:
@@ -169,6 +169,24 @@ def _below_closing(lines: Sequence[str], filled: Sequence[int]) -> dict[int, str
         cut = _until_postscript(at, lines, CLOSING)
         below = [lines[each] for each in filled if each > at and each in cut]
         if len(below) <= MAXIMUM_NAME_LINES and all(map(_is_name, below, range(len(below)))):
+            return cut
+    return {}
+
+
+def _below_name(lines: Sequence[str], filled: Sequence[int], sender: str) -> dict[int, str]:
+    """A block at the end that begins with the sender's name and says how to reach him or her."""
+    names = {word.casefold() for word in WORD.findall(sender.partition("<")[0]) if len(word) > 1}
+    if len(names) < 2:
+        return {}
+    for at in filled[1:][-MAXIMUM_NAME_LINES:]:
+        words = [word.casefold() for word in WORD.findall(lines[at][:LONGEST_NAME])]
+        if len(names.intersection(words[:4])) < 2 or (at and lines[at - 1].strip()):
+            continue
+        cut = _until_postscript(at, lines, SIGNATURE)
+        below = [lines[each] for each in filled if each >= at and each in cut]
+        # The name alone is a part of the letter.
+        named = (_is_name(line, 1) or _is_capitalised(line, 0.6) for line in below)
+        if any(map(CONTACT.search, below)) and all(named):
             return cut
     return {}
 
@@ -213,7 +231,11 @@ def _is_name(line: str, number: int) -> bool:
     if number == 0 and len(words) == 1:
         return True
     if not any(character.isupper() or character.islower() for character in text):
-        return len(text) <= 24
-    starts = [word.strip("(\"'-*") for word in words if word.casefold() not in SMALL_WORDS]
-    capital = sum(not word[:1].islower() for word in starts)
-    return len(words) <= 8 and capital == len(starts)
+        return len(text) <= 24 and not text.endswith(".")
+    return len(words) <= 8 and _is_capitalised(text, 1.0)
+
+
+def _is_capitalised(text: str, share: float) -> bool:
+    """Whether at least this share of the words, small ones not counted, has no small first letter."""
+    words = [word.strip("(\"'-*") for word in text.split() if word.casefold() not in SMALL_WORDS]
+    return sum(not word[:1].islower() for word in words) >= share * len(words)

@@ -1,0 +1,384 @@
+"""How much of what authors wrote is cut from mail, and how much of what they did not write is left.
+
+Ours, mail-parser-reply and talon (`pip install mail-parser-reply talon`; a missing one is left out)
+clean the same mails. Each line of a mail is annotated as the author's own, as not (quotes, headers,
+attributions, signatures, footers) or as neither (a closing formula, a bare name). The mails are made
+up here: 15 languages, 13 layouts. `--annotated FILE.jsonl` adds real ones, one JSON object each:
+{"title", "sender", "references", "lines", "other": [line numbers], "neither": [line numbers]}.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from customir.corpus.cleaning import clean
+from customir.corpus.document import RawDocument
+
+OWN, OTHER, NEITHER = "own", "other", "neither"
+SENDER = "Ada Lovelace <ada@example.org>"
+WRITER = "Bob Smith <bob@example.org>"
+
+
+@dataclass(frozen=True)
+class Language:
+    """What people and mail programs write in a language.
+
+    Attributes:
+        own: Sentences that the author writes, and `old`: that the earlier message holds.
+        attribution: Gmail's line above a quote, with {} for the author.
+        labels: Outlook's for author, date, recipient and subject.
+        original: The text between dashes above an answered message.
+        closing: A formula at the end, `thanks` one that people write in the middle, too.
+    """
+
+    own: tuple[str, str, str]
+    old: tuple[str, str]
+    attribution: str
+    labels: tuple[str, str, str, str]
+    original: str
+    closing: str
+    thanks: str
+    device: str
+
+
+LANGUAGES = {
+    "en": Language(
+        ("The key lies with the porter until eight.", "You can fetch it any day but Monday.",
+         "The second door is open anyway."),
+        ("Could somebody tell me who has the key for room 12?", "And when is the porter there?"),
+        "On Mon, May 3, 2021 at 9:12 AM {} wrote:", ("From", "Sent", "To", "Subject"),
+        "Original Message", "Kind regards,", "Thanks,", "Sent from my iPhone",
+    ),
+    "de": Language(
+        ("Der Schlüssel liegt bis acht Uhr beim Pförtner.", "Du kannst ihn jeden Tag holen.",
+         "Die zweite Tür ist ohnehin offen."),
+        ("Wer hat eigentlich den Schlüssel für Raum 12?", "Und wann ist der Pförtner da?"),
+        "Am Mo., 3. Mai 2021 um 09:12 Uhr schrieb {}:", ("Von", "Gesendet", "An", "Betreff"),
+        "Ursprüngliche Nachricht", "Mit freundlichen Grüßen", "Vielen Dank,",
+        "Von meinem iPhone gesendet",
+    ),
+    "fr": Language(
+        ("La clé est chez le gardien jusqu'à huit heures.", "Tu peux la prendre quand tu veux.",
+         "L'autre porte est ouverte de toute façon."),
+        ("Qui a la clé de la salle 12, s'il vous plaît ?", "Et quand le gardien est-il là ?"),
+        "Le lun. 3 mai 2021 à 09:12, {} a écrit :", ("De ", "Envoyé ", "À ", "Objet "),
+        "Message d'origine", "Cordialement,", "Merci,", "Envoyé de mon iPhone",
+    ),
+    "es": Language(
+        ("La llave la tiene el portero hasta las ocho.", "Puedes recogerla cualquier día.",
+         "La segunda puerta está abierta de todos modos."),
+        ("¿Quién tiene la llave de la sala 12?", "¿Y cuándo está el portero?"),
+        "El lun, 3 may 2021 a las 9:12, {} escribió:", ("De", "Enviado el", "Para", "Asunto"),
+        "Mensaje original", "Un saludo,", "Gracias,", "Enviado desde mi iPhone",
+    ),
+    "pt": Language(
+        ("A chave está com o porteiro até às oito.", "Você pode buscar em qualquer dia.",
+         "A segunda porta está aberta de qualquer forma."),
+        ("Quem tem a chave da sala 12?", "E quando o porteiro está lá?"),
+        "Em seg., 3 de mai. de 2021 às 09:12, {} escreveu:", ("De", "Enviada em", "Para", "Assunto"),
+        "Mensagem original", "Atenciosamente,", "Obrigado,", "Enviado do meu iPhone",
+    ),
+    "it": Language(
+        ("La chiave è dal portiere fino alle otto.", "La puoi prendere quando vuoi.",
+         "La seconda porta è comunque aperta."),
+        ("Chi ha la chiave della sala 12?", "E quando c'è il portiere?"),
+        "Il giorno lun 3 mag 2021 alle ore 09:12 {} ha scritto:", ("Da", "Inviato", "A", "Oggetto"),
+        "Messaggio originale", "Cordiali saluti", "Grazie,", "Inviato da iPhone",
+    ),
+    "nl": Language(
+        ("De sleutel ligt tot acht uur bij de portier.", "Je kunt hem elke dag ophalen.",
+         "De tweede deur is toch open."),
+        ("Wie heeft de sleutel van kamer 12?", "En wanneer is de portier er?"),
+        "Op ma 3 mei 2021 om 09:12 schreef {}:", ("Van", "Verzonden", "Aan", "Onderwerp"),
+        "Oorspronkelijk bericht", "Met vriendelijke groet,", "Bedankt,",
+        "Verzonden vanaf mijn iPhone",
+    ),
+    "sv": Language(
+        ("Nyckeln ligger hos vaktmästaren till åtta.", "Du kan hämta den vilken dag som helst.",
+         "Den andra dörren är öppen ändå."),
+        ("Vem har nyckeln till rum 12?", "Och när är vaktmästaren där?"),
+        "Den mån 3 maj 2021 kl 09:12 skrev {}:", ("Från", "Skickat", "Till", "Ämne"),
+        "Ursprungligt meddelande", "Med vänliga hälsningar", "Tack,", "Skickat från min iPhone",
+    ),
+    "pl": Language(
+        ("Klucz jest u portiera do ósmej.", "Możesz go odebrać w każdy dzień.",
+         "Drugie drzwi i tak są otwarte."),
+        ("Kto ma klucz do pokoju 12?", "I kiedy jest portier?"),
+        "pon., 3 maj 2021 o 09:12 {} napisał(a):", ("Od", "Wysłano", "Do", "Temat"),
+        "Oryginalna wiadomość", "Pozdrawiam,", "Dziękuję,", "Wysłane z iPhone'a",
+    ),
+    "ru": Language(
+        ("Ключ лежит у вахтёра до восьми.", "Его можно забрать в любой день.",
+         "Вторая дверь всё равно открыта."),
+        ("У кого ключ от комнаты 12?", "И когда там вахтёр?"),
+        "пн, 3 мая 2021 г. в 09:12, {}:", ("От", "Отправлено", "Кому", "Тема"),
+        "Исходное сообщение", "С уважением,", "Спасибо,", "Отправлено с iPhone",
+    ),
+    "tr": Language(
+        ("Anahtar saat sekize kadar kapıcıda.", "Her gün alabilirsin.",
+         "İkinci kapı zaten açık."),
+        ("12 numaralı odanın anahtarı kimde?", "Kapıcı ne zaman orada?"),
+        "{}, 3 May 2021 Pzt, 09:12 tarihinde şunu yazdı:", ("Kimden", "Gönderildi", "Kime", "Konu"),
+        "Özgün İleti", "Saygılarımla,", "Teşekkürler,", "iPhone'umdan gönderildi",
+    ),
+    "ja": Language(
+        ("鍵は八時まで守衛さんのところにあります。", "いつでも取りに来てください。", "二番目のドアは開いています。"),
+        ("十二号室の鍵はどなたがお持ちですか。", "守衛さんはいつおられますか。"),
+        "2021年5月3日(月) 9:12 {}:", ("差出人", "送信日時", "宛先", "件名"),
+        "元のメッセージ", "よろしくお願いいたします。", "ありがとうございます。", "iPhoneから送信",
+    ),
+    "zh": Language(
+        ("钥匙在门卫那里，八点以前可以去拿。", "星期一以外哪天都可以。", "第二扇门本来就开着。"),
+        ("请问十二号房间的钥匙在谁那里？", "门卫什么时候在？"),
+        "{} 于2021年5月3日周一 上午9:12写道：", ("发件人", "发送时间", "收件人", "主题"),
+        "原始邮件", "此致", "谢谢，", "发自我的 iPhone",
+    ),
+    "ko": Language(
+        ("열쇠는 여덟 시까지 수위실에 있습니다.", "월요일만 빼고 언제든지 찾아가세요.", "두 번째 문은 열려 있습니다."),
+        ("12호실 열쇠는 누가 가지고 있습니까?", "수위 아저씨는 언제 계십니까?"),
+        "2021년 5월 3일 (월) 오전 9:12, {}님이 작성:", ("보낸 사람", "보낸 날짜", "받는 사람", "제목"),
+        "원본 메시지", "감사합니다.", "고맙습니다,", "나의 iPhone에서 보냄",
+    ),
+    "he": Language(
+        ("המפתח נמצא אצל השוער עד שמונה.", "אפשר לקחת אותו בכל יום.", "הדלת השנייה פתוחה ממילא."),
+        ("למי יש המפתח של חדר 12?", "ומתי השוער נמצא?"),
+        "\u202bבתאריך יום ב׳, 3 במאי 2021 ב-9:12 מאת {}:\u202c", ("מאת", "נשלח", "אל", "נושא"),
+        "הודעה מקורית", "בברכה,", "תודה,", "נשלח מה-iPhone שלי",
+    ),
+}  # fmt: skip
+LAYOUTS = (
+    "unmarked", "marked", "between", "below", "header", "ruled header", "original", "signature",
+    "postscript", "thanks within", "typed header", "device", "wrapped",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail whose lines are annotated.
+
+    Attributes:
+        kinds: OWN, OTHER or NEITHER for each line.
+    """
+
+    language: str
+    title: str
+    lines: tuple[str, ...]
+    kinds: tuple[str, ...]
+    references: tuple[str, ...] = ("<1@example.org>",)
+    sender: str = SENDER
+    text: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", "\n".join(self.lines))
+
+
+def made_up() -> Iterator[Mail]:
+    """A mail for each language and layout."""
+    for name, language in LANGUAGES.items():
+        for layout in LAYOUTS:
+            pairs = list(_lines(language, layout))
+            lines, kinds = zip(*pairs, strict=True)
+            yield Mail(name, "Re: Key", lines, kinds)
+
+
+def _lines(words: Language, layout: str) -> Iterator[tuple[str, str]]:
+    """The lines of a mail, each with its kind."""
+    first, second, third = ((line, OWN) for line in words.own)
+    blank = ("", NEITHER)
+    attribution = (words.attribution.format(WRITER), OTHER)
+    old = [(line, OTHER) for line in words.old]
+    marked = [(f"> {line}", OTHER) for line in words.old]
+    values = (WRITER, "3. 5. 2021 09:12", "Ada Lovelace", "Key")
+    header = [(f"{a}: {b}", OTHER) for a, b in zip(words.labels, values, strict=True)]
+    if layout == "unmarked":
+        yield from (first, blank, attribution, blank, *old)
+    elif layout == "marked":
+        yield from (first, second, blank, attribution, blank, *marked)
+    elif layout == "between":
+        yield from (attribution, blank, marked[0], first, blank, marked[1], blank, second, third)
+    elif layout == "below":
+        yield from (attribution, *marked, blank, first, second)
+    elif layout == "header":
+        yield from (first, second, blank, *header, blank, *old)
+    elif layout == "ruled header":
+        yield from (first, blank, ("_" * 32, OTHER), *header, blank, *old)
+    elif layout == "original":
+        yield from (first, blank, (f"-----{words.original}-----", OTHER), *header, blank, *old)
+    elif layout == "signature":
+        yield from (first, third, blank, (words.closing, NEITHER), ("Ada", NEITHER), blank)
+        yield from (("-- ", OTHER), ("Ada Lovelace", OTHER), ("Tel. +44 20 1234 5678", OTHER))
+    elif layout == "postscript":
+        yield from (first, blank, (words.closing, NEITHER), ("Ada", NEITHER), blank)
+        yield (f"P.S. {words.own[1]}", OWN)
+    elif layout == "thanks within":
+        yield from (first, blank, (words.thanks, OWN), second, third, blank, ("Ada", NEITHER))
+    elif layout == "typed header":
+        yield from (first, blank, (f"{words.labels[0]}: key@example.org", OWN))
+        yield from ((f"{words.labels[2]}: porter@example.org", OWN), blank, second, third)
+    elif layout == "device":
+        yield from (first, second, blank, (words.device, OTHER), blank, attribution, *marked)
+    else:
+        begin, end = words.attribution.split("{}")
+        yield from (first, blank, (f"{begin}Bob Smith <", OTHER))
+        yield from ((f"bob@example.org>{end}", OTHER), blank, *old)
+
+
+def annotated(path: Path) -> Iterator[Mail]:
+    """The mails of a JSONL file; see the module's docstring."""
+    for line in path.read_text("utf-8").splitlines():
+        mail = json.loads(line)
+        other, neither = set(mail["other"]), set(mail["neither"])
+        kinds = [
+            OTHER if at in other else NEITHER if at in neither else OWN
+            for at in range(len(mail["lines"]))
+        ]
+        yield Mail(
+            "real", mail["title"], tuple(mail["lines"]), tuple(kinds), tuple(mail["references"]),
+            mail["sender"],
+        )  # fmt: skip
+
+
+Cleaner = Callable[[Mail], str]
+
+
+def ours(mail: Mail) -> str:
+    """CustomIR's cleaning."""
+    return clean(
+        RawDocument("", mail.title, mail.sender, None, mail.text, mail.references, is_mail=True)
+    ).text
+
+
+def peers() -> dict[str, Cleaner]:
+    """The other libraries that are installed."""
+    found: dict[str, Cleaner] = {}
+    try:
+        from mailparser_reply import EmailReplyParser  # type: ignore[import-not-found]
+    except ImportError:
+        print("mail-parser-reply is not installed and is left out.")
+    else:
+        languages = ["en", "de", "fr", "es", "it", "nl", "sv", "pl", "ja", "ko", "zh", "he"]
+        parser = EmailReplyParser(languages=languages)
+
+        def mail_parser_reply(mail: Mail) -> str:
+            reply = parser.read(mail.text).latest_reply
+            return str(reply or "")
+
+        found["mail-parser-reply"] = mail_parser_reply
+    try:
+        from talon import quotations  # type: ignore[import-not-found]
+        from talon.signature.bruteforce import extract_signature  # type: ignore[import-not-found]
+    except ImportError:
+        print("talon is not installed and is left out.")
+    else:
+
+        def talon(mail: Mail) -> str:
+            return str(extract_signature(quotations.extract_from_plain(mail.text))[0])
+
+        found["talon"] = talon
+    return found
+
+
+@dataclass
+class Shares:
+    """Characters, white space not counted."""
+
+    own: int = 0
+    cut: int = 0
+    other: int = 0
+    left: int = 0
+
+    def add(self, mail: Mail, text: str) -> None:
+        """Compare what a cleaner left with the annotation, word by word, in order."""
+        words = [
+            (word, kind)
+            for line, kind in zip(mail.lines, mail.kinds, strict=True)
+            for word in line.split()
+        ]
+        matcher = SequenceMatcher(None, [word for word, _ in words], text.split(), autojunk=False)
+        kept = [False] * len(words)
+        for start, _, size in matcher.get_matching_blocks():
+            kept[start : start + size] = [True] * size
+        for (word, kind), there in zip(words, kept, strict=True):
+            if kind == OWN:
+                self.own += len(word)
+                self.cut += 0 if there else len(word)
+            elif kind == OTHER:
+                self.other += len(word)
+                self.left += len(word) if there else 0
+
+
+def main() -> None:
+    """Print a table, and one JSON object as the last line."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--annotated", type=Path, help="real mails, annotated (JSONL)")
+    arguments.add_argument("--quick", action="store_true", help="the same: it takes seconds")
+    arguments.add_argument("--worst", type=int, default=0, help="print our worst mails")
+    given = arguments.parse_args()
+    mails = [*made_up(), *(annotated(given.annotated) if given.annotated else ())]
+    cleaners: dict[str, Cleaner] = {"ours": ours, **peers()}
+    sets: dict[str, Sequence[Mail]] = {
+        "made up": [mail for mail in mails if mail.language != "real"],
+        "real": [mail for mail in mails if mail.language == "real"],
+        "all": mails,
+    }
+    claims = []
+    for title, chosen in sets.items():
+        if not chosen:
+            continue
+        results: dict[str, Shares] = {}
+        for name, cleaner in cleaners.items():
+            shares = results[name] = Shares()
+            start = time.perf_counter()
+            texts = [cleaner(mail) for mail in chosen]
+            seconds = time.perf_counter() - start
+            for mail, text in zip(chosen, texts, strict=True):
+                shares.add(mail, text)
+            print(
+                f"{title:>8} ({len(chosen)} mails) {name:>18}: "
+                f"{shares.cut / max(shares.own, 1):.3%} of own characters cut, "
+                f"{shares.left / max(shares.other, 1):.3%} of others' left, "
+                f"{len(chosen) / seconds:,.0f} mails/s"
+            )
+        for what, part, whole in (("own characters cut", "cut", "own"),
+                                  ("others' characters left", "left", "other")):  # fmt: skip
+            figure = {
+                name: round(getattr(each, part) / max(getattr(each, whole), 1), 5)
+                for name, each in results.items()
+            }
+            for peer in [name for name in figure if name != "ours"] or [""]:
+                claims.append(
+                    {
+                        "name": what,
+                        "ours": figure["ours"],
+                        "peer": peer or None,
+                        "peer_figure": figure.get(peer),
+                        "ratio": round(figure["ours"] / figure[peer], 3)
+                        if figure.get(peer)
+                        else None,
+                        "measured": f"{len(chosen)} mails, {title}; {len(LANGUAGES)} languages made up",
+                    }
+                )
+    _print_worst(mails, given.worst)
+    print(json.dumps({"bench": "quotes", "claims": claims}))
+
+
+def _print_worst(mails: Sequence[Mail], count: int) -> None:
+    wrong = []
+    for mail in mails:
+        shares = Shares()
+        text = ours(mail)
+        shares.add(mail, text)
+        wrong.append((shares.cut, shares.left, mail, text))
+    for key in (0, 1):
+        for each in sorted(wrong, key=lambda each: -int(each[key]))[:count]:
+            if each[key]:
+                print(f"--- {each[0]} cut, {each[1]} left: {each[2].language} {each[2].title}")
+                print(each[2].text, "\n=>\n", each[3])
+
+
+if __name__ == "__main__":
+    main()
