@@ -101,6 +101,9 @@ def _text(model: Path, facts: Facts) -> str:
                 ),
             ]
         ),
+        "## Privacy when running it",
+        "ONNX Runtime's Linux wheels send telemetry to Microsoft. Set `ORT_DISABLE_TELEMETRY=1` in the "
+        "environment before `onnxruntime` is imported. CustomIR's own runtime does this itself.",
         "## Settings",
         _list(facts.settings),
         "## Limits",

@@ -1,6 +1,7 @@
 """Several processes that train together, started by torchrun."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,9 @@ from torch import Tensor, distributed
 @contextmanager
 def together() -> Iterator[None]:
     """Within, this process is one of those that torchrun started: gloo on CPUs, NCCL on GPUs."""
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"] and sys.platform == "linux":
+        # On one machine. Else gloo looks this machine's name up and listens on the address it gets.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")

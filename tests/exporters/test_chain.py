@@ -125,6 +125,7 @@ def test_the_card_has_the_facts_and_the_hashes(copied: Path) -> None:
     for expected in (
         "Base: minilm. 0.5 of a LoRA adapter", "- passages: 1234", "| base | 0.700 |",
         "Apache-2.0, as the base", "- seed: 3", "Given up: all of it",
+        "Set `ORT_DISABLE_TELEMETRY=1`",
         sha256_of(copied / "model.safetensors"), sha256_of(copied / "onnx" / "model_qint8.onnx"),
     ):  # fmt: skip
         assert expected in card
