@@ -367,17 +367,18 @@ def main() -> None:
 
 
 def _print_worst(mails: Sequence[Mail], count: int) -> None:
-    wrong = []
+    wrong: list[tuple[Shares, Mail, str]] = []
     for mail in mails:
         shares = Shares()
         text = ours(mail)
         shares.add(mail, text)
-        wrong.append((shares.cut, shares.left, mail, text))
-    for key in (0, 1):
-        for each in sorted(wrong, key=lambda each: -int(each[key]))[:count]:
-            if each[key]:
-                print(f"--- {each[0]} cut, {each[1]} left: {each[2].language} {each[2].title}")
-                print(each[2].text, "\n=>\n", each[3])
+        wrong.append((shares, mail, text))
+    by_cut = sorted(wrong, key=lambda each: -each[0].cut)[:count]
+    by_left = sorted(wrong, key=lambda each: -each[0].left)[:count]
+    for shares, mail, text in by_cut + by_left:
+        if shares.cut or shares.left:
+            print(f"--- {shares.cut} cut, {shares.left} left: {mail.language}, {mail.title}")
+            print(mail.text, "\n=>\n", text)
 
 
 if __name__ == "__main__":

@@ -62,10 +62,8 @@ def test_original_cuts_and_passages_without_the_source(folder: Path) -> None:
             "tracking link",
             "https://x.org/mills/list/all-of-them?utm_source=us&utm_medium=you",
         ),
-        (
-            "quote",
-            "On Mon, Jan 5, 2025 at 10:58 AM, Bob <b@x> wrote:\n> Does the mill\n> turn?",
-        ),
+        ("attribution", "On Mon, Jan 5, 2025 at 10:58 AM, Bob <b@x> wrote:"),
+        ("quote", "> Does the mill\n> turn?"),
         ("signature", "--\nAda\nTel. 123"),
     ]
     assert [passage.text for passage in shown.passages] == [shown.cleaned]
@@ -83,7 +81,7 @@ def test_the_command_and_its_errors(folder: Path) -> None:
     for part in ("--- Original", "--- Cut: quote, ", "--- Passage 1 of 1"):
         assert part in said
     (shown,) = json.loads(command("show", folder, "1@x", "--json").stdout)
-    assert shown["cuts"][2]["cause"] == "signature"
+    assert shown["cuts"][3]["cause"] == "signature"
     skipped = command("show", folder, "<2@x>")
     assert skipped.returncode == 2
     assert "skipped: nothing but quotes" in skipped.stderr
