@@ -19,7 +19,7 @@ from customir import models
 from customir.corpus.duplicates import candidate_pairs, jaccard, shingle
 from customir.corpus.ingest import ingest
 from customir.progress import Silent
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 from customir.workspace import Workspace
 
 SIMILARITY = 0.8
@@ -31,7 +31,7 @@ def passages_of(sources: list[Path]) -> list[str]:
     """The distinct passages of the sources, as `customir ingest` cuts them."""
     tokenizer = models.locate("minilm", "embedder") / "tokenizer.json"
     with tempfile.TemporaryDirectory() as folder, Workspace(Path(folder) / "out") as workspace:
-        ingest(workspace, sources, Corpus(), tokenizer, Silent())
+        ingest(workspace, sources, CorpusSettings(), tokenizer, Silent())
         rows = workspace.database.execute("SELECT DISTINCT text FROM passage ORDER BY text")
         return [text for (text,) in rows]
 

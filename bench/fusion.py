@@ -33,7 +33,7 @@ from customir.evaluation.systems import (
 )
 from customir.progress import reporter_for_terminal
 from customir.runtime.fusion import WORD_WEIGHT
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.workspace import Workspace
 
 WEIGHTS = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)  # in spreads of the cosines
@@ -94,7 +94,9 @@ def recalls(test: BeirSet, root: Path, options: argparse.Namespace) -> dict[str,
     reporter = reporter_for_terminal()
     with Workspace(root / "shared") as workspace:
         for name, folder in embedders(root / options.arm).items():
-            encoder = Encoder.load(folder, "auto", Training().max_tokens, options.precision)
+            encoder = Encoder.load(
+                folder, "auto", TrainingSettings().max_seq_length, options.precision
+            )
             title = f"embedding {test.name}, {name}"
             queries = embed(workspace, STAGE, encoder, test.queries, "query", reporter, title)
             passages = embed(workspace, STAGE, encoder, test.passages, "passage", reporter, title)

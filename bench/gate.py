@@ -29,18 +29,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from customir.queries.splits import DEV_SHARE
 from scipy.stats import binomtest
 
 from customir import models
-from customir.corpus.document import Passage
 from customir.evaluation.compare import Comparison, compare, threads_of
 from customir.evaluation.gate import Held, Metrics, choose_alpha, decide
-from customir.evaluation.splits import DEV_SHARE
 from customir.progress import Silent
-from customir.settings import Evaluation, Settings, Training
+from customir.settings import EvaluationSettings, Settings, TrainingSettings
 from customir.training.examples import Example, TrainingPassage
 from customir.training.trainer import train
 from customir.workspace import Workspace
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, Split
 
 MAIL, PAPERS = "aeslc-enron", "scifact"
@@ -59,8 +59,8 @@ SPLITS: tuple[Split, ...] = (
 )
 SETTINGS = Settings(
     device="cpu",
-    training=Training(batch=32, epochs=2, learning_rate=2e-4, max_tokens=48),
-    evaluation=Evaluation(larger="", resamples=2000),
+    training=TrainingSettings(batch_size=32, epochs=2, learning_rate=2e-4, max_seq_length=48),
+    evaluation=EvaluationSettings(reference_model="", resamples=2000),
 )
 LIMIT = 0.05
 

@@ -1,4 +1,4 @@
-"""What to put in front of a passage for embedding (`corpus.in_front`), measured on retrieval.
+"""What to put in front of a passage for embedding (`corpus.passage_header`), measured on retrieval.
 
 MiniLM's nDCG@10 and Recall@10 on mail in BEIR's layout that also has `subject`, and `date` or a
 sender's name in its rows. `python bench/headers.py TESTSET...`; the first 1,200 documents of each.

@@ -28,7 +28,7 @@ from customir.corpus.readers import read_source
 from customir.corpus.workers import prepared
 from customir.processors import usable_processors
 from customir.progress import Silent
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 from customir.workspace import Workspace
 
 RUNS = 3
@@ -59,7 +59,7 @@ def whole(path: Path) -> tuple[int, int]:
     tokenizer = models.locate("minilm", "embedder") / "tokenizer.json"
     with tempfile.TemporaryDirectory() as folder, Workspace(Path(folder) / "out") as workspace:
         found = ingest(
-            workspace, [path], Corpus(), tokenizer, Silent(), processes=usable_processors()
+            workspace, [path], CorpusSettings(), tokenizer, Silent(), processes=usable_processors()
         )
     return found.read, found.kept
 

@@ -26,7 +26,7 @@ from train import read_pairs
 from customir import models
 from customir.encoder import Encoder
 from customir.progress import reporter_for_terminal
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, train
 from customir.training.budget import on_a_gpu
 
@@ -41,12 +41,12 @@ def of_mail(data: Path, count: int) -> list[tuple[str, str]]:
     return [(f"{n} {subject}", f"{n} {body}") for n, (subject, body) in enumerate(repeated)]
 
 
-def for_a_smaller_gpu(settings: Training, gigabytes: float) -> Training:
+def for_a_smaller_gpu(settings: TrainingSettings, gigabytes: float) -> TrainingSettings:
     """The settings with the budgets of such a GPU; torch refuses to take more of this one."""
     encoder = Encoder.load(
         models.locate("minilm"),
         "cuda",
-        settings.max_tokens,
+        settings.max_seq_length,
         settings.precision,
         master_weights=True,
     )
@@ -73,7 +73,7 @@ def main() -> None:
         Example(query, TrainingPassage(f"p{n}", passage, "", ""))
         for n, (query, passage) in enumerate(texts)
     ]
-    settings = Training(batch=pairs, epochs=1)
+    settings = TrainingSettings(batch_size=pairs, epochs=1)
     if asked.memory:
         settings = for_a_smaller_gpu(settings, asked.memory)
     start = time.perf_counter()

@@ -7,7 +7,7 @@ its training and its measuring.
 
     python bench/quality.py --sets aeslc-enron rhelp-2025-qa --out /tmp/quality
     python bench/quality.py --sets aeslc-enron --out /tmp/quality --arm hot --against default \\
-        --set training.temperature=0.02 --set evaluation.alphas=[1.0] --until train
+        --set training.temperature=0.02 --set evaluation.interpolation_weights=[1.0] --until train
     python bench/quality.py --out /tmp/quality --table
     python bench/quality.py --quick
 """
@@ -28,17 +28,17 @@ import numpy as np
 from customir.exporters.int8 import quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
+from customir.job import Job
+from customir.job.parity_queries import held_out_of
+from customir.report.markdown import comparison_rows, difference_text, verdict_line
 
 from customir.evaluation.beir import BeirSet, clusters_of, compare_on, read_beir
-from customir.evaluation.report import comparison_rows, difference_text, verdict_line
 from customir.evaluation.significance import Difference, paired_difference
 from customir.evaluation.systems import ADAPTED, BASE, SystemResult, embedders
 from customir.files import write_atomically
 from customir.pipeline import STAGES, check, run_stage
 from customir.progress import Reporter, reporter_for_terminal
 from customir.settings import Settings, read_settings, write_settings
-from customir.stages.held_out import held_out_of
-from customir.stages.job import Job
 from customir.workspace import Workspace, content_key
 from customir.workspace.database import DATABASE_NAME
 from customir.workspace.queries import read_queries
@@ -51,8 +51,8 @@ QUICK = {
     "measured": 100,
     "among": 300,
     "set": [
-        "synthesis.passages=16", "synthesis.queries_per_passage=2", "mining.candidates=0",
-        "evaluation.alphas=[1.0]", 'evaluation.larger=""',
+        "queries.passages=16", "queries.queries_per_passage=2", "negatives.candidates_per_query=0",
+        "evaluation.interpolation_weights=[1.0]", 'evaluation.reference_model=""',
     ],
 }  # fmt: skip
 
@@ -132,7 +132,7 @@ def read_options() -> argparse.Namespace:
     add("--documents", type=int, help="adapt to so many, drawn by their names; default: all")
     add(
         "--shares", type=float, nargs="+", default=[], metavar="SHARE",
-        help="measure these shares of the adapter, too (customir.toml: evaluation.alphas)",
+        help="measure these shares of the adapter, too (customir.toml: evaluation.interpolation_weights)",
     )  # fmt: skip
     add("--against", help="an arm measured before: print the difference to it, too")
     add("--table", action="store_true", help="print all that is measured in --out, and stop")
@@ -516,8 +516,8 @@ def agreement(measured: Sequence[dict[str, Any]]) -> str:
         if adapted and one["gate"]:
             difference = Difference(*adapted["nDCG@10 difference"])
             people = (
-                "surely better" if difference.surely_better
-                else "surely worse" if difference.surely_worse else "unsure"
+                "surely better" if difference.significantly_better
+                else "surely worse" if difference.significantly_worse else "unsure"
             )  # fmt: skip
             pairs["shipped" if one["gate"]["ships"] else "refused", people] += 1
     said = [

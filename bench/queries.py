@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from customir.queries import filters
+from customir.queries.personas import ROLES
+from customir.queries.styles import ROTATIONS, STYLES, query_prompt, shown_queries
 
 from customir import models
-from customir.analysis.personas import ROLES
 from customir.evaluation.beir import read_beir
 from customir.llm import Engine, Sampling
 from customir.processors import usable_processors
 from customir.retrieval.bm25 import Bm25
-from customir.synthesis import filters
-from customir.synthesis.styles import ROTATIONS, STYLES, query_prompt, shown_queries
 from customir.tokenize import words_of
 
 SET, MATTER, SEED = "aeslc-enron", "business mail", 0

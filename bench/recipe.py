@@ -32,72 +32,72 @@ from customir.settings import Settings
 # Mail, messages, and a specialist corpus whose queries are many enough to tell arms apart.
 SETS = ("aeslc-enron", "slack-dev-chat", "mlquestions")
 START = (
-    "synthesis.passages=600",
-    "synthesis.queries_per_passage=4",
-    "mining.candidates=0",
-    'evaluation.larger=""',
+    "queries.passages=600",
+    "queries.queries_per_passage=4",
+    "negatives.candidates_per_query=0",
+    'evaluation.reference_model=""',
     "evaluation.resamples=2000",
-    "synthesis.free_pairs=1000",
-    "synthesis.enough_free_pairs=1000000000",
+    "queries.max_self_supervised_pairs=1000",
+    "queries.sufficient_self_supervised_pairs=1000000000",
     "training.learning_rate=2e-4",
     "training.epochs=2",
 )
 SHARES = "share of the adapter: chosen by dev queries"
-FEW = ("synthesis.passages=1",)  # of the LLM's queries: next to none
-BOTH = ("mining.candidates=1", "mining.negatives=1")
-FUSION = ('training.teacher="fusion"',)
-MPNET = ('training.teacher="larger"', 'evaluation.larger="mpnet"')
-LONG = ("training.distillation=100.0", "training.learning_rate=5e-4", "training.epochs=8")
+FEW = ("queries.passages=1",)  # of the LLM's queries: next to none
+BOTH = ("negatives.candidates_per_query=1", "negatives.negatives_per_query=1")
+FUSION = ('training.teacher="hybrid"',)
+MPNET = ('training.teacher="reference"', 'evaluation.reference_model="mpnet"')
+LONG = ("training.distillation_weight=100.0", "training.learning_rate=5e-4", "training.epochs=8")
 ARMS: dict[str, tuple[str, ...]] = {
     "start": (),
-    "pairs: LLM queries alone": ("synthesis.free=[]",),
+    "pairs: LLM queries alone": ("queries.self_supervised=[]",),
     "pairs: free alone": FEW,
-    "pairs: subjects alone": (*FEW, 'synthesis.free=["subject"]'),
-    "pairs: replies alone": (*FEW, 'synthesis.free=["reply"]'),
-    "pairs: openings alone": (*FEW, 'synthesis.free=["opening"]'),
-    "pairs: no openings": ('synthesis.free=["subject", "reply"]',),
-    "pairs: one reply a thread": ("synthesis.replies=1",),
-    "pairs: up to 4,000 of each free kind": ("synthesis.free_pairs=4000",),
+    "pairs: subjects alone": (*FEW, 'queries.self_supervised=["subject"]'),
+    "pairs: replies alone": (*FEW, 'queries.self_supervised=["reply"]'),
+    "pairs: openings alone": (*FEW, 'queries.self_supervised=["ict"]'),
+    "pairs: no openings": ('queries.self_supervised=["subject", "reply"]',),
+    "pairs: one reply a thread": ("queries.replies_per_thread=1",),
+    "pairs: up to 4,000 of each free kind": ("queries.max_self_supervised_pairs=4000",),
     "pairs: up to 4,000 of each free kind, one epoch": (
-        "synthesis.free_pairs=4000", "training.epochs=1",
+        "queries.max_self_supervised_pairs=4000", "training.epochs=1",
     ),
-    "passages: 150": ("synthesis.passages=150",),
-    "passages: 300": ("synthesis.passages=300",),
-    "passages: 1,500": ("synthesis.passages=1500",),
-    "passages: 1,500, LLM queries alone": ("synthesis.passages=1500", "synthesis.free=[]"),
-    "queries a passage: 1": ("synthesis.queries_per_passage=1",),
-    "queries a passage: 2": ("synthesis.queries_per_passage=2",),
+    "passages: 150": ("queries.passages=150",),
+    "passages: 300": ("queries.passages=300",),
+    "passages: 1,500": ("queries.passages=1500",),
+    "passages: 1,500, LLM queries alone": ("queries.passages=1500", "queries.self_supervised=[]"),
+    "queries a passage: 1": ("queries.queries_per_passage=1",),
+    "queries a passage: 2": ("queries.queries_per_passage=2",),
     "queries a passage: 2, of 1,200 passages": (
-        "synthesis.passages=1200", "synthesis.queries_per_passage=2",
+        "queries.passages=1200", "queries.queries_per_passage=2",
     ),
     **{
         f"style: {style} alone": (
-            "synthesis.free=[]", f'synthesis.styles=["{style}"]', "synthesis.queries_per_passage=1",
+            "queries.self_supervised=[]", f'queries.styles=["{style}"]', "queries.queries_per_passage=1",
         )
         for style in ("keywords", "question", "need", "summary", "attribute")
     },
-    "style: all, one a passage": ("synthesis.free=[]", "synthesis.queries_per_passage=1"),
-    "round trip: off": ("synthesis.round_trip_depth=1000000",),
-    "round trip: 10": ("synthesis.round_trip_depth=10",),
+    "style: all, one a passage": ("queries.self_supervised=[]", "queries.queries_per_passage=1"),
+    "round trip: off": ("queries.round_trip_depth=1000000",),
+    "round trip: 10": ("queries.round_trip_depth=10",),
     "negatives: BM25": (
-        *BOTH, "mining.judged=false", 'mining.sources=["bm25"]', "mining.skip_top=1.0",
+        *BOTH, "negatives.use_judge=false", 'negatives.candidate_sources=["bm25"]', "negatives.relative_margin=0.0",
     ),
     "negatives: dense": (
-        *BOTH, "mining.judged=false", 'mining.sources=["dense"]', "mining.skip_top=1.0",
+        *BOTH, "negatives.use_judge=false", 'negatives.candidate_sources=["dense"]', "negatives.relative_margin=0.0",
     ),
-    "negatives: both": (*BOTH, "mining.judged=false", "mining.skip_top=1.0"),
-    "negatives: both, 95%": (*BOTH, "mining.judged=false"),
-    "negatives: both, 95%, judged": (*BOTH, "mining.judge_auc=0.5"),
+    "negatives: both": (*BOTH, "negatives.use_judge=false", "negatives.relative_margin=0.0"),
+    "negatives: both, 95%": (*BOTH, "negatives.use_judge=false"),
+    "negatives: both, 95%, judged": (*BOTH, "negatives.min_judge_auc=0.5"),
     **{
-        f"distillation: fusion, by {weight}": (*FUSION, f"training.distillation={weight}")
+        f"distillation: fusion, by {weight}": (*FUSION, f"training.distillation_weight={weight}")
         for weight in ("0.3", "1.0", "10.0")
     },
-    "distillation: mpnet": (*MPNET, "training.distillation=1.0"),
-    "distillation: mpnet, by 10": (*MPNET, "training.distillation=10.0"),
+    "distillation: mpnet": (*MPNET, "training.distillation_weight=1.0"),
+    "distillation: mpnet, by 10": (*MPNET, "training.distillation_weight=10.0"),
     # Next to no InfoNCE, and long enough to learn another's order.
     "distillation: mpnet alone, 8 epochs": (*MPNET, *LONG),
     "distillation: the judge": (
-        *BOTH, "mining.judge_auc=0.5", "training.distillation=1.0", 'training.teacher="judge"',
+        *BOTH, "negatives.min_judge_auc=0.5", "training.distillation_weight=1.0", 'training.teacher="judge"',
     ),
     **{f"learning rate: {rate}": (f"training.learning_rate={rate}",) for rate in (
         "5e-5", "1e-4", "5e-4", "1e-3",
@@ -108,17 +108,17 @@ ARMS: dict[str, tuple[str, ...]] = {
         "0.01", "0.02", "0.03", "0.1",
     )},
     **{f"epochs: {count}": (f"training.epochs={count}",) for count in (1, 3, 5)},
-    **{f"batch: {size}": (f"training.batch={size}",) for size in (32, 64, 256, 512, 1024)},
-    "rank: 64": ("training.rank=64", "training.alpha=128"),
-    "rank: 4": ("training.rank=4", "training.alpha=8"),
-    "top 3 of 6 layers": ("training.top_layers=3",),
-    "whole weights, 2e-5": ("training.full=true", "training.learning_rate=2e-5"),
-    "whole weights, 1e-4": ("training.full=true", "training.learning_rate=1e-4"),
-    "queries alone": ("training.query_only=true",),
+    **{f"batch: {size}": (f"training.batch_size={size}",) for size in (32, 64, 256, 512, 1024)},
+    "rank: 64": ("training.lora_r=64", "training.lora_alpha=128"),
+    "rank: 4": ("training.lora_r=4", "training.lora_alpha=8"),
+    "top 3 of 6 layers": ("training.trainable_layers=3",),
+    "whole weights, 2e-5": ("training.full_fine_tuning=true", "training.learning_rate=2e-5"),
+    "whole weights, 1e-4": ("training.full_fine_tuning=true", "training.learning_rate=1e-4"),
+    "queries alone": ("training.freeze_passage_encoder=true",),
     "not symmetric": ("training.symmetric=false",),
-    "anchor: 1": ("training.anchor=1.0",),
-    "anchor: 10": ("training.anchor=10.0",),
-    "dropout: .1": ("training.dropout=0.1",),
+    "anchor: 1": ("training.embedding_regularization=1.0",),
+    "anchor: 10": ("training.embedding_regularization=10.0",),
+    "dropout: .1": ("training.lora_dropout=0.1",),
     SHARES: (),
 }  # fmt: skip
 QUICK = {
@@ -126,7 +126,7 @@ QUICK = {
     "documents": 100,
     "measured": 100,
     "among": 300,
-    "set": ["synthesis.passages=16", "synthesis.queries_per_passage=2", "training.epochs=1"],
+    "set": ["queries.passages=16", "queries.queries_per_passage=2", "training.epochs=1"],
     "only": ["learning rate: 1e-3"],
 }
 

@@ -29,7 +29,7 @@ from train import TEMPERATURE, WINDOW, read_pairs
 
 from customir import models
 from customir.encoder import Encoder
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import adapter
 from customir.training.budget import with_budget
 
@@ -95,14 +95,14 @@ def main() -> None:
     batch, draws = (24, 1) if asked.quick else (asked.batch, asked.draws)
     shares = SHARES[1:3] if asked.quick else SHARES
     encoder = Encoder.load(models.locate("minilm"), "cpu", WINDOW, master_weights=True)
-    settings = with_budget(Training(), encoder)
+    settings = with_budget(TrainingSettings(), encoder)
     model = adapter.attach(encoder, settings, seed=0)
     weights = [value for value in model.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate)
     pairs = read_pairs(asked.data, 2 * batch + WARM_STEPS * 32)
 
     def a_batch(some: list[tuple[str, str]]) -> Batch:
-        return Batch(encoder, weights, some, settings.tokens_per_pass)
+        return Batch(encoder, weights, some, settings.mini_batch_num_tokens)
 
     for step in range(WARM_STEPS):
         start = 2 * batch + 32 * step

@@ -25,7 +25,7 @@ from customir.evaluation.metrics import by_query
 from customir.evaluation.significance import paired_difference
 from customir.progress import reporter_for_terminal
 from customir.retrieval.dense import top_k
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, train
 
 SET = "aeslc-enron"
@@ -75,7 +75,7 @@ def main() -> None:
     base, reporter = models.locate("minilm"), reporter_for_terminal()
 
     def recall(folder: Path) -> np.ndarray:
-        encoder = Encoder.load(folder, asked.device, Training().max_tokens)
+        encoder = Encoder.load(folder, asked.device, TrainingSettings().max_seq_length)
         found = encoder.encode(passages, "passage", reporter)
         rows = top_k(encoder.encode(test.queries[: len(keys)], "query", reporter), found, 10)[0]
         return by_query(test.qrels, keys, passage_keys, rows)[METRIC]
@@ -87,7 +87,7 @@ def main() -> None:
             folder = Path(temporary)
             start = time.perf_counter()
             result = train(
-                base, examples, Training(top_layers=top), asked.seed, asked.device,
+                base, examples, TrainingSettings(trainable_layers=top), asked.seed, asked.device,
                 folder / "training", reporter,
             )  # fmt: skip
             seconds[name] = time.perf_counter() - start

@@ -44,7 +44,7 @@ from torch import Tensor
 from customir import models
 from customir.encoder import Encoder
 from customir.progress import Silent
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, adapter
 from customir.training.budget import passes_kept, with_budget
 from customir.training.gradient_cache import backward
@@ -98,7 +98,7 @@ def our_step(
     """A function that trains one step on the first pairs."""
     base = models.locate("minilm")
     encoder = Encoder.load(base, device, WINDOW, precision, master_weights=True)  # type: ignore[arg-type]
-    settings = with_budget(Training(top_layers=3 if top else 0), encoder)
+    settings = with_budget(TrainingSettings(trainable_layers=3 if top else 0), encoder)
     model = adapter.attach(encoder, settings, seed=0)
     examples = [
         Example(subject, TrainingPassage(str(number), body, "", ""))
@@ -106,7 +106,7 @@ def our_step(
     ]
     if top:
         folder = Path(tempfile.mkdtemp())
-        texts: Texts = FrozenBelow(encoder, examples, settings.top_layers, folder, Silent())
+        texts: Texts = FrozenBelow(encoder, examples, settings.trainable_layers, folder, Silent())
     else:
         texts = Texts(encoder, examples)
     weights = [value for value in model.parameters() if value.requires_grad]
@@ -129,7 +129,7 @@ def our_step(
         lengths = [len(texts.tokens[number]) for number in places]
         backward(
             lambda part: texts.embed([places[place] for place in part]),
-            encoder.cut(lengths, settings.tokens_per_pass),
+            encoder.cut(lengths, settings.mini_batch_num_tokens),
             loss_of,
             0,
             encoder.device,
@@ -153,8 +153,8 @@ def peer_step(
     model.max_seq_length = WINDOW
     model.add_adapter(
         LoraConfig(
-            r=Training().rank,
-            lora_alpha=Training().alpha,
+            r=TrainingSettings().lora_r,
+            lora_alpha=TrainingSettings().lora_alpha,
             lora_dropout=0.0,
             target_modules=r".*encoder\.layer\..*(query|key|value|dense)",
         )

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from customir.errors import UserError
-from customir.stages.base import base_encoder
-from customir.stages.job import Job
-from customir.stages.llm import open_llm
-from customir.stages.topics import named_topics
+from customir.job import Job
+from customir.job.base_encoder import base_encoder
+from customir.job.llm import open_llm
+from customir.job.topics import named_topics
 
 if TYPE_CHECKING:
-    from customir.analysis.summary import Summary
+    from customir.queries.summary import Summary
 
 
 def analyse(job: Job) -> "Summary":
@@ -18,9 +18,9 @@ def analyse(job: Job) -> "Summary":
     Raises:
         UserError: nothing was read yet.
     """
-    from customir.analysis.summary import summarise
-    from customir.analysis.topics import cluster
     from customir.embeddings import embed
+    from customir.queries.summary import summarise
+    from customir.queries.topics import cluster
 
     if not job.passages:
         raise UserError(

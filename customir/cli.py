@@ -34,8 +34,8 @@ from customir.settings import (
 )
 
 if TYPE_CHECKING:
+    from customir.job import Job
     from customir.runtime.search import Hit
-    from customir.stages.job import Job
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -186,8 +186,8 @@ def analyze(folder: Path, as_json: bool) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Run: customir ingest SOURCE --out {folder}")
     with _job(folder, (), {}, uses_llm=True) as job:
-        from customir.analyse import analyse
-        from customir.analysis.summary import picture
+        from customir.commands.analyze import analyse
+        from customir.queries.summary import picture
 
         summary = analyse(job)
     click.echo(json.dumps(asdict(summary)) if as_json else picture(summary))
@@ -206,7 +206,7 @@ def generate(folder: Path, **flags: Any) -> None:
 def mine(folder: Path) -> None:
     """Mine hard negatives by BM25 and the base embedder, and let the LLM judge them.
 
-    So many a query as mining.candidates in DIR/customir.toml says, which is none by default: on
+    So many a query as negatives.candidates_per_query in DIR/customir.toml says, which is none by default: on
     judged sets they gained nothing over in-batch negatives.
     """
     _run_stage("mine", folder, (), {}, uses_llm=True)
@@ -238,21 +238,21 @@ def train(folder: Path, **flags: Any) -> None:
         return
     refuse_in_python()
     from customir.training.processes import (
+        barrier,
         connects_later,
-        place_among_processes,
-        together,
-        wait_for_all,
+        process_group,
+        rank_and_world_size,
     )
 
-    with together():
+    with process_group():
         if connects_later():
             click.echo(f"{KERNEL_DOES_NOT_BLOCK}: NCCL connects its processes later on.", err=True)
         else:
             _block_network()
-        if place_among_processes()[0] == 0:
-            _run_stage("train", folder, (), flags, opened=wait_for_all)
+        if rank_and_world_size()[0] == 0:
+            _run_stage("train", folder, (), flags, opened=barrier)
         else:
-            wait_for_all()  # until the first has written the settings
+            barrier()  # until the first has written the settings
             _help_to_train(folder, flags)
 
 
@@ -305,7 +305,7 @@ def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) ->
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Run: customir adapt SOURCE --out {folder}")
     with _job(folder, (), {}, uses_llm=True) as job:
-        from customir.drift import check_drift
+        from customir.commands.check import check_drift
 
         found = check_drift(job, sources, count)
     if as_json:
@@ -377,10 +377,10 @@ def index(folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(folder: Path, as_json: bool) -> None:
     """Show what is done, what is left, and how long it takes at the measured rate."""
+    from customir.commands.status import stage_status
+    from customir.job import Job
     from customir.pipeline import states
     from customir.progress import Silent
-    from customir.stages.job import Job
-    from customir.status import stage_status
     from customir.workspace import Workspace
 
     with Workspace(folder, write=False) as workspace:
@@ -640,8 +640,8 @@ class _job:  # noqa: N801
             if not flags.get("llm_url"):
                 _warn_of_llm_servers(folder, self._settings)
             _block_network(self._settings.llm_urls)
+        from customir.job import Job
         from customir.pipeline import check
-        from customir.stages.job import Job
         from customir.workspace import Workspace
 
         check(self._settings)
@@ -665,10 +665,10 @@ def _overrides(sources: Sequence[Path], flags: dict[str, Any]) -> dict[str, Any]
         "llm_urls": list(flags.get("llm_url") or ()) or None,
         "device": flags.get("device"),
         "seed": flags.get("seed"),
-        "synthesis.passages": flags.get("passages"),
-        "synthesis.queries_per_passage": flags.get("queries"),
-        "training.full": flags.get("full"),
-        "training.query_only": flags.get("query_only"),
+        "queries.passages": flags.get("passages"),
+        "queries.queries_per_passage": flags.get("queries"),
+        "training.full_fine_tuning": flags.get("full"),
+        "training.freeze_passage_encoder": flags.get("query_only"),
     }
 
 
@@ -690,9 +690,9 @@ def _warn_of_llm_servers(folder: Path, settings: Settings) -> None:
 
 
 def _help_to_train(folder: Path, flags: dict[str, Any]) -> None:
+    from customir.job import Job
     from customir.pipeline import help_to_train
     from customir.progress import Silent
-    from customir.stages.job import Job
     from customir.workspace import Workspace
 
     with Workspace(folder, write=False) as workspace:
@@ -717,9 +717,9 @@ def _run_stage(
 
 
 def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
-    from customir.evaluation.report import comparison_rows
-    from customir.judged_set import measure_on
-    from customir.stages.job import Job
+    from customir.commands.judged_set import measure_on
+    from customir.job import Job
+    from customir.report.markdown import comparison_rows
     from customir.workspace import Workspace
 
     settings = read_settings(folder, {})
@@ -736,8 +736,8 @@ def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
 
 def _check_export(folder: Path) -> None:
     from customir.exporters.chain import losses, measure_chain, table
-    from customir.stages.held_out import held_out_of
-    from customir.stages.job import Job
+    from customir.job import Job
+    from customir.job.parity_queries import held_out_of
     from customir.workspace import Workspace
 
     with Workspace(folder, write=False) as workspace:
@@ -758,8 +758,8 @@ def _check_export(folder: Path) -> None:
 
 def _print_outcome(job: "Job") -> None:
     """The table, the verdict, where the artifacts are, and how to search."""
-    from customir.evaluation.page import PAGE_NAME
-    from customir.evaluation.report import REPORT_NAME, comparison_rows, verdict_line
+    from customir.report.markdown import REPORT_NAME, comparison_rows, verdict_line
+    from customir.report.page import PAGE_NAME
 
     state = job.workspace.stage("evaluate")
     if state is None:

@@ -8,9 +8,9 @@ import numpy as np
 
 from customir.corpus.ingest import ingest
 from customir.errors import UserError
+from customir.job import CHECK_NAME, Job
+from customir.job.llm import open_llm
 from customir.pipeline import STAGE, is_done
-from customir.stages.job import CHECK_NAME, Job
-from customir.stages.llm import open_llm
 from customir.workspace import Workspace, content_key
 from customir.workspace.passages import read_passages
 from customir.workspace.queries import Query
@@ -31,15 +31,15 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
     Raises:
         UserError: nothing was adapted yet, or a source can't be read.
     """
-    from customir.analysis.sampling import sample_passages
     from customir.embeddings import embed, load_encoder
     from customir.evaluation.compare import qrels_of, threads_of
     from customir.evaluation.drift import Drift, energy_distance, judge_drift
     from customir.evaluation.significance import Difference
     from customir.evaluation.systems import ADAPTED, BASE, measure, rank_by_vectors
+    from customir.queries.generate import write_queries as let_write
+    from customir.queries.rejected import rejected_by_text
+    from customir.queries.sampling import sample_passages
     from customir.runtime.embedder import passage_model
-    from customir.synthesis.generate import write_queries as let_write
-    from customir.synthesis.rejected import rejected_by_text
 
     settings, model = job.settings, job.folder / "model"
     if not is_done(STAGE["export"], job):
@@ -58,10 +58,10 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
         return Drift(0, 0, 0, None, None, None, None, gain_then, holds, verdict)
 
     sampled = sample_passages(new, count, settings.seed)
-    synthesis = settings.synthesis.model_copy(update={"queries_per_passage": CHECK_QUERIES})
+    query_settings = settings.queries.model_copy(update={"queries_per_passage": CHECK_QUERIES})
     with open_llm(job) as (engine, model_key):
         written = let_write(
-            job.workspace, "check", engine, model_key, sampled, {}, synthesis,
+            job.workspace, "check", engine, model_key, sampled, {}, query_settings,
             settings.seed, job.reporter,
         )  # fmt: skip
     queries = [

@@ -17,7 +17,7 @@ BATCH_TEXTS = 512
 def load_encoder(folder: Path, settings: Settings) -> Encoder:
     """The embedder in `folder`, on the device, with the window and the precision of the settings."""
     training = settings.training
-    return Encoder.load(folder, settings.device, training.max_tokens, training.precision)
+    return Encoder.load(folder, settings.device, training.max_seq_length, training.precision)
 
 
 def embed(

@@ -191,7 +191,7 @@ class Encoder:
         return encoder_layers(self.model)[1]
 
     @property
-    def tokens_per_pass(self) -> int:
+    def mini_batch_num_tokens(self) -> int:
         """How many tokens a micro-batch without gradients should hold on this device."""
         return TOKENS_PER_PASS[self.device.type]
 
@@ -277,7 +277,7 @@ class Encoder:
         """
         tokens = self.tokenize(texts, kind)
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        passes = self.cut([len(ids) for ids in tokens], self.tokens_per_pass)
+        passes = self.cut([len(ids) for ids in tokens], self.mini_batch_num_tokens)
         with (reporter or Silent()).task(title, total=len(texts), unit="texts") as task:
             for members in passes:
                 with torch.inference_mode():

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from customir.stages.job import Job
+from customir.job import Job
 
 if TYPE_CHECKING:
     from customir.evaluation.systems import SystemResult

@@ -25,10 +25,10 @@ from customir.llm.requantize import (
     requantize,
     was_kept,
 )
-from customir.mining.calibration import calibrate
-from customir.mining.judge import Pair, relevance
+from customir.negatives.calibration import calibrate
+from customir.negatives.judge import Pair, relevance
 from customir.progress import Reporter
-from customir.synthesis.styles import EXAMPLES, STYLES
+from customir.queries.styles import EXAMPLES, STYLES
 from customir.workspace import Workspace, content_key
 from customir.workspace.passages import read_passages
 from customir.workspace.queries import read_queries

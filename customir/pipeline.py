@@ -12,11 +12,11 @@ from pathlib import Path
 from customir import __version__, models
 from customir.corpus.sources import check_sources
 from customir.errors import UserError
-from customir.evaluation.page import write_page
-from customir.evaluation.report import write_report
+from customir.job import Job, StageSummary
+from customir.report.markdown import write_report
+from customir.report.page import write_page
 from customir.settings import Settings
 from customir.stages import evaluate, export, generate, index, ingest, mine, train
-from customir.stages.job import Detail, Job
 from customir.workspace import StageState, content_key
 
 
@@ -34,8 +34,8 @@ class Stage:
 
     name: str
     title: str
-    run: Callable[[Job], Detail]
-    basis: Callable[[Job], Sequence[str]]
+    run: Callable[[Job], StageSummary]
+    fingerprint_inputs: Callable[[Job], Sequence[str]]
     artifacts: tuple[str, ...] = ()
 
 
@@ -51,20 +51,21 @@ def check(settings: Settings) -> None:
     models.locate(settings.embedder, "embedder")
     if not settings.llm_urls:
         models.locate(settings.llm, "llm")
-    training, mining, larger = settings.training, settings.mining, settings.evaluation.larger
-    judging = mining.candidates and mining.judged
-    if training.distillation and training.teacher == "judge" and not judging:
+    training, negatives = settings.training, settings.negatives
+    reference = settings.evaluation.reference_model
+    judging = negatives.candidates_per_query and negatives.use_judge
+    if training.distillation_weight and training.teacher == "judge" and not judging:
         raise UserError(
-            'training.teacher is "judge", and it is given nothing to judge. Set mining.candidates to 1 '
-            "or more and mining.judged to true, or take another teacher."
+            'training.teacher is "judge", and it is given nothing to judge. Set negatives.candidates_per_query to 1 '
+            "or more and negatives.use_judge to true, or take another teacher."
         )
-    if training.distillation and training.teacher == "larger":
-        if not larger:
+    if training.distillation_weight and training.teacher == "reference":
+        if not reference:
             raise UserError(
-                'training.teacher is "larger", and evaluation.larger is empty. Name an embedder '
+                'training.teacher is "reference", and evaluation.reference_model is empty. Name an embedder '
                 "there, or take another teacher."
             )
-        models.locate(larger, "embedder")
+        models.locate(reference, "embedder")
 
 
 def run_all(job: Job) -> None:
@@ -123,7 +124,7 @@ def states(job: Job) -> list[tuple[Stage, StageState | None, bool]]:
 def _fingerprint(stage: Stage, job: Job) -> str:
     number = STAGES.index(stage)
     before = _fingerprint(STAGES[number - 1], job) if number else __version__
-    return content_key(before, stage.name, *stage.basis(job))
+    return content_key(before, stage.name, *stage.fingerprint_inputs(job))
 
 
 def help_to_train(job: Job) -> None:
@@ -139,12 +140,12 @@ def help_to_train(job: Job) -> None:
 
 
 STAGES = (
-    Stage("ingest", "Reading the corpus", ingest.run, ingest.basis),
-    Stage("generate", "Writing queries", generate.run, generate.basis),
-    Stage("mine", "Mining and judging hard negatives", mine.run, mine.basis),
-    Stage("train", "Training the adapter", train.run, train.basis, ("training",)),
-    Stage("evaluate", "Evaluating on held-out queries", evaluate.run, evaluate.basis),
-    Stage("export", "Exporting the model", export.run, export.basis, ("model",)),
-    Stage("index", "Indexing the corpus", index.run, index.basis, ("index.db",)),
+    Stage("ingest", "Reading the corpus", ingest.run, ingest.fingerprint_inputs),
+    Stage("generate", "Writing queries", generate.run, generate.fingerprint_inputs),
+    Stage("mine", "Mining and judging hard negatives", mine.run, mine.fingerprint_inputs),
+    Stage("train", "Training the adapter", train.run, train.fingerprint_inputs, ("training",)),
+    Stage("evaluate", "Evaluating on held-out queries", evaluate.run, evaluate.fingerprint_inputs),
+    Stage("export", "Exporting the model", export.run, export.fingerprint_inputs, ("model",)),
+    Stage("index", "Indexing the corpus", index.run, index.fingerprint_inputs, ("index.db",)),
 )
 STAGE = {stage.name: stage for stage in STAGES}

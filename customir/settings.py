@@ -1,4 +1,4 @@
-"""Every setting, typed and with its default; read from DIR/customir.toml, overridden by flags."""
+"""Every setting with its type, default and unit; read from DIR/customir.toml, overridden by flags."""
 
 import os
 import shlex
@@ -27,184 +27,294 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Corpus(Section):
-    """How documents are cut into passages and which passages count as the same."""
+class CorpusSettings(Section):
+    """How documents are split into passages and which passages count as near-duplicates."""
 
-    passage_tokens: int = Field(200, ge=32, description="longest passage, in the embedder's tokens")
-    overlap_tokens: int = Field(20, ge=0, description="of one passage repeated in the next")
-    in_front: tuple[Literal["title", "sender", "date", "recipients"], ...] = Field(
-        ("title",), description="what stands above a passage where it is embedded"
+    passage_tokens: int = Field(
+        200, ge=32, description="Longest passage, in tokens of the embedder."
     )
-    repeated_in: int = Field(
-        20, ge=0, description="messages with the same last lines make these boilerplate; 0: none"
+    overlap_tokens: int = Field(
+        20, ge=0, description="Tokens at the end of a passage that the next one repeats."
     )
-    duplicate_similarity: float = Field(0.8, gt=0, le=1, description="Jaccard, of word 3-shingles")
+    passage_header: tuple[Literal["title", "sender", "date", "recipients"], ...] = Field(
+        ("title",), description="Fields of the document that are embedded above each passage."
+    )
+    boilerplate_min_documents: int = Field(
+        20,
+        ge=0,
+        description="Closing lines that this many messages share are removed as boilerplate; "
+        "0 keeps them.",
+    )
+    duplicate_similarity: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of word 3-shingles from which two passages are "
+        "near-duplicates.",
+    )
     containment: float = Field(
-        0.9, gt=0.5, le=1, description="a passage so far within another is its near-duplicate"
+        0.9,
+        gt=0.5,
+        le=1,
+        description="A passage is also a near-duplicate of one that contains this share of its "
+        "word 3-shingles.",
     )
 
 
-class Synthesis(Section):
-    """Which passages get queries, and how these are written."""
+class QuerySettings(Section):
+    """Which passages get queries, and how the queries are written."""
 
-    passages: int = Field(600, ge=1, description="passages to write queries for")
-    queries_per_passage: int = Field(4, ge=1, le=16)
+    passages: int = Field(600, ge=1, description="Passages that the LLM writes queries for.")
+    queries_per_passage: int = Field(4, ge=1, le=16, description="Queries for each passage.")
     styles: tuple[Literal["keywords", "question", "need", "summary", "attribute"], ...] = Field(
         ("keywords", "question", "need", "summary", "attribute"),
         min_length=1,
-        description="of the LLM's queries, in turns",
+        description="Styles of the LLM's queries, used in turn.",
     )
-    free: tuple[Literal["subject", "reply", "opening"], ...] = Field(
-        ("subject", "reply", "opening"),
-        description="pairs without an LLM: title and text, message and answer, first sentence and rest",
+    self_supervised: tuple[Literal["subject", "reply", "ict"], ...] = Field(
+        ("subject", "reply", "ict"),
+        description="Kinds of pairs taken from the corpus without an LLM: subject and text, message "
+        "and reply, first sentence and rest (inverse cloze task).",
     )
-    free_pairs: int = Field(
+    max_self_supervised_pairs: int = Field(
         4000,
         ge=2,
-        description="of each kind at most, drawn at random; of openings half of it, or as many as "
-        "subjects and replies where these are more: more take longer to train",
+        description="Most pairs of each kind, drawn at random. Of inverse cloze pairs half as many, "
+        "or as many as there are subjects and replies, whichever is more.",
     )
-    enough_free_pairs: int = Field(
+    sufficient_self_supervised_pairs: int = Field(
         1000,
         ge=0,
-        description="with so many to train on, the LLM writes for held-out threads alone, to decide",
+        description="With this many pairs to train on, the LLM writes for held-out threads alone.",
     )
-    replies: int = Field(3, ge=1, description="pairs of a message and its answer a thread")
-    searchers: bool = Field(
-        False, description="ask as searchers made of the corpus' topics; for larger LLMs"
+    replies_per_thread: int = Field(
+        3, ge=1, description="Most pairs of a message and its reply from one thread."
     )
-    temperature: float = Field(0.7, ge=0)
-    max_tokens: int = Field(32, ge=4, le=512, description="longest query, in the LLM's tokens")
+    personas: bool = Field(
+        False,
+        description="Ask the LLM to write as different people, made up from the corpus's topics. "
+        "Helps larger LLMs only.",
+    )
+    temperature: float = Field(0.7, ge=0, description="Sampling temperature of the LLM.")
+    max_tokens: int = Field(32, ge=4, le=512, description="Longest query, in tokens of the LLM.")
     round_trip_depth: int = Field(
-        50, ge=1, description="the passage must be among this many hits of BM25 or the base"
+        50,
+        ge=1,
+        description="A query is kept if its passage is among this many first results of BM25 or of "
+        "the base embedder.",
     )
 
 
-class Mining(Section):
-    """Hard negatives: how many are looked at and how many are kept."""
+class NegativeSettings(Section):
+    """Hard negatives: how many candidates are mined, judged and kept."""
 
-    candidates: int = Field(
+    candidates_per_query: int = Field(
         0,
         ge=0,
-        description="for a query that the LLM wrote to train on; 0: in-batch negatives alone, which "
-        "measured as well",
+        description="Candidates mined for each query that the LLM wrote; 0 trains with in-batch "
+        "negatives alone.",
     )
-    sources: tuple[Literal["dense", "bm25"], ...] = Field(
-        ("dense", "bm25"), min_length=1, description="whose best hits are candidates, in turns"
+    candidate_sources: tuple[Literal["dense", "bm25"], ...] = Field(
+        ("dense", "bm25"),
+        min_length=1,
+        description="Rankings that candidates are taken from, in turn.",
     )
-    judged: bool = Field(True, description="the LLM judges candidates; false: all are negatives")
-    negatives: int = Field(2, ge=0, description="kept a query, hardest first")
-    skip_top: float = Field(
-        0.95, gt=0, le=1, description="drop candidates above this share of the positive's score"
+    use_judge: bool = Field(
+        True, description="Let the LLM judge the candidates; if false, all are negatives."
     )
-    judge_auc: float = Field(
-        0.75, ge=0.5, le=1, description="a judge below this area under the ROC curve is not used"
+    negatives_per_query: int = Field(
+        2, ge=0, description="Hard negatives kept for each query, hardest first."
+    )
+    relative_margin: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Drop candidates whose score is above (1 - relative_margin) times the "
+        "positive's score.",
+    )
+    min_judge_auc: float = Field(
+        0.75,
+        ge=0.5,
+        le=1,
+        description="A judge with a smaller area under the ROC curve is not used.",
     )
 
 
-class Training(Section):
+class TrainingSettings(Section):
     """The LoRA adapter and its contrastive training."""
 
-    full: bool = Field(
+    full_fine_tuning: bool = Field(
         False,
-        description="change every weight instead of a LoRA adapter; wants a low learning_rate",
+        description="Train every weight instead of a LoRA adapter; needs a low learning_rate.",
     )
-    query_only: bool = Field(
-        False, description="adapt queries alone: passages keep the base's vectors"
+    freeze_passage_encoder: bool = Field(
+        False, description="Adapt queries alone; passages keep the base's vectors."
     )
-    rank: int = Field(16, ge=1)
-    alpha: int = Field(32, ge=1)
-    top_layers: int = Field(
-        0, ge=0, description="adapt this many from the top, run those below once a text; 0: all"
+    lora_r: int = Field(16, ge=1, description="Rank of the LoRA adapter.")
+    lora_alpha: int = Field(
+        32, ge=1, description="Scale of the LoRA adapter, which is lora_alpha / lora_r."
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="of the adapter's input")
-    learning_rate: float = Field(5e-4, gt=0, description="the highest, after the warm-up")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps")
-    temperature: float = Field(0.05, gt=0)
-    symmetric: bool = Field(True, description="contrast passages with queries too")
-    margin: float = Field(
-        2.0, ge=0, description="negatives closer than the positive by more than this are left out"
-    )
-    distillation: float = Field(
-        0.0, ge=0, description="weight of the listwise KL to the teacher's scores; 0: off"
-    )
-    teacher: Literal["judge", "fusion", "larger"] = Field(
-        "fusion",
-        description="whose scores distillation learns: the judge's of what was mined, or those of "
-        "the whole batch by BM25 and the base together, or by evaluation.larger",
-    )
-    anchor: float = Field(
-        0.0, ge=0, description="weight of the squared distance to the base's vectors; 0: off"
-    )
-    teacher_temperature: float = Field(
-        1.0, gt=0, description="in units of the spread of the teacher's scores within a list"
-    )
-    epochs: int = Field(3, ge=1)
-    patience: int = Field(
-        0, ge=0, description="stop after this many epochs without better Recall@10 on dev; 0: never"
-    )
-    batch: int = Field(128, ge=2, description="pairs in a batch, whatever the memory")
-    tokens_per_pass: int = Field(0, ge=0, description="of a micro-batch; 0: by the device")
-    tokens_kept: int = Field(
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
+    trainable_layers: int = Field(
         0,
         ge=0,
-        description="of a batch, whose graph is kept instead of made twice, or of more of them "
-        "some results in its room; 0: by the device",
+        description="Layers that are adapted, counted from the top; the layers below run once for "
+        "each text. 0 adapts all.",
     )
-    max_tokens: int = Field(256, ge=16, description="a text is cut there")
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-
-
-class Evaluation(Section):
-    """The held-out part and the gate."""
-
-    held_out: float = Field(0.3, gt=0, lt=0.9, description="share of threads never trained on")
-    alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.25, 0.5, 0.75, 1.0), description="shares of the adapter's weights that are candidates"
+    learning_rate: float = Field(5e-4, gt=0, description="Highest rate, reached after the warm-up.")
+    warmup_ratio: float = Field(
+        0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
     )
-    larger: str = Field(
-        "mpnet", description="a larger embedder to compare with, where it is here; empty: none"
+    temperature: float = Field(0.05, gt=0, description="Temperature of InfoNCE.")
+    symmetric: bool = Field(
+        True, description="Also contrast each passage with the batch's queries."
     )
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the paired bootstrap interval")
-    resamples: int = Field(10_000, ge=1000)
+    absolute_margin: float | None = Field(
+        None,
+        ge=0,
+        description="Ignore negatives whose cosine exceeds the positive's by more than this; unset: "
+        "ignore none.",
+    )
+    distillation_weight: float = Field(
+        0.0, ge=0, description="Weight of the listwise KL divergence to the teacher's scores."
+    )
+    teacher: Literal["judge", "hybrid", "reference"] = Field(
+        "hybrid",
+        description="Whose scores distillation learns: the judge's, of mined candidates; or, of the "
+        "whole batch, those of BM25 and base together or of evaluation.reference_model.",
+    )
+    teacher_temperature: float = Field(
+        1.0,
+        gt=0,
+        description="Temperature of the teacher, in standard deviations of its scores in a list.",
+    )
+    embedding_regularization: float = Field(
+        0.0, ge=0, description="Weight of the squared distance to the base's vectors."
+    )
+    epochs: int = Field(3, ge=1, description="Passes over the training pairs.")
+    early_stopping_patience: int = Field(
+        0,
+        ge=0,
+        description="Stop after this many epochs without a better Recall@10 on dev; 0: never.",
+    )
+    batch_size: int = Field(128, ge=2, description="Pairs in a batch, whatever the memory.")
+    mini_batch_num_tokens: int = Field(
+        0, ge=0, description="Tokens in a micro-batch of the gradient cache; 0: by the device."
+    )
+    cached_tokens: int = Field(
+        0,
+        ge=0,
+        description="Tokens of a batch whose activations are kept for the backward pass instead of "
+        "being computed twice; 0: by the device.",
+    )
+    max_seq_length: int = Field(256, ge=16, description="Texts are truncated to this many tokens.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Precision of matrix products; auto: bf16 where the processor has it."
+    )
 
 
-class Export(Section):
-    """Files that are written beside the ONNX in fp32 and INT8."""
+class EvaluationSettings(Section):
+    """The held-out threads and the gate."""
 
-    fp16: bool = Field(False, description="ONNX in half precision, for a GPU")
-    gguf: bool = Field(False, description="GGUF in half precision, for llama.cpp")
+    held_out_fraction: float = Field(
+        0.3, gt=0, lt=0.9, description="Share of the threads that are never trained on."
+    )
+    interpolation_weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.25, 0.5, 0.75, 1.0),
+        description="Weights of the adapter in the interpolations with the base (WiSE-FT) that the "
+        "gate may choose from.",
+    )
+    reference_model: str = Field(
+        "mpnet",
+        description="A larger embedder to compare with, if it is on this machine; empty: none.",
+    )
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="Confidence level of the paired bootstrap intervals."
+    )
+    resamples: int = Field(10_000, ge=1000, description="Bootstrap resamples.")
+
+
+class ExportSettings(Section):
+    """Files that are written beside the ONNX models in fp32 and INT8."""
+
+    fp16: bool = Field(False, description="Also write ONNX in half precision, for a GPU.")
+    gguf: bool = Field(False, description="Also write GGUF in half precision, for llama.cpp.")
 
 
 class Settings(Section):
-    """All that decides what `customir adapt` makes."""
+    """Everything that decides what `customir adapt` makes."""
 
-    sources: tuple[str, ...] = ()
-    embedder: str = Field("minilm", description="a name from `customir models list`, or a folder")
-    llm: str = Field("qwen2.5-coder-0.5b", description="a name, or a GGUF file")
-    llm_urls: tuple[str, ...] = Field(
-        (), description="OpenAI-compatible servers that run the LLM instead of this machine"
+    sources: tuple[str, ...] = Field((), description="Mailboxes, files and folders to read.")
+    embedder: str = Field(
+        "minilm", description="The base: a name from `customir models list`, or a folder."
     )
-    device: Device = "auto"
-    threads: int = Field(0, ge=0, description="for the LLM; 0: what a short trial finds fastest")
-    seed: int = Field(0, ge=0, lt=2**63)
-    corpus: Corpus = Corpus()
-    synthesis: Synthesis = Synthesis()
-    mining: Mining = Mining()
-    training: Training = Training()
-    evaluation: Evaluation = Evaluation()
-    export: Export = Export()
+    llm: str = Field(
+        "qwen2.5-coder-0.5b",
+        description="The LLM: a name from `customir models list`, or a GGUF file.",
+    )
+    llm_urls: tuple[str, ...] = Field(
+        (), description="OpenAI-compatible servers that run the LLM instead of this machine."
+    )
+    device: Device = Field("auto", description="Where models run; auto: a GPU if there is one.")
+    threads: int = Field(
+        0, ge=0, description="Threads of the LLM; 0: the fastest in a short trial."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random choice.")
+    corpus: CorpusSettings = CorpusSettings()
+    queries: QuerySettings = QuerySettings()
+    negatives: NegativeSettings = NegativeSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    export: ExportSettings = ExportSettings()
+
+
+# Names that settings had before version 0.2.0: an error says the new one.
+RENAMED = {
+    "synthesis": "queries",
+    "mining": "negatives",
+    "corpus.in_front": "corpus.passage_header",
+    "corpus.repeated_in": "corpus.boilerplate_min_documents",
+    "queries.free": "queries.self_supervised",
+    "queries.free_pairs": "queries.max_self_supervised_pairs",
+    "queries.enough_free_pairs": "queries.sufficient_self_supervised_pairs",
+    "queries.replies": "queries.replies_per_thread",
+    "queries.searchers": "queries.personas",
+    "negatives.candidates": "negatives.candidates_per_query",
+    "negatives.sources": "negatives.candidate_sources",
+    "negatives.judged": "negatives.use_judge",
+    "negatives.negatives": "negatives.negatives_per_query",
+    "negatives.skip_top": "negatives.relative_margin (which is 1 - skip_top)",
+    "negatives.judge_auc": "negatives.min_judge_auc",
+    "training.full": "training.full_fine_tuning",
+    "training.query_only": "training.freeze_passage_encoder",
+    "training.rank": "training.lora_r",
+    "training.alpha": "training.lora_alpha",
+    "training.dropout": "training.lora_dropout",
+    "training.top_layers": "training.trainable_layers",
+    "training.warmup": "training.warmup_ratio",
+    "training.margin": "training.absolute_margin (unset instead of 2.0)",
+    "training.distillation": "training.distillation_weight",
+    "training.anchor": "training.embedding_regularization",
+    "training.patience": "training.early_stopping_patience",
+    "training.batch": "training.batch_size",
+    "training.tokens_per_pass": "training.mini_batch_num_tokens",
+    "training.tokens_kept": "training.cached_tokens",
+    "training.max_tokens": "training.max_seq_length",
+    "evaluation.held_out": "evaluation.held_out_fraction",
+    "evaluation.alphas": "evaluation.interpolation_weights",
+    "evaluation.larger": "evaluation.reference_model",
+}
 
 
 def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
-    """DIR/customir.toml where it exists, else the defaults, with `overrides` laid over.
+    """Read DIR/customir.toml, or take the defaults where there is none, and apply `overrides`.
 
     Args:
         folder: DIR.
-        overrides: By dotted name ("synthesis.passages"); None means: not given.
+        overrides: Values by dotted name ("queries.passages"); None means not given.
 
     Raises:
-        UserError: the file is no TOML, or a name or value in it is wrong; names the field.
+        UserError: the file is not valid TOML, or a name or value in it is wrong; names the field.
     """
     path = folder / SETTINGS_NAME
     values: dict[str, Any] = {}
@@ -212,20 +322,26 @@ def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: {error}. Mend the line or delete the file.") from error
+            raise UserError(f"{path}: {error}. Correct the line or delete the file.") from error
     for name, value in overrides.items():
         if value is not None:
             section, _, field = name.rpartition(".")
             target = values.setdefault(section, {}) if section else values
-            if isinstance(target, dict):  # else the validation below says what is wrong
+            if isinstance(target, dict):  # otherwise the validation below says what is wrong
                 target[field] = value
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+            _describe(".".join(map(str, problem["loc"])), problem["msg"])
+            for problem in error.errors()
         )
         raise UserError(f"{path}: {problems}") from error
+
+
+def _describe(name: str, message: str) -> str:
+    renamed = RENAMED.get(name)
+    return f"{name}: is now called {renamed}" if renamed else f"{name}: {message}"
 
 
 def require_own_settings(folder: Path) -> None:
@@ -250,8 +366,8 @@ def require_own_settings(folder: Path) -> None:
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    """Record every setting in force in DIR/customir.toml."""
-    text = tomli_w.dumps(settings.model_dump(mode="json"))
+    """Write every setting in force to DIR/customir.toml."""
+    text = tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True))
     header = "# Every setting in force. Edit and run the command again; flags override.\n"
     write_atomically(folder / SETTINGS_NAME, (header + text).encode())
 

@@ -4,12 +4,12 @@ import mailbox
 from dataclasses import dataclass
 from pathlib import Path
 
+from customir.job import Job
 from mail import write_mailbox
 
 from customir.pipeline import STAGE, run_stage
 from customir.progress import Silent
-from customir.settings import Evaluation, Mining, Settings, Synthesis
-from customir.stages.job import Job
+from customir.settings import EvaluationSettings, NegativeSettings, QuerySettings, Settings
 from customir.workspace import Workspace
 from customir.workspace.queries import FREE_STYLES
 
@@ -39,9 +39,9 @@ def part(path: Path, box: mailbox.mbox, threads: range) -> Path:
 def run(folder: Path, *sources: Path) -> Found:
     settings = Settings(
         sources=tuple(map(str, sources)), llm="smollm2-135m", device="cpu", threads=1,
-        synthesis=Synthesis(passages=100, queries_per_passage=1, max_tokens=10),
-        mining=Mining(candidates=2, judge_auc=0.5, skip_top=1.0),
-        evaluation=Evaluation(held_out=0.3),
+        queries=QuerySettings(passages=100, queries_per_passage=1, max_tokens=10),
+        negatives=NegativeSettings(candidates_per_query=2, min_judge_auc=0.5, relative_margin=0.0),
+        evaluation=EvaluationSettings(held_out_fraction=0.3),
     )  # fmt: skip
     with Workspace(folder) as workspace:
         database = workspace.database

@@ -3,12 +3,7 @@
 from pathlib import Path
 
 import pytest
-
-from customir.errors import UserError
-from customir.files import sha256_of
-from customir.llm import Engine, Prompt
-from customir.llm.requantize import FORMATS, Speed, kept_beside, requantize
-from customir.optimize import (
+from customir.commands.optimize import (
     MANY_QUERIES,
     Candidate,
     advice,
@@ -18,6 +13,11 @@ from customir.optimize import (
     workspace_pairs,
     worth_trying,
 )
+
+from customir.errors import UserError
+from customir.files import sha256_of
+from customir.llm import Engine, Prompt
+from customir.llm.requantize import FORMATS, Speed, kept_beside, requantize
 from customir.progress import Silent
 from customir.workspace import Workspace
 

@@ -24,19 +24,19 @@ STAGES = ("ingest", "generate", "mine", "train", "evaluate", "export", "index")
 SETTINGS = """
 threads = 2
 llm = "smollm2-135m"
-[synthesis]
+[queries]
 max_tokens = 16
-searchers = true
-[mining]
-candidates = 2
-judge_auc = 0.5
+personas = true
+[negatives]
+candidates_per_query = 2
+min_judge_auc = 0.5
 [training]
-batch = 8
+batch_size = 8
 epochs = 2
 precision = "fp32"
 [evaluation]
-alphas = [1.0]
-held_out = 0.4
+interpolation_weights = [1.0]
+held_out_fraction = 0.4
 """
 
 

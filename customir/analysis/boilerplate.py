@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from customir.corpus.document import Passage
+from customir.workspace.passages import Passage
 
 AUTOMATIC = re.compile(
     r"(?i)\b(out of (the )?office|automatic reply|auto[- ]?reply|autoreply|auto[- ]response|"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from customir.analysis.topics import Topic
+from customir.queries.topics import Topic
 from customir.workspace import content_key
 
 SHOWN = 1500

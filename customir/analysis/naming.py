@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from customir.analysis.topics import Topic
 from customir.llm import Llm, Prompt, Sampling
 from customir.progress import Reporter
+from customir.queries.topics import Topic
 from customir.tokenize import length_of, words_of
 from customir.workspace import Unit, Workspace, complete, content_key
 

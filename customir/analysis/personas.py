@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from customir.analysis.topics import Topic
+from customir.queries.topics import Topic
 
 ROLES = (
     "a colleague who deals with {}",

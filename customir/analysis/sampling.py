@@ -3,10 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
-from customir.analysis.boilerplate import automatic, boilerplate
-from customir.corpus.document import Passage
+from customir.queries.boilerplate import automatic, boilerplate
 from customir.tokenize import length_of, words_of
 from customir.workspace import content_key
+from customir.workspace.passages import Passage
 
 MINIMUM_WORDS = 12
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import py3langid
 
-from customir.analysis.boilerplate import automatic, boilerplate
-from customir.analysis.topics import Topic
-from customir.corpus.document import Passage
+from customir.queries.boilerplate import automatic, boilerplate
+from customir.queries.topics import Topic
 from customir.tokenize import length_of, words_of
 from customir.workspace import content_key
+from customir.workspace.passages import Passage
 
 # Languages and style are told from so many passages, drawn by their keys.
 LOOKED_AT = 1000

@@ -21,7 +21,7 @@ from customir.corpus.threads import Post, find_threads
 from customir.corpus.workers import Batch, Results, prepared
 from customir.errors import UserError
 from customir.progress import Reporter
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 from customir.workspace import Workspace
 
 STAGE = "ingest"
@@ -89,7 +89,7 @@ class IngestSummary:
 def ingest(
     workspace: Workspace,
     sources: Sequence[Path],
-    settings: Corpus,
+    settings: CorpusSettings,
     tokenizer_file: Path,
     reporter: Reporter,
     processes: int = 1,
@@ -302,7 +302,7 @@ def _delete(database: Any, documents: Sequence[str]) -> None:
     database.execute("DELETE FROM document WHERE key IN (SELECT value FROM json_each(?))", keys)
 
 
-def _group(workspace: Workspace, settings: Corpus, reporter: Reporter) -> int:
+def _group(workspace: Workspace, settings: CorpusSettings, reporter: Reporter) -> int:
     """Set the near-duplicate groups; how many passages are a part of another."""
     (total,) = workspace.database.execute("SELECT count(*) FROM passage").fetchone()
     rows = workspace.database.execute("SELECT key, text FROM passage ORDER BY key")

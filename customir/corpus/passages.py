@@ -9,7 +9,7 @@ from typing import Any
 from customir.corpus.chunking import Chunker
 from customir.corpus.repeated import LineCounts, without_repeated
 from customir.progress import Reporter
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 from customir.workspace import Workspace, content_key
 
 BATCH = 500
@@ -23,7 +23,7 @@ def cut_passages(
     chunker: Chunker,
     counts: LineCounts,
     chats: Set[str],
-    settings: Corpus,
+    settings: CorpusSettings,
     reporter: Reporter,
 ) -> Counter[str]:
     """Give every document of the workspace its passages; the characters cut by cause.
@@ -48,12 +48,12 @@ def cut_passages(
             shortened: list[tuple[str, str]] = []
             for key, text, *_, is_mail in rows:
                 texts[key] = text
-                if is_mail and settings.repeated_in:
-                    texts[key] = without_repeated(text, counts, settings.repeated_in)
+                if is_mail and settings.boilerplate_min_documents:
+                    texts[key] = without_repeated(text, counts, settings.boilerplate_min_documents)
                     if texts[key] != text:
                         shortened.append((key, texts[key]))
                         cut[REPEATED] += len(text) - len(texts[key])
-            headers = {row[0]: header_of(settings.in_front, *row[2:6]) for row in rows}
+            headers = {row[0]: header_of(settings.passage_header, *row[2:6]) for row in rows}
             passages = chunker.cut(list(texts.values()), [key in chats for key in texts])
             wanted = {
                 content_key(key, ordinal, text): (key, ordinal, text)

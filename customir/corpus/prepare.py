@@ -5,9 +5,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from customir.corpus.cleaning import MAXIMUM_TITLE, clean, clean_line, why_empty
-from customir.corpus.document import Document, RawDocument, Unreadable
+from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.threads import Post, participants
 from customir.workspace import content_key
+from customir.workspace.documents import Document
 
 MAXIMUM_RECIPIENTS = 10_000
 # Fastest: an original is written for every message and read for the one that is shown.

@@ -109,7 +109,7 @@ def compare_on(
     fused: dict[str, Rankings] = {}
     for name, folder in embedders.items():
         encoder, for_passages = (
-            Encoder.load(each, settings.device, settings.training.max_tokens, precision)
+            Encoder.load(each, settings.device, settings.training.max_seq_length, precision)
             for each in (folder, passage_model(folder))
         )
         title = f"embedding {test.name}, {name}"

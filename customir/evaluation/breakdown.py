@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from customir.corpus.document import Passage
 from customir.evaluation.metrics import Qrels, Rankings
 from customir.evaluation.significance import Difference, paired_difference
-from customir.settings import Evaluation
+from customir.settings import EvaluationSettings
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
 EXAMPLES = 6
@@ -40,7 +40,7 @@ def by_style(
     base: np.ndarray,
     adapted: np.ndarray,
     threads: Sequence[str],
-    settings: Evaluation,
+    settings: EvaluationSettings,
     seed: int,
 ) -> list[dict[str, Any]]:
     """A row a style: how many queries, both means, and the difference with its interval.

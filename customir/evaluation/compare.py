@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from customir.corpus.document import Passage
 from customir.embeddings import embed, load_encoder
 from customir.encoder import Kind
-from customir.evaluation.free import rank_free
 from customir.evaluation.gate import Held, Metrics, Verdict, choose_alpha, decide
 from customir.evaluation.metrics import Qrels, Rankings, by_query
+from customir.evaluation.self_supervised import rank_free
 from customir.evaluation.systems import (
     ADAPTED,
     BASE,
@@ -20,16 +19,17 @@ from customir.evaluation.systems import (
     Fused,
     SystemResult,
     fuse_with_words,
-    larger_embedder,
     measure,
     rank_by_vectors,
     rank_by_words,
+    reference_embedder,
 )
 from customir.exporters.merge import merge_adapter
 from customir.progress import Reporter
 from customir.runtime.embedder import Embedder, passage_model
 from customir.settings import Settings
 from customir.workspace import Workspace
+from customir.workspace.passages import Passage
 from customir.workspace.queries import FreeQuery, Query, Split
 
 
@@ -41,7 +41,7 @@ class Comparison:
         dev: By alpha, on the LLM's queries; 0 is the base.
         free_dev: The same on the free queries; empty where there are none.
         test: Of every system; "adapted" only where the dev queries chose another than the base.
-        free_test: Of base, adapted and the larger embedder on the free queries; empty where there are
+        free_test: Of base, adapted and the reference model on the free queries; empty where there are
             none.
         rankings: Of base and adapted on the test queries.
         threads: Of each test query.
@@ -166,9 +166,9 @@ def compare(
 
     ranked = {0.0: rank(base, BASE)}
     folder = workspace.folder / "candidates"
-    for alpha in settings.evaluation.alphas if adapter and queries else ():
+    for alpha in settings.evaluation.interpolation_weights if adapter and queries else ():
         model = merge_adapter(base, adapter, alpha, folder / f"alpha-{alpha:g}")
-        for_passages = base if settings.training.query_only else None
+        for_passages = base if settings.training.freeze_passage_encoder else None
         ranked[alpha] = rank(model, f"alpha {alpha:g}", for_passages)
     shutil.rmtree(folder, ignore_errors=True)
     keys = [passage.key for passage in passages]
@@ -198,9 +198,9 @@ def compare(
         name: by_people.ranked(share, "test") for name, share in candidates.items()
     }
     runs: dict[str, Rankings] = {BM25: by_words.rows, BASE: shown[BASE], **ranked[0.0][2].of(BASE)}
-    if test and (larger := larger_embedder(settings.evaluation)):
-        name, larger_folder = larger
-        found, found_free, _ = rank(larger_folder, name)
+    if test and (reference := reference_embedder(settings.evaluation)):
+        name, reference_folder = reference
+        found, found_free, _ = rank(reference_folder, name)
         runs[name] = [found[number] for number in test_numbers]
         free_runs[name] = [found_free[number] for number in by_people.of("test")]
     if alpha:

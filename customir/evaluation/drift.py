@@ -110,9 +110,9 @@ def judge_drift(
             "are needed."
         )
     said = f"Recall@10 {gain.mean:+.3f} against the base, {gain.low:+.3f} to {gain.high:+.3f}"
-    if gain.surely_worse:
+    if gain.significantly_worse:
         return False, f"It no longer holds: {said}. Adapt again."
-    if gain.surely_better:
+    if gain.significantly_better:
         less = ", though it gains less than it did" if _surely_less(gain, gain_then) else ""
         return True, f"It holds: {said}{less}."
     if distance.surely_apart:

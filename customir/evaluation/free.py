@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from customir.corpus.document import Passage
 from customir.evaluation.metrics import DEPTH, Rankings
+from customir.workspace.passages import Passage
 from customir.workspace.queries import FreeQuery
 
 QUERIES_AT_ONCE = 256

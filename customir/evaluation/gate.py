@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from customir.evaluation.significance import Difference, paired_difference
-from customir.settings import Evaluation
+from customir.settings import EvaluationSettings
 
 DECIDING = ("nDCG@10", "Recall@10")
 CHOOSING = "nDCG@10"
@@ -52,7 +52,7 @@ def choose_alpha(dev: Mapping[float, Metrics]) -> float:
 
 
 def decide(
-    alpha: float, written: Held, free: Held | None, settings: Evaluation, seed: int
+    alpha: float, written: Held, free: Held | None, settings: EvaluationSettings, seed: int
 ) -> Verdict:
     """Whether the candidate ships: what people wrote decides, and what the LLM wrote must not object.
 
@@ -80,21 +80,23 @@ def decide(
         )
     differences = _differences(written, settings, seed)
     reason = f"on the LLM's queries {_said(differences, settings)}"
-    ships = all(gain.surely_better for gain in differences.values())
+    ships = all(gain.significantly_better for gain in differences.values())
     if free is not None:
         by_people = _differences(free, settings, seed)
         reason += f"; on people's {_said(by_people, settings)}"
         ships = (
-            any(gain.surely_better for gain in by_people.values())
+            any(gain.significantly_better for gain in by_people.values())
             and differences[CHOOSING].mean > 0
-            and not any(gain.surely_worse for gain in (*by_people.values(), *differences.values()))
+            and not any(
+                gain.significantly_worse for gain in (*by_people.values(), *differences.values())
+            )
         )
     if not ships:
         return Verdict(0.0, f"Not surely better than the base: {reason}.", differences)
     return Verdict(alpha, f"Surely better than the base: {reason}.", differences)
 
 
-def _differences(held: Held, settings: Evaluation, seed: int) -> dict[str, Difference]:
+def _differences(held: Held, settings: EvaluationSettings, seed: int) -> dict[str, Difference]:
     return {
         name: paired_difference(
             held.candidate[name],
@@ -108,7 +110,7 @@ def _differences(held: Held, settings: Evaluation, seed: int) -> dict[str, Diffe
     }
 
 
-def _said(differences: Mapping[str, Difference], settings: Evaluation) -> str:
+def _said(differences: Mapping[str, Difference], settings: EvaluationSettings) -> str:
     percent = round(100 * settings.confidence)
     return ", ".join(
         f"{name} {gain.mean:+.3f} ({percent}% interval {gain.low:+.3f} to {gain.high:+.3f})"

@@ -6,16 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from customir.evaluation.metrics import CURVE_DEPTHS, METRICS
-from customir.evaluation.plots import (
-    Interval,
-    Series,
-    bars,
-    colour_class,
-    intervals,
-    lines,
-    scatter,
-)
-from customir.evaluation.report import (
+from customir.evaluation.significance import Difference
+from customir.files import write_atomically
+from customir.report.markdown import (
     COMPARED,
     chosen_by,
     difference_text,
@@ -24,8 +17,15 @@ from customir.evaluation.report import (
     stage_detail,
     verdict_line,
 )
-from customir.evaluation.significance import Difference
-from customir.files import write_atomically
+from customir.report.plots import (
+    Interval,
+    Series,
+    bars,
+    colour_class,
+    intervals,
+    lines,
+    scatter,
+)
 from customir.settings import Settings
 from customir.workspace import Workspace
 
@@ -35,7 +35,7 @@ COLOUR = {"adapted": 0, "base": 7, "BM25": 1, "adapted INT8": 2, "base INT8": 2}
 OTHER_COLOUR = 4
 SKIPPED_SHOWN = 200
 
-Detail = dict[str, Any]
+StageSummary = dict[str, Any]
 
 
 def write_page(workspace: Workspace, settings: Settings) -> Path:
@@ -76,7 +76,7 @@ def page_text(workspace: Workspace, settings: Settings) -> str:
     )
 
 
-def _head(evaluated: Detail) -> str:
+def _head(evaluated: StageSummary) -> str:
     if not evaluated:
         return "<header><h1>CustomIR report</h1><p>Not evaluated yet.</p></header>"
     css = "ships" if evaluated["alpha"] else "stays"
@@ -99,7 +99,7 @@ def _head(evaluated: Detail) -> str:
     )
 
 
-def _systems(evaluated: Detail, exported: Detail, settings: Settings) -> str:
+def _systems(evaluated: StageSummary, exported: StageSummary, settings: Settings) -> str:
     rows = [*evaluated.get("table", []), *exported.get("table", [])]
     if not rows:
         return ""
@@ -133,7 +133,7 @@ def _systems(evaluated: Detail, exported: Detail, settings: Settings) -> str:
     )  # fmt: skip
 
 
-def _metrics(rows: Sequence[Detail]) -> str:
+def _metrics(rows: Sequence[StageSummary]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in METRICS)
     body = "".join(
         f"<tr><th>{escape(row['system'])}</th>"
@@ -146,7 +146,7 @@ def _metrics(rows: Sequence[Detail]) -> str:
     )
 
 
-def _gains(evaluated: Detail) -> str:
+def _gains(evaluated: StageSummary) -> str:
     styles = [
         Interval(f"{row['style']}, {row['queries']} queries", *row["difference"][:3])
         for row in evaluated.get("by_style", [])
@@ -173,7 +173,7 @@ def _gains(evaluated: Detail) -> str:
     return _section("Where the gain comes from", found)
 
 
-def _examples(evaluated: Detail) -> str:
+def _examples(evaluated: StageSummary) -> str:
     found = evaluated.get("examples", {})
     parts = []
     for kind, title in (("won", "Won most"), ("lost", "Lost most")):
@@ -182,7 +182,7 @@ def _examples(evaluated: Detail) -> str:
     return _section("Single queries", "".join(parts))
 
 
-def _example(example: Detail) -> str:
+def _example(example: StageSummary) -> str:
     def hits(name: str, rank: int | None) -> str:
         items = "".join(
             f"<li{' class=answer' if right else ''}>{escape(text)}</li>"
@@ -201,7 +201,7 @@ def _example(example: Detail) -> str:
     )
 
 
-def _corpus(read: Detail, generated: Detail, settings: Settings) -> str:
+def _corpus(read: StageSummary, generated: StageSummary, settings: Settings) -> str:
     if not read:
         return ""
     figures = _figures(
@@ -238,7 +238,7 @@ def _corpus(read: Detail, generated: Detail, settings: Settings) -> str:
     )  # fmt: skip
 
 
-def _queries(generated: Detail) -> str:
+def _queries(generated: StageSummary) -> str:
     if not generated:
         return ""
     figures = {
@@ -258,7 +258,7 @@ def _queries(generated: Detail) -> str:
     )
 
 
-def _judge(mined: Detail) -> str:
+def _judge(mined: StageSummary) -> str:
     calibration = mined.get("calibration")
     if not calibration:
         return ""
@@ -284,7 +284,7 @@ def _judge(mined: Detail) -> str:
     )
 
 
-def _training(trained: Detail) -> str:
+def _training(trained: StageSummary) -> str:
     losses = trained.get("losses")
     if not losses:
         return ""
@@ -301,7 +301,7 @@ def _training(trained: Detail) -> str:
     return _section("Training", _card("Figures", _figures(figures)) + _card("Loss", curve))
 
 
-def _costs(workspace: Workspace, exported: Detail, indexed: Detail) -> str:
+def _costs(workspace: Workspace, exported: StageSummary, indexed: StageSummary) -> str:
     rows = workspace.database.execute(
         "SELECT name, seconds FROM stage WHERE finished = 1 ORDER BY rowid"
     ).fetchall()
@@ -380,14 +380,20 @@ def _figures(figures: dict[str, Any]) -> str:
     return f"<table class=figures>{rows}</table>"
 
 
-def _value(row: Detail, name: str) -> str:
+def _value(row: StageSummary, name: str) -> str:
     if row[name] is None:
         return ""
     found = row.get(f"{name} difference")
     if not found:
         return f"{row[name]:.3f}"
     difference = Difference(*found)
-    css = "sure" if difference.surely_better else "worse" if difference.surely_worse else "unsure"
+    css = (
+        "sure"
+        if difference.significantly_better
+        else "worse"
+        if difference.significantly_worse
+        else "unsure"
+    )
     return f"{row[name]:.3f}<small class={css}>{difference_text(difference)}, p {difference.p:.2g}</small>"
 
 

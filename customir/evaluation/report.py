@@ -18,7 +18,7 @@ CURVE_POINTS = 40
 COMPARED = ("Recall@10", "nDCG@10")
 VERDICTS = ("negative", "ambiguous", "relevant")
 
-Detail = dict[str, Any]
+StageSummary = dict[str, Any]
 
 
 def write_report(workspace: Workspace, settings: Settings) -> Path:
@@ -43,7 +43,7 @@ def report_text(workspace: Workspace, settings: Settings) -> str:
     return "\n".join(line for section in sections for line in section) + "\n"
 
 
-def comparison_rows(rows: Iterable[Detail], confidence: float) -> list[list[str]]:
+def comparison_rows(rows: Iterable[StageSummary], confidence: float) -> list[list[str]]:
     """The table of systems, with its header: metrics, and differences to the base.
 
     Args:
@@ -72,13 +72,13 @@ def difference_text(difference: Difference) -> str:
     return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
-def verdict_line(evaluated: Detail) -> str:
+def verdict_line(evaluated: StageSummary) -> str:
     """What ships, and why, in one line."""
     what = f"{evaluated['alpha']:g} of the adapter" if evaluated["alpha"] else "the base model"
     return f"Ships: {what}. {evaluated['reason']}"
 
 
-def free_line(evaluated: Detail) -> str:
+def free_line(evaluated: StageSummary) -> str:
     """What the free queries were that the gate asked."""
     styles = evaluated["free"]["styles"].items()
     kinds = ", ".join(f"{count} of style {style}" for style, count in sorted(styles))
@@ -88,7 +88,7 @@ def free_line(evaluated: Detail) -> str:
     )
 
 
-def chosen_by(evaluated: Detail) -> list[tuple[str, list[Detail]]]:
+def chosen_by(evaluated: StageSummary) -> list[tuple[str, list[StageSummary]]]:
     """The dev queries' metrics by share: on which queries, those that chose last."""
     found = [
         ("the LLM's dev queries", evaluated["dev"]),
@@ -110,7 +110,7 @@ def sparkline(values: Sequence[float], points: int = CURVE_POINTS) -> str:
     return "".join(BLOCKS[round((mean - low) / span * (len(BLOCKS) - 1))] for mean in means)
 
 
-def _verdict(detail: Detail, exported: Detail, settings: Settings) -> list[str]:
+def _verdict(detail: StageSummary, exported: StageSummary, settings: Settings) -> list[str]:
     if not detail:
         return ["# CustomIR report", ""]
     lines = ["# CustomIR report", "", f"**{verdict_line(detail)}**", ""]
@@ -148,7 +148,7 @@ def _verdict(detail: Detail, exported: Detail, settings: Settings) -> list[str]:
     return [*lines, ""]
 
 
-def _corpus(detail: Detail, settings: Settings) -> list[str]:
+def _corpus(detail: StageSummary, settings: Settings) -> list[str]:
     if not detail:
         return []
     sources = ", ".join(f"`{source}`" for source in settings.sources)
@@ -170,7 +170,7 @@ def _corpus(detail: Detail, settings: Settings) -> list[str]:
     return ["## Corpus", "", f"Sources: {sources}", "", *_figures(figures), ""]
 
 
-def _queries(detail: Detail) -> list[str]:
+def _queries(detail: StageSummary) -> list[str]:
     if not detail:
         return []
     figures = {
@@ -188,7 +188,7 @@ def _queries(detail: Detail) -> list[str]:
     return ["## Queries", "", *_figures(figures), "", *samples, ""]
 
 
-def sampled_from(detail: Detail) -> str:
+def sampled_from(detail: StageSummary) -> str:
     """What is sampled: with free pairs enough, the LLM writes for no thread that is trained on.
 
     Workspaces of before that don't say.
@@ -200,7 +200,7 @@ def sampled_from(detail: Detail) -> str:
     )
 
 
-def _judge(detail: Detail) -> list[str]:
+def _judge(detail: StageSummary) -> list[str]:
     if not detail:
         return []
     calibration = detail["calibration"]
@@ -236,7 +236,7 @@ def _judge(detail: Detail) -> list[str]:
     return ["## Judge", "", *(part for part in (rates, near, use) if part), ""]
 
 
-def _training(detail: Detail) -> list[str]:
+def _training(detail: StageSummary) -> list[str]:
     if not detail:
         return []
     losses = detail["losses"]
@@ -252,7 +252,7 @@ def _training(detail: Detail) -> list[str]:
     return ["## Training", "", *_figures(figures), "", curve, ""]
 
 
-def _export(exported: Detail, indexed: Detail) -> list[str]:
+def _export(exported: StageSummary, indexed: StageSummary) -> list[str]:
     if not exported:
         return []
     parity = exported["parity"]
@@ -306,7 +306,7 @@ def _three(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def stage_detail(workspace: Workspace, stage: str) -> Detail:
+def stage_detail(workspace: Workspace, stage: str) -> StageSummary:
     """What a stage left for the report; empty where it has not finished."""
     state = workspace.stage(stage)
     return state.detail if state and state.finished else {}

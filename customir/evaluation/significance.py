@@ -24,11 +24,11 @@ class Difference:
     p: float
 
     @property
-    def surely_better(self) -> bool:
+    def significantly_better(self) -> bool:
         return self.low > 0
 
     @property
-    def surely_worse(self) -> bool:
+    def significantly_worse(self) -> bool:
         return self.high < 0
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from customir.corpus.document import Passage
 from customir.workspace import content_key
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Split
 
 DEV_SHARE = 1 / 3

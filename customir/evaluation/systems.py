@@ -14,7 +14,7 @@ from customir.evaluation.significance import Difference, paired_difference
 from customir.retrieval.bm25 import Bm25
 from customir.retrieval.dense import top_k
 from customir.runtime.fusion import WORD_WEIGHT, fuse, sample, spread_of
-from customir.settings import Evaluation
+from customir.settings import EvaluationSettings
 
 BM25, BASE, ADAPTED = "BM25", "base", "adapted"
 RANK_CONSTANT = 60  # of reciprocal rank fusion
@@ -75,20 +75,20 @@ def rrf(name: str) -> str:
     return f"RRF of BM25 and {name}"
 
 
-def larger_embedder(settings: Evaluation) -> tuple[str, Path] | None:
+def reference_embedder(settings: EvaluationSettings) -> tuple[str, Path] | None:
     """The larger embedder's name and folder; None where none is wanted or it is not here."""
-    if not settings.larger:
+    if not settings.reference_model:
         return None
     try:
-        return settings.larger, models.locate(settings.larger, "embedder")
+        return settings.reference_model, models.locate(settings.reference_model, "embedder")
     except UserError:
         return None
 
 
-def embedders(base: Path, adapted: Path | None, settings: Evaluation) -> dict[str, Path]:
-    """What a judged set compares, by system: the base, the larger embedder, the adapted one."""
-    larger = larger_embedder(settings)
-    found = {BASE: base, **dict([larger] if larger else [])}
+def embedders(base: Path, adapted: Path | None, settings: EvaluationSettings) -> dict[str, Path]:
+    """What a judged set compares, by system: the base, the reference model, the adapted one."""
+    reference = reference_embedder(settings)
+    found = {BASE: base, **dict([reference] if reference else [])}
     return {**found, ADAPTED: adapted} if adapted else found
 
 
@@ -149,7 +149,7 @@ def measure(
     query_keys: Sequence[str],
     passage_keys: Sequence[str],
     clusters: Sequence[str],
-    settings: Evaluation,
+    settings: EvaluationSettings,
     seed: int,
 ) -> list[SystemResult]:
     """Every system's metrics and its differences to the base, which must be among the runs.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from customir.corpus.document import Passage
 from customir.workspace import content_key
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, Verdict
 
 PAIRS = 150

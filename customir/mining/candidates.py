@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from customir.corpus.document import Passage
 from customir.retrieval.bm25 import Bm25
 from customir.retrieval.dense import quick_top_k
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
 # How deep each ranking is looked into for candidates that are not masked.
@@ -20,14 +20,14 @@ def mine_candidates(
     passage_vectors: np.ndarray,
     bm25: Bm25,
     count: int,
-    skip_top: float,
+    relative_margin: float,
     sources: Sequence[str] = ("dense", "bm25"),
 ) -> list[list[Passage]]:
     """The hardest `count` passages for each query that may be irrelevant, hardest first.
 
     The rankings of `sources` take turns. Masked are the query's own passage, its near-duplicate
     group and thread, every passage that the same query text was written for, and those whose
-    dense score is above `skip_top` of the positive's (NV-Retriever, arXiv 2407.15831,
+    dense score is above 1 - `relative_margin` times the positive's (NV-Retriever, arXiv 2407.15831,
     "TopK-PercPos"). Of a near-duplicate group one candidate is taken.
 
     Args:
@@ -48,7 +48,7 @@ def mine_candidates(
     for number, query in enumerate(queries):
         positive = passages[row_of[query.passage]]
         vector = query_vectors[number]
-        limit = skip_top * float(vector @ passage_vectors[row_of[query.passage]])
+        limit = (1 - relative_margin) * float(vector @ passage_vectors[row_of[query.passage]])
         masked = set(asked[query.text.lower()])
         chosen: list[Passage] = []
         matched = text_rows[number][text_scores[number] > 0]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from customir.corpus.document import Passage
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
 Taught = dict[tuple[str, str], float]  # by the keys of query and passage

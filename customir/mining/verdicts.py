@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from customir.corpus.document import Passage
-from customir.mining.calibration import Calibration, calibrate, calibration_pairs
+from customir.negatives.calibration import Calibration, calibrate, calibration_pairs
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, Verdict
 
 

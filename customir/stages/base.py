@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from customir.stages.job import Job
+from customir.job import Job
 
 
 def base_encoder(job: Job) -> Any:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from customir.stages.free import held_out_free_of
-from customir.stages.job import Detail, Job
+from customir.job import Job, StageSummary
+from customir.job.self_supervised import held_out_free_of
 from customir.workspace.queries import read_queries
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from customir.evaluation.gate import Metrics
 
 
-def basis(job: Job) -> Sequence[str]:
+def fingerprint_inputs(job: Job) -> Sequence[str]:
     return (job.settings.evaluation.model_dump_json(),)
 
 
-def run(job: Job) -> Detail:
+def run(job: Job) -> StageSummary:
     from customir.evaluation.compare import compare
 
     adapter = job.detail("train")["adapter"]
@@ -52,7 +52,7 @@ def run(job: Job) -> Detail:
     }
 
 
-def _shares(dev: "Mapping[float, Metrics]") -> list[Detail]:
+def _shares(dev: "Mapping[float, Metrics]") -> list[StageSummary]:
     """The mean metrics of each share of the adapter, the base first."""
     return [
         {"alpha": alpha, **{name: float(np.mean(values)) for name, values in metrics.items()}}
@@ -61,7 +61,7 @@ def _shares(dev: "Mapping[float, Metrics]") -> list[Detail]:
     ]
 
 
-def _broken_down(job: Job, comparison: "Comparison") -> Detail:
+def _broken_down(job: Job, comparison: "Comparison") -> StageSummary:
     """Gains by query style and queries won and lost; nothing where base and adapted are one."""
     from customir.evaluation.breakdown import by_style, won_and_lost
     from customir.evaluation.compare import qrels_of

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 from customir import __version__, models
 from customir.errors import UserError
-from customir.evaluation.report import comparison_rows
-from customir.stages.held_out import held_out_of
-from customir.stages.job import Detail, Job
+from customir.job import Job, StageSummary
+from customir.job.parity_queries import held_out_of
+from customir.report.markdown import comparison_rows
 from customir.workspace.queries import read_queries
 
 # Beside DIR/model, where that is adapted for queries alone.
 PASSAGE_MODEL = "passage-model"
 
 
-def basis(job: Job) -> Sequence[str]:
+def fingerprint_inputs(job: Job) -> Sequence[str]:
     return tuple(file for file, wanted in job.settings.export if wanted)
 
 
-def run(job: Job) -> Detail:
+def run(job: Job) -> StageSummary:
     from customir.evaluation.compare import measure_int8
     from customir.exporters.card import SUFFIXES, Facts, base_licence, write_card
     from customir.exporters.chain import losses, measure_chain, table
@@ -48,7 +48,7 @@ def run(job: Job) -> Detail:
         job.reporter.say("  writing GGUF")
         export_gguf(model)
     shutil.rmtree(job.folder / PASSAGE_MODEL, ignore_errors=True)
-    if alpha and job.settings.training.query_only:
+    if alpha and job.settings.training.freeze_passage_encoder:
         job.reporter.say("  exporting the base, which embeds the passages")
         write_passage_model(job.embedder, job.folder / PASSAGE_MODEL, model, held_out, job.reporter)
     job.reporter.say("  measuring each file against the one that it was made from")

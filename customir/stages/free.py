@@ -2,29 +2,31 @@
 
 from typing import TYPE_CHECKING
 
-from customir.evaluation.splits import split_passages
-from customir.stages.job import Job
-from customir.workspace.passages import read_documents
+from customir.job import Job
+from customir.queries.splits import split_passages
+from customir.workspace.documents import read_documents
 from customir.workspace.queries import FreeQuery
 
 if TYPE_CHECKING:
-    from customir.synthesis.free import Pairs
+    from customir.queries.free import Pairs
 
 
 def free_of(job: Job) -> "Pairs":
     """All of them."""
-    from customir.analysis.boilerplate import automatic
-    from customir.synthesis.free import free_pairs
+    from customir.queries.boilerplate import automatic
+    from customir.queries.free import free_pairs
 
     by_people = [passage for passage in job.passages if not automatic(passage)]
     documents = read_documents(job.workspace)
-    return free_pairs(documents, job.passages, by_people, job.settings.synthesis.replies)
+    return free_pairs(documents, job.passages, by_people, job.settings.queries.replies_per_thread)
 
 
 def held_out_free_of(job: Job) -> list[FreeQuery]:
     """Those that choose the share of the adapter, and those that the gate asks."""
     from customir.evaluation.gate import MINIMUM_THREADS
-    from customir.synthesis.free import held_out_free
+    from customir.queries.free import held_out_free
 
-    splits = split_passages(job.passages, job.settings.evaluation.held_out, job.settings.seed)
+    splits = split_passages(
+        job.passages, job.settings.evaluation.held_out_fraction, job.settings.seed
+    )
     return held_out_free(free_of(job), job.passages, splits, MINIMUM_THREADS)

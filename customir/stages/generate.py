@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from customir.evaluation.splits import split_passages
-from customir.stages.base import base_encoder
-from customir.stages.free import free_of
-from customir.stages.job import Detail, Job
-from customir.stages.llm import llm_basis, open_llm
-from customir.stages.topics import named_topics
+from customir.job import Job, StageSummary
+from customir.job.base_encoder import base_encoder
+from customir.job.llm import llm_basis, open_llm
+from customir.job.self_supervised import free_of
+from customir.job.topics import named_topics
+from customir.queries.splits import split_passages
 from customir.workspace import content_key
 from customir.workspace.queries import Query, Split, write_queries
 
@@ -19,29 +19,29 @@ from customir.workspace.queries import Query, Split, write_queries
 NEAR_BY_MEANING, NEAR_BY_WORDS = 0.97, 0.97
 
 
-def basis(job: Job) -> Sequence[str]:
+def fingerprint_inputs(job: Job) -> Sequence[str]:
     return (
-        job.settings.synthesis.model_dump_json(),
+        job.settings.queries.model_dump_json(),
         llm_basis(job),
         str(job.settings.seed),
-        str(job.settings.evaluation.held_out),
+        str(job.settings.evaluation.held_out_fraction),
     )
 
 
-def run(job: Job) -> Detail:
-    from customir.analysis.map import corpus_map
-    from customir.analysis.personas import personas
-    from customir.analysis.sampling import sample_passages
-    from customir.analysis.topics import cluster, name_topics, periods
+def run(job: Job) -> StageSummary:
     from customir.embeddings import embed
+    from customir.queries import filters
+    from customir.queries.corpus_map import corpus_map
+    from customir.queries.generate import write_queries as let_write
+    from customir.queries.personas import personas
+    from customir.queries.rejected import rejected_by_text
+    from customir.queries.sampling import sample_passages
+    from customir.queries.topics import cluster, name_topics, periods
     from customir.retrieval.bm25 import Bm25
     from customir.retrieval.dense import top_k
-    from customir.synthesis import filters
-    from customir.synthesis.generate import write_queries as let_write
-    from customir.synthesis.rejected import rejected_by_text
 
     settings, passages = job.settings, job.passages
-    splits = split_passages(passages, settings.evaluation.held_out, settings.seed)
+    splits = split_passages(passages, settings.evaluation.held_out_fraction, settings.seed)
     encoder = base_encoder(job)
     corpus = [passage.content for passage in passages]
     corpus_vectors = embed(
@@ -55,25 +55,25 @@ def run(job: Job) -> Detail:
     )
     sampled = sample_passages(
         passages,
-        settings.synthesis.passages,
+        settings.queries.passages,
         settings.seed,
         {passage.key: stratum for passage, stratum in zip(passages, strata, strict=True)},
     )
     free = _free_queries(job, splits)
-    if enough := len(free) >= settings.synthesis.enough_free_pairs:
+    if enough := len(free) >= settings.queries.sufficient_self_supervised_pairs:
         sampled = [passage for passage in sampled if splits[passage.key] != "train"]
         job.reporter.say(
             f"  {len(free)} free pairs to train on: the LLM writes for held-out threads alone"
         )
-    to_write = len(sampled) * settings.synthesis.queries_per_passage
+    to_write = len(sampled) * settings.queries.queries_per_passage
     with open_llm(job, queries=to_write) as (engine, model_key):
         topics, searchers = name_topics(corpus, labels), {}
-        if settings.synthesis.searchers:
+        if settings.queries.personas:
             topics = named_topics(job, "generate", engine, model_key, corpus_vectors, labels)
             searchers = personas([passage.key for passage in passages], labels, topics)
         written = let_write(
             job.workspace, "generate", engine, model_key, sampled, searchers,
-            settings.synthesis, settings.seed, job.reporter,
+            settings.queries, settings.seed, job.reporter,
         )  # fmt: skip
         usage = dataclasses.asdict(engine.usage)
     rejected = rejected_by_text(written)
@@ -83,7 +83,7 @@ def run(job: Job) -> Detail:
         query_vectors = embed(
             job.workspace, "generate", encoder, texts, "query", job.reporter, "embedding queries"
         )
-        depth = settings.synthesis.round_trip_depth
+        depth = settings.queries.round_trip_depth
         text_rows, text_scores = Bm25(corpus).top(texts, depth)
         dense_rows, dense_scores = top_k(query_vectors, corpus_vectors, depth)
         text_rows = np.where(text_scores > 0, text_rows, filters.NO_HIT)
@@ -133,7 +133,7 @@ def run(job: Job) -> Detail:
 
 def _free_queries(job: Job, splits: Mapping[str, Split]) -> list[Query]:
     """The corpus' own of training threads, as many of each kind as are wanted."""
-    from customir.synthesis.free import drawn
+    from customir.queries.free import drawn
 
     found: dict[str, list[Query]] = {
         style: [
@@ -142,6 +142,6 @@ def _free_queries(job: Job, splits: Mapping[str, Split]) -> list[Query]:
             if splits[passage.key] == "train"
         ]
         for style, pairs in free_of(job).items()
-        if style in job.settings.synthesis.free
+        if style in job.settings.queries.self_supervised
     }
-    return drawn(found, job.settings.synthesis.free_pairs)
+    return drawn(found, job.settings.queries.max_self_supervised_pairs)

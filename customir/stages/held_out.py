@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from customir.stages.job import Job
+from customir.job import Job
 from customir.workspace.queries import read_queries
 
 if TYPE_CHECKING:

@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 
-from customir.stages.job import Detail, Job
+from customir.job import Job, StageSummary
 
 
-def basis(job: Job) -> Sequence[str]:
+def fingerprint_inputs(job: Job) -> Sequence[str]:
     return ()
 
 
-def run(job: Job) -> Detail:
+def run(job: Job) -> StageSummary:
     from customir.runtime.embedder import Embedder, passage_model
     from customir.runtime.index import INDEX_NAME, IndexedPassage, build_index
 

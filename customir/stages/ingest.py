@@ -8,10 +8,10 @@ from customir import models
 from customir.corpus.ingest import ingest, require_enough
 from customir.corpus.sources import sources_fingerprint
 from customir.corpus.workers import worth_processes
-from customir.stages.job import CHECK_NAME, Detail, Job
+from customir.job import CHECK_NAME, Job, StageSummary
 
 
-def basis(job: Job) -> Sequence[str]:
+def fingerprint_inputs(job: Job) -> Sequence[str]:
     return (
         sources_fingerprint(_sources(job)),
         job.settings.corpus.model_dump_json(),
@@ -19,7 +19,7 @@ def basis(job: Job) -> Sequence[str]:
     )
 
 
-def run(job: Job) -> Detail:
+def run(job: Job) -> StageSummary:
     summary = ingest(
         job.workspace,
         _sources(job),

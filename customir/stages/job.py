@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from customir import models
-from customir.corpus.document import Passage
 from customir.processors import usable_processors
 from customir.progress import Reporter
 from customir.settings import Settings
 from customir.workspace import Workspace
-from customir.workspace.passages import read_passages
+from customir.workspace.passages import Passage, read_passages
 
-Detail = dict[str, Any]
+StageSummary = dict[str, Any]
 CHECK_NAME = "check"  # below DIR: the workspace of `customir check`
 
 
@@ -50,7 +49,7 @@ class Job:
     def threads(self) -> int:
         return self.settings.threads or usable_processors()
 
-    def detail(self, stage: str) -> Detail:
+    def detail(self, stage: str) -> StageSummary:
         """What a stage that is done has left for the report."""
         state = self.workspace.stage(stage)
         assert state is not None, f"stage {stage} is checked to be done before it is read"

@@ -7,41 +7,41 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from customir.corpus.document import Passage
-from customir.stages.base import base_encoder, embedded
-from customir.stages.job import Detail, Job
-from customir.stages.llm import open_llm
+from customir.job import Job, StageSummary
+from customir.job.base_encoder import base_encoder, embedded
+from customir.job.llm import open_llm
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Negative, Query, read_queries, write_negatives
 
 if TYPE_CHECKING:
-    from customir.mining.verdicts import Judged
+    from customir.negatives.verdicts import Judged
 
 
-def basis(job: Job) -> Sequence[str]:
+def fingerprint_inputs(job: Job) -> Sequence[str]:
     return (
-        job.settings.mining.model_dump_json(),
+        job.settings.negatives.model_dump_json(),
         *(("taught",) if _judge_teaches(job) else ()),
     )
 
 
-def run(job: Job) -> Detail:
-    from customir.mining.calibration import required_near_auc
-    from customir.mining.candidates import mine_candidates
-    from customir.mining.teaching import taught
+def run(job: Job) -> StageSummary:
+    from customir.negatives.calibration import required_near_auc
+    from customir.negatives.candidates import mine_candidates
+    from customir.negatives.teaching import taught
     from customir.retrieval.bm25 import Bm25
 
-    mining, passages = job.settings.mining, job.passages
+    settings, passages = job.settings.negatives, job.passages
     queries = [query for query in read_queries(job.workspace, splits=("train",)) if not query.free]
-    if not mining.candidates:
+    if not settings.candidates_per_query:
         job.reporter.say(
-            "  none: mining.candidates is 0, and training has in-batch negatives alone"
+            "  none: negatives.candidates_per_query is 0, and training has in-batch negatives alone"
         )
     elif not queries:
         job.reporter.say(
             "  none: they are mined for what the LLM wrote, and of that nothing is trained on "
-            "(synthesis.enough_free_pairs)"
+            "(queries.sufficient_self_supervised_pairs)"
         )
-    if not queries or not mining.candidates:
+    if not queries or not settings.candidates_per_query:
         write_negatives(job.workspace, [])
         return {"candidates": 0, "calibration": None}
     contents, texts = [passage.content for passage in passages], [query.text for query in queries]
@@ -52,9 +52,9 @@ def run(job: Job) -> Detail:
         asked,
         vectors,
         Bm25(contents),
-        mining.candidates,
-        mining.skip_top,
-        mining.sources,
+        settings.candidates_per_query,
+        settings.relative_margin,
+        settings.candidate_sources,
     )
     judged, tokens = _judged(job, queries, found)
     scored = taught(queries, found, judged.own_and_candidates()) if judged.own else {}
@@ -77,7 +77,7 @@ def run(job: Job) -> Detail:
         "queries": len(queries),
         "candidates": sum(map(len, found)),
         "verdicts": dict(verdicts),
-        "required_near_auc": required_near_auc(mining.judge_auc),
+        "required_near_auc": required_near_auc(settings.min_judge_auc),
         "calibration": dataclasses.asdict(calibration) if calibration else None,
         "tokens": tokens,
     }
@@ -87,13 +87,13 @@ def _judged(
     job: Job,
     queries: Sequence[Query],
     found: Sequence[Sequence[Passage]],
-) -> "tuple[Judged, Detail]":
+) -> "tuple[Judged, StageSummary]":
     """What the LLM says of the candidates, and the tokens that it took."""
-    from customir.mining.judge import Pair, judge
-    from customir.mining.verdicts import UNJUDGED, judge_candidates
+    from customir.negatives.judge import Pair, judge
+    from customir.negatives.verdicts import UNJUDGED, judge_candidates
 
-    mining = job.settings.mining
-    if not mining.judged:
+    settings = job.settings.negatives
+    if not settings.use_judge:
         return UNJUDGED, {}
     with open_llm(job) as (engine, model_key):
 
@@ -102,7 +102,7 @@ def _judged(
             return judge(job.workspace, "mine", engine, model_key, texts, job.reporter)
 
         judged = judge_candidates(
-            queries, job.passages, found, scores, mining.judge_auc, job.settings.seed,
+            queries, job.passages, found, scores, settings.min_judge_auc, job.settings.seed,
             own_too=_judge_teaches(job),
         )  # fmt: skip
         return judged, dataclasses.asdict(engine.usage)
@@ -111,4 +111,4 @@ def _judged(
 def _judge_teaches(job: Job) -> bool:
     """Whether distillation learns from the judge, who then scores the queries' own passages too."""
     training = job.settings.training
-    return training.distillation > 0 and training.teacher == "judge"
+    return training.distillation_weight > 0 and training.teacher == "judge"

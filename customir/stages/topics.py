@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from customir.stages.job import Job
+from customir.job import Job
 
 if TYPE_CHECKING:
-    from customir.analysis.topics import Topic
     from customir.llm import Llm
+    from customir.queries.topics import Topic
 
 
 def named_topics(
@@ -20,8 +20,8 @@ def named_topics(
     labels: np.ndarray,
 ) -> "list[Topic]":
     """The corpus' topics, with the names that the LLM gives them."""
-    from customir.analysis.naming import name_by_llm, typical
-    from customir.analysis.topics import name_topics
+    from customir.queries.topic_names import name_by_llm, typical
+    from customir.queries.topics import name_topics
 
     texts = [passage.content for passage in job.passages]
     samples = [[texts[row] for row in rows] for rows in typical(vectors, labels)]

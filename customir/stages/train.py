@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from customir import models
-from customir.stages.base import base_encoder, embedded
-from customir.stages.job import Detail, Job
+from customir.job import Job, StageSummary
+from customir.job.base_encoder import base_encoder, embedded
 from customir.workspace import content_key
 from customir.workspace.queries import Negative, Query, read_negatives, read_queries
 
@@ -19,15 +19,19 @@ MINIMUM_EXAMPLES = 8
 WATCHED_PASSAGES = 1000
 
 
-def basis(job: Job) -> Sequence[str]:
+def fingerprint_inputs(job: Job) -> Sequence[str]:
     return (
         job.settings.training.model_dump_json(),
-        *((job.settings.evaluation.larger,) if job.settings.training.teacher == "larger" else ()),
+        *(
+            (job.settings.evaluation.reference_model,)
+            if job.settings.training.teacher == "reference"
+            else ()
+        ),
     )
 
 
-def run(job: Job) -> Detail:
-    from customir.synthesis.free import without_query
+def run(job: Job) -> StageSummary:
+    from customir.queries.free import without_query
     from customir.training.examples import Example, TrainingPassage
     from customir.training.trainer import train
 
@@ -48,7 +52,7 @@ def run(job: Job) -> Detail:
     for query in read_queries(job.workspace, splits=("train",)):
         found = mined.get(query.key, [])
         kept = [negative for negative in found if negative.verdict == "negative"][
-            : job.settings.mining.negatives
+            : job.settings.negatives.negatives_per_query
         ]
         taught = {negative.passage: negative.teacher for negative in found}
         scores = [taught.get(key) for key in (query.passage, *(each.passage for each in kept))]
@@ -72,7 +76,7 @@ def run(job: Job) -> Detail:
         job.settings.device,
         job.folder / "training",
         job.reporter,
-        _dev_part(job) if job.settings.training.patience else None,
+        _dev_part(job) if job.settings.training.early_stopping_patience else None,
         teacher,
     )
     return {
@@ -96,11 +100,11 @@ def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
     from customir.training.teachers import DenseTeacher, FusionTeacher
 
     training = job.settings.training
-    if not training.distillation or training.teacher == "judge":
+    if not training.distillation_weight or training.teacher == "judge":
         return None
-    if training.teacher == "larger":
-        larger = models.locate(job.settings.evaluation.larger, "embedder")
-        encoder = load_encoder(larger, job.settings)
+    if training.teacher == "reference":
+        reference = models.locate(job.settings.evaluation.reference_model, "embedder")
+        encoder = load_encoder(reference, job.settings)
     else:
         encoder = base_encoder(job)
     queries = list(dict.fromkeys(example.query for example in examples))
@@ -114,7 +118,7 @@ def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
         dict(zip(queries, asked, strict=True)),
         dict(zip(passages, vectors, strict=True)),
     )
-    return FusionTeacher(dense, passages) if training.teacher == "fusion" else dense
+    return FusionTeacher(dense, passages) if training.teacher == "hybrid" else dense
 
 
 def _dev_part(job: Job) -> "HeldOut | None":

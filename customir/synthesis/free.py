@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from customir.corpus.document import Document, Passage
-from customir.synthesis import openings, replies, subjects
+from customir.queries import openings, replies, subjects
 from customir.workspace import content_key
+from customir.workspace.documents import Document
+from customir.workspace.passages import Passage
 from customir.workspace.queries import FreeQuery, Query, Split
 
 # Openings are like what an LLM asks for, so as judges they speak where there is nothing else.

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from customir.corpus.document import Passage
 from customir.errors import UserError
 from customir.llm import Llm, Prompt, Sampling
 from customir.progress import Reporter
-from customir.settings import Synthesis
-from customir.synthesis.styles import ROTATIONS, STYLES, Style, query_prompt
+from customir.queries.styles import ROTATIONS, STYLES, Style, query_prompt
+from customir.settings import QuerySettings
 from customir.workspace import Unit, Workspace, complete, content_key
+from customir.workspace.passages import Passage
 
 # A passage longer than this many of the LLM's tokens is cut: two thirds of a prompt is prefill.
 PASSAGE_TOKENS = 256
@@ -42,7 +42,7 @@ class Written:
 def requests(
     passages: Sequence[Passage],
     searchers: Mapping[str, Sequence[str]],
-    settings: Synthesis,
+    settings: QuerySettings,
     seed: int,
 ) -> list[Request]:
     """What is to be written: each passage's styles in turn, the same examples side by side.
@@ -74,7 +74,7 @@ def write_queries(
     model_key: str,
     passages: Sequence[Passage],
     searchers: Mapping[str, Sequence[str]],
-    settings: Synthesis,
+    settings: QuerySettings,
     seed: int,
     reporter: Reporter,
 ) -> list[Written]:

@@ -8,12 +8,12 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from customir.corpus.document import Passage
 from customir.corpus.quotes import is_attribution
-from customir.synthesis.speakers import SPEAKER, speakers, without_names
+from customir.queries.speakers import SPEAKER, speakers, without_names
 from customir.tokenize import length_of, words_of
+from customir.workspace.passages import Passage
 
-STYLE = "opening"
+STYLE = "ict"
 # Fewer words open too much ("Hi all,"), and fewer that follow are no passage.
 MINIMUM_WORDS, MINIMUM_REST = 5, 20
 # Mail programs break lines before here; a longer line was not broken at all.

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from customir.synthesis import filters
-from customir.synthesis.generate import Written
-from customir.synthesis.styles import shown_queries
+from customir.queries import filters
+from customir.queries.generate import Written
+from customir.queries.styles import shown_queries
 
 
 def rejected_by_text(written: Sequence[Written]) -> list[str | None]:

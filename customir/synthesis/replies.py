@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from customir.corpus.document import Document, Passage
 from customir.corpus.mail_labels import without_prefixes
 from customir.tokenize import length_of, words_of
+from customir.workspace.documents import Document
+from customir.workspace.passages import Passage
 
 STYLE = "reply"
 # Shorter answers ("Thanks!", "see below") are found by nobody, and shorter messages ask nothing.

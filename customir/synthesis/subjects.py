@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from customir.corpus.document import Passage
 from customir.corpus.mail_labels import without_prefixes
 from customir.tokenize import length_of, words_of
+from customir.workspace.passages import Passage
 
 MINIMUM_WORDS = 2
 STYLE = "subject"

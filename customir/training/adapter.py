@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from customir.encoder import Encoder, encoder_layers
 from customir.files import make_private_folder, write_atomically
 from customir.kernels import lora_linear, merged_linear
-from customir.settings import Training
+from customir.settings import TrainingSettings
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -85,7 +85,7 @@ class FusedLinear(Linear):
         return self._merged[1:]
 
 
-def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
+def attach(encoder: Encoder, settings: TrainingSettings, seed: int) -> PeftModel:
     """Put LoRA on every linear of the (top) layers; only its weights are trainable.
 
     The encoder should have been loaded with `master_weights`.
@@ -94,15 +94,15 @@ def attach(encoder: Encoder, settings: Training, seed: int) -> PeftModel:
     """
     root, layers = encoder_layers(encoder.model)
     linears = [name for name, module in layers.named_modules() if isinstance(module, nn.Linear)]
-    below = len(layers) - (settings.top_layers or len(layers))
+    below = len(layers) - (settings.trainable_layers or len(layers))
     adapted = [name for name in linears if int(name.partition(".")[0]) >= below]
     for name in linears:
-        if settings.dropout or name not in adapted:
+        if settings.lora_dropout or name not in adapted:
             layers.get_submodule(name).to(encoder.dtype)  # else each pass would make it anew
     config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
         # One pattern: a list would be shortened by peft to names that fit other modules as well.
         target_modules="|".join(re.escape(f"{root}.{name}") for name in adapted),
     )
@@ -131,12 +131,12 @@ def save(model: PeftModel, base: Path, folder: Path) -> Path:
     return folder
 
 
-def unfreeze(encoder: Encoder, top_layers: int) -> None:
+def unfreeze(encoder: Encoder, trainable_layers: int) -> None:
     """Let the weights themselves learn: all of them, or those of so many layers from the top."""
     model = encoder.model
-    model.requires_grad_(top_layers == 0)
-    if top_layers:
-        encoder.layers[-top_layers:].requires_grad_(True)
+    model.requires_grad_(trainable_layers == 0)
+    if trainable_layers:
+        encoder.layers[-trainable_layers:].requires_grad_(True)
 
 
 def save_full(weights: Mapping[str, Tensor], folder: Path) -> Path:

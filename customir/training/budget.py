@@ -3,7 +3,7 @@
 import torch
 
 from customir.encoder import Encoder
-from customir.settings import Training
+from customir.settings import TrainingSettings
 
 # On a CPU: tokens of a micro-batch, and the most that keep their graph; its bytes at most.
 ON_A_CPU = (1024, 4096)
@@ -16,7 +16,7 @@ SHARE_OF_MEMORY = 0.5
 IN_PART = 8
 
 
-def with_budget(settings: Training, encoder: Encoder) -> Training:
+def with_budget(settings: TrainingSettings, encoder: Encoder) -> TrainingSettings:
     """The settings with `tokens_per_pass` and `tokens_kept` filled in where they are 0.
 
     On a CPU the graphs of `tokens_kept` take 768 MB at most, or what one micro-batch takes. On a
@@ -30,13 +30,13 @@ def with_budget(settings: Training, encoder: Encoder) -> Training:
         per_pass, kept = on_a_gpu(memory, encoder)
     return settings.model_copy(
         update={
-            "tokens_per_pass": settings.tokens_per_pass or per_pass,
-            "tokens_kept": settings.tokens_kept or kept,
+            "tokens_per_pass": settings.mini_batch_num_tokens or per_pass,
+            "tokens_kept": settings.cached_tokens or kept,
         }
     )
 
 
-def passes_kept(tokens: int, settings: Training, device: torch.device) -> tuple[int, int]:
+def passes_kept(tokens: int, settings: TrainingSettings, device: torch.device) -> tuple[int, int]:
     """How many micro-batches of a batch keep their graph, and how many others some results.
 
     All in the room of `settings.tokens_kept` graphs, however large the batch is. Results save more
@@ -46,7 +46,7 @@ def passes_kept(tokens: int, settings: Training, device: torch.device) -> tuple[
     Args:
         tokens: Of the batch, or of one process' part of it.
     """
-    kept, per_pass = settings.tokens_kept, settings.tokens_per_pass
+    kept, per_pass = settings.cached_tokens, settings.mini_batch_num_tokens
     if device.type == "cuda":
         return max(1, kept // per_pass), 0
     graphs = max(1, min(kept, (IN_PART * kept - tokens) // (IN_PART - 1)) // per_pass)

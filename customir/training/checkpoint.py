@@ -32,7 +32,7 @@ class Progress:
     """
 
     fingerprint: str
-    tokens_per_pass: int
+    mini_batch_num_tokens: int
     losses: tuple[float, ...] = ()
     pairs: int = 0
     seconds: float = 0.0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed
 
 from customir.kernels import Results, kept_in, taken_from
-from customir.training.processes import place_among_processes
+from customir.training.processes import rank_and_world_size
 
 
 def backward(
@@ -44,7 +44,7 @@ def backward(
     Returns:
         The loss.
     """
-    rank, processes = place_among_processes()
+    rank, processes = rank_and_world_size()
     mine = range(rank, len(passes), processes)
     again, once = mine[: max(0, len(mine) - kept)], mine[max(0, len(mine) - kept) :]
     results = {number: Results() for number in again[max(0, len(again) - kept_in_part) :]}
@@ -83,7 +83,7 @@ def _gathered(
 ) -> Tensor:
     """Everybody's representations by the texts' number, as a leaf that wants a gradient."""
     width = next((part.shape[1] for part in found.values()), 0)
-    processes = place_among_processes()[1]
+    processes = rank_and_world_size()[1]
     if processes > 1:
         widest = torch.tensor(width, device=device)
         distributed.all_reduce(widest, distributed.ReduceOp.MAX)

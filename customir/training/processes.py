@@ -10,7 +10,7 @@ from torch import Tensor, distributed
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Within, this process is one of those that torchrun started: gloo on CPUs, NCCL on GPUs."""
     if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"] and sys.platform == "linux":
         # On one machine. Else gloo looks this machine's name up and listens on the address it gets.
@@ -30,30 +30,30 @@ def connects_later() -> bool:
     return torch.cuda.is_available()
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Go on when every process is here."""
     distributed.barrier()
 
 
-def place_among_processes() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """This process's rank and how many there are: (0, 1) outside torchrun."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
-def sum_gradients(weights: Iterable[Tensor]) -> None:
+def all_reduce_gradients(weights: Iterable[Tensor]) -> None:
     """Add up each weight's gradient over the processes; nothing to do for one."""
-    if place_among_processes()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         for weight in weights:
             if weight.grad is None:  # this process had no micro-batch
                 weight.grad = torch.zeros_like(weight)
             distributed.all_reduce(weight.grad)
 
 
-def from_the_first(value: float) -> float:
+def broadcast(value: float) -> float:
     """The first process's value, in each."""
-    if place_among_processes()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         return value
     told = torch.tensor([value], dtype=torch.float64)
     distributed.broadcast(told, 0)

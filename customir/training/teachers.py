@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from customir.mining.teaching import spread
+from customir.negatives.teaching import spread
 from customir.retrieval.bm25 import Bm25
 from customir.training.batches import Batch
 

@@ -16,7 +16,7 @@ from customir.progress import Reporter
 from customir.training.batches import Batch
 from customir.training.examples import Example
 from customir.training.memory import Heap
-from customir.training.processes import place_among_processes
+from customir.training.processes import rank_and_world_size
 
 FROZEN_NAME = "frozen-{rank}.bin"
 
@@ -66,7 +66,7 @@ class Texts:
         lengths = [len(ids) for ids in self.tokens]
         found = torch.empty(len(lengths), self.encoder.dimensions)
         with reporter.task("Vectors of the base", total=len(lengths), unit="texts") as task:
-            for members in self.encoder.cut(lengths, self.encoder.tokens_per_pass):
+            for members in self.encoder.cut(lengths, self.encoder.mini_batch_num_tokens):
                 with torch.no_grad():
                     part = self.encoder.embed([self.tokens[number] for number in members])
                 found[members] = part.cpu()
@@ -90,13 +90,13 @@ class FrozenBelow(Texts):
         self,
         encoder: Encoder,
         examples: Sequence[Example],
-        top_layers: int,
+        trainable_layers: int,
         folder: Path,
         reporter: Reporter,
     ) -> None:
         super().__init__(encoder, examples)
-        self._path = folder / FROZEN_NAME.format(rank=place_among_processes()[0])
-        below = len(encoder.layers) - top_layers
+        self._path = folder / FROZEN_NAME.format(rank=rank_and_world_size()[0])
+        below = len(encoder.layers) - trainable_layers
         self._upper = encoder.layers[below:]
         lengths = [len(ids) for ids in self.tokens]
         self._ends = np.cumsum(lengths)
@@ -137,7 +137,7 @@ class FrozenBelow(Texts):
             self._path, dtype=kind, mode="r+", shape=(sum(lengths), encoder.dimensions)
         )
         with reporter.task("Frozen layers", total=len(lengths), unit="texts") as task:
-            for members in encoder.cut(lengths, encoder.tokens_per_pass):
+            for members in encoder.cut(lengths, encoder.mini_batch_num_tokens):
                 packed = pack([self.tokens[number] for number in members], encoder.device)
                 with torch.inference_mode():
                     found = encoder.run(encoder.enter(packed), packed, lower)

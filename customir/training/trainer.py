@@ -20,21 +20,20 @@ from customir.errors import UserError
 from customir.files import make_private_folder
 from customir.kernels import info_nce, listwise_kl
 from customir.progress import Reporter
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import adapter, checkpoint
 from customir.training.batches import Batch, collate, cut_epoch
 from customir.training.budget import passes_kept, with_budget
 from customir.training.examples import Example, without_empty
 from customir.training.gradient_cache import backward
 from customir.training.held_out import HeldOut, recall
-from customir.training.processes import from_the_first, place_among_processes, sum_gradients
+from customir.training.processes import all_reduce_gradients, broadcast, rank_and_world_size
 from customir.training.teachers import Teacher, taught
 from customir.training.texts import FrozenBelow, Texts
 
 CHECKPOINT_SECONDS = 30.0
 CLIP = 1.0
 LEAST_TOKENS = 64
-NO_MARGIN = 2.0  # two cosines differ by at most this
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class TrainingResult:
         seconds: Of work, over all runs where it was interrupted.
         padding: Share of the encoded tokens that was padding, from 0 to 1.
         skipped: Examples left out because their query or positive is empty.
-        cut: Texts that are longer than `training.max_tokens`, and so read in part.
+        cut: Texts that are longer than `training.max_seq_length`, and so read in part.
         held_out: Recall@10 of the adapter on the held-out queries; None: not measured.
     """
 
@@ -75,7 +74,7 @@ class TrainingResult:
 def train(
     base: Path,
     examples: Sequence[Example],
-    settings: Training,
+    settings: TrainingSettings,
     seed: int,
     device: str,
     folder: Path,
@@ -83,7 +82,7 @@ def train(
     held_out: HeldOut | None = None,
     teacher: Teacher | None = None,
 ) -> TrainingResult:
-    """Fit the embedder in `base` to `examples`: a LoRA adapter, or with `settings.full` its weights.
+    """Fit the embedder in `base` to `examples`: a LoRA adapter, or with `settings.full_fine_tuning` its weights.
 
     In several processes (torchrun, with torch.distributed initialised by the caller) the work is
     shared and the first process writes the files.
@@ -94,9 +93,9 @@ def train(
     Args:
         base: A sentence-transformers folder.
         folder: Where the checkpoint and, at the end, the adapter are written.
-        held_out: What `settings.patience` goes by; not needed where that is 0.
+        held_out: What `settings.early_stopping_patience` goes by; not needed where that is 0.
         teacher: Whose scores of the batch distillation learns, instead of those that the examples
-            come with; needs `settings.distillation`.
+            come with; needs `settings.distillation_weight`.
 
     Raises:
         UserError: there are fewer than two usable examples, or the loss is no number any more.
@@ -118,34 +117,42 @@ def train(
         )
     make_private_folder(folder)
     encoder = Encoder.load(
-        base, device, settings.max_tokens, settings.precision, master_weights=True
+        base, device, settings.max_seq_length, settings.precision, master_weights=True
     )
     layers = len(encoder.layers)
-    if settings.top_layers > layers:
+    if settings.trainable_layers > layers:
         raise UserError(
-            f"training.top_layers is {settings.top_layers}, and the model has {layers}. "
+            f"training.trainable_layers is {settings.trainable_layers}, and the model has {layers}. "
             "Lower it; 0 adapts all."
         )
-    if settings.top_layers and not encoder.packs:
+    if settings.trainable_layers and not encoder.packs:
         raise UserError(
-            f"training.top_layers: not for models of type {encoder.model.config.model_type}. "
+            f"training.trainable_layers: not for models of type {encoder.model.config.model_type}. "
             "Set it to 0."
         )
     fingerprinted, settings = settings, with_budget(settings, encoder)
-    watched = held_out if settings.patience and held_out and held_out.queries else None
+    watched = (
+        held_out if settings.early_stopping_patience and held_out and held_out.queries else None
+    )
     texts = Texts(encoder, usable)
     if texts.cut:
         reporter.say(
-            f"{texts.cut} of {len(texts.tokens)} texts are longer than training.max_tokens = "
+            f"{texts.cut} of {len(texts.tokens)} texts are longer than training.max_seq_length = "
             f"{encoder.max_tokens} and are read up to there."
         )
     # Of the base, so before anything learns.
-    base_vectors = texts.vectors(reporter) if settings.anchor or settings.query_only else None
-    base_passages = (
-        encoder.encode(watched.passages, "passage") if watched and settings.query_only else None
+    base_vectors = (
+        texts.vectors(reporter)
+        if settings.embedding_regularization or settings.freeze_passage_encoder
+        else None
     )
-    if settings.full:
-        adapter.unfreeze(encoder, settings.top_layers)
+    base_passages = (
+        encoder.encode(watched.passages, "passage")
+        if watched and settings.freeze_passage_encoder
+        else None
+    )
+    if settings.full_fine_tuning:
+        adapter.unfreeze(encoder, settings.trainable_layers)
         model: Any = encoder.model
     else:
         model = adapter.attach(encoder, settings, seed)
@@ -155,30 +162,30 @@ def train(
     best: dict[str, Tensor] = {}
     found = checkpoint.load(folder, fingerprint, weights, optimizer)
     if found is None:
-        state = checkpoint.Progress(fingerprint, settings.tokens_per_pass)
+        state = checkpoint.Progress(fingerprint, settings.mini_batch_num_tokens)
     else:
         state, best = found
         reporter.say(f"Training goes on after step {state.steps}.")
-    per_epoch = -(-len(usable) // settings.batch)
+    per_epoch = -(-len(usable) // settings.batch_size)
     total = per_epoch * settings.epochs
-    if 0 < settings.top_layers < layers and state.steps < total:
-        texts = FrozenBelow(encoder, usable, settings.top_layers, folder, reporter)
-    first = place_among_processes()[0] == 0
+    if 0 < settings.trainable_layers < layers and state.steps < total:
+        texts = FrozenBelow(encoder, usable, settings.trainable_layers, folder, reporter)
+    first = rank_and_world_size()[0] == 0
     before, saved = state.seconds, time.monotonic()
     batches: list[list[int]] = []
     with closing(texts), reporter.task("Training", total=total, unit="steps") as task:
         task.advance(state.steps)
         for step in range(state.steps, total):
-            if watched and state.stale >= settings.patience:
+            if watched and state.stale >= settings.early_stopping_patience:
                 break
             epoch, number = divmod(step, per_epoch)
             if number == 0 or not batches:
-                batches = cut_epoch(usable, settings.batch, seed, epoch)
+                batches = cut_epoch(usable, settings.batch_size, seed, epoch)
             batch = collate([usable[index] for index in batches[number]]).to(encoder.device)
             if teacher:
                 batch = taught(batch, teacher)
             optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(
-                step, total, settings.warmup
+                step, total, settings.warmup_ratio
             )
             work = partial(
                 _backward,
@@ -188,8 +195,8 @@ def train(
                 base_vectors=base_vectors,
                 seed=_step_seed(seed, step),
             )
-            done, budget = _within_memory(work, state.tokens_per_pass, optimizer, reporter)
-            sum_gradients(weights.values())
+            done, budget = _within_memory(work, state.mini_batch_num_tokens, optimizer, reporter)
+            all_reduce_gradients(weights.values())
             norm = torch.nn.utils.clip_grad_norm_(weights.values(), CLIP)
             if not (math.isfinite(done.loss) and math.isfinite(norm.item())):
                 raise UserError(
@@ -201,7 +208,7 @@ def train(
             optimizer.zero_grad()
             state = replace(
                 state,
-                tokens_per_pass=budget,
+                mini_batch_num_tokens=budget,
                 losses=(*state.losses, done.loss),
                 pairs=state.pairs + len(batches[number]),
                 seconds=before + time.monotonic() - start,
@@ -211,7 +218,7 @@ def train(
             measured = watched and number == per_epoch - 1
             if watched and measured:
                 with adapter.without_dropout(model):
-                    reached = from_the_first(recall(encoder, watched, base_passages))
+                    reached = broadcast(recall(encoder, watched, base_passages))
                 better = reached > state.best
                 state = replace(
                     state,
@@ -236,7 +243,7 @@ def train(
     written = folder / "adapter"
     if first:
         shutil.rmtree(written, ignore_errors=True)  # of the other kind, perhaps
-        if settings.full:
+        if settings.full_fine_tuning:
             adapter.save_full(weights, written)
         else:
             adapter.save(model, base, written)
@@ -269,16 +276,16 @@ def _within_memory(
     """Do `work` with a budget of tokens that is halved until memory suffices; return that too."""
     while True:
         try:
-            return work(tokens_per_pass=budget), budget
+            return work(mini_batch_num_tokens=budget), budget
         except (MemoryError, RuntimeError) as error:
             # Other processes would wait for this one's vectors for ever: so they get none.
-            alone = place_among_processes()[1] == 1
+            alone = rank_and_world_size()[1] == 1
             if not (_is_out_of_memory(error) and alone and budget > LEAST_TOKENS):
                 raise
         optimizer.zero_grad()
         budget //= 2
         reporter.say(
-            f"Memory ran out; training goes on with training.tokens_per_pass = {budget}. "
+            f"Memory ran out; training goes on with training.mini_batch_num_tokens = {budget}. "
             "The result is the same."
         )
 
@@ -290,35 +297,35 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _backward(
-    tokens_per_pass: int,
+    mini_batch_num_tokens: int,
     texts: Texts,
     batch: Batch,
-    settings: Training,
+    settings: TrainingSettings,
     base_vectors: Tensor | None,
     seed: int,
 ) -> Pass:
     """Add the batch's gradient to the weights."""
     numbers = texts.of(batch)
     base = None if base_vectors is None else base_vectors[numbers].to(texts.encoder.device)
-    if settings.query_only:
+    if settings.freeze_passage_encoder:
         numbers = numbers[: len(batch.queries)]
 
     def loss_of(learning: Tensor) -> Tensor:
         everything = learning
-        if base is not None and settings.query_only:
+        if base is not None and settings.freeze_passage_encoder:
             everything = torch.cat([learning, base[len(learning) :]])
         loss = _loss(everything, batch, settings)
-        if base is not None and settings.anchor:
+        if base is not None and settings.embedding_regularization:
             apart = (learning - base[: len(learning)]).square().sum(1)
-            loss = loss + settings.anchor * apart.mean()
+            loss = loss + settings.embedding_regularization * apart.mean()
         return loss
 
     lengths = [len(texts.tokens[number]) for number in numbers]
-    passes = texts.encoder.cut(lengths, tokens_per_pass)
+    passes = texts.encoder.cut(lengths, mini_batch_num_tokens)
     # Where memory ran out before, nothing is kept that need not be.
     device, kept, in_part = texts.encoder.device, 1, 0
-    if tokens_per_pass == settings.tokens_per_pass:
-        kept, in_part = passes_kept(sum(lengths) // place_among_processes()[1], settings, device)
+    if mini_batch_num_tokens == settings.mini_batch_num_tokens:
+        kept, in_part = passes_kept(sum(lengths) // rank_and_world_size()[1], settings, device)
     loss = backward(
         lambda places: texts.embed([numbers[place] for place in places]),
         passes,
@@ -332,7 +339,7 @@ def _backward(
     return Pass(loss, sum(lengths), rows)
 
 
-def _loss(representations: Tensor, batch: Batch, settings: Training) -> Tensor:
+def _loss(representations: Tensor, batch: Batch, settings: TrainingSettings) -> Tensor:
     queries = representations[: len(batch.queries)]
     passages = representations[len(batch.queries) :]
     loss = info_nce(
@@ -342,10 +349,10 @@ def _loss(representations: Tensor, batch: Batch, settings: Training) -> Tensor:
         settings.temperature,
         symmetric=settings.symmetric,
         mask=batch.mask,
-        margin=settings.margin if settings.margin < NO_MARGIN else None,
+        margin=settings.absolute_margin,
     )
-    if settings.distillation:
-        loss = loss + settings.distillation * listwise_kl(
+    if settings.distillation_weight:
+        loss = loss + settings.distillation_weight * listwise_kl(
             queries[batch.asked],
             passages,
             batch.candidates,
@@ -369,7 +376,7 @@ def _step_seed(seed: int, step: int) -> int:
 def _fingerprint(
     encoder: Encoder,
     examples: Sequence[Example],
-    settings: Training,
+    settings: TrainingSettings,
     seed: int,
     held_out: HeldOut | None,
     teacher: Teacher | None,

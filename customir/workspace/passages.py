@@ -1,7 +1,8 @@
 """The passages as every later stage reads them."""
 
-from customir.corpus.document import Document, Passage
 from customir.workspace.database import Workspace
+from customir.workspace.documents import Document
+from customir.workspace.passages import Passage
 
 
 def read_passages(workspace: Workspace) -> list[Passage]:

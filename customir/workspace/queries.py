@@ -9,7 +9,7 @@ from customir.workspace.database import Workspace
 Split = Literal["train", "dev", "test"]
 Verdict = Literal["negative", "ambiguous", "relevant"]
 # Queries that people wrote above or before their passage, whose title is hidden from them.
-FREE_STYLES = frozenset({"subject", "reply", "opening"})
+FREE_STYLES = frozenset({"subject", "reply", "ict"})
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from customir.queries.personas import ROLES, personas
+from customir.queries.topic_names import name_by_llm, typical
+from customir.queries.topics import Topic
 
-from customir.analysis.naming import name_by_llm, typical
-from customir.analysis.personas import ROLES, personas
-from customir.analysis.topics import Topic
 from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.progress import Silent
 from customir.workspace import Workspace

@@ -2,8 +2,9 @@
 
 import random
 
-from customir.analysis.sampling import MINIMUM_WORDS, sample_passages
-from customir.corpus.document import Passage
+from customir.queries.sampling import MINIMUM_WORDS, sample_passages
+
+from customir.workspace.passages import Passage
 
 LONG = "word " * MINIMUM_WORDS
 PASSAGES = [

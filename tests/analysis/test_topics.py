@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from customir.queries.boilerplate import automatic, boilerplate
+from customir.queries.sampling import sample_passages
+from customir.queries.summary import picture, summarise
+from customir.queries.topics import cluster, name_topics, periods
 
-from customir.analysis.boilerplate import automatic, boilerplate
-from customir.analysis.sampling import sample_passages
-from customir.analysis.summary import picture, summarise
-from customir.analysis.topics import cluster, name_topics, periods
-from customir.corpus.document import Passage
+from customir.workspace.passages import Passage
 
 ABOUT = {
     "pump": "The oil pump in the boiler room leaks again and the mechanic ordered a new seal.",

@@ -15,9 +15,9 @@ from customir.files import sha256_of
 
 SCRIPT = Path(__file__).parents[2] / "bench" / "quality.py"
 SETTINGS = (
-    "llm=smollm2-135m", "device=cpu", "threads=1", "synthesis.passages=20",
-    "synthesis.queries_per_passage=1", "synthesis.max_tokens=12", "mining.candidates=0",
-    "training.batch=8", "training.epochs=1", 'evaluation.larger=""', "evaluation.resamples=1000",
+    "llm=smollm2-135m", "device=cpu", "threads=1", "queries.passages=20",
+    "queries.queries_per_passage=1", "queries.max_tokens=12", "negatives.candidates_per_query=0",
+    "training.batch_size=8", "training.epochs=1", 'evaluation.reference_model=""', "evaluation.resamples=1000",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from customir.corpus.ingest import IngestSummary, ingest
 from customir.progress import Silent
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 from customir.workspace import Workspace
 
 Ingest = Callable[..., IngestSummary]
@@ -17,12 +17,14 @@ Ingest = Callable[..., IngestSummary]
 def read_in(tmp_path: Path, minilm: Path) -> Ingest:
     """Ingests sources into the workspace `tmp_path / "out"` (or `out`)."""
 
-    def run(*sources: Path, out: str = "out", settings: Corpus | None = None) -> IngestSummary:
+    def run(
+        *sources: Path, out: str = "out", settings: CorpusSettings | None = None
+    ) -> IngestSummary:
         with Workspace(tmp_path / out) as workspace:
             return ingest(
                 workspace,
                 sources,
-                settings or Corpus(),
+                settings or CorpusSettings(),
                 minilm / "tokenizer.json",
                 Silent(),
             )

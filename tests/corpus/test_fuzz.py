@@ -17,7 +17,7 @@ from customir.corpus.prepare import Prepared, Skipped, prepare
 from customir.corpus.readers import any_readable, count_source, read_source
 from customir.errors import UserError
 from customir.progress import Silent
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 from customir.workspace import Workspace
 
 from .messages import mail, mbox
@@ -184,7 +184,9 @@ def test_read_is_kept_and_listed(tmp_path: Path, minilm: Path) -> None:
         (source / "always.txt").write_text("The mill is ready.")
         with Workspace(tmp_path / "out") as workspace:
             try:
-                found = ingest(workspace, [source], Corpus(), minilm / "tokenizer.json", Silent())
+                found = ingest(
+                    workspace, [source], CorpusSettings(), minilm / "tokenizer.json", Silent()
+                )
             except UserError:
                 return
             (listed,) = workspace.database.execute("SELECT count(*) FROM skipped").fetchone()

@@ -19,7 +19,7 @@ from customir.corpus.sources import check_sources, sources_fingerprint
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime.index import IndexedPassage
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 from customir.workspace import Workspace
 from customir.workspace.passages import read_passages
 
@@ -117,7 +117,7 @@ def test_what_has_gone_is_deleted_and_what_has_changed_is_cut_anew(
     again = read_in(path)
     assert (again.new, again.changed, again.removed, again.kept) == (0, 1, 0, 30)
     assert "0 new, 1 changed, 0 gone" in again.line
-    small = Corpus(passage_tokens=40, overlap_tokens=5)
+    small = CorpusSettings(passage_tokens=40, overlap_tokens=5)
     read_in(path, settings=small)
     read_in(path, out="fresh", settings=small)
     assert rows(EVERYTHING) == rows(EVERYTHING, out="fresh")
@@ -280,7 +280,7 @@ def test_what_stands_in_front_of_a_passage_is_a_setting(
     path.write_bytes(mbox(mail(b"It turns.", message_id="<1@x>", to="bob@x")))
     contents = {}
     for fields in (("title",), (), ("title", "sender", "date", "recipients")):
-        read_in(path, settings=Corpus(in_front=fields))
+        read_in(path, settings=CorpusSettings(passage_header=fields))
         with Workspace(tmp_path / "out", write=False) as workspace:
             (passage,) = read_passages(workspace)
         contents[len(fields)] = passage.content
@@ -300,7 +300,9 @@ def test_more_processes_give_the_same_rows(
     path = mailbox(tmp_path / "in.mbox", range(1100))
     read_in(path)
     with Workspace(tmp_path / "parallel") as workspace:
-        ingest(workspace, [path], Corpus(), minilm / "tokenizer.json", Silent(), processes=2)
+        ingest(
+            workspace, [path], CorpusSettings(), minilm / "tokenizer.json", Silent(), processes=2
+        )
     assert rows(EVERYTHING) == rows(EVERYTHING, out="parallel")
 
 

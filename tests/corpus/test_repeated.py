@@ -6,7 +6,7 @@ from pathlib import Path
 
 from customir.corpus.ingest import IngestSummary
 from customir.corpus.repeated import LineCounts, without_repeated
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 
 from .messages import mail, mbox
 
@@ -101,4 +101,9 @@ def test_when_more_mail_comes_only_what_it_makes_boilerplate_changes(
     fewer = read_in(box(path, 15))
     assert (fewer.new, fewer.changed, fewer.removed) == (0, 0, 10)
     assert (dict(rows(documents)), dict(rows(passages))) == before
-    assert read_in(box(path, 25), settings=Corpus(repeated_in=0)).cut.get("repeated lines", 0) == 0
+    assert (
+        read_in(box(path, 25), settings=CorpusSettings(boilerplate_min_documents=0)).cut.get(
+            "repeated lines", 0
+        )
+        == 0
+    )

@@ -14,10 +14,10 @@ from customir.errors import UserError
 from customir.evaluation.beir import BeirSet, clusters_of, compare_on, read_beir
 from customir.evaluation.metrics import by_query
 from customir.progress import Silent
-from customir.settings import Evaluation, Settings
+from customir.settings import EvaluationSettings, Settings
 from customir.workspace import Workspace
 
-SETTINGS = Settings(device="cpu", evaluation=Evaluation(larger="", resamples=1000))
+SETTINGS = Settings(device="cpu", evaluation=EvaluationSettings(reference_model="", resamples=1000))
 PASSAGES = {
     "p1": ("Coffee machine", "A technician repairs the coffee machine on Monday."),
     "p2": ("", "The parking garage is closed for the winter."),

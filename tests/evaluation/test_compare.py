@@ -10,15 +10,15 @@ from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
 from customir.exporters.parity import HeldOut
 
-from customir.corpus.document import Passage
 from customir.evaluation.compare import compare, measure_int8, qrels_of
-from customir.evaluation.systems import larger_embedder
+from customir.evaluation.systems import reference_embedder
 from customir.progress import Silent
-from customir.settings import Evaluation, Settings
+from customir.settings import EvaluationSettings, Settings
 from customir.workspace import Workspace
+from customir.workspace.passages import Passage
 from customir.workspace.queries import FreeQuery, Query, Split
 
-SETTINGS = Settings(device="cpu", evaluation=Evaluation(larger="", resamples=1000))
+SETTINGS = Settings(device="cpu", evaluation=EvaluationSettings(reference_model="", resamples=1000))
 SUBJECTS = ("leaking oil pump", "lunch in the garden", "office sold in Oslo", "invoice paid twice")
 PASSAGES = [
     Passage(f"p{n}", f"d{n}", 0, f"Message about the {subject}.", f"p{n}", "", f"t{n}")
@@ -98,10 +98,14 @@ def test_a_split_without_queries(minilm: Path, tmp_path: Path, split: Split | No
         assert (result.as_row()["nDCG@10"] is None) == (split != "test")
 
 
-def test_a_larger_embedder_is_compared_with_where_it_is_here(minilm: Path, tmp_path: Path) -> None:
-    assert larger_embedder(Evaluation(larger="")) is None
-    assert larger_embedder(Evaluation(larger=str(tmp_path / "nowhere"))) is None
-    larger = Settings(device="cpu", evaluation=Evaluation(larger=str(minilm), resamples=1000))
+def test_a_reference_embedder_is_compared_with_where_it_is_here(
+    minilm: Path, tmp_path: Path
+) -> None:
+    assert reference_embedder(EvaluationSettings(reference_model="")) is None
+    assert reference_embedder(EvaluationSettings(reference_model=str(tmp_path / "nowhere"))) is None
+    larger = Settings(
+        device="cpu", evaluation=EvaluationSettings(reference_model=str(minilm), resamples=1000)
+    )
     with Workspace(tmp_path / "out") as workspace:
         found = compare(
             workspace, "evaluate", minilm, None, PASSAGES, [*queries("dev"), *queries("test")], [],

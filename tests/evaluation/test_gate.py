@@ -8,10 +8,10 @@ from scipy.stats import binomtest
 
 from customir.evaluation.gate import MINIMUM_THREADS, Held, Metrics, Verdict, choose_alpha, decide
 from customir.evaluation.significance import Difference, paired_difference
-from customir.settings import Evaluation
+from customir.settings import EvaluationSettings
 
-SETTINGS = Evaluation()
-QUICK = Evaluation(resamples=1000)
+SETTINGS = EvaluationSettings()
+QUICK = EvaluationSettings(resamples=1000)
 
 
 def metrics(ndcg: object, recall: object = None) -> Metrics:
@@ -30,7 +30,7 @@ def bootstrap(system: np.ndarray, base: np.ndarray, *more: float) -> Difference:
 
 
 def gate(
-    alpha: float, candidate: Metrics, base: Metrics, settings: Evaluation, seed: int
+    alpha: float, candidate: Metrics, base: Metrics, settings: EvaluationSettings, seed: int
 ) -> Verdict:
     """The verdict where each query is about a thread of its own."""
     own = [str(number) for number in range(len(base["nDCG@10"]))]
@@ -69,10 +69,10 @@ def test_the_bootstrap_is_paired_repeatable_and_centred() -> None:
 
 
 def test_surely_means_beyond_zero() -> None:
-    assert Difference(0.1, 0.01, 0.2, 0.5).surely_better
-    assert not Difference(0.1, 0.0, 0.2, 0.5).surely_better
-    assert Difference(-0.1, -0.2, -0.01, 0.5).surely_worse
-    assert not Difference(-0.1, -0.2, 0.0, 0.5).surely_worse
+    assert Difference(0.1, 0.01, 0.2, 0.5).significantly_better
+    assert not Difference(0.1, 0.0, 0.2, 0.5).significantly_better
+    assert Difference(-0.1, -0.2, -0.01, 0.5).significantly_worse
+    assert not Difference(-0.1, -0.2, 0.0, 0.5).significantly_worse
 
 
 def test_a_real_gain_ships() -> None:

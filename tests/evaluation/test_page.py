@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from customir.report.page import page_text, write_page
 
-from customir.corpus.document import Passage
 from customir.evaluation.breakdown import EXAMPLES, SHOWN_HITS, by_style, won_and_lost
-from customir.evaluation.page import page_text, write_page
-from customir.settings import Evaluation, Settings
+from customir.settings import EvaluationSettings, Settings
 from customir.workspace import Workspace
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
 BROWSER = next(
@@ -256,7 +256,12 @@ def test_the_gain_of_each_style_is_its_own() -> None:
     base = np.zeros(20)
     adapted = np.array([0.0, 1.0] * 10)
     keywords, need = by_style(
-        QUERIES, base, adapted, [p.thread for p in PASSAGES[:20]], Evaluation(resamples=1000), 0
+        QUERIES,
+        base,
+        adapted,
+        [p.thread for p in PASSAGES[:20]],
+        EvaluationSettings(resamples=1000),
+        0,
     )
     assert (keywords["style"], keywords["queries"], keywords["difference"][0]) == (
         "keywords",

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
-from customir.evaluation.report import (
+from customir.report.markdown import (
     BLOCKS,
     CURVE_POINTS,
     report_text,
@@ -13,6 +12,7 @@ from customir.evaluation.report import (
     verdict_line,
     write_report,
 )
+
 from customir.settings import Settings
 from customir.workspace import Workspace
 

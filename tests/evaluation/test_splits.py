@@ -4,9 +4,9 @@ import random
 from collections import Counter, defaultdict
 
 import pytest
+from customir.queries.splits import split_passages
 
-from customir.corpus.document import Passage
-from customir.evaluation.splits import split_passages
+from customir.workspace.passages import Passage
 
 
 def passage(number: int, thread: str, duplicates: str) -> Passage:

@@ -107,15 +107,15 @@ def test_answers_are_the_engine_s_and_a_killed_server_s_work_is_done_by_the_othe
 
 
 SETTINGS = """
-[synthesis]
+[queries]
 max_tokens = 12
-[mining]
-candidates = 1
+[negatives]
+candidates_per_query = 1
 [training]
 epochs = 1
 precision = "fp32"
 [evaluation]
-alphas = [1.0]
+interpolation_weights = [1.0]
 """
 
 

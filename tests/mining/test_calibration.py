@@ -2,10 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score, roc_curve
-
-from customir.corpus.document import Passage
-from customir.mining.calibration import (
+from customir.negatives.calibration import (
     PAIRS,
     RELEVANT_CANDIDATES,
     TAIL,
@@ -13,6 +10,9 @@ from customir.mining.calibration import (
     calibration_pairs,
     required_near_auc,
 )
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
 

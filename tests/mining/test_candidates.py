@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from customir.negatives.candidates import mine_candidates
 
-from customir.corpus.document import Passage
-from customir.mining.candidates import mine_candidates
 from customir.retrieval.bm25 import Bm25
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
 WORDS = ("pump", "gate", "roof", "lift", "oven", "lamp", "door", "wall")
@@ -35,11 +35,11 @@ def mine(
     queries: list[Query],
     cosines: np.ndarray,
     count: int = 9,
-    skip_top: float = 1.0,
+    relative_margin: float = 0.0,
 ) -> list[list[str]]:
     asked = np.repeat(ASKED, len(queries), axis=0)
     bm25 = Bm25([passage.content for passage in passages])
-    found = mine_candidates(queries, passages, asked, cosines, bm25, count, skip_top)
+    found = mine_candidates(queries, passages, asked, cosines, bm25, count, relative_margin)
     return [[candidate.key for candidate in each] for each in found]
 
 
@@ -81,8 +81,8 @@ def test_what_is_too_close_to_the_positive_is_masked() -> None:
     passages = [passage(n) for n in range(5)]
     cosines = vectors(0.8, 0.79, 0.77, 0.75, 0.85)
     asked = [query(passages[0])]
-    assert mine(passages, asked, cosines, skip_top=0.95) == [["p3"]]
-    assert mine(passages, asked, cosines, skip_top=1.0) == [["p1", "p2", "p3"]]
+    assert mine(passages, asked, cosines, relative_margin=0.05) == [["p3"]]
+    assert mine(passages, asked, cosines, relative_margin=0.0) == [["p1", "p2", "p3"]]
 
 
 def test_bm25_and_dense_take_turns_and_the_limit_holds_for_both() -> None:
@@ -96,7 +96,7 @@ def test_bm25_and_dense_take_turns_and_the_limit_holds_for_both() -> None:
     ]
     cosines = vectors(0.8, 0.6, 0.5, 0.1, 0.2, 0.79)
     asked = [query(passages[0], "broken pump gate")]
-    (found,) = mine(passages, asked, cosines, skip_top=0.95)
+    (found,) = mine(passages, asked, cosines, relative_margin=0.05)
     # Dense: 0 5 1 2 4 3, of which 0 and 5 are masked; BM25: 5 4 3, the longest text last.
     assert found == ["p4", "p1", "p3", "p2"]
 
@@ -111,5 +111,5 @@ def test_a_passage_that_shares_no_word_is_no_candidate_of_bm25() -> None:
 def test_masks_do_not_starve_the_count(count: int) -> None:
     passages = [Passage(f"p{n}", "d", 0, f"w{n}", f"p{n}", "", f"t{n}") for n in range(80)]
     cosines = vectors(0.9, *(0.899 - n / 1000 for n in range(79)))
-    (found,) = mine(passages, [query(passages[0])], cosines, count=count, skip_top=0.95)
+    (found,) = mine(passages, [query(passages[0])], cosines, count=count, relative_margin=0.05)
     assert found == [f"p{46 + n}" for n in range(count)]

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-from customir.llm import Engine
-from customir.mining.judge import (
+from customir.negatives.judge import (
     EXAMPLES,
     NO_PASSAGE,
     Pair,
@@ -18,6 +16,8 @@ from customir.mining.judge import (
     relevance,
     search_prompt,
 )
+
+from customir.llm import Engine
 from customir.progress import Silent
 from customir.workspace import Workspace
 
@@ -79,7 +79,7 @@ RUN = """
 import json, os, signal, sys
 from pathlib import Path
 from customir.llm import Engine
-from customir.mining import judge as room
+from customir.negatives import judge as room
 from customir.progress import Silent
 from customir.workspace import Workspace
 folder, model, dies = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "dies"

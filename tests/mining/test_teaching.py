@@ -1,9 +1,9 @@
 """The judge's scores in one unit."""
 
 import pytest
+from customir.negatives.teaching import taught
 
-from customir.corpus.document import Passage
-from customir.mining.teaching import taught
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from customir.negatives.verdicts import UNJUDGED, judge_candidates
 
-from customir.corpus.document import Passage
-from customir.mining.verdicts import UNJUDGED, judge_candidates
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
 PASSAGES = [Passage(f"p{n}", f"d{n}", 0, f"text {n}", f"p{n}", "", f"t{n}") for n in range(6)]

@@ -4,10 +4,8 @@ import random
 
 import numpy as np
 import pytest
-
-from customir.corpus.document import Passage
-from customir.synthesis import styles
-from customir.synthesis.filters import (
+from customir.queries import styles
+from customir.queries.filters import (
     LONGEST_COPY,
     MANY,
     NO_HIT,
@@ -19,8 +17,10 @@ from customir.synthesis.filters import (
     round_trip,
     wrong_language,
 )
-from customir.synthesis.styles import ROTATIONS, shown_queries
+from customir.queries.styles import ROTATIONS, shown_queries
+
 from customir.tokenize import words_of
+from customir.workspace.passages import Passage
 
 PASSAGE = "Hi Ann, the big pump in hall two has been leaking oil since Monday. Call the plumber!"
 EXAMPLES = ["Why was the supplier inspection put off?"]

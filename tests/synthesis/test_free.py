@@ -4,9 +4,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from customir.corpus.document import Passage
+from customir.queries.free import FEWEST, MOST, drawn, held_out_free, without_query
+
 from customir.evaluation.gate import MINIMUM_THREADS
-from customir.synthesis.free import FEWEST, MOST, drawn, held_out_free, without_query
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, Split
 
 OPENING = "Who oils the pump in hall two?"
@@ -30,7 +31,7 @@ def splits_of(members: list[Passage]) -> dict[str, Split]:
 
 
 def pairs(members: list[Passage], **count: int) -> dict[str, Any]:
-    styles = ("subject", "reply", "opening")
+    styles = ("subject", "reply", "ict")
     return {
         style: [(passage, f"{style} {passage.key}") for passage in members[: count.get(style, 0)]]
         for style in styles
@@ -40,7 +41,7 @@ def pairs(members: list[Passage], **count: int) -> dict[str, Any]:
 def test_what_the_query_was_taken_from_is_hidden() -> None:
     (passage,) = passages(1)
     assert without_query(passage, "subject") == without_query(passage, "reply") == passage.text
-    assert without_query(passage, "opening") == REST
+    assert without_query(passage, "ict") == REST
     assert "Oil" in passage.content
 
 
@@ -59,11 +60,11 @@ def test_openings_are_half_as_many_as_other_pairs_or_no_more_than_all_of_these()
             assert mine == keys[: len(mine)]
         return dict(Counter(query.style for query in kept))
 
-    assert count(opening=90) == {"opening": 20}
-    assert count(reply=15, opening=90) == {"reply": 15, "opening": 20}
-    assert count(subject=13, reply=15, opening=90) == {"subject": 13, "reply": 15, "opening": 28}
-    assert count(subject=90, opening=90) == {"subject": 40, "opening": 40}
-    assert count(subject=50, reply=10, opening=9) == {"subject": 40, "reply": 10, "opening": 9}
+    assert count(opening=90) == {"ict": 20}
+    assert count(reply=15, opening=90) == {"reply": 15, "ict": 20}
+    assert count(subject=13, reply=15, opening=90) == {"subject": 13, "reply": 15, "ict": 28}
+    assert count(subject=90, opening=90) == {"subject": 40, "ict": 40}
+    assert count(subject=50, reply=10, opening=9) == {"subject": 40, "reply": 10, "ict": 9}
 
 
 def test_subjects_and_replies_judge_and_openings_where_these_are_few() -> None:
@@ -77,7 +78,7 @@ def test_subjects_and_replies_judge_and_openings_where_these_are_few() -> None:
     assert {query.split for query in found} == {"dev", "test"}
     assert len(found) == 100 + 40 + 200 + 80
     few = held_out_free(pairs(members, subject=20, opening=1000), members, splits, MINIMUM_THREADS)
-    assert {query.style for query in few} == {"opening"}
+    assert {query.style for query in few} == {"ict"}
     assert {query.answer for query in few} == {REST}
     assert (
         held_out_free(pairs(members, subject=20, opening=30), members, splits, MINIMUM_THREADS)

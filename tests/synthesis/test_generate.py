@@ -8,12 +8,12 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from customir.queries.generate import PASSAGES_A_BATCH, Request, _batches, _Work, requests
+from customir.queries.styles import EXAMPLES, ROTATIONS, STYLES, query_prompt
 
-from customir.corpus.document import Passage
-from customir.settings import Synthesis
-from customir.synthesis.generate import PASSAGES_A_BATCH, Request, _batches, _Work, requests
-from customir.synthesis.styles import EXAMPLES, ROTATIONS, STYLES, query_prompt
+from customir.settings import QuerySettings
 from customir.workspace import Unit
+from customir.workspace.passages import Passage
 
 
 def passage(number: int, text: str = "The pump in hall two leaks oil.") -> Passage:
@@ -25,7 +25,7 @@ WHO = {one.key: [f"{role} in {one.thread}" for role in ("new", "old")] for one i
 
 
 def test_each_passage_gets_its_styles_in_turn() -> None:
-    planned = requests(PASSAGES, WHO, Synthesis(queries_per_passage=6), 0)
+    planned = requests(PASSAGES, WHO, QuerySettings(queries_per_passage=6), 0)
     assert len(planned) == 360
     for _, own in groupby(planned, key=lambda request: request.passage.key):
         asked = list(own)
@@ -39,7 +39,7 @@ def test_each_passage_gets_its_styles_in_turn() -> None:
 
 
 def test_searchers_are_crossed_with_styles() -> None:
-    planned = requests(PASSAGES, WHO, Synthesis(queries_per_passage=7), 0)
+    planned = requests(PASSAGES, WHO, QuerySettings(queries_per_passage=7), 0)
     asked = {(request.searcher.split()[0], request.style.name) for request in planned}
     assert asked == {(role, style.name) for role in ("new", "old") for style in STYLES}
     for request in planned:
@@ -52,19 +52,19 @@ def test_searchers_are_crossed_with_styles() -> None:
 
 
 def test_requests_depend_on_content_and_seed_alone() -> None:
-    settings = Synthesis(queries_per_passage=3)
+    settings = QuerySettings(queries_per_passage=3)
     planned = requests(PASSAGES, WHO, settings, 5)
     assert requests(PASSAGES[::-1], WHO, settings, 5) == planned
     assert requests(PASSAGES, WHO, settings, 6) != planned
     some = requests(PASSAGES[:20], WHO, settings, 5)
     assert [request for request in planned if request in some] == some
     # More queries a passage leave those before as they are.
-    more = requests(PASSAGES[:20], WHO, Synthesis(queries_per_passage=6), 5)
+    more = requests(PASSAGES[:20], WHO, QuerySettings(queries_per_passage=6), 5)
     assert set(some) < set(more)
 
 
 def test_same_rotations_stand_together_and_all_are_used() -> None:
-    rotations = [request.rotation for request in requests(PASSAGES, WHO, Synthesis(), 0)]
+    rotations = [request.rotation for request in requests(PASSAGES, WHO, QuerySettings(), 0)]
     assert rotations == sorted(rotations)
     assert set(rotations) == set(range(len(ROTATIONS)))
     assert {example for rotation in ROTATIONS for example in rotation} == set(EXAMPLES)
@@ -82,7 +82,7 @@ def units(planned: list[Request]) -> list[Unit[_Work]]:
 
 @pytest.mark.parametrize("queries", [1, 4, 7])
 def test_batches_hold_whole_passages_of_one_rotation(queries: int) -> None:
-    planned = units(requests(PASSAGES, WHO, Synthesis(queries_per_passage=queries), 0))
+    planned = units(requests(PASSAGES, WHO, QuerySettings(queries_per_passage=queries), 0))
     batches = _batches(planned)
     assert [unit for batch in batches for unit in batch] == planned
     homes: dict[str, int] = {}
@@ -108,7 +108,7 @@ def test_a_prompt_reads_like_its_examples() -> None:
 
 
 def test_without_searchers_nobody_is_named() -> None:
-    (request, *_) = requests(PASSAGES, {}, Synthesis(), 0)
+    (request, *_) = requests(PASSAGES, {}, QuerySettings(), 0)
     assert request.searcher == ""
     prompt = query_prompt("It leaks.", "", STYLES[0], 1)
     assert "Searcher" not in prompt.shared + prompt.branch + prompt.leaf
@@ -118,11 +118,11 @@ def test_without_searchers_nobody_is_named() -> None:
 RUN = """
 import json, os, signal, sys
 from pathlib import Path
-from customir.corpus.document import Passage
+from customir.workspace.passages import Passage
 from customir.llm import Engine
 from customir.progress import Silent
-from customir.settings import Synthesis
-from customir.synthesis import generate
+from customir.settings import QuerySettings
+from customir.queries import generate
 from customir.workspace import Workspace
 folder, model, dies = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "dies"
 generate.PASSAGES_A_BATCH = 2
@@ -137,7 +137,7 @@ subjects = ("pump", "gate", "roof", "lift", "oven")
 passages = [Passage(f"{n:032x}", "d", 0, f"The {s} in hall {n} broke on Monday.", s, "", s)
             for n, s in enumerate(subjects)]
 who = {passage.key: ["a plumber"] for passage in passages}
-settings = Synthesis(queries_per_passage=2, max_tokens=6, temperature=1.0)
+settings = QuerySettings(queries_per_passage=2, max_tokens=6, temperature=1.0)
 with Workspace(folder) as workspace, Mortal(model, device="cpu", threads=1) as engine:
     workspace.begin_stage("generate", "print")
     there = workspace.database.execute("SELECT count(*) FROM result").fetchone()[0]

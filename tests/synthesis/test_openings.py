@@ -1,9 +1,9 @@
 """Free queries: how a text begins, for what follows it."""
 
 import pytest
+from customir.queries.openings import opening_queries, parts, without_wraps
 
-from customir.corpus.document import Passage
-from customir.synthesis.openings import opening_queries, parts, without_wraps
+from customir.workspace.passages import Passage
 
 REST = (
     "The plumber has the key of hall two. He comes every second Monday and brings the oil himself, "
@@ -12,7 +12,7 @@ REST = (
 
 
 @pytest.mark.parametrize(
-    ("text", "opening", "rest"),
+    ("text", "ict", "rest"),
     [
         (f"Who oils the pump in hall two? {REST}", "Who oils the pump in hall two?", REST),
         # A greeting opens nothing: it stays with the sentence after it.

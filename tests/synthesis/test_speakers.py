@@ -1,9 +1,8 @@
 """Who speaks in a chat, and queries without their names."""
 
 import pytest
-
-from customir.synthesis.filters import reject_by_form
-from customir.synthesis.speakers import names_a_speaker, speakers, without_names
+from customir.queries.filters import reject_by_form
+from customir.queries.speakers import names_a_speaker, speakers, without_names
 
 CHAT = "Ada 2004-12-25 09:14: who has the key?\nof hall two\n\ng[r]eek 09:15: Bob_ has it\n\nBob_ 09:16: no"
 

@@ -1,9 +1,9 @@
 """Free queries: a thread's own subject."""
 
 import pytest
+from customir.queries.subjects import subject_queries
 
-from customir.corpus.document import Passage
-from customir.synthesis.subjects import subject_queries
+from customir.workspace.passages import Passage
 
 
 def passage(key: str, title: str, thread: str = "t", ordinal: int = 0) -> Passage:

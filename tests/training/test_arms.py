@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from customir.encoder import Encoder
 from customir.errors import UserError
 from customir.progress import Silent
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import HeldOut, TrainingResult, train, trainer
 from customir.training.held_out import recall
 
@@ -35,7 +35,7 @@ class Heard(Silent):
 def run(
     base: Path, folder: Path, held_out: HeldOut | None = None, **settings: object
 ) -> TrainingResult:
-    chosen = Training.model_validate({**SETTINGS.model_dump(), **settings})
+    chosen = TrainingSettings.model_validate({**SETTINGS.model_dump(), **settings})
     return train(base, examples(), chosen, 0, "cpu", folder, Silent(), held_out)
 
 
@@ -45,17 +45,17 @@ def hits(queries: np.ndarray, passages: np.ndarray) -> int:
 
 @pytest.mark.parametrize(("top_layers", "precision"), [(0, "fp32"), (2, "fp32"), (0, "bf16")])
 def test_full_fine_tuning_learns_and_merges(
-    minilm: Path, tmp_path: Path, top_layers: int, precision: str
+    minilm: Path, tmp_path: Path, trainable_layers: int, precision: str
 ) -> None:
     result = run(
-        minilm, tmp_path / "t", full=True, top_layers=top_layers, precision=precision,
+        minilm, tmp_path / "t", full_fine_tuning=True, trainable_layers=trainable_layers, precision=precision,
         learning_rate=2e-4, epochs=4,
     )  # fmt: skip
     assert sum(result.losses[-3:]) < 0.7 * sum(result.losses[:3])
     changed = load_file(result.adapter / "full_model.safetensors")
-    assert any("word_embeddings" in name for name in changed) == (top_layers == 0)
+    assert any("word_embeddings" in name for name in changed) == (trainable_layers == 0)
     assert {name for name in changed if ".layer.0." in name} == (
-        set() if top_layers else {name for name in changed if ".layer.0." in name}
+        set() if trainable_layers else {name for name in changed if ".layer.0." in name}
     )
     base = load_file(minilm / "model.safetensors")
     for alpha in (0.5, 1.0):
@@ -77,9 +77,9 @@ def test_full_fine_tuning_learns_and_merges(
 def test_full_fine_tuning_resumes_to_the_byte(
     minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(minilm, tmp_path / "a", full=True, learning_rate=1e-4)
+    whole = run(minilm, tmp_path / "a", full_fine_tuning=True, learning_rate=1e-4)
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-    real, calls = trainer.sum_gradients, []
+    real, calls = trainer.all_reduce_gradients, []
 
     def stop(weights: object) -> None:
         calls.append(0)
@@ -89,8 +89,8 @@ def test_full_fine_tuning_resumes_to_the_byte(
 
     monkeypatch.setattr(trainer, "sum_gradients", stop)
     with pytest.raises(KeyboardInterrupt):
-        run(minilm, tmp_path / "b", full=True, learning_rate=1e-4)
-    again = run(minilm, tmp_path / "b", full=True, learning_rate=1e-4)
+        run(minilm, tmp_path / "b", full_fine_tuning=True, learning_rate=1e-4)
+    again = run(minilm, tmp_path / "b", full_fine_tuning=True, learning_rate=1e-4)
     assert len(calls) == 4 + whole.steps - 3
     assert again.losses == whole.losses
     name = "full_model.safetensors"
@@ -98,7 +98,7 @@ def test_full_fine_tuning_resumes_to_the_byte(
 
 
 def test_queries_alone_learn_against_the_bases_passages(minilm: Path, tmp_path: Path) -> None:
-    result = run(minilm, tmp_path / "t", query_only=True, epochs=8)
+    result = run(minilm, tmp_path / "t", freeze_passage_encoder=True, epochs=8)
     base = Encoder.load(minilm, precision="fp32")
     merged = merge_adapter(minilm, result.adapter, 1.0, tmp_path / "m")
     adapted = Encoder.load(merged, precision="fp32")
@@ -114,7 +114,7 @@ def test_the_anchor_holds_vectors_near_the_base(minilm: Path, tmp_path: Path) ->
     apart = []
     base = Encoder.load(minilm, precision="fp32").encode(PASSAGES)
     for anchor in (0.0, 5.0):
-        result = run(minilm, tmp_path / f"t{anchor}", anchor=anchor)
+        result = run(minilm, tmp_path / f"t{anchor}", embedding_regularization=anchor)
         merged = merge_adapter(minilm, result.adapter, 1.0, tmp_path / f"m{anchor}")
         found = Encoder.load(merged, precision="fp32").encode(PASSAGES)
         apart.append(float(np.square(found - base).sum(1).mean()))
@@ -124,12 +124,12 @@ def test_the_anchor_holds_vectors_near_the_base(minilm: Path, tmp_path: Path) ->
 def test_training_stops_where_held_out_recall_rises_no_more(minilm: Path, tmp_path: Path) -> None:
     reporter = Heard()
     # Ten passages are always among the ten nearest: recall is 1 from the first epoch on.
-    settings = SETTINGS.model_copy(update={"patience": 2, "epochs": 9})
+    settings = SETTINGS.model_copy(update={"early_stopping_patience": 2, "epochs": 9})
     result = train(minilm, examples(), settings, 0, "cpu", tmp_path, reporter, HELD_OUT)
     assert result.steps == 3 * 3
     assert result.held_out == 1.0
     assert any("stopped after 9 of 27 steps" in line for line in reporter.said)
-    best = run(minilm, tmp_path / "one", epochs=9, patience=1, held_out=HELD_OUT)
+    best = run(minilm, tmp_path / "one", epochs=9, early_stopping_patience=1, held_out=HELD_OUT)
     name = "adapter_model.safetensors"
     assert (best.adapter / name).read_bytes() == (result.adapter / name).read_bytes(), (
         "both keep the first epoch's weights"
@@ -144,9 +144,16 @@ def test_the_best_weights_are_kept_and_measured_without_dropout(
 ) -> None:
     others = [f"Another note, about {word}." for word in ("tea", "rain", "ink", "salt") * 6]
     held_out = replace(HELD_OUT, passages=[*PASSAGES, *others])
-    result = run(minilm, tmp_path / "t", epochs=6, patience=6, held_out=held_out, dropout=0.3)
+    result = run(
+        minilm,
+        tmp_path / "t",
+        epochs=6,
+        early_stopping_patience=6,
+        held_out=held_out,
+        lora_dropout=0.3,
+    )
     merged = merge_adapter(minilm, result.adapter, 1.0, tmp_path / "m")
-    encoder = Encoder.load(merged, precision="fp32", max_tokens=SETTINGS.max_tokens)
+    encoder = Encoder.load(merged, precision="fp32", max_tokens=SETTINGS.max_seq_length)
     assert recall(encoder, held_out) == pytest.approx(result.held_out)
     passages = Encoder.load(minilm, precision="fp32").encode(held_out.passages)
     assert recall(encoder, held_out, passages) <= 1.0
@@ -171,16 +178,16 @@ def test_overlong_texts_are_counted_and_reported(minilm: Path, tmp_path: Path) -
     )
     assert result.cut == 1
     assert any(
-        "1 of 31 texts are longer than training.max_tokens = 256" in s for s in reporter.said
+        "1 of 31 texts are longer than training.max_seq_length = 256" in s for s in reporter.said
     )
     assert run(minilm, tmp_path / "short").cut == 0
 
 
 def test_fewer_pairs_than_a_batch_are_one_batch(minilm: Path, tmp_path: Path) -> None:
-    result = run(minilm, tmp_path, batch=512, epochs=2)
+    result = run(minilm, tmp_path, batch_size=512, epochs=2)
     assert (result.steps, result.pairs) == (2, 40)
 
 
 def test_layers_below_cannot_be_frozen_beyond_the_model(minilm: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="top_layers is 7"):
-        run(minilm, tmp_path, full=True, top_layers=7)
+        run(minilm, tmp_path, full_fine_tuning=True, trainable_layers=7)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from customir.encoder import Encoder
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training.budget import (
     IN_PART,
     MOST_A_PASS,
@@ -21,12 +21,12 @@ GIGABYTE = 2**30
 
 def test_what_is_set_is_kept_and_a_cpu_has_its_own(minilm: Path) -> None:
     encoder = Encoder.load(minilm, precision="fp32")
-    chosen = with_budget(Training(), encoder)
-    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (1024, 4096)
-    chosen = with_budget(Training(tokens_per_pass=300), encoder)
-    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (300, 4096)
-    chosen = with_budget(Training(tokens_per_pass=300, tokens_kept=900), encoder)
-    assert (chosen.tokens_per_pass, chosen.tokens_kept) == (300, 900)
+    chosen = with_budget(TrainingSettings(), encoder)
+    assert (chosen.mini_batch_num_tokens, chosen.cached_tokens) == (1024, 4096)
+    chosen = with_budget(TrainingSettings(mini_batch_num_tokens=300), encoder)
+    assert (chosen.mini_batch_num_tokens, chosen.cached_tokens) == (300, 4096)
+    chosen = with_budget(TrainingSettings(mini_batch_num_tokens=300, cached_tokens=900), encoder)
+    assert (chosen.mini_batch_num_tokens, chosen.cached_tokens) == (300, 900)
 
 
 def test_graphs_of_a_large_model_take_no_more_on_a_cpu(minilm: Path) -> None:
@@ -34,9 +34,9 @@ def test_graphs_of_a_large_model_take_no_more_on_a_cpu(minilm: Path) -> None:
     large = SimpleNamespace(
         device=encoder.device, layers=range(12), dimensions=768, dtype=torch.bfloat16
     )
-    assert with_budget(Training(), large).tokens_kept == 2184  # type: ignore[arg-type]
+    assert with_budget(TrainingSettings(), large).cached_tokens == 2184  # type: ignore[arg-type]
     large.layers, large.dimensions = range(24), 1024
-    assert with_budget(Training(), large).tokens_kept == 1024  # type: ignore[arg-type]
+    assert with_budget(TrainingSettings(), large).cached_tokens == 1024  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("gigabytes", "per_pass"), [(0.01, 1024), (8, 16_384), (80, MOST_A_PASS)])
@@ -47,9 +47,9 @@ def test_a_gpu_gives_half_of_its_memory_to_graphs(
     encoder.device = torch.device("cuda")
     memory = SimpleNamespace(total_memory=int(gigabytes * GIGABYTE))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
-    chosen = with_budget(Training(), encoder)
-    assert chosen.tokens_per_pass == per_pass
-    passes = max(1, chosen.tokens_kept // chosen.tokens_per_pass)
+    chosen = with_budget(TrainingSettings(), encoder)
+    assert chosen.mini_batch_num_tokens == per_pass
+    passes = max(1, chosen.cached_tokens // chosen.mini_batch_num_tokens)
     if gigabytes >= 8:
         assert passes * per_pass * bytes_a_token(encoder) <= gigabytes * GIGABYTE / 2
 
@@ -57,7 +57,7 @@ def test_a_gpu_gives_half_of_its_memory_to_graphs(
 @pytest.mark.parametrize("tokens", [300, 4096, 8000, 30_000, 33_000, 1_000_000])
 @pytest.mark.parametrize(("per_pass", "kept"), [(1024, 4096), (300, 900), (1024, 1024)])
 def test_results_have_the_room_that_graphs_leave(tokens: int, per_pass: int, kept: int) -> None:
-    settings = Training(tokens_per_pass=per_pass, tokens_kept=kept)
+    settings = TrainingSettings(mini_batch_num_tokens=per_pass, cached_tokens=kept)
     graphs, in_part = passes_kept(tokens, settings, torch.device("cpu"))
     assert graphs >= 1
     if tokens <= kept:

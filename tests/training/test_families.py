@@ -38,7 +38,7 @@ def test_the_way_from_training_to_onnx(
     path = base / "config_sentence_transformers.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps({**known, "prompts": prompts}))
-    few = SETTINGS.model_copy(update={"epochs": 2, "top_layers": 2})
+    few = SETTINGS.model_copy(update={"epochs": 2, "trainable_layers": 2})
     result = train(base, examples()[:8], few, 0, "cpu", tmp_path / "t", Silent())
     assert result.losses[-1] < result.losses[0]
     merged = merge_adapter(base, result.adapter, 1.0, tmp_path / "merged")

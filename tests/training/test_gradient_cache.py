@@ -11,7 +11,7 @@ from torch import Tensor
 
 from customir.encoder import Encoder
 from customir.packing import pack
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import adapter
 from customir.training.batches import collate
 from customir.training.examples import Example, TrainingPassage
@@ -27,7 +27,7 @@ def an_encoder(
 ) -> tuple[Encoder, dict[str, Tensor]]:
     """MiniLM with an adapter that is not at its start (where half of the gradient is zero)."""
     encoder = Encoder.load(base, device, precision="fp32")
-    model = adapter.attach(encoder, Training(dropout=dropout), seed=0)
+    model = adapter.attach(encoder, TrainingSettings(lora_dropout=dropout), seed=0)
     weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -84,13 +84,13 @@ def cached(
     encoder: Encoder,
     tokens: list[list[int]],
     loss_of: Callable[[Tensor], Tensor],
-    tokens_per_pass: int,
+    mini_batch_num_tokens: int,
     kept: int = 1,
     kept_in_part: int = 0,
 ) -> None:
     backward(
         lambda places: encoder.embed([tokens[place] for place in places]),
-        encoder.cut([len(ids) for ids in tokens], tokens_per_pass),
+        encoder.cut([len(ids) for ids in tokens], mini_batch_num_tokens),
         loss_of,
         SEED,
         encoder.device,
@@ -123,7 +123,7 @@ def test_equals_the_full_batch(
     minilm: Path,
     pairs: int,
     negatives: int,
-    tokens_per_pass: int,
+    mini_batch_num_tokens: int,
     kept: int,
     kept_in_part: int,
 ) -> None:
@@ -131,7 +131,7 @@ def test_equals_the_full_batch(
     batch = collate(texts(pairs, negatives))
     tokens = encoder.tokenize(batch.queries, "query")
     tokens += encoder.tokenize([passage.text for passage in batch.passages], "passage")
-    settings = Training()
+    settings = TrainingSettings()
 
     def loss_of(found: Tensor) -> Tensor:
         return _loss(found, batch, settings)
@@ -139,7 +139,7 @@ def test_equals_the_full_batch(
     with by_peft(encoder):
         wanted = gradients(weights, lambda: loss_of(encoder._embed_padded(tokens)).backward())
     found = gradients(
-        weights, lambda: cached(encoder, tokens, loss_of, tokens_per_pass, kept, kept_in_part)
+        weights, lambda: cached(encoder, tokens, loss_of, mini_batch_num_tokens, kept, kept_in_part)
     )
     assert_equal(found, wanted)
 
@@ -157,7 +157,7 @@ def test_results_that_are_kept_change_no_bit(minilm: Path, dropout: float) -> No
             lambda: cached(
                 encoder,
                 tokens,
-                lambda found: _loss(found, batch, Training()),
+                lambda found: _loss(found, batch, TrainingSettings()),
                 256,
                 1,
                 kept_in_part,
@@ -174,7 +174,7 @@ def test_results_that_are_kept_change_no_bit(minilm: Path, dropout: float) -> No
 @pytest.mark.parametrize(("pairs", "negatives"), [(12, 3), (200, 1)])
 @pytest.mark.parametrize(("tokens_per_pass", "kept"), [(300, 1), (2048, 2), (WHOLE, 1)])
 def test_equals_the_full_batch_on_a_gpu(
-    minilm: Path, pairs: int, negatives: int, tokens_per_pass: int, kept: int
+    minilm: Path, pairs: int, negatives: int, mini_batch_num_tokens: int, kept: int
 ) -> None:
     encoder, weights = an_encoder(minilm, dropout=0.0, device="cuda")
     batch = collate(texts(pairs, negatives))
@@ -184,23 +184,27 @@ def test_equals_the_full_batch_on_a_gpu(
 
     def full(found: Tensor) -> Tensor:
         """By the sweeps on the CPU, so that the Triton kernels are in one of the two only."""
-        return _loss(found.cpu(), batch, Training())
+        return _loss(found.cpu(), batch, TrainingSettings())
 
     with by_peft(encoder):
         wanted = gradients(weights, lambda: full(encoder._embed_padded(tokens)).backward())
     found = gradients(
         weights,
         lambda: cached(
-            encoder, tokens, lambda found: _loss(found, there, Training()), tokens_per_pass, kept
+            encoder,
+            tokens,
+            lambda found: _loss(found, there, TrainingSettings()),
+            mini_batch_num_tokens,
+            kept,
         ),
     )
     assert_equal(found, wanted)
 
 
 def test_nothing_is_pushed_below_the_lowest_adapter(minilm: Path) -> None:
-    for top_layers, learns_from in ((0, 0), (2, 4)):
+    for trainable_layers, learns_from in ((0, 0), (2, 4)):
         encoder = Encoder.load(minilm, precision="fp32")
-        adapter.attach(encoder, Training(top_layers=top_layers), seed=0)
+        adapter.attach(encoder, TrainingSettings(trainable_layers=trainable_layers), seed=0)
         packed = pack(encoder.tokenize(["gas for March"], "query"), encoder.device)
         states = encoder.enter(packed)
         for number, layer in enumerate(encoder.layers):
@@ -209,15 +213,15 @@ def test_nothing_is_pushed_below_the_lowest_adapter(minilm: Path) -> None:
 
 
 @pytest.mark.parametrize("tokens_per_pass", [256, 512, WHOLE])
-def test_dropout_is_replayed(minilm: Path, tokens_per_pass: int) -> None:
+def test_dropout_is_replayed(minilm: Path, mini_batch_num_tokens: int) -> None:
     encoder, weights = an_encoder(minilm, dropout=0.3)
     batch = collate(texts(12, 1))
     tokens = encoder.tokenize(batch.queries, "query")
     tokens += encoder.tokenize([passage.text for passage in batch.passages], "passage")
-    passes = encoder.cut([len(ids) for ids in tokens], tokens_per_pass)
+    passes = encoder.cut([len(ids) for ids in tokens], mini_batch_num_tokens)
 
     def loss_of(found: Tensor) -> Tensor:
-        return _loss(found, batch, Training())
+        return _loss(found, batch, TrainingSettings())
 
     def full(seed: int) -> None:
         """One graph over the whole batch, with the masks that the micro-batches draw."""
@@ -229,7 +233,7 @@ def test_dropout_is_replayed(minilm: Path, tokens_per_pass: int) -> None:
 
     with by_peft(encoder):
         wanted = gradients(weights, lambda: full(SEED))
-    found = gradients(weights, lambda: cached(encoder, tokens, loss_of, tokens_per_pass))
+    found = gradients(weights, lambda: cached(encoder, tokens, loss_of, mini_batch_num_tokens))
     assert_equal(found, wanted)
     other = gradients(weights, lambda: full(SEED + 1000))
     name = next(iter(wanted))

@@ -7,10 +7,12 @@ from pathlib import Path
 import safetensors.torch
 
 from customir.progress import Silent
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, train
 
-SETTINGS = Training(batch=6, epochs=1, tokens_per_pass=256, precision="fp32", learning_rate=1e-3)
+SETTINGS = TrainingSettings(
+    batch_size=6, epochs=1, mini_batch_num_tokens=256, precision="fp32", learning_rate=1e-3
+)
 
 
 def examples() -> list[Example]:

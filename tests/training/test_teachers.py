@@ -10,7 +10,7 @@ from peft import PeftModel
 
 from customir.encoder import Encoder
 from customir.progress import Silent
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import teachers
 from customir.training.batches import collate
 from customir.training.examples import Example, TrainingPassage
@@ -112,13 +112,13 @@ def test_an_embedder_learns_the_teachers_order_of_the_batch(minilm: Path, tmp_pa
     """A teacher that finds the next passage best turns the order around that InfoNCE would give."""
     ring = list(TEXTS)
     order = {key: [*ring[n + 1 :], *ring[: n + 1]] for n, key in enumerate(ring)}
-    settings = Training(
-        batch=4, epochs=30, precision="fp32", learning_rate=2e-3, distillation=20.0, temperature=0.05,
+    settings = TrainingSettings(
+        batch_size=4, epochs=30, precision="fp32", learning_rate=2e-3, distillation_weight=20.0, temperature=0.05,
         teacher_temperature=0.3,
     )  # fmt: skip
     found = []
     for name, who in (("alone", None), ("taught", teacher(order))):
-        chosen = settings if who else settings.model_copy(update={"distillation": 0.0})
+        chosen = settings if who else settings.model_copy(update={"distillation_weight": 0.0})
         result = train(minilm, examples(), chosen, 0, "cpu", tmp_path / name, Silent(), teacher=who)
         encoder = Encoder.load(minilm, precision="fp32")
         PeftModel.from_pretrained(encoder.model, result.adapter)

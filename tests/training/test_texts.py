@@ -7,7 +7,7 @@ import torch
 
 from customir.encoder import Encoder
 from customir.progress import Silent
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, adapter
 from customir.training.texts import FrozenBelow, Texts
 
@@ -20,7 +20,7 @@ MPNET = Path("~/.local/share/customir/models/mpnet").expanduser()
 
 
 def compare(base: Path, folder: Path, precision: str, cosine: float) -> None:
-    settings = Training(top_layers=2)
+    settings = TrainingSettings(trainable_layers=2)
     encoder = Encoder.load(base, precision=precision)  # type: ignore[arg-type]
     model = adapter.attach(encoder, settings, seed=0)
     weights = [value for value in model.parameters() if value.requires_grad]

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+from customir.job import Job
+from customir.queries.splits import split_passages
 from mail import write_mailbox
 
 from customir import pipeline
 from customir.errors import UserError
-from customir.evaluation.splits import split_passages
 from customir.progress import Silent
 from customir.runtime.embedder import Embedder, fingerprint, index_fingerprint
 from customir.runtime.search import search
 from customir.settings import Settings, read_settings, write_settings
-from customir.stages.job import Job
 from customir.workspace import Workspace
 from customir.workspace.queries import Query, read_negatives, read_queries, write_queries
 
-TRAINING = {"batch": 8, "epochs": 1, "precision": "fp32", "learning_rate": 1e-3}
+TRAINING = {"batch_size": 8, "epochs": 1, "precision": "fp32", "learning_rate": 1e-3}
 Make = Callable[..., Path]
 
 
@@ -52,15 +52,17 @@ def workspace(minilm: Path, smollm: Path, tmp_path: Path) -> Make:
         settings = Settings.model_validate(
             {
                 "sources": [str(mail)], "llm": "smollm2-135m", "device": "cpu", "threads": 1,
-                "mining": {"candidates": 1, "judge_auc": 0.5},
-                "training": {**TRAINING, **training}, "evaluation": {"alphas": [1.0]},
+                "negatives": {"candidates_per_query": 1, "min_judge_auc": 0.5},
+                "training": {**TRAINING, **training}, "evaluation": {"interpolation_weights": [1.0]},
             }
         )  # fmt: skip
         write_settings(folder, settings)
         with Workspace(folder) as database:
             job = Job(database, settings, Silent())
             pipeline.run_stage(stage("ingest"), job)
-            splits = split_passages(job.passages, settings.evaluation.held_out, settings.seed)
+            splits = split_passages(
+                job.passages, settings.evaluation.held_out_fraction, settings.seed
+            )
             figures = {
                 "sampled_passages": 1, "held_out_alone": False, "written": 1, "rejected": {}, "kept_by_style": {},
                 "kept_by_split": {}, "tokens": {"submitted": 0, "computed": 0}, "samples": [],
@@ -95,7 +97,8 @@ def adapter(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("distillation", [0.0, 1.0])
 def test_torchrun_trains_what_one_process_trains(workspace: Make, distillation: float) -> None:
     one, two = (
-        workspace(name, tokens_per_pass=256, distillation=distillation) for name in ("one", "two")
+        workspace(name, mini_batch_num_tokens=256, distillation_weight=distillation)
+        for name in ("one", "two")
     )
     done = customir("train", one)
     assert done.returncode == 0, done.stderr
@@ -121,7 +124,7 @@ def test_a_forerunner_that_is_missing_stops_every_process(workspace: Make) -> No
 
 
 def test_queries_alone_keep_the_index_of_the_base(workspace: Make, minilm: Path) -> None:
-    folder = workspace(query_only=True)
+    folder = workspace(freeze_passage_encoder=True)
     with Workspace(folder) as database:
         job = Job(database, Settings.model_validate({**_settings(folder)}), Silent())
         pipeline.run_stage(stage("train"), job)
@@ -161,7 +164,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def test_the_judges_scores_reach_the_trainer(workspace: Make) -> None:
-    folder = workspace(mined=False, distillation=1.0, teacher="judge")
+    folder = workspace(mined=False, distillation_weight=1.0, teacher="judge")
     with Workspace(folder) as database:
         job = Job(database, Settings.model_validate(_settings(folder)), Silent())
         pipeline.run_stage(stage("mine"), job)
@@ -180,16 +183,16 @@ def test_the_judges_scores_reach_the_trainer(workspace: Make) -> None:
         assert trained.detail["taught_examples"] == trained.detail["examples"]
 
 
-@pytest.mark.parametrize("teacher", ["fusion", "larger"])
+@pytest.mark.parametrize("teacher", ["hybrid", "reference"])
 def test_a_teacher_of_whole_batches_changes_what_is_learned(
     workspace: Make, minilm: Path, teacher: str
 ) -> None:
     """The larger embedder is MiniLM here, too: other machines have no other."""
     found = []
     for name, weight in (("alone", 0.0), ("taught", 5.0)):
-        folder = workspace(name, distillation=weight, teacher=teacher)
+        folder = workspace(name, distillation_weight=weight, teacher=teacher)
         settings = _settings(folder)
-        settings["evaluation"] |= {"larger": str(minilm)}
+        settings["evaluation"] |= {"reference_model": str(minilm)}
         with Workspace(folder) as database:
             job = Job(database, Settings.model_validate(settings), Silent())
             pipeline.run_stage(stage("train"), job)
@@ -204,29 +207,30 @@ def test_a_teacher_of_whole_batches_changes_what_is_learned(
 
 
 @pytest.mark.parametrize(
-    ("larger", "said"), [("", "evaluation.larger is empty"), ("/no/such/folder", "/no/such/folder")]
+    ("reference", "said"),
+    [("", "evaluation.reference_model is empty"), ("/no/such/folder", "/no/such/folder")],
 )
 def test_a_teacher_that_is_not_there_is_missed_before_any_work(
     workspace: Make, larger: str, said: str
 ) -> None:
-    settings = _settings(workspace(distillation=1.0, teacher="larger"))
-    settings["evaluation"] |= {"larger": larger}
+    settings = _settings(workspace(distillation_weight=1.0, teacher="reference"))
+    settings["evaluation"] |= {"reference_model": larger}
     with pytest.raises(UserError, match=said):
         pipeline.check(Settings.model_validate(settings))
-    settings["training"] |= {"teacher": "fusion"}
+    settings["training"] |= {"teacher": "hybrid"}
     pipeline.check(Settings.model_validate(settings))
 
 
-@pytest.mark.parametrize("mining", [{"candidates": 0}, {"judged": False}])
+@pytest.mark.parametrize("negatives", [{"candidates_per_query": 0}, {"use_judge": False}])
 def test_a_judge_without_anything_to_judge_is_no_teacher(
-    workspace: Make, mining: dict[str, object]
+    workspace: Make, negatives: dict[str, object]
 ) -> None:
-    settings = _settings(workspace(distillation=1.0, teacher="judge"))
+    settings = _settings(workspace(distillation_weight=1.0, teacher="judge"))
     pipeline.check(Settings.model_validate(settings))
-    settings["mining"] |= mining
+    settings["negatives"] |= negatives
     with pytest.raises(UserError, match="nothing to judge"):
         pipeline.check(Settings.model_validate(settings))
-    settings["training"] |= {"distillation": 0.0}
+    settings["training"] |= {"distillation_weight": 0.0}
     pipeline.check(Settings.model_validate(settings))
 
 

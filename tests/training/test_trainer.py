@@ -16,11 +16,11 @@ from peft import PeftModel
 from customir.encoder import Encoder
 from customir.errors import UserError
 from customir.progress import Silent
-from customir.settings import Training
+from customir.settings import TrainingSettings
 from customir.training import Example, checkpoint, train, trainer
 
 
-def run(base: Path, folder: Path, settings: Training = SETTINGS, seed: int = 0) -> Path:
+def run(base: Path, folder: Path, settings: TrainingSettings = SETTINGS, seed: int = 0) -> Path:
     return train(base, examples(), settings, seed, "cpu", folder, Silent()).adapter
 
 
@@ -113,17 +113,21 @@ def test_empty_texts_are_left_out_and_too_few_are_an_error(minilm: Path, tmp_pat
 
 def test_a_loss_that_is_no_number_stops_with_advice(minilm: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"learning_rate.*fp32"):
-        run(minilm, tmp_path, SETTINGS.model_copy(update={"learning_rate": 1e30, "top_layers": 2}))
+        run(
+            minilm,
+            tmp_path,
+            SETTINGS.model_copy(update={"learning_rate": 1e30, "trainable_layers": 2}),
+        )
     assert not list(tmp_path.glob("frozen*")), "passages' states are not left behind"
 
 
 def test_top_layers_train_and_resume_like_the_rest(minilm: Path, tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"top_layers": 2})
+    settings = SETTINGS.model_copy(update={"trainable_layers": 2})
     result = train(minilm, examples(), settings, 0, "cpu", tmp_path, Silent())
     assert sum(result.losses[-3:]) < sum(result.losses[:3])
     assert not list(tmp_path.glob("frozen*"))
     with pytest.raises(UserError, match="top_layers is 9"):
-        run(minilm, tmp_path, SETTINGS.model_copy(update={"top_layers": 9}))
+        run(minilm, tmp_path, SETTINGS.model_copy(update={"trainable_layers": 9}))
 
 
 def test_out_of_memory_halves_the_budget_and_goes_on(
@@ -137,7 +141,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
             raise torch.OutOfMemoryError("out of memory")
         return real(self, tokens)
 
-    settings = SETTINGS.model_copy(update={"dropout": 0.0})
+    settings = SETTINGS.model_copy(update={"lora_dropout": 0.0})
     exact = train(minilm, examples(), settings, 0, "cpu", tmp_path / "large", Silent())
     monkeypatch.setattr(Encoder, "embed", small_machine)
     said: list[str] = []
@@ -153,8 +157,12 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("top_layers", [0, 2])
-def test_a_gpu_trains_what_a_cpu_trains(minilm: Path, tmp_path: Path, top_layers: int) -> None:
-    settings = SETTINGS.model_copy(update={"dropout": 0.0, "top_layers": top_layers})
+def test_a_gpu_trains_what_a_cpu_trains(
+    minilm: Path, tmp_path: Path, trainable_layers: int
+) -> None:
+    settings = SETTINGS.model_copy(
+        update={"lora_dropout": 0.0, "trainable_layers": trainable_layers}
+    )
     losses = [
         train(minilm, examples(), settings, 0, device, tmp_path / device, Silent()).losses
         for device in ("cpu", "cuda")
@@ -178,9 +186,9 @@ def test_one_text_longer_than_the_window_is_cut(minilm: Path, tmp_path: Path) ->
 
 
 def test_the_margin_leaves_negatives_out(minilm: Path, tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"epochs": 1, "dropout": 0.0})
+    settings = SETTINGS.model_copy(update={"epochs": 1, "lora_dropout": 0.0})
     loose = train(minilm, examples(), settings, 0, "cpu", tmp_path / "a", Silent())
-    settings = settings.model_copy(update={"margin": 0.0})
+    settings = settings.model_copy(update={"absolute_margin": 0.0})
     tight = train(minilm, examples(), settings, 0, "cpu", tmp_path / "b", Silent())
     assert tight.losses[0] < loose.losses[0]
 
@@ -188,11 +196,11 @@ def test_the_margin_leaves_negatives_out(minilm: Path, tmp_path: Path) -> None:
 def test_distillation_follows_the_teachers_order(minilm: Path, tmp_path: Path) -> None:
     """A teacher that prefers the "negative" turns the order around that InfoNCE would give."""
     odd = [replace(example, scores=(-4.0, 4.0)) for example in examples()]
-    update = {"epochs": 6, "dropout": 0.0, "teacher_temperature": 1.0}
+    update = {"epochs": 6, "lora_dropout": 0.0, "teacher_temperature": 1.0}
     settings = SETTINGS.model_copy(update=update)
     found = []
     for weight in (0.0, 20.0):
-        chosen = settings.model_copy(update={"distillation": weight})
+        chosen = settings.model_copy(update={"distillation_weight": weight})
         result = train(minilm, odd, chosen, 0, "cpu", tmp_path / str(weight), Silent())
         encoder = Encoder.load(minilm, precision="fp32")
         PeftModel.from_pretrained(encoder.model, result.adapter)

@@ -7,7 +7,7 @@ from mail import write_mailbox
 
 from customir.corpus.ingest import ingest
 from customir.progress import Silent
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 from customir.workspace import Unit, Workspace, complete
 from customir.workspace.queries import Query, write_queries
 
@@ -52,7 +52,9 @@ def test_what_was_made_of_a_message_that_is_gone_goes(tmp_path: Path, minilm: Pa
     out = tmp_path / "out"
 
     def read() -> int:
-        return ingest(workspace, [mail], Corpus(), minilm / "tokenizer.json", Silent()).removed
+        return ingest(
+            workspace, [mail], CorpusSettings(), minilm / "tokenizer.json", Silent()
+        ).removed
 
     mail.write_bytes(whole + MAIL.encode())
     with Workspace(out) as workspace:
@@ -89,7 +91,7 @@ def test_where_nothing_was_removed_results_for_other_settings_stay(
     mail = write_mailbox(tmp_path / "mail.mbox")
     with Workspace(tmp_path / "out") as workspace:
         for _ in range(2):
-            ingest(workspace, [mail], Corpus(), minilm / "tokenizer.json", Silent())
+            ingest(workspace, [mail], CorpusSettings(), minilm / "tokenizer.json", Silent())
         asked(workspace, "judgment", ["earlier settings"])
         workspace.forget_removed()
         assert asked(workspace, "judgment", ["earlier settings"]) == 0

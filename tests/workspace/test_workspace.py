@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from customir.corpus.document import Passage
 from customir.errors import UserError
 from customir.workspace import Workspace
 from customir.workspace.migrations import MIGRATIONS
-from customir.workspace.passages import read_passages
+from customir.workspace.passages import Passage, read_passages
 from customir.workspace.queries import (
     Negative,
     Query,
