@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from customir.queries.splits import DEV_SHARE
 from scipy.stats import binomtest
 
 from customir import models
 from customir.evaluation.compare import Comparison, compare, threads_of
 from customir.evaluation.gate import Held, Metrics, choose_alpha, decide
 from customir.progress import Silent
+from customir.queries.splits import DEV_SHARE
 from customir.settings import EvaluationSettings, Settings, TrainingSettings
 from customir.training.examples import Example, TrainingPassage
 from customir.training.trainer import train

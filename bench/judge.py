@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from customir.negatives.calibration import calibrate
-from customir.negatives.judge import EXAMPLES, INSTRUCTION, PASSAGE_TOKENS, Pair, relevance
-from customir.queries.styles import ROTATIONS, STYLES, query_prompt
 
 from customir import models
 from customir.corpus.mail_labels import without_prefixes
 from customir.llm import Engine, Prompt, Sampling, Usage
+from customir.negatives.calibration import calibrate
+from customir.negatives.judge import EXAMPLES, INSTRUCTION, PASSAGE_TOKENS, Pair, relevance
 from customir.processors import usable_processors
+from customir.queries.styles import ROTATIONS, STYLES, query_prompt
 from customir.retrieval.bm25 import Bm25
 
 # Folder and qrels. scifact's test part stays unseen; aeslc-enron has only the one.

@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import llama_cpp
-from customir.negatives.judge import Pair, answer_prompt, relevance
-from customir.queries.styles import EXAMPLES, INSTRUCTION, STYLES, query_prompt
 
 from customir import models
 from customir.llm import Engine, Prompt, Sampling
 from customir.llm.requantize import FORMATS, measure_speed, requantize
+from customir.negatives.judge import Pair, answer_prompt, relevance
 from customir.processors import usable_processors
+from customir.queries.styles import EXAMPLES, INSTRUCTION, STYLES, query_prompt
 
 PARTS = ("one", "styles", "judging", "formats")
 PEERS = ("reuse", "plain", "chat")

@@ -28,16 +28,16 @@ import numpy as np
 from customir.exporters.int8 import quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
-from customir.job import Job
-from customir.job.parity_queries import held_out_of
-from customir.report.markdown import comparison_rows, difference_text, verdict_line
 
 from customir.evaluation.beir import BeirSet, clusters_of, compare_on, read_beir
 from customir.evaluation.significance import Difference, paired_difference
 from customir.evaluation.systems import ADAPTED, BASE, SystemResult, embedders
 from customir.files import write_atomically
+from customir.job import Job
+from customir.job.parity_queries import held_out_of
 from customir.pipeline import STAGES, check, run_stage
 from customir.progress import Reporter, reporter_for_terminal
+from customir.report.markdown import comparison_rows, difference_text, verdict_line
 from customir.settings import Settings, read_settings, write_settings
 from customir.workspace import Workspace, content_key
 from customir.workspace.database import DATABASE_NAME

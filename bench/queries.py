@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from customir.queries import filters
-from customir.queries.personas import ROLES
-from customir.queries.styles import ROTATIONS, STYLES, query_prompt, shown_queries
 
 from customir import models
 from customir.evaluation.beir import read_beir
 from customir.llm import Engine, Sampling
 from customir.processors import usable_processors
+from customir.queries import filters
+from customir.queries.personas import ROLES
+from customir.queries.styles import ROTATIONS, STYLES, query_prompt, shown_queries
 from customir.retrieval.bm25 import Bm25
 from customir.tokenize import words_of
 

@@ -586,7 +586,7 @@ def optimize(name: str, folder: Path | None, threads: int | None) -> None:
     """
     _block_network()
     from customir import models as known_models
-    from customir import optimize as optimizing
+    from customir.commands import optimize as optimizing
 
     model = known_models.locate(name, "llm")
     pairs = optimizing.workspace_pairs(folder) if folder else optimizing.builtin_pairs()

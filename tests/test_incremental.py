@@ -4,9 +4,9 @@ import mailbox
 from dataclasses import dataclass
 from pathlib import Path
 
-from customir.job import Job
 from mail import write_mailbox
 
+from customir.job import Job
 from customir.pipeline import STAGE, run_stage
 from customir.progress import Silent
 from customir.settings import EvaluationSettings, NegativeSettings, QuerySettings, Settings

@@ -1,0 +1,1 @@
+"""The corpus: readers, cleaning, threads, passages and near-duplicates."""

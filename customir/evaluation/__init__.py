@@ -1,0 +1,1 @@
+"""Held-out queries: metrics, significance, the gate, and the comparison of all systems."""

@@ -60,9 +60,9 @@ class Negative:
 
     Attributes:
         rank: From 0, hardest first.
-        score: The judge's, in nats (customir/mining/judge.py); None where no judge was used.
+        score: The judge's, in nats (customir/negatives/judge.py); None where no judge was used.
         verdict: "negative": pushed away; "relevant": masked; "ambiguous": neither.
-        teacher: What distillation learns (customir/mining/teachers.py); None: nothing.
+        teacher: What distillation learns (customir/training/teachers.py); None: nothing.
     """
 
     query: str

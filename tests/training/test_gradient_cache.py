@@ -109,7 +109,7 @@ def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "negatives", "tokens_per_pass", "kept", "kept_in_part"),
+    ("pairs", "negatives", "mini_batch_num_tokens", "kept", "kept_in_part"),
     [
         (2, 0, 256, 1, 0),
         (7, 0, 256, 0, 1),
@@ -172,7 +172,7 @@ def test_results_that_are_kept_change_no_bit(minilm: Path, dropout: float) -> No
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize(("pairs", "negatives"), [(12, 3), (200, 1)])
-@pytest.mark.parametrize(("tokens_per_pass", "kept"), [(300, 1), (2048, 2), (WHOLE, 1)])
+@pytest.mark.parametrize(("mini_batch_num_tokens", "kept"), [(300, 1), (2048, 2), (WHOLE, 1)])
 def test_equals_the_full_batch_on_a_gpu(
     minilm: Path, pairs: int, negatives: int, mini_batch_num_tokens: int, kept: int
 ) -> None:
@@ -212,7 +212,7 @@ def test_nothing_is_pushed_below_the_lowest_adapter(minilm: Path) -> None:
             states = encoder.run(states, packed, [layer])
 
 
-@pytest.mark.parametrize("tokens_per_pass", [256, 512, WHOLE])
+@pytest.mark.parametrize("mini_batch_num_tokens", [256, 512, WHOLE])
 def test_dropout_is_replayed(minilm: Path, mini_batch_num_tokens: int) -> None:
     encoder, weights = an_encoder(minilm, dropout=0.3)
     batch = collate(texts(12, 1))

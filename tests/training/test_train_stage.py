@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
-from customir.job import Job
-from customir.queries.splits import split_passages
 from mail import write_mailbox
 
 from customir import pipeline
 from customir.errors import UserError
+from customir.job import Job
 from customir.progress import Silent
+from customir.queries.splits import split_passages
 from customir.runtime.embedder import Embedder, fingerprint, index_fingerprint
 from customir.runtime.search import search
 from customir.settings import Settings, read_settings, write_settings
@@ -211,10 +211,10 @@ def test_a_teacher_of_whole_batches_changes_what_is_learned(
     [("", "evaluation.reference_model is empty"), ("/no/such/folder", "/no/such/folder")],
 )
 def test_a_teacher_that_is_not_there_is_missed_before_any_work(
-    workspace: Make, larger: str, said: str
+    workspace: Make, reference: str, said: str
 ) -> None:
     settings = _settings(workspace(distillation_weight=1.0, teacher="reference"))
-    settings["evaluation"] |= {"reference_model": larger}
+    settings["evaluation"] |= {"reference_model": reference}
     with pytest.raises(UserError, match=said):
         pipeline.check(Settings.model_validate(settings))
     settings["training"] |= {"teacher": "hybrid"}

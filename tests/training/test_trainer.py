@@ -156,7 +156,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-@pytest.mark.parametrize("top_layers", [0, 2])
+@pytest.mark.parametrize("trainable_layers", [0, 2])
 def test_a_gpu_trains_what_a_cpu_trains(
     minilm: Path, tmp_path: Path, trainable_layers: int
 ) -> None:

@@ -1,8 +1,8 @@
 """The judge's scores in one unit."""
 
 import pytest
-from customir.negatives.teaching import taught
 
+from customir.negatives.teaching import taught
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 

@@ -1,6 +1,7 @@
 """Who speaks in a chat, and queries without their names."""
 
 import pytest
+
 from customir.queries.filters import reject_by_form
 from customir.queries.speakers import names_a_speaker, speakers, without_names
 

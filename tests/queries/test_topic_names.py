@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from customir.queries.personas import ROLES, personas
-from customir.queries.topic_names import name_by_llm, typical
-from customir.queries.topics import Topic
 
 from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.progress import Silent
+from customir.queries.personas import ROLES, personas
+from customir.queries.topic_names import name_by_llm, typical
+from customir.queries.topics import Topic
 from customir.workspace import Workspace
 
 TOPICS = [

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from customir.report.page import page_text, write_page
 
 from customir.evaluation.breakdown import EXAMPLES, SHOWN_HITS, by_style, won_and_lost
+from customir.report.page import page_text, write_page
 from customir.settings import EvaluationSettings, Settings
 from customir.workspace import Workspace
 from customir.workspace.passages import Passage

@@ -4,9 +4,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from customir.queries.free import FEWEST, MOST, drawn, held_out_free, without_query
-
 from customir.evaluation.gate import MINIMUM_THREADS
+from customir.queries.free import FEWEST, MOST, drawn, held_out_free, without_query
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, Split
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+from customir.llm import Engine
 from customir.negatives.judge import (
     EXAMPLES,
     NO_PASSAGE,
@@ -16,8 +18,6 @@ from customir.negatives.judge import (
     relevance,
     search_prompt,
 )
-
-from customir.llm import Engine
 from customir.progress import Silent
 from customir.workspace import Workspace
 

@@ -1,8 +1,8 @@
 """Free queries: how a text begins, for what follows it."""
 
 import pytest
-from customir.queries.openings import opening_queries, parts, without_wraps
 
+from customir.queries.openings import opening_queries, parts, without_wraps
 from customir.workspace.passages import Passage
 
 REST = (
@@ -12,7 +12,7 @@ REST = (
 
 
 @pytest.mark.parametrize(
-    ("text", "ict", "rest"),
+    ("text", "opening", "rest"),
     [
         (f"Who oils the pump in hall two? {REST}", "Who oils the pump in hall two?", REST),
         # A greeting opens nothing: it stays with the sentence after it.

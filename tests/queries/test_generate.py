@@ -8,9 +8,9 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+
 from customir.queries.generate import PASSAGES_A_BATCH, Request, _batches, _Work, requests
 from customir.queries.styles import EXAMPLES, ROTATIONS, STYLES, query_prompt
-
 from customir.settings import QuerySettings
 from customir.workspace import Unit
 from customir.workspace.passages import Passage

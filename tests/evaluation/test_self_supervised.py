@@ -1,8 +1,8 @@
 """Ranking for free queries: the answer in its passage's place, the rest of its thread left out."""
 
 import numpy as np
-from customir.evaluation.self_supervised import rank_free
 
+from customir.evaluation.self_supervised import rank_free
 from customir.workspace.passages import Passage
 from customir.workspace.queries import FreeQuery
 

@@ -3,7 +3,6 @@
 import random
 
 from customir.queries.sampling import MINIMUM_WORDS, sample_passages
-
 from customir.workspace.passages import Passage
 
 LONG = "word " * MINIMUM_WORDS

@@ -4,8 +4,8 @@ import random
 from collections import Counter, defaultdict
 
 import pytest
-from customir.queries.splits import split_passages
 
+from customir.queries.splits import split_passages
 from customir.workspace.passages import Passage
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from customir.negatives.verdicts import UNJUDGED, judge_candidates
 
+from customir.negatives.verdicts import UNJUDGED, judge_candidates
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 

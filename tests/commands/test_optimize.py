@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from customir.commands.optimize import (
     MANY_QUERIES,
     Candidate,
@@ -13,7 +14,6 @@ from customir.commands.optimize import (
     workspace_pairs,
     worth_trying,
 )
-
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.llm import Engine, Prompt

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from customir.negatives.candidates import mine_candidates
 
+from customir.negatives.candidates import mine_candidates
 from customir.retrieval.bm25 import Bm25
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query

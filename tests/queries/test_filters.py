@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+
 from customir.queries import styles
 from customir.queries.filters import (
     LONGEST_COPY,
@@ -18,7 +19,6 @@ from customir.queries.filters import (
     wrong_language,
 )
 from customir.queries.styles import ROTATIONS, shown_queries
-
 from customir.tokenize import words_of
 from customir.workspace.passages import Passage
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+
 from customir.queries.boilerplate import automatic, boilerplate
 from customir.queries.sampling import sample_passages
 from customir.queries.summary import picture, summarise
 from customir.queries.topics import cluster, name_topics, periods
-
 from customir.workspace.passages import Passage
 
 ABOUT = {

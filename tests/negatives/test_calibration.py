@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score, roc_curve
+
 from customir.negatives.calibration import (
     PAIRS,
     RELEVANT_CANDIDATES,
@@ -10,8 +12,6 @@ from customir.negatives.calibration import (
     calibration_pairs,
     required_near_auc,
 )
-from sklearn.metrics import roc_auc_score, roc_curve
-
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 

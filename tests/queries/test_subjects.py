@@ -1,8 +1,8 @@
 """Free queries: a thread's own subject."""
 
 import pytest
-from customir.queries.subjects import subject_queries
 
+from customir.queries.subjects import subject_queries
 from customir.workspace.passages import Passage
 
 

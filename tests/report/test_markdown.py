@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from customir.report.markdown import (
     BLOCKS,
     CURVE_POINTS,
@@ -12,7 +13,6 @@ from customir.report.markdown import (
     verdict_line,
     write_report,
 )
-
 from customir.settings import Settings
 from customir.workspace import Workspace
 

@@ -1,0 +1,1 @@
+"""The report: markdown for a terminal or a diff, HTML to look at."""
