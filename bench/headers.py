@@ -16,6 +16,7 @@ from customir.encoder import Encoder
 from customir.evaluation.beir import read_beir
 from customir.evaluation.metrics import by_query
 from customir.retrieval.dense import top_k
+from customir.workspace.passages import DocumentToSplit
 
 DOCUMENTS, QUICK_DOCUMENTS = 1200, 400
 CHOICES = ((), ("title",), ("title", "sender"), ("title", "sender", "date"), ("sender", "date"))
@@ -26,7 +27,9 @@ def header(row: dict[str, str], fields: tuple[str, ...]) -> str:
     """The header of a document, as `customir ingest` makes it."""
     title = row.get("subject") or row.get("title") or ""
     sender = next((row[name] for name in SENDERS if row.get(name)), "")
-    made = header_of(fields, title, sender, row.get("date"), "")
+    made = header_of(
+        fields, DocumentToSplit("", "", title, sender, row.get("date"), "", is_mail=False)
+    )
     return title if made is None else made
 
 

@@ -1,4 +1,4 @@
-"""What readers make and what the later stages read."""
+"""What readers make, before it is cleaned."""
 
 from dataclasses import dataclass
 
@@ -54,48 +54,3 @@ class Unreadable:
     identifier: str
     reason: str
     is_attachment: bool = False
-
-
-@dataclass(frozen=True)
-class Document:
-    """A cleaned document as the workspace holds it. `key` is a hash of its content.
-
-    Attributes:
-        text: Cleaned by its own lines; what many messages repeat is cut when all are read.
-    """
-
-    key: str
-    source: str
-    identifier: str
-    title: str
-    sender: str
-    date: str | None
-    thread: str
-    text: str
-    recipients: str
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A piece of a document, short enough for the embedder.
-
-    Attributes:
-        text: Without the document's title.
-        duplicates: Near-duplicate group: the smallest passage key in it.
-        header: What stands above the text where it is embedded; None: the title.
-    """
-
-    key: str
-    document: str
-    ordinal: int
-    text: str
-    duplicates: str
-    title: str
-    thread: str
-    header: str | None = None
-
-    @property
-    def content(self) -> str:
-        """What is embedded and indexed: the header, where there is one, above the text."""
-        header = self.title if self.header is None else self.header
-        return f"{header}\n{self.text}" if header else self.text

@@ -1,10 +1,9 @@
 """Reads the sources into the workspace: documents, threads, passages, near-duplicate groups."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,23 @@ from customir.errors import UserError
 from customir.progress import Reporter
 from customir.settings import CorpusSettings
 from customir.workspace import Workspace
+from customir.workspace.documents import (
+    SkippedRow,
+    clear_skipped,
+    count_documents,
+    count_threads,
+    delete_documents,
+    read_document_keys,
+    read_document_names,
+    update_threads,
+    write_documents,
+)
+from customir.workspace.passages import (
+    count_duplicates,
+    count_passages,
+    read_texts,
+    update_duplicates,
+)
 
 STAGE = "ingest"
 WORK = "reading"
@@ -111,7 +127,7 @@ def ingest(
     """
     check_sources(sources)
     chunker = Chunker(tokenizer_file, settings.passage_tokens, settings.overlap_tokens)
-    known = {key for (key,) in workspace.database.execute("SELECT key FROM document")}
+    known = set(read_document_keys(workspace))
     reading = _read(workspace, sources, reporter, processes)
     if not reading.posts:
         raise UserError(_nothing_kept(sources, reading))
@@ -131,11 +147,10 @@ def require_enough(workspace: Workspace) -> None:
     Raises:
         UserError: it has fewer than MINIMUM_PASSAGES passages; says how many.
     """
-    (passages,) = workspace.database.execute("SELECT count(*) FROM passage").fetchone()
-    (documents,) = workspace.database.execute("SELECT count(*) FROM document").fetchone()
+    passages = count_passages(workspace)
     if passages < MINIMUM_PASSAGES:
         raise UserError(
-            f"The sources hold {documents} usable documents, {passages} passages: too few to adapt "
+            f"The sources hold {count_documents(workspace)} usable documents, {passages} passages: too few to adapt "
             f"a model to. At least {MINIMUM_PASSAGES} passages are needed. Give a larger source, "
             "or more of them."
         )
@@ -182,7 +197,7 @@ def _read(
 ) -> _Reading:
     reading = _Reading()
     with workspace.transaction() as database:
-        database.execute("DELETE FROM skipped")
+        clear_skipped(database)
     total = sum(count_source(source) for source in sources)
     workspace.count_work(STAGE, "reading", done=0, total=total, computed=0, seconds=0.0)
     done = 0
@@ -192,7 +207,11 @@ def _read(
             kept, skipped = reading.take(results)
             done += size
             with workspace.transaction() as database:
-                _write(database, kept, skipped)
+                write_documents(
+                    database,
+                    [(each.document, each.original) for each in kept],
+                    [SkippedRow(each.source, each.identifier, each.reason) for each in skipped],
+                )
                 workspace.count_work(
                     STAGE,
                     "reading",
@@ -223,31 +242,6 @@ def batches(sources: Sequence[Path]) -> Iterator[Batch]:
         yield batch
 
 
-def _write(database: Any, kept: Sequence[Prepared], skipped: Sequence[Skipped]) -> None:
-    """One batch. Until all is read, every document is a thread of its own."""
-    database.executemany(
-        "INSERT INTO document (key, source, identifier, title, sender, date, thread, text, "
-        "recipients) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
-        "source = excluded.source, text = excluded.text, recipients = excluded.recipients "
-        "WHERE source <> excluded.source OR text <> excluded.text "
-        "OR recipients <> excluded.recipients",
-        [astuple(each.document) for each in kept],
-    )
-    database.executemany(
-        "INSERT INTO original VALUES (?, ?, ?, ?) ON CONFLICT (document) DO UPDATE SET "
-        "text = excluded.text, refs = excluded.refs, is_mail = excluded.is_mail "
-        "WHERE text <> excluded.text OR refs <> excluded.refs OR is_mail <> excluded.is_mail",
-        [
-            (each.post.key, each.original, " ".join(each.post.references), int(each.is_mail))
-            for each in kept
-        ],
-    )
-    database.executemany(
-        "INSERT INTO skipped VALUES (?, ?, ?)",
-        [(each.source, each.identifier, each.reason) for each in skipped],
-    )
-
-
 @dataclass(frozen=True)
 class _Changes:
     """How many documents came, went, or are another now under the same name and source."""
@@ -263,8 +257,7 @@ def _settle(workspace: Workspace, posts: dict[str, Post], known: set[str]) -> _C
     gone: set[tuple[str, str]] = set()
     come: set[tuple[str, str]] = set()
     fresh = 0
-    rows = workspace.database.execute("SELECT key, source, identifier FROM document")
-    for key, source, identifier in rows:
+    for key, source, identifier in read_document_names(workspace):
         if key not in posts:
             stale.append(key)
             gone.add((source, identifier))
@@ -275,60 +268,31 @@ def _settle(workspace: Workspace, posts: dict[str, Post], known: set[str]) -> _C
     with workspace.transaction() as database:
         if stale:
             workspace.note_removal()
-            _delete(database, stale)
-        database.executemany(
-            "UPDATE document SET thread = ?2 WHERE key = ?1 AND thread <> ?2", threads.items()
-        )
+            delete_documents(database, stale)
+        update_threads(database, threads)
     changed = len(gone & come)
     return _Changes(fresh - changed, changed, len(stale) - changed)
 
 
-def _delete(database: Any, documents: Sequence[str]) -> None:
-    """Delete documents, and at once the queries that an LLM wrote for them.
-
-    Other results are found to be unused when all stages are done (`Workspace.forget_removed`).
-    """
-    keys = (json.dumps(documents),)
-    written = (
-        "SELECT {column} FROM query WHERE passage IN (SELECT key FROM passage WHERE document IN "
-        "(SELECT value FROM json_each(?)))"
-    )
-    database.execute(
-        "DELETE FROM result WHERE kind = 'query' AND value IN "
-        f"({written.format(column='CAST(text AS BLOB)')})",
-        keys,
-    )
-    database.execute(f"DELETE FROM query WHERE key IN ({written.format(column='key')})", keys)
-    database.execute("DELETE FROM document WHERE key IN (SELECT value FROM json_each(?))", keys)
-
-
 def _group(workspace: Workspace, settings: CorpusSettings, reporter: Reporter) -> int:
     """Set the near-duplicate groups; how many passages are a part of another."""
-    (total,) = workspace.database.execute("SELECT count(*) FROM passage").fetchone()
-    rows = workspace.database.execute("SELECT key, text FROM passage ORDER BY key")
     groups = group_duplicates(
-        rows, total, settings.duplicate_similarity, settings.containment, reporter
+        read_texts(workspace),
+        count_passages(workspace),
+        settings.duplicate_similarity,
+        settings.containment,
+        reporter,
     )
     with workspace.transaction() as database:
-        database.executemany(
-            "UPDATE passage SET duplicates = ?2 WHERE key = ?1 AND duplicates <> ?2",
-            groups.of.items(),
-        )
+        update_duplicates(database, groups.of)
     return groups.contained
 
 
 def _summary(
     workspace: Workspace, reading: _Reading, changes: _Changes, contained: int
 ) -> IngestSummary:
-    database = workspace.database
-    (passages,) = database.execute("SELECT count(*) FROM passage").fetchone()
-    threads, largest = database.execute(
-        "SELECT count(*), max(size) FROM (SELECT count(*) AS size FROM document GROUP BY thread)"
-    ).fetchone()
-    groups, members = database.execute(
-        "SELECT count(*), coalesce(sum(size), 0) FROM "
-        "(SELECT count(*) AS size FROM passage GROUP BY duplicates HAVING size > 1)"
-    ).fetchone()
+    threads, largest = count_threads(workspace)
+    groups, members = count_duplicates(workspace)
     return IngestSummary(
         read=reading.read,
         attachments=reading.attachments,
@@ -342,7 +306,7 @@ def _summary(
         cut=dict(reading.cut.most_common()),
         threads=threads,
         largest_thread=largest,
-        passages=passages,
+        passages=count_passages(workspace),
         duplicate_groups=groups,
         duplicate_passages=members,
         contained_passages=contained,

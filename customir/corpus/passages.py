@@ -1,16 +1,21 @@
 """Documents to passages: what many messages repeat is cut, and the rest cut to length."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from itertools import islice
-from typing import Any
 
 from customir.corpus.chunking import Chunker
 from customir.corpus.repeated import LineCounts, without_repeated
 from customir.progress import Reporter
 from customir.settings import CorpusSettings
 from customir.workspace import Workspace, content_key
+from customir.workspace.documents import read_document_keys
+from customir.workspace.passages import (
+    DocumentToSplit,
+    PassageRow,
+    read_documents_to_split,
+    replace_passages,
+)
 
 BATCH = 500
 REPEATED = "repeated lines"
@@ -35,46 +40,39 @@ def cut_passages(
         chats: Keys of the documents whose paragraphs are what people said.
     """
     cut: Counter[str] = Counter()
-    keys = [key for (key,) in workspace.database.execute("SELECT key FROM document ORDER BY key")]
+    keys = read_document_keys(workspace)
     with reporter.task("cutting passages", total=len(keys), unit="documents") as task:
         for batch in _batches(keys):
-            rows = workspace.database.execute(
-                "SELECT key, document.text, title, sender, date, recipients, is_mail "
-                "FROM document JOIN original ON original.document = key "
-                "WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",
-                (json.dumps(batch),),
-            ).fetchall()
+            documents = read_documents_to_split(workspace, batch)
             texts: dict[str, str] = {}
-            shortened: list[tuple[str, str]] = []
-            for key, text, *_, is_mail in rows:
-                texts[key] = text
-                if is_mail and settings.boilerplate_min_documents:
-                    texts[key] = without_repeated(text, counts, settings.boilerplate_min_documents)
-                    if texts[key] != text:
-                        shortened.append((key, texts[key]))
-                        cut[REPEATED] += len(text) - len(texts[key])
-            headers = {row[0]: header_of(settings.passage_header, *row[2:6]) for row in rows}
-            passages = chunker.cut(list(texts.values()), [key in chats for key in texts])
-            wanted = {
-                content_key(key, ordinal, text): (key, ordinal, text)
-                for key, pieces in zip(texts, passages, strict=True)
-                for ordinal, text in enumerate(pieces)
-            }
+            shortened: dict[str, str] = {}
+            for document in documents:
+                text = texts[document.key] = document.text
+                if document.is_mail and settings.boilerplate_min_documents:
+                    kept = without_repeated(text, counts, settings.boilerplate_min_documents)
+                    if kept != text:
+                        texts[document.key] = shortened[document.key] = kept
+                        cut[REPEATED] += len(text) - len(kept)
+            headers = {each.key: header_of(settings.passage_header, each) for each in documents}
+            pieces = chunker.cut(list(texts.values()), [key in chats for key in texts])
+            passages = [
+                PassageRow(content_key(key, ordinal, text), key, ordinal, text, headers[key])
+                for key, own in zip(texts, pieces, strict=True)
+                for ordinal, text in enumerate(own)
+            ]
             with workspace.transaction() as database:
-                database.executemany("UPDATE document SET text = ?2 WHERE key = ?1", shortened)
-                _write(database, batch, wanted, headers)
+                replace_passages(database, batch, passages, shortened)
             task.advance(len(batch))
     return cut
 
 
-def header_of(
-    fields: Sequence[str], title: str, sender: str, date: str | None, recipients: str
-) -> str | None:
+def header_of(fields: Sequence[str], document: DocumentToSplit) -> str | None:
     """What stands above a document's passages where they are embedded; None: the title."""
     if tuple(fields) == ("title",):
         return None
+    sender, date, recipients = document.sender, document.date, document.recipients
     values = {
-        "title": title,
+        "title": document.title,
         "sender": f"From: {sender[:HEADER_CHARACTERS]}" if sender else "",
         "date": f"Date: {date[:DATE_CHARACTERS]}" if date else "",
         "recipients": f"To: {recipients[:HEADER_CHARACTERS]}" if recipients else "",
@@ -86,38 +84,3 @@ def _batches(keys: Sequence[str]) -> Iterator[list[str]]:
     rest = iter(keys)
     while batch := list(islice(rest, BATCH)):
         yield batch
-
-
-def _write(
-    database: Any,
-    documents: Sequence[str],
-    wanted: dict[str, tuple[str, int, str]],
-    headers: dict[str, str | None],
-) -> None:
-    """Make the passages of these documents the wanted ones; until grouped, each its own group."""
-    held = dict(
-        database.execute(
-            "SELECT key, header FROM passage WHERE document IN (SELECT value FROM json_each(?))",
-            (json.dumps(documents),),
-        )
-    )
-    database.executemany(
-        "DELETE FROM passage WHERE key = ?", [(key,) for key in held if key not in wanted]
-    )
-    database.executemany(
-        "UPDATE passage SET header = ?2 WHERE key = ?1",
-        [
-            (key, headers[document])
-            for key, (document, *_) in wanted.items()
-            if key in held and held[key] != headers[document]
-        ],
-    )
-    database.executemany(
-        "INSERT INTO passage (key, document, ordinal, text, duplicates, header) "
-        "VALUES (?1, ?2, ?3, ?4, ?1, ?5)",
-        [
-            (key, document, ordinal, text, headers[document])
-            for key, (document, ordinal, text) in wanted.items()
-            if key not in held
-        ],
-    )

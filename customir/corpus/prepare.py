@@ -1,6 +1,5 @@
 """One item of a source to the document that the workspace will hold; a pure function."""
 
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 
@@ -8,11 +7,9 @@ from customir.corpus.cleaning import MAXIMUM_TITLE, clean, clean_line, why_empty
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.threads import Post, participants
 from customir.workspace import content_key
-from customir.workspace.documents import Document
+from customir.workspace.documents import Document, Original, pack_text
 
 MAXIMUM_RECIPIENTS = 10_000
-# Fastest: an original is written for every message and read for the one that is shown.
-COMPRESSION = 1
 
 
 @dataclass(frozen=True)
@@ -20,14 +17,14 @@ class Prepared:
     """A document, what threading looks at of it, and how it came about.
 
     Attributes:
-        original: The text as found, UTF-8, deflated.
+        original: The document as found.
         characters: How many it has as found, and `cut`: how many were cut, by cause.
         is_mail: Whether it was cleaned as mail; `is_chat`: whether its paragraphs are turns.
     """
 
     document: Document
     post: Post
-    original: bytes
+    original: Original
     characters: int
     cut: Counter[str]
     is_mail: bool
@@ -77,7 +74,7 @@ def prepare(source: str, item: RawDocument | Unreadable) -> Prepared | Skipped:
             key, source, identifier, title, sender, item.date, key, cleaned.text, recipients
         ),
         post=post,
-        original=zlib.compress(item.text.encode("utf-8", "surrogatepass"), COMPRESSION),
+        original=Original(key, pack_text(item.text), item.references, item.is_mail),
         characters=len(item.text),
         cut=cut,
         is_mail=item.is_mail,

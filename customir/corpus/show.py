@@ -1,6 +1,5 @@
 """What became of one message: as it was found, what was cut and why, and its passages."""
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +8,15 @@ from customir.corpus.document import RawDocument
 from customir.corpus.passages import REPEATED
 from customir.errors import UserError
 from customir.workspace import Workspace
+from customir.workspace.documents import (
+    Document,
+    Original,
+    count_in_thread,
+    find_documents,
+    find_similar_identifiers,
+    find_skipped,
+)
+from customir.workspace.passages import read_passages_of
 
 SIMILAR_NAMES = 5
 
@@ -61,17 +69,10 @@ def show(workspace: Workspace, name: str) -> list[Shown]:
     Raises:
         UserError: there is none; says why, if it was skipped, or names similar ones.
     """
-    names = (name, f"<{name}>")
-    rows = workspace.database.execute(
-        "SELECT key, source, identifier, title, sender, recipients, date, refs, thread, "
-        "document.text, original.text, is_mail FROM document "
-        "JOIN original ON original.document = key "
-        "WHERE identifier IN (?1, ?2) OR key = ?1 ORDER BY source, key",
-        names,
-    ).fetchall()
-    if not rows:
+    found = find_documents(workspace, name)
+    if not found:
         raise UserError(_why_not(workspace, name))
-    return [_shown(workspace, *row) for row in rows]
+    return [_shown(workspace, document, original) for document, original in found]
 
 
 def as_text(shown: Shown) -> str:
@@ -79,68 +80,43 @@ def as_text(shown: Shown) -> str:
     return "\n".join(_lines(shown))
 
 
-def _shown(
-    workspace: Workspace,
-    key: str,
-    source: str,
-    identifier: str,
-    title: str,
-    sender: str,
-    recipients: str,
-    date: str | None,
-    refs: str,
-    thread: str,
-    cleaned: str,
-    packed: bytes,
-    is_mail: int,
-) -> Shown:
-    original = zlib.decompress(packed).decode("utf-8", "surrogatepass")
-    references = tuple(refs.split())
+def _shown(workspace: Workspace, document: Document, original: Original) -> Shown:
+    text = original.text
     again = clean(
-        RawDocument(identifier, title, sender, date, original, references, is_mail=bool(is_mail))
+        RawDocument(
+            document.identifier,
+            document.title,
+            document.sender,
+            document.date,
+            text,
+            original.references,
+            is_mail=original.is_mail,
+        )
     )
-    repeated = missing_lines(again.text.split("\n"), cleaned.split("\n"))
-    (in_thread,) = workspace.database.execute(
-        "SELECT count(*) FROM document WHERE thread = ?", (thread,)
-    ).fetchone()
-    passages = workspace.database.execute(
-        "SELECT key, text, (SELECT count(*) - 1 FROM passage AS other "
-        "WHERE other.duplicates = passage.duplicates) FROM passage "
-        "WHERE document = ? ORDER BY ordinal",
-        (key,),
-    )
+    repeated = missing_lines(again.text.split("\n"), document.text.split("\n"))
     return Shown(
-        key=key,
-        source=source,
-        identifier=identifier,
-        title=title,
-        sender=sender,
-        recipients=recipients,
-        date=date,
-        references=references,
-        thread=thread,
-        in_thread=in_thread,
-        original=original,
-        cleaned=cleaned,
+        key=document.key,
+        source=document.source,
+        identifier=document.identifier,
+        title=document.title,
+        sender=document.sender,
+        recipients=document.recipients,
+        date=document.date,
+        references=original.references,
+        thread=document.thread,
+        in_thread=count_in_thread(workspace, document.thread),
+        original=text,
+        cleaned=document.text,
         cuts=(*again.cuts, *(Cut(REPEATED, piece, len(piece)) for piece in repeated)),
-        passages=tuple(ShownPassage(*row) for row in passages),
+        passages=tuple(ShownPassage(*row) for row in read_passages_of(workspace, document.key)),
     )
 
 
 def _why_not(workspace: Workspace, name: str) -> str:
-    skipped = workspace.database.execute(
-        "SELECT source, identifier, reason FROM skipped WHERE identifier IN (?1, ?2)",
-        (name, f"<{name}>"),
-    ).fetchone()
-    if skipped:
-        source, identifier, reason = skipped
-        return f"{identifier} in {source} was skipped: {reason}."
-    similar = workspace.database.execute(
-        "SELECT identifier FROM document WHERE instr(identifier, ?) ORDER BY identifier LIMIT ?",
-        (name, SIMILAR_NAMES),
-    ).fetchall()
-    names = ", ".join(identifier for (identifier,) in similar)
-    hint = f"Similar: {names}." if names else "`customir search DIR QUERY` prints identifiers."
+    if skipped := find_skipped(workspace, name):
+        return f"{skipped.identifier} in {skipped.source} was skipped: {skipped.reason}."
+    similar = ", ".join(find_similar_identifiers(workspace, name, SIMILAR_NAMES))
+    hint = f"Similar: {similar}." if similar else "`customir search DIR QUERY` prints identifiers."
     return f"{workspace.folder}: no document is called {name}. {hint}"
 
 

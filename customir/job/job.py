@@ -10,6 +10,7 @@ from customir.processors import usable_processors
 from customir.progress import Reporter
 from customir.settings import Settings
 from customir.workspace import Workspace
+from customir.workspace.documents import read_dates
 from customir.workspace.passages import Passage, read_passages
 
 StageSummary = dict[str, Any]
@@ -43,7 +44,7 @@ class Job:
     @cached_property
     def dates(self) -> dict[str, str | None]:
         """Of each document, ISO 8601 in UTC."""
-        return dict(self.workspace.database.execute("SELECT key, date FROM document"))
+        return read_dates(self.workspace)
 
     @property
     def threads(self) -> int:

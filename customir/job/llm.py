@@ -47,8 +47,7 @@ def _say_what_is_faster(job: Job, threads: int, queries: int) -> None:
         if key not in (found := job.workspace.results([key])):
             job.reporter.say("  trying the LLM's weights in other formats")
             found[key] = json.dumps(try_formats(job.llm, threads, job.folder)).encode()
-            with job.workspace.transaction() as database:
-                database.execute("INSERT INTO result VALUES (?, 'formats', ?)", (key, found[key]))
+            job.workspace.add_result(key, "formats", found[key])
         name, factor = json.loads(found[key])
         tried = name, factor
     if said := advice(job.llm, job.settings.llm, tried):
@@ -66,8 +65,7 @@ def _tried_threads(job: Job, engine: "Engine") -> int:
     threads = fastest_threads(engine)
     engine.usage = Usage()
     job.reporter.say(f"  the LLM is fastest with {threads} of {job.threads} threads")
-    with job.workspace.transaction() as database:
-        database.execute("INSERT INTO result VALUES (?, 'threads', ?)", (key, b"%d" % threads))
+    job.workspace.add_result(key, "threads", b"%d" % threads)
     return threads
 
 

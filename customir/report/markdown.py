@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from customir.evaluation.significance import Difference
 from customir.files import write_atomically
 from customir.settings import Settings
 from customir.workspace import Workspace
+from customir.workspace.documents import read_skipped
 
 REPORT_NAME = "report.md"
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -268,22 +270,18 @@ def _export(exported: StageSummary, indexed: StageSummary) -> list[str]:
 
 
 def _times(workspace: Workspace) -> list[str]:
-    rows = workspace.database.execute(
-        "SELECT name, seconds FROM stage WHERE finished = 1 ORDER BY rowid"
-    ).fetchall()
+    rows = workspace.stage_seconds()
     total = sum(seconds for _, seconds in rows)
     table = [["stage", "seconds"], *([name, f"{seconds:.1f}"] for name, seconds in rows)]
     return ["## Times", "", *_table([*table, ["all", f"{total:.1f}"]]), ""]
 
 
 def _skipped(workspace: Workspace) -> list[str]:
-    rows = workspace.database.execute(
-        "SELECT source, identifier, reason FROM skipped ORDER BY source, rowid"
-    ).fetchall()
+    rows = read_skipped(workspace)
     if not rows:
         return []
     table = [["source", "message, line or file", "reason"]]
-    table += [[_cell(value) for value in row] for row in rows]
+    table += [[_cell(value) for value in astuple(row)] for row in rows]
     return ["## Skipped", "", "Read, but not used:", "", *_table(table), ""]
 
 

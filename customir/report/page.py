@@ -1,6 +1,7 @@
 """DIR/report.html: the report to look at. One file, without a script or anything from elsewhere."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from customir.report.plots import (
 )
 from customir.settings import Settings
 from customir.workspace import Workspace
+from customir.workspace.documents import count_skipped, read_skipped
 
 PAGE_NAME = "report.html"
 # Of each system's line; hybrids are dashed in the colour of their half.
@@ -302,9 +304,7 @@ def _training(trained: StageSummary) -> str:
 
 
 def _costs(workspace: Workspace, exported: StageSummary, indexed: StageSummary) -> str:
-    rows = workspace.database.execute(
-        "SELECT name, seconds FROM stage WHERE finished = 1 ORDER BY rowid"
-    ).fetchall()
+    rows = workspace.stage_seconds()
     times = bars("Time by stage", [(name, seconds, _duration(seconds)) for name, seconds in rows])
     sizes = bars(
         "Sizes",
@@ -331,17 +331,12 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _skipped(workspace: Workspace) -> str:
-    reasons = workspace.database.execute(
-        "SELECT reason, count(*) FROM skipped GROUP BY reason ORDER BY count(*) DESC, reason"
-    ).fetchall()
+    reasons = count_skipped(workspace)
     if not reasons:
         return ""
-    rows = workspace.database.execute(
-        "SELECT source, identifier, reason FROM skipped ORDER BY source, rowid LIMIT ?",
-        (SKIPPED_SHOWN,),
-    ).fetchall()
+    rows = read_skipped(workspace, SKIPPED_SHOWN)
     table = "".join(
-        f"<tr>{''.join(f'<td>{escape(value)}</td>' for value in row)}</tr>" for row in rows
+        f"<tr>{''.join(f'<td>{escape(value)}</td>' for value in astuple(row))}</tr>" for row in rows
     )
     total = sum(count for _, count in reasons)
     more = f" (the first {SKIPPED_SHOWN}; report.md has all)" if total > SKIPPED_SHOWN else ""

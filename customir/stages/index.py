@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from customir.job import Job, StageSummary
+from customir.workspace.passages import read_passages_to_index
 
 
 def fingerprint_inputs(job: Job) -> Sequence[str]:
@@ -14,12 +15,7 @@ def run(job: Job) -> StageSummary:
     from customir.runtime.embedder import Embedder, passage_model
     from customir.runtime.index import INDEX_NAME, IndexedPassage, build_index
 
-    rows = job.workspace.database.execute(
-        "SELECT passage.key, document, identifier, source, title, sender, date, thread, "
-        "duplicates, passage.text, header FROM passage JOIN document ON document.key = document "
-        "ORDER BY passage.key"
-    )
-    passages = [IndexedPassage(*row) for row in rows]
+    passages = [IndexedPassage(*row) for row in read_passages_to_index(job.workspace)]  # type: ignore[arg-type]
     embedder = Embedder(passage_model(job.folder / "model"), threads=job.threads)
     summary = build_index(job.folder / INDEX_NAME, passages, embedder, job.reporter)
     return {**dataclasses.asdict(summary), "fingerprint": embedder.fingerprint}

@@ -191,6 +191,17 @@ class Workspace:
                 database.execute("DELETE FROM used")
                 database.execute("DELETE FROM removal")
 
+    def add_result(self, key: str, kind: str, value: bytes) -> None:
+        """Keep the result of one unit of work."""
+        with self.transaction() as database:
+            database.execute("INSERT INTO result VALUES (?, ?, ?)", (key, kind, value))
+
+    def stage_seconds(self) -> list[tuple[str, float]]:
+        """Name and seconds of work of each finished stage, in their order."""
+        return self.database.execute(
+            "SELECT name, seconds FROM stage WHERE finished = 1 ORDER BY rowid"
+        ).fetchall()
+
     def stage(self, name: str) -> StageState | None:
         """The state of stage `name`, or None where it never ran."""
         row = self.database.execute("SELECT * FROM stage WHERE name = ?", (name,)).fetchone()

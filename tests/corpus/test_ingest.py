@@ -217,12 +217,12 @@ import sys
 from pathlib import Path
 from customir.corpus import ingest
 from customir.progress import Silent
-from customir.settings import Corpus
+from customir.settings import CorpusSettings
 from customir.workspace import Workspace
 ingest.BATCH = 20
 source, out, tokenizer = map(Path, sys.argv[1:])
 with Workspace(out) as workspace:
-    ingest.ingest(workspace, [source], Corpus(), tokenizer, Silent())
+    ingest.ingest(workspace, [source], CorpusSettings(), tokenizer, Silent())
 """
 
 

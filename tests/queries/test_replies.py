@@ -1,9 +1,9 @@
 """Free queries: a question, for the passage that answers it."""
 
 import pytest
-from customir.workspace.documents import Document
 
 from customir.queries.replies import MAXIMUM_WORDS, reply_queries
+from customir.workspace.documents import Document
 from customir.workspace.passages import Passage
 
 ANSWER = "The pump is oiled every second Monday by the plumber, who has the key of hall two."
