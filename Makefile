@@ -45,7 +45,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,dev]"
 	@touch $@
 
-$(call model,%): customir/models.py | $(INSTALLED)
+$(call model,%): customir/models/registry.toml | $(INSTALLED)
 	$(BIN)/customir models fetch $*
 	@touch $@
 

@@ -509,7 +509,7 @@ def list_models(as_json: bool) -> None:
             {
                 "name": model.name,
                 "kind": model.kind,
-                "what": model.what,
+                "description": model.description,
                 "licence": model.licence,
                 "bytes": model.size,
                 "path": path,
@@ -518,7 +518,7 @@ def list_models(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows))
         return
-    table = [["name", "kind", "size", "licence", "here", "what"]]
+    table = [["name", "kind", "size", "licence", "here", "description"]]
     table += [
         [
             str(row["name"]),
@@ -526,7 +526,7 @@ def list_models(as_json: bool) -> None:
             f"{row['bytes'] / 1e6:.0f} MB",  # type: ignore[operator]
             str(row["licence"]),
             "yes" if row["path"] else "no",
-            str(row["what"]),
+            str(row["description"]),
         ]
         for row in rows
     ]

@@ -28,7 +28,7 @@ def backward(
     stream of texts here, cut into micro-batches.
 
     Under torchrun the micro-batches are dealt out among the processes; every one computes the loss
-    over all representations, and `sum_gradients` adds up what each pushed through.
+    over all representations, and `all_reduce_gradients` adds up what each pushed through.
 
     Args:
         embed: From the numbers of some texts to representations, float32 (texts, dimensions).

@@ -87,7 +87,7 @@ def test_full_fine_tuning_resumes_to_the_byte(
             raise KeyboardInterrupt
         real(weights)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trainer, "sum_gradients", stop)
+    monkeypatch.setattr(trainer, "all_reduce_gradients", stop)
     with pytest.raises(KeyboardInterrupt):
         run(minilm, tmp_path / "b", full_fine_tuning=True, learning_rate=1e-4)
     again = run(minilm, tmp_path / "b", full_fine_tuning=True, learning_rate=1e-4)

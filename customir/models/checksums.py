@@ -1,0 +1,102 @@
+"""Checksums of models, and what content keys know a model by."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from customir.errors import UserError
+from customir.files import make_private_folder, sha256_of, write_atomically
+from customir.models.paths import entry, models_folder
+from customir.models.registry import Model, ModelFile, named
+
+FINGERPRINTED = (".safetensors", ".json", ".txt")
+
+
+def verify(name: str) -> Path:
+    """Hash every file of a named model; return where it is, as `locate` does.
+
+    Raises:
+        UserError: a file is missing, or its checksum was wrong, in which case it was deleted.
+    """
+    model = named(name)
+    folder = models_folder() / model.name
+    for file in model.files:
+        check_file(folder / file.path, file, f"Run: customir models fetch {name}")
+    return entry(model)
+
+
+def fingerprint(path: Path) -> str:
+    """What content keys know a model by: SHA-256, in lower-case hexadecimal.
+
+    Of an LLM: its file's. Of an embedder: of the list of its weights, configurations and
+    vocabulary with their hashes. Hashes are remembered with the file's size and modification time.
+
+    Args:
+        path: As `locate` returned it.
+    """
+    if path.is_file():
+        return _remembered_sha256s([path])[0]
+    files = sorted(file for file in path.rglob("*") if file.suffix in FINGERPRINTED)
+    hashes = _remembered_sha256s(files)
+    lines = [
+        f"{file.relative_to(path).as_posix()} {sha256}\n"
+        for file, sha256 in zip(files, hashes, strict=True)
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _remembered_sha256s(paths: list[Path]) -> list[str]:
+    """Hashes of files, from the memory beside the models where size and time are unchanged."""
+    folder = make_private_folder(models_folder())
+    memory = folder / ".sha256.json"
+    with locked(folder / ".sha256.lock"):
+        try:
+            remembered = json.loads(memory.read_bytes())
+        except (FileNotFoundError, ValueError):
+            remembered = {}
+        hashes, changed = [], False
+        for path in paths:
+            state, place = path.stat(), str(path.resolve())
+            signature = [state.st_size, state.st_mtime_ns]
+            if remembered.get(place, [])[:2] != signature:
+                remembered[place] = [*signature, sha256_of(path)]
+                changed = True
+            hashes.append(remembered[place][2])
+        if changed:
+            write_atomically(memory, json.dumps(remembered).encode())
+    return hashes
+
+
+def is_whole(model: Model) -> bool:
+    folder = models_folder() / model.name
+    return all(
+        path.is_file() and path.stat().st_size == file.size and sha256_of(path) == file.sha256
+        for file in model.files
+        for path in [folder / file.path]
+    )
+
+
+def check_file(path: Path, file: ModelFile, remedy: str) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} is missing. {remedy}")
+    found = sha256_of(path)
+    if found != file.sha256:
+        path.unlink()
+        raise UserError(
+            f"{path}: its SHA-256 is {found}, not {file.sha256}. It was deleted. {remedy}"
+        )
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes out, until the end of the block or of this process."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,96 @@
+"""Where models lie on this machine, and whether they are of a kind that is safe to load."""
+
+import os
+from pathlib import Path
+
+from customir.errors import UserError
+from customir.models.registry import Kind, Model, known, names
+
+GGUF_MAGIC = b"GGUF"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+KIND_NAMES = {"embedder": "an embedder", "llm": "an LLM"}
+
+
+def models_folder() -> Path:
+    """Where named models lie: $CUSTOMIR_MODELS, else customir/models in the user's data folder."""
+    if chosen := os.environ.get("CUSTOMIR_MODELS"):
+        return Path(chosen).expanduser()
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "customir" / "models"
+
+
+def locate(name_or_path: str, kind: Kind | None = None) -> Path:
+    """The folder of an embedder, or the GGUF file of an LLM.
+
+    Files of named models are looked at by size only; `fetch` and `verify` hash them.
+
+    Args:
+        name_or_path: A name of `known()`, else a path (write ./NAME for a folder named like a
+            model).
+        kind: What it has to be; None: either.
+
+    Raises:
+        UserError: the model isn't there (the message has the command that fetches it), is of the
+            other kind, is no name and no path, or isn't in a format that is safe to load.
+    """
+    model = next((model for model in known() if model.name == name_or_path), None)
+    if model is None:
+        return _checked_path(name_or_path, kind)
+    if kind is not None and model.kind != kind:
+        fitting = ", ".join(other.name for other in known() if other.kind == kind)
+        raise UserError(
+            f"{model.name} is {KIND_NAMES[model.kind]}; here {KIND_NAMES[kind]} is needed: {fitting}"
+        )
+    folder = models_folder() / model.name
+    for file in model.files:
+        path = folder / file.path
+        if not path.is_file() or path.stat().st_size != file.size:
+            state = "is damaged" if path.is_file() else "is not on this machine"
+            raise UserError(
+                f"The model {model.name} {state} ({path}). Run: customir models fetch {model.name}"
+            )
+    return entry(model)
+
+
+def entry(model: Model) -> Path:
+    """What is loaded: an embedder's folder, an LLM's one file."""
+    folder = models_folder() / model.name
+    return folder if model.kind == "embedder" else folder / model.files[0].path
+
+
+def _checked_path(text: str, kind: Kind | None) -> Path:
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise UserError(f"{text}: neither a file or folder nor a known model. Known: {names()}")
+    if path.is_dir():
+        if kind == "llm":
+            raise UserError(f"{path}: a folder, but an LLM is a GGUF file. Give the .gguf itself.")
+        _check_embedder(path)
+    else:
+        if kind == "embedder":
+            raise UserError(f"{path}: a file, but an embedder is a sentence-transformers folder.")
+        with path.open("rb") as file:
+            if file.read(len(GGUF_MAGIC)) != GGUF_MAGIC:
+                raise UserError(
+                    f"{path}: no GGUF file (it doesn't begin with GGUF). Only GGUF LLMs are "
+                    f"loaded; convert it with llama.cpp's convert_hf_to_gguf.py."
+                )
+    return path
+
+
+def _check_embedder(folder: Path) -> None:
+    if not (folder / "modules.json").is_file():
+        raise UserError(
+            f"{folder}: no sentence-transformers model (it has no modules.json). Save the model "
+            f"with SentenceTransformer.save_pretrained and give that folder."
+        )
+    if any(folder.rglob("model*.safetensors")):
+        return
+    pickles = [path.name for pattern in PICKLES for path in folder.rglob(pattern)]
+    if pickles:
+        raise UserError(
+            f"{folder}: its weights are only in {pickles[0]}, a pickle, which can run code when "
+            f"it is loaded. Save it as safetensors where you trust it: "
+            f"SentenceTransformer(FOLDER).save_pretrained(NEW, safe_serialization=True)"
+        )
+    raise UserError(f"{folder}: no weights in it (model.safetensors is missing)")
