@@ -123,11 +123,9 @@ def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
 ) -> None:
     out = babbling.out
     toml = (out / "customir.toml").read_text()
-    max_self_supervised_pairs = (
-        "SELECT count(*) FROM query WHERE style IN ('subject', 'reply', 'opening')"
-    )
+    free_pairs = "SELECT count(*) FROM query WHERE style IN ('subject', 'reply', 'ict')"
     by_split = (
-        "SELECT DISTINCT split FROM query WHERE style NOT IN ('subject', 'reply', 'opening') "
+        "SELECT DISTINCT split FROM query WHERE style NOT IN ('subject', 'reply', 'ict') "
         "ORDER BY split"
     )
     found = 0

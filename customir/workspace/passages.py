@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from customir.workspace.database import Workspace
-from customir.workspace.passages import Passage
 
 
 @dataclass(frozen=True)
