@@ -38,6 +38,15 @@ class Corpus(Section):
     repeated_in: int = Field(
         20, ge=0, description="messages with the same last lines make these boilerplate; 0: none"
     )
+    include_unwanted: bool = Field(
+        False, description="read spam, trash, drafts and deleted mail, too"
+    )
+    columns: dict[
+        Literal["text", "identifier", "title", "sender", "recipients", "date", "thread"], str
+    ] = Field(default_factory=dict, description='the columns of tables by name, as text = "Inhalt"')
+    ocr: bool = Field(
+        False, description="recognise the text of scanned PDF pages, where tesseract is installed"
+    )
     duplicate_similarity: float = Field(0.8, gt=0, le=1, description="Jaccard, of word 3-shingles")
     containment: float = Field(
         0.9, gt=0.5, le=1, description="a passage so far within another is its near-duplicate"
