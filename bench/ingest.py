@@ -48,7 +48,7 @@ def ours(path: Path) -> tuple[int, int]:
 def cleaned(path: Path) -> tuple[int, int]:
     """Read, parsed and cleaned, on all cores."""
     read = texts = 0
-    for _, results in prepared(batches([path]), usable_processors()):
+    for results in prepared(batches([path]), usable_processors()):
         read += len(results)
         texts += sum(isinstance(each, Prepared) for each in results)
     return read, texts

@@ -111,6 +111,32 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The flags that say how sources are read."""
+    options = (
+        click.option(
+            "--include-unwanted/--leave-out-unwanted",
+            default=None,
+            help="Read spam, trash, drafts and deleted mail, too. By default they are left out.",
+        ),
+        click.option(
+            "--columns",
+            multiple=True,
+            metavar="FIELD=NAME",
+            help="A table's column by name, as text=Inhalt. FIELD is text, title, sender, "
+            "recipients, date, identifier or thread. Repeatable.",
+        ),
+        click.option(
+            "--ocr/--no-ocr",
+            default=None,
+            help="Recognise the text of scanned PDF pages by tesseract, where it is installed.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @cli.command(
     cls=Examples,
     examples="""
@@ -121,6 +147,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.argument("sources", nargs=-1, metavar="SOURCE...", type=click.Path(path_type=Path))
 @click.option("--out", "folder", type=FOLDER, required=True, help="DIR: where all is kept.")
+@reading_options
 @settings_options
 def adapt(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
     """Adapt an embedder to SOURCE and index it: all stages, from reading to the index.
@@ -139,6 +166,7 @@ def adapt(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
 @cli.command(cls=Examples, examples="customir ingest archive.mbox notes/ --out mail")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", type=click.Path(path_type=Path))
 @click.option("--out", "folder", type=FOLDER, required=True, help="DIR: where all is kept.")
+@reading_options
 @settings_options
 def ingest(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
     """Read, clean and cut SOURCE into passages, and find threads and near-duplicates."""
@@ -669,7 +697,21 @@ def _overrides(sources: Sequence[Path], flags: dict[str, Any]) -> dict[str, Any]
         "queries.queries_per_passage": flags.get("queries"),
         "training.full_fine_tuning": flags.get("full"),
         "training.freeze_passage_encoder": flags.get("query_only"),
+        "corpus.include_unwanted": flags.get("include_unwanted"),
+        "corpus.columns": _columns(flags.get("columns") or ()),
+        "corpus.ocr": flags.get("ocr"),
     }
+
+
+def _columns(options: Sequence[str]) -> dict[str, str] | None:
+    """What --columns says, by field."""
+    columns: dict[str, str] = {}
+    for option in options:
+        field, separator, name = option.partition("=")
+        if not separator or not field or not name:
+            raise UserError(f"--columns {option}: give it as FIELD=NAME, for example text=Inhalt.")
+        columns[field.strip()] = name.strip()
+    return columns or None
 
 
 def _block_network(llm_urls: Sequence[str] = ()) -> None:

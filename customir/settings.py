@@ -52,6 +52,18 @@ class CorpusSettings(Section):
         description="Jaccard similarity of word 3-shingles from which two passages are "
         "near-duplicates.",
     )
+    include_unwanted: bool = Field(
+        False, description="Also read spam, trash, drafts and deleted mail."
+    )
+    columns: dict[
+        Literal["text", "identifier", "title", "sender", "recipients", "date", "thread"], str
+    ] = Field(
+        default_factory=dict,
+        description='Columns of tables by what they hold, for instance text = "Inhalt".',
+    )
+    ocr: bool = Field(
+        False, description="Recognise the text of scanned PDF pages, if tesseract is installed."
+    )
     containment: float = Field(
         0.9,
         gt=0.5,

@@ -20,6 +20,7 @@ class RawDocument:
         is_chat: Whether its paragraphs are what people said in a chat, each with name and time.
         is_attachment: Whether it came with the message before it.
         recipients: The To and Cc headers, decoded; empty where there are none.
+        unwanted: Why it is left out by default: "spam: the folder Junk"; empty where it is not.
     """
 
     identifier: str
@@ -33,6 +34,7 @@ class RawDocument:
     is_chat: bool = False
     is_attachment: bool = False
     recipients: str = ""
+    unwanted: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,15 @@ class RawMail:
 
     Attributes:
         name: What it is called where it has no Message-ID.
+        envelope: The line that separates it from the message before it in an mbox file: its date
+            counts where no header has one.
+        unwanted: As in RawDocument.
     """
 
     content: bytes
     name: str
+    envelope: bytes = b""
+    unwanted: str = ""
 
 
 @dataclass(frozen=True)

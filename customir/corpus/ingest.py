@@ -13,7 +13,7 @@ from customir.corpus.document import RawDocument, RawMail, Unreadable
 from customir.corpus.duplicates import group_duplicates
 from customir.corpus.passages import cut_passages
 from customir.corpus.prepare import Prepared, Skipped
-from customir.corpus.readers import count_source, read_unparsed
+from customir.corpus.readers import Position, ReadOptions, read_unparsed, regular_files
 from customir.corpus.repeated import LineCounts
 from customir.corpus.sources import check_sources
 from customir.corpus.threads import Post, find_threads
@@ -43,6 +43,8 @@ from customir.workspace.passages import (
 STAGE = "ingest"
 WORK = "reading"
 BATCH, BATCH_BYTES = 500, 8 << 20
+# Progress is counted in these: how many documents there are is known when all are read.
+KILOBYTE = 1000
 # Fewer passages than this can't adapt anything: with 30% of the threads held out, 28 are left to
 # train on, one small batch of in-batch negatives, and the gate has 12 passages' queries, on which
 # no difference short of enormous is significant.
@@ -128,7 +130,7 @@ def ingest(
     check_sources(sources)
     chunker = Chunker(tokenizer_file, settings.passage_tokens, settings.overlap_tokens)
     known = set(read_document_keys(workspace))
-    reading = _read(workspace, sources, reporter, processes)
+    reading = _read(workspace, sources, settings, reporter, processes)
     if not reading.posts:
         raise UserError(_nothing_kept(sources, reading))
     changes = _settle(workspace, reading.posts, known)
@@ -193,19 +195,35 @@ class _Reading:
 
 
 def _read(
-    workspace: Workspace, sources: Sequence[Path], reporter: Reporter, processes: int
+    workspace: Workspace,
+    sources: Sequence[Path],
+    settings: CorpusSettings,
+    reporter: Reporter,
+    processes: int,
 ) -> _Reading:
     reading = _Reading()
     with workspace.transaction() as database:
         clear_skipped(database)
-    total = sum(count_source(source) for source in sources)
+    total = sum(path.stat().st_size for source in sources for path, _ in regular_files(source))
+    total = -(-total // KILOBYTE)
     workspace.count_work(STAGE, "reading", done=0, total=total, computed=0, seconds=0.0)
     done = 0
-    with reporter.task(WORK, total=total, unit="documents") as task:
+    position = Position()
+    options = ReadOptions(
+        {str(field): name for field, name in settings.columns.items()}, settings.ocr
+    )
+    with reporter.task(WORK, total=total, unit="kB") as task:
         start = time.monotonic()
-        for size, results in prepared(batches(sources), processes):
-            kept, skipped = reading.take(results)
-            done += size
+        results = prepared(
+            batches(sources, options, position),
+            processes,
+            options,
+            include_unwanted=settings.include_unwanted,
+        )
+        for each in results:
+            kept, skipped = reading.take(each)
+            read = min(position.bytes_read // KILOBYTE, total) - done
+            done += read
             with workspace.transaction() as database:
                 write_documents(
                     database,
@@ -217,22 +235,26 @@ def _read(
                     "reading",
                     done=done,
                     total=total,
-                    computed=size,
+                    computed=read,
                     seconds=time.monotonic() - start,
                 )
             start = time.monotonic()
-            task.advance(size)
-    workspace.count_work(STAGE, "reading", done=done, total=done, computed=0, seconds=0.0)
+            task.advance(read)
+    workspace.count_work(STAGE, "reading", done=total, total=total, computed=0, seconds=0.0)
     return reading
 
 
-def batches(sources: Sequence[Path]) -> Iterator[Batch]:
+def batches(
+    sources: Sequence[Path],
+    options: ReadOptions | None = None,
+    position: Position | None = None,
+) -> Iterator[Batch]:
     """What the sources hold, not parsed yet, in pieces of BATCH items or some BATCH_BYTES."""
     batch: list[tuple[str, RawDocument | RawMail | Unreadable]] = []
     size = 0
     for source in sources:
         name = clean_line(str(source))
-        for item in read_unparsed(source):
+        for item in read_unparsed(source, options, position):
             batch.append((name, item))
             size += len(item.content) if isinstance(item, RawMail) else 0
             if len(batch) == BATCH or size > BATCH_BYTES:

@@ -42,11 +42,20 @@ class Skipped:
     is_attachment: bool
 
 
-def prepare(source: str, item: RawDocument | Unreadable) -> Prepared | Skipped:
-    """The document of an item, or why it is none."""
+def prepare(
+    source: str, item: RawDocument | Unreadable, *, include_unwanted: bool = False
+) -> Prepared | Skipped:
+    """The document of an item, or why it is none.
+
+    Args:
+        include_unwanted: Whether spam, trash, drafts and deleted mail count as documents.
+    """
     identifier = clean_line(item.identifier)
     if isinstance(item, Unreadable):
         return Skipped(source, identifier, clean_line(item.reason), item.is_attachment)
+    if item.unwanted and not include_unwanted:
+        reason = clean_line(f"left out as {item.unwanted}")
+        return Skipped(source, identifier, reason, item.is_attachment)
     cleaned = clean(item)
     if not cleaned.text:
         return Skipped(source, identifier, why_empty(item), item.is_attachment)

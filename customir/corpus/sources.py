@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from customir.corpus.readers import FORMATS_HELP, any_readable, format_of, regular_files
-from customir.corpus.readers.trees import TreeError
+from customir.corpus.readers import FORMATS_HELP, is_readable, regular_files
+from customir.corpus.readers.files import ReadError
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.workspace import content_key
@@ -23,7 +23,7 @@ def check_sources(sources: Sequence[Path]) -> None:
         try:
             _check(source)
         except OSError as error:
-            raise UserError(f"{source}: can't be read ({error.strerror}).") from error
+            raise UserError(f"{source}: cannot be read ({error.strerror}).") from error
 
 
 def sources_fingerprint(sources: Sequence[Path]) -> str:
@@ -46,7 +46,7 @@ def _check(source: Path) -> None:
     if not source.exists():
         raise UserError(f"{source}: no such file or folder. A source is {FORMATS_HELP}.")
     if source.is_dir():
-        if not any_readable(source):
+        if not is_readable(source):
             raise UserError(
                 f"{source}: nothing in this folder can be read. A source is {FORMATS_HELP}."
             )
@@ -56,8 +56,8 @@ def _check(source: Path) -> None:
     if source.stat().st_size == 0:
         raise UserError(f"{source}: the file is empty. A source is {FORMATS_HELP}.")
     try:
-        readable = format_of(source) is not None
-    except TreeError as error:
+        readable = is_readable(source)
+    except ReadError as error:
         raise UserError(f"{source}: {error}. A source is {FORMATS_HELP}.") from error
     if not readable:
         raise UserError(

@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from customir.airgap import block_network
 from customir.corpus.document import RawDocument, RawMail, Unreadable
 from customir.corpus.prepare import Prepared, Skipped, prepare
-from customir.corpus.readers import parsed, regular_files
+from customir.corpus.readers import ReadOptions, parsed, regular_files
 from customir.processors import usable_processors
 
 Batch = Sequence[tuple[str, RawDocument | RawMail | Unreadable]]
@@ -34,31 +35,46 @@ def worth_processes(sources: Sequence[Path]) -> int:
     return 1
 
 
-def prepared(batches: Iterable[Batch], processes: int) -> Iterator[tuple[int, Results]]:
-    """For each batch, in order, its size and what became of its items.
+def prepared(
+    batches: Iterable[Batch],
+    processes: int,
+    options: ReadOptions | None = None,
+    *,
+    include_unwanted: bool = False,
+) -> Iterator[Results]:
+    """For each batch, in order, what became of its items.
 
     The result is the same for any number of processes. Where this process is killed, the others
     end by themselves.
+
+    Args:
+        include_unwanted: Whether spam, trash, drafts and deleted mail count as documents.
     """
+    work = partial(
+        prepare_batch, options=options or ReadOptions(), include_unwanted=include_unwanted
+    )
     if processes < 2:
-        yield from ((len(batch), prepare_batch(batch)) for batch in batches)
+        yield from map(work, batches)
         return
     with ProcessPoolExecutor(processes, get_context("spawn"), _begin) as pool:
-        waiting: deque[tuple[int, Future[Results]]] = deque()
+        waiting: deque[Future[Results]] = deque()
         try:
             for batch in batches:
-                waiting.append((len(batch), pool.submit(prepare_batch, batch)))
+                waiting.append(pool.submit(work, batch))
                 if len(waiting) > BATCHES_AHEAD * processes:
-                    size, future = waiting.popleft()
-                    yield size, future.result()
-            yield from ((size, future.result()) for size, future in waiting)
+                    yield waiting.popleft().result()
+            yield from (future.result() for future in waiting)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def prepare_batch(batch: Batch) -> Results:
+def prepare_batch(batch: Batch, options: ReadOptions, include_unwanted: bool) -> Results:
     """What becomes of these items; a mail may be several, with its attachments."""
-    return [prepare(source, item) for source, raw in batch for item in parsed(raw)]
+    return [
+        prepare(source, item, include_unwanted=include_unwanted)
+        for source, raw in batch
+        for item in parsed(raw, options)
+    ]
 
 
 def _begin() -> None:

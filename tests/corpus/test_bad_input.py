@@ -70,8 +70,7 @@ def test_every_defect(tmp_path: Path, name: str) -> None:
     assert name in set(defects(content)), "the bytes must have the defect that they stand for"
     item = one(tmp_path, ENVELOPE + content)
     assert isinstance(item, RawDocument)
-    # Base64 of a length that it can't have is shown as it came.
-    assert ("VGhl" if "Length" in name else "The mill is ready") in item.text
+    assert "The mill is ready" in item.text
     assert isinstance(prepare("s", item), Prepared)
 
 
@@ -139,11 +138,10 @@ LONG_LINE = """
 import resource, sys
 from pathlib import Path
 from customir.corpus.document import Unreadable
-from customir.corpus.readers import count_source, read_source
+from customir.corpus.readers import read_source
 path = Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 items = list(read_source(path))
-assert count_source(path) == len(items)
 reasons = [item.reason for item in items if isinstance(item, Unreadable)]
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(len(items), grown // 1024, *reasons, sep="|")

@@ -1,5 +1,6 @@
 """Fuzzing: damaged files of every format. Nothing raises, nothing is lost, nothing is written."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.ingest import ingest
 from customir.corpus.prepare import Prepared, Skipped, prepare
-from customir.corpus.readers import any_readable, count_source, read_source
+from customir.corpus.readers import is_readable, read_source
+from customir.corpus.readers.files import ReadError
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.settings import CorpusSettings
@@ -121,8 +123,8 @@ def read_all(path: Path) -> None:
     for item in items:
         assert isinstance(item, RawDocument | Unreadable)
         assert isinstance(prepare("s", item), Prepared | Skipped)
-    assert count_source(path) == sum(not item.is_attachment for item in items)
-    any_readable(path)
+    with contextlib.suppress(ReadError):
+        is_readable(path)
     assert sorted(path.parent.rglob("*")) == before
 
 

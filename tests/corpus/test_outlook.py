@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers import count_source, format_of, outlook, read_source
+from customir.corpus.readers import read_source
 
 DATA = Path(__file__).parent / "data"
 PACKAGE = "pst-extractor@1.12.0"
@@ -48,7 +48,6 @@ def test_a_real_msg(tmp_path: Path) -> None:
     pytest.importorskip("oxmsg", reason="customir[formats] is not installed")
     path = tmp_path / "any.msg"
     path.write_bytes((DATA / "outer.msg").read_bytes())
-    assert format_of(path) is outlook
     own, attached = read_source(path)
     assert isinstance(own, RawDocument)
     assert (own.title, own.text.strip()) == ("outer subject", "Outer body")
@@ -56,7 +55,6 @@ def test_a_real_msg(tmp_path: Path) -> None:
     assert attached == Unreadable(
         "any.msg / attachment 1", "attachment not read: application/octet-stream", True
     )
-    assert count_source(path) == 1
     for cut in (600, 9000):
         path.write_bytes((DATA / "outer.msg").read_bytes()[:cut])
         (broken,) = read_source(path)
@@ -66,7 +64,7 @@ def test_a_real_msg(tmp_path: Path) -> None:
 def test_real_stores(stores: Path, tmp_path: Path) -> None:
     items = list(read_source(stores / "enron.pst"))
     mails = [item for item in items if isinstance(item, RawDocument) and not item.is_attachment]
-    assert len(mails) == count_source(stores / "enron.pst") == 71
+    assert len(mails) == 71
     assert all(mail.date and mail.sender and mail.text for mail in mails)
     assert sum(mail.identifier.startswith("<") for mail in mails) > 40
     named = [item for item in items if isinstance(item, Unreadable)]

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import io
 import json
 import os
 import time
@@ -11,16 +12,17 @@ from pathlib import Path
 import pytest
 
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers import count_source, format_of, parsed, read_source
+from customir.corpus.readers import is_readable, parsed, read_source
 from customir.corpus.readers import mbox as mbox_format
+from customir.corpus.readers.documents import document_reader
+from customir.corpus.readers.files import SourceFile
+from customir.corpus.readers.registry import stream_reader
 
 from .messages import ENVELOPE, mail, mbox
 
 
 def read(path: Path) -> list[RawDocument | Unreadable]:
-    items = list(read_source(path))
-    assert sum(not item.is_attachment for item in items) == count_source(path)
-    return items
+    return list(read_source(path))
 
 
 def one(tmp_path: Path, message: bytes) -> RawDocument | Unreadable:
@@ -234,7 +236,11 @@ def test_text_before_the_first_message_is_named(tmp_path: Path) -> None:
     with path.open("rb") as file:
         assert mbox_format.matches(file.read(100), "a.mbox")
     path.write_bytes(b"junk\n\n" + mbox(mail(b"One.\n")))
-    first, second = (item for raw in mbox_format.read(path, "a.mbox") for item in parsed(raw))
+    first, second = (
+        item
+        for raw in mbox_format.read(SourceFile("a.mbox", io.BytesIO(path.read_bytes())))
+        for item in parsed(raw)
+    )
     assert reason_of(first) == "text before the first message"
     assert text_of(second) == "One."
 
@@ -312,7 +318,7 @@ def test_text_files(tmp_path: Path) -> None:
     assert (text_of(a), text_of(c)) == ("Grüße", "Grüße")
     assert isinstance(b, RawDocument)
     assert (b.title, b.identifier) == ("The Mill", "b.md")
-    assert reason_of(d) == "no format that can be read"
+    assert reason_of(d) == "not a format that can be read"
     assert reason_of(e) == "empty file"
 
 
@@ -341,7 +347,7 @@ def test_folders_by_content_and_links_not_followed(tmp_path: Path) -> None:
         "link": link,
         "link.txt": link,
         "loop": link,
-        "p.png": "no format that can be read",
+        "p.png": "not a format that can be read",
         "pipe": "not a regular file",
     }
 
@@ -368,5 +374,7 @@ def test_the_format_is_found_by_content(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    found = format_of(path)
-    assert (found and found.__name__.rpartition(".")[2]) == module  # type: ignore[attr-defined]
+    file = SourceFile(name, io.BytesIO(content))
+    found = stream_reader(file.head, name) or document_reader(file.head, name)
+    assert (found and found.__name__.rpartition(".")[2]) == module  # type: ignore[union-attr]
+    assert is_readable(path) == (found is not None)

@@ -1,167 +1,235 @@
-"""Readers, one a format. Each gives RawDocuments or RawMails, and an Unreadable for the rest.
+"""Readers, one file a format. CONTRIBUTING.md says how to add one.
 
-A format is a module with three functions: `matches(head, name)` looks at the first bytes of a
-file, `read(path, name)` streams its documents, `count(path)` says how many there will be, not
-counting attachments. The formats that are folders or archives look at the names of the files.
+A reader is a module with a function that recognises its format and one that reads it. There are
+three kinds of formats, and a registry for each of them below:
+
+- a file of many documents (mbox, JSON lines, a chat log): `matches(head, name)`, `read(file)`;
+- a file that is one document (PDF, HTML, text): `matches(head, name)` or, where it is a zip file,
+  `matches_names(names)`, and `read_document(content)`; attachments of mail are read by these, too;
+- a folder or archive that is one export (Slack, Zulip): `matches_names(names)`, `read(tree, name)`.
+
+`head` is the beginning of the file, unpacked, and `name` its name in lower case.
 """
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import IO
 
 from customir.corpus.document import RawDocument, RawMail, Unreadable
-from customir.corpus.readers import (
-    docx,
-    eml,
-    irc,
-    jsonl,
-    mattermost,
-    mbox,
-    outlook,
-    pdf,
-    slack,
-    slackxml,
-    table,
-    text,
-    web,
-    zulip,
+from customir.corpus.readers.archives import (
+    DAMAGE,
+    MAXIMUM_FILE,
+    FileTree,
+    folder_tree,
+    is_archive,
+    open_archive,
 )
+from customir.corpus.readers.documents import document_reader, zipped_document_reader
+from customir.corpus.readers.files import ReadError, SourceFile
 from customir.corpus.readers.message import read_message
-from customir.corpus.readers.streams import head_of
-from customir.corpus.readers.trees import TreeError, is_archive, open_tree
+from customir.corpus.readers.options import ReadOptions
+from customir.corpus.readers.registry import ExportReader, export_reader, stream_reader
+from customir.corpus.readers.unwanted import cause_by_path
+
+__all__ = [
+    "FORMATS_HELP",
+    "Position",
+    "ReadOptions",
+    "is_readable",
+    "parsed",
+    "read_source",
+    "read_unparsed",
+    "regular_files",
+]
 
 FORMATS_HELP = (
-    "an mbox file, a mail in a file (.eml, .msg, Maildir, no extension), an Outlook store (.pst), "
-    "JSON lines with `_id`, `title` and `text` (.jsonl), a table with named columns (.csv), "
-    "a chat export (Slack, Zulip, Mattermost, IRC log), text (.txt, .md, .html, .pdf, .docx), "
-    "many also as .gz, or a folder of these"
+    "an mbox file, a mail in a file (.eml, .emlx, .msg, Maildir, MH, no extension), an Outlook "
+    "store (.pst), JSON lines with `_id`, `title` and `text` (.jsonl), a table with named columns "
+    "(.csv, .tsv), a chat export (Slack, Zulip, Mattermost, Telegram, WhatsApp, Discord, Teams, "
+    "Signal, IRC log), a document (.txt, .md, .org, .rst, .html, .pdf, .docx, .odt, .rtf, .xlsx, "
+    ".pptx, .epub, .ics, .vtt, .srt), a zip or tar file of these, many also as .gz, or a folder "
+    "of these"
 )
+Item = RawDocument | RawMail | Unreadable
+NO_FORMAT = "not a format that can be read"
+EMPTY_FILE = "empty file"
+# An archive in an archive in an archive is still opened.
+MAXIMUM_NESTING = 2
 
 
-class Reader(Protocol):
-    """What every module of a format offers."""
+@dataclass
+class Position:
+    """How far the files of the sources are read, in bytes on disk."""
 
-    def count(self, path: Path) -> int: ...
+    finished: int = 0
+    file: IO[bytes] | None = None
 
-    def read(self, path: Path, name: str) -> Iterator[RawDocument | RawMail | Unreadable]: ...
-
-
-class FileFormat(Reader, Protocol):
-    """A format that a file's first bytes show."""
-
-    def matches(self, head: bytes, name: str) -> bool: ...
-
-
-class TreeFormat(Reader, Protocol):
-    """A format that the names of the files in a folder or archive show."""
-
-    def matches(self, names: Sequence[str]) -> bool: ...
+    @property
+    def bytes_read(self) -> int:
+        """Of all files so far, the one that is being read included."""
+        return self.finished + (self.file.tell() if self.file and not self.file.closed else 0)
 
 
-# In the order in which they are asked; the surest signs first.
-FILE_FORMATS: tuple[FileFormat, ...] = (
-    mbox, outlook, pdf, slackxml, mattermost, jsonl, eml, table, web, irc, text,
-)  # fmt: skip
-TREE_FORMATS: tuple[TreeFormat, ...] = (slack, zulip)
-# These are never folders: a folder of files is read file by file.
-ARCHIVE_FORMATS: tuple[TreeFormat, ...] = (*TREE_FORMATS, docx, mattermost.Archive())
-
-
-def format_of(path: Path) -> Reader | None:
-    """The format of a file, by its content, and by its name only where that leaves it open.
-
-    Raises:
-        TreeError: it is an archive that can't be opened.
-    """
-    head = head_of(path)
-    if is_archive(head):
-        with open_tree(path) as tree:
-            names = tree.names
-        return next((each for each in ARCHIVE_FORMATS if each.matches(names)), None)
-    return next((each for each in FILE_FORMATS if each.matches(head, path.name)), None)
-
-
-def read_source(source: Path) -> Iterator[RawDocument | Unreadable]:
+def read_source(
+    source: Path, options: ReadOptions | None = None
+) -> Iterator[RawDocument | Unreadable]:
     """Every document of a file or folder, in an order that depends on nothing but names."""
-    for item in read_unparsed(source):
-        yield from parsed(item)
+    options = options or ReadOptions()
+    for item in read_unparsed(source, options):
+        yield from parsed(item, options)
 
 
-def parsed(item: RawDocument | RawMail | Unreadable) -> Iterable[RawDocument | Unreadable]:
+def parsed(item: Item, options: ReadOptions | None = None) -> Iterable[RawDocument | Unreadable]:
     """The documents of an item: a mail and its attachments, or the item itself."""
-    return read_message(item.content, item.name) if isinstance(item, RawMail) else (item,)
+    if isinstance(item, RawMail):
+        return read_message(item, options or ReadOptions())
+    return (item,)
 
 
-def read_unparsed(source: Path) -> Iterator[RawDocument | RawMail | Unreadable]:
+def read_unparsed(
+    source: Path, options: ReadOptions | None = None, position: Position | None = None
+) -> Iterator[Item]:
     """The same as `read_source`, with mail that is still to be parsed."""
-    for path, name, found in _units(source):
+    options, position = options or ReadOptions(), position or Position()
+    for path, name, found in _walk(source, whole_exports=True):
         if isinstance(found, str):
             yield Unreadable(name, found)
             continue
         try:
-            yield from found.read(path, name)
-        except (OSError, TreeError) as error:
-            yield Unreadable(name, _why(error))
+            if found is not None:
+                yield from found.read(folder_tree(path), name)
+                position.finished += _size(path)
+                continue
+            with path.open("rb") as content:
+                position.file = content
+                file = SourceFile(name, content, path, options)
+                # A file that the user names himself is wanted, whatever its name.
+                cause = "" if path == source else cause_by_path(name)
+                yield from _marked(_read_file(file, content), cause)
+            position.finished += path.stat().st_size
+        except OSError as error:
+            yield Unreadable(name, f"cannot be opened: {error.strerror}")
+        except ReadError as error:
+            yield Unreadable(name, str(error))
 
 
-def count_source(source: Path) -> int:
-    """How many items `read_source` gives, attachments left out: for the progress bar."""
-    total = 0
-    for path, _, found in _units(source):
+def is_readable(source: Path) -> bool:
+    """Whether a file, or anything in a folder, is of a format that is read.
+
+    Raises:
+        ReadError: the source is an archive that cannot be opened.
+    """
+    for path, _, found in _walk(source, whole_exports=True):
+        if isinstance(found, str):
+            continue
         try:
-            total += 1 if isinstance(found, str) else found.count(path)
-        except (OSError, TreeError):
-            total += 1
-    return total
-
-
-def any_readable(source: Path) -> bool:
-    """Whether anything in a folder is of a format that is read."""
-    return any(not isinstance(found, str) for _, _, found in _units(source))
+            if found is not None or _is_readable_file(path):
+                return True
+        except (OSError, ReadError):
+            if path == source:
+                raise
+    return False
 
 
 def regular_files(source: Path) -> Iterator[tuple[Path, str]]:
     """The files that are read, each with its path below `source`."""
-    walk = _files(source, whole_exports=False)
+    walk = _walk(source, whole_exports=False)
     return ((path, name) for path, name, found in walk if not isinstance(found, str))
 
 
-def _units(source: Path) -> Iterator[tuple[Path, str, Reader | str]]:
-    """(path, path below the source, its format or why it is not read), sorted by name."""
-    for path, name, found in _files(source, whole_exports=True):
-        unit: Reader | str | None = found
-        if found is None:
-            try:
-                unit = format_of(path)
-                if unit is None:
-                    empty = path.stat().st_size == 0
-                    unit = "empty file" if empty else "no format that can be read"
-            except (OSError, TreeError) as error:
-                unit = _why(error)
-        assert unit is not None
-        yield path, name, unit
+def _marked(items: Iterator[Item], cause: str) -> Iterator[Item]:
+    """The items of a file; its mail with the cause, if any, for which nobody wants it."""
+    if not cause:
+        yield from items
+        return
+    for item in items:
+        if isinstance(item, RawMail) or (isinstance(item, RawDocument) and item.is_mail):
+            yield replace(item, unwanted=cause)
+        else:
+            yield item
 
 
-def _why(error: OSError | TreeError) -> str:
-    return f"can't be opened: {error.strerror}" if isinstance(error, OSError) else str(error)
+def _read_file(file: SourceFile, content: IO[bytes], nesting: int = 0) -> Iterator[Item]:
+    """What a file holds, by its content, and by its name only where that leaves it open.
+
+    Args:
+        content: The same file from its beginning, for an archive.
+    """
+    if is_archive(file.head):
+        if file.path is None:
+            content = BytesIO(file.read_all(MAXIMUM_FILE))
+        yield from _read_archive(file, content, nesting)
+    elif stream := stream_reader(file.head, file.format_name):
+        yield from stream.read(file)
+    elif reader := document_reader(file.head, file.format_name):
+        yield reader.read_document(file.as_content())
+    else:
+        yield Unreadable(file.name, NO_FORMAT if file.head else EMPTY_FILE)
 
 
-def _files(
+def _read_archive(archive: SourceFile, content: IO[bytes], nesting: int) -> Iterator[Item]:
+    name = archive.name
+    with open_archive(content) as tree:
+        if zipped := zipped_document_reader(tree.names):
+            content.seek(0)
+            yield zipped.read_document(
+                SourceFile(name, content, None, archive.options).as_content()
+            )
+        elif export := export_reader(tree.names):
+            yield from export.read(tree, name)
+        elif nesting > MAXIMUM_NESTING:
+            yield Unreadable(name, "an archive in an archive in an archive, not opened")
+        else:
+            yield from (Unreadable(f"{name}/{below}", why) for below, why in tree.refused)
+            for member in tree.names:
+                yield from _read_member(tree, member, archive, nesting)
+
+
+def _read_member(tree: FileTree, member: str, archive: SourceFile, nesting: int) -> Iterator[Item]:
+    name = f"{archive.name}/{member}"
+    try:
+        with tree.open(member) as content:
+            file = SourceFile(name, content, None, archive.options)
+            yield from _marked(_read_file(file, content, nesting + 1), cause_by_path(member))
+    except DAMAGE as error:
+        yield Unreadable(name, f"damaged file: {error}")
+    except ReadError as error:
+        yield Unreadable(name, str(error))
+
+
+def _is_readable_file(path: Path) -> bool:
+    with path.open("rb") as content:
+        file = SourceFile(path.name, content, path)
+        if not is_archive(file.head):
+            known = stream_reader(file.head, file.format_name) or document_reader(
+                file.head, file.format_name
+            )
+            return known is not None
+        return any(not isinstance(item, Unreadable) for item in _read_archive(file, content, 0))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path, _ in regular_files(folder))
+
+
+def _walk(
     source: Path, *, whole_exports: bool
-) -> Iterator[tuple[Path, str, TreeFormat | str | None]]:
-    """Every file below `source`, with why it is not read, or None.
+) -> Iterator[tuple[Path, str, ExportReader | str | None]]:
+    """Every file below `source`: (path, path below the source, why it is not read, or None).
 
-    `whole_exports`: a folder that is an export comes as one, with its format, not file by file.
+    `whole_exports`: a folder that is an export comes as one, with its reader, not file by file.
     """
     if not source.is_dir():
         yield source, source.name, None
         return
     for folder, folders, names in os.walk(source):
         below = Path(folder)
-        export = next((each for each in TREE_FORMATS if each.matches(names)), None)
-        if export and whole_exports:
+        export = export_reader(names) if whole_exports else None
+        if export:
             folders.clear()
             yield below, str(below.relative_to(source)) if below != source else source.name, export
             continue

@@ -2,47 +2,37 @@
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
-from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.streams import whole
-from customir.corpus.readers.trees import TreeError, check_zip
+from customir.corpus.document import RawDocument
+from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
 
 
-def matches(names: Sequence[str]) -> bool:
+def matches_names(names: Sequence[str]) -> bool:
     """Whether a zip file with files of these names is a .docx."""
     return "word/document.xml" in names
 
 
-def count(path: Path) -> int:
-    """How many items `read` gives."""
-    return 1
+def read_document(content: Content) -> RawDocument:
+    """The paragraphs and tables, in order; cells of a row on one line.
 
-
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
-    """The paragraphs and tables, in order; cells of a row on one line."""
-    content = whole(path)
-    yield Unreadable(name, content) if isinstance(content, str) else read_bytes(content, name)
-
-
-def read_bytes(content: bytes, name: str) -> RawDocument | Unreadable:
-    """The same of a file in memory."""
+    Raises:
+        ReadError: it is damaged or has no text, or python-docx is not installed.
+    """
     try:
         import docx
-    except ImportError:
-        return Unreadable(name, 'no reader for .docx: pip install "customir[formats]"')
+    except ImportError as error:
+        raise ReadError(NOT_INSTALLED.format(".docx")) from error
     try:
-        check_zip(content)
-        document = docx.Document(BytesIO(content))
+        document = docx.Document(BytesIO(content.data))
         text = "\n\n".join(_blocks(document))
         properties = document.core_properties
         title, author = properties.title or "", properties.author or ""
-    except TreeError as error:
-        return Unreadable(name, str(error))
     except Exception as error:  # lxml, zipfile and python-docx each have their own
-        return Unreadable(name, f"not readable as .docx: {type(error).__name__}: {error}")
-    return RawDocument(name, title, author, None, text) if text else Unreadable(name, "no text")
+        raise ReadError(f"not readable as .docx: {type(error).__name__}: {error}") from error
+    if not text:
+        raise ReadError("no text in the .docx")
+    return RawDocument(content.name, title, author, None, text)
 
 
 def _blocks(document: Any) -> Iterator[str]:

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from customir.corpus.document import RawMail, Unreadable
-from customir.corpus.readers.streams import whole
+from customir.corpus.document import RawMail
+from customir.corpus.readers.files import SourceFile
 
 HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:")
 # Two of these at the top make a message; "Note: ..." at the top of a text does not.
@@ -26,15 +25,6 @@ def matches(head: bytes, name: str) -> bool:
     return len(MAIL_HEADER.findall(headers)) >= needed
 
 
-def count(path: Path) -> int:
-    """How many items `read` gives."""
-    return 1
-
-
-def read(path: Path, name: str) -> Iterator[RawMail | Unreadable]:
+def read(file: SourceFile) -> Iterator[RawMail]:
     """The message."""
-    content = whole(path)
-    if isinstance(content, str):
-        yield Unreadable(name, content)
-    else:
-        yield RawMail(content.lstrip(b"\xef\xbb\xbf\r\n"), name)
+    yield RawMail(file.read_all().lstrip(b"\xef\xbb\xbf\r\n"), file.name)

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.chat import Said, conversations
-from customir.corpus.readers.streams import lines_of
+from customir.corpus.readers.files import ReadError, SourceFile
 
 SAID = re.compile(
     rb"\[?(?:(\d{4}-\d\d-\d\d)[T ])?(\d\d):(\d\d)(?::(\d\d))?\]?\s+<[ @+%&~]?([^<>\s]{1,64})>\s?(.*)"
@@ -26,20 +26,15 @@ def matches(head: bytes, name: str) -> bool:
     return said >= 2 and said * 3 >= len(lines)
 
 
-def count(path: Path) -> int:
-    """How many items `read` gives."""
-    return sum(1 for _ in read(path, ""))
-
-
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
     """The conversations of the file, cut at silences. After 23:59 another day begins."""
     messages: list[Said] = []
     notices = 0
-    day = _day(DAY.search(path.name))
+    day = _day(DAY.search(PurePosixPath(file.name).name))
     last = time.min
-    for number, line in lines_of(path):
-        if isinstance(line, str):
-            yield Unreadable(f"{name}: line {number}", line)
+    for number, line in file.lines():
+        if isinstance(line, ReadError):
+            yield Unreadable(f"{file.name}: line {number}", str(line))
             continue
         found = SAID.match(line.strip())
         if found is None:
@@ -57,9 +52,9 @@ def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
             day += timedelta(days=1)
         last = clock
         messages.append(Said(decode(speaker), datetime.combine(day, clock, UTC), decode(text)))
-    yield from conversations(messages, name)
+    yield from conversations(messages, file.name)
     if notices:
-        yield Unreadable(name, f"chat notices: {notices} joins, leaves and other lines")
+        yield Unreadable(file.name, f"chat notices: {notices} joins, leaves and other lines")
 
 
 def _day(found: re.Match[str] | None) -> date:

@@ -3,17 +3,16 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.streams import lines_of
+from customir.corpus.readers.files import ReadError, SourceFile
 
 
 def matches(head: bytes, name: str) -> bool:
     """Whether a file that begins with `head` is JSONL."""
     head = head.lstrip(b"\xef\xbb\xbf\r\n\t ")
-    if name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+    if name.endswith((".jsonl", ".ndjson")):
         return bool(head) and b"\0" not in head
     line, newline, _ = head.partition(b"\n")
     if not line.startswith(b"{"):
@@ -24,18 +23,15 @@ def matches(head: bytes, name: str) -> bool:
         return not newline and b'"text"' in line  # one line, longer than the head
 
 
-def count(path: Path) -> int:
-    """How many items `read` gives."""
-    return sum(1 for _ in _lines(path))
-
-
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
     """Every line that is not blank, in order. A second document of the same `_id` is refused."""
     first_line: dict[str, int] = {}
-    for number, line in _lines(path):
-        where = f"{name}: line {number}"
-        if isinstance(line, str):
-            yield Unreadable(where, line)
+    for number, line in file.lines():
+        where = f"{file.name}: line {number}"
+        if isinstance(line, ReadError):
+            yield Unreadable(where, str(line))
+            continue
+        if not line.strip():
             continue
         try:
             document = _document(line, where)
@@ -52,11 +48,6 @@ def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
 
 class _LineError(Exception):
     """What is wrong with a line."""
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes | str]]:
-    """Numbered lines that are not blank; a text in place of bytes says that the file is broken."""
-    return ((number, line) for number, line in lines_of(path) if line.strip())
 
 
 def _document(line: bytes, where: str) -> RawDocument:

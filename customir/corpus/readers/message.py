@@ -1,101 +1,65 @@
-"""One mail message, as bytes, to a RawDocument: headers, MIME, transfer encodings, HTML."""
+"""One mail message, as bytes, to a RawDocument: headers, MIME, HTML, and what is attached."""
 
-import email.utils
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC
-from email.header import decode_header
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import compat32
-from html import unescape
-
-import html2text
 
 from customir.corpus.charsets import decode
-from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers import docx, pdf
+from customir.corpus.document import RawDocument, RawMail, Unreadable
+from customir.corpus.readers import calendar, tnef
+from customir.corpus.readers.attachments import Attachment, read_attachment
+from customir.corpus.readers.dates import iso_date
+from customir.corpus.readers.files import ReadError
+from customir.corpus.readers.html import decode_html, html_to_text
+from customir.corpus.readers.mime import body_of, decode_words, unflow
+from customir.corpus.readers.options import ReadOptions
+from customir.corpus.readers.unwanted import cause_by_headers
 
 # Nested deeper than this, a part is no longer looked into.
 MAXIMUM_DEPTH = 100
-# A mail with more HTML than this is a report or an attack; html2text would take minutes.
-MAXIMUM_HTML = 4_000_000
 RECIPIENT_FIELDS = frozenset(("to", "cc"))
 MESSAGE_ID = re.compile(r"<[^<>\s]+>")
-NESTING_TAG = re.compile(r"<(/?)(?:ul|ol|blockquote)\b", re.IGNORECASE)
-UNCLOSED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
-ANY_TAG = re.compile(r"<[^<>]*>")
 TEXT_KINDS = frozenset(("text/plain", "text/html", "text/enriched"))
-# Attached, these are no prose: appointments, addresses, what says how a mail was delivered.
-NO_PROSE = frozenset(("text/calendar", "text/x-vcard", "text/vcard", "text/directory"))
 SIGNATURES = frozenset(
     (
         "application/pgp-signature", "application/pkcs7-signature",
         "application/x-pkcs7-signature", "application/pgp-encrypted",
     )
 )  # fmt: skip
-MAXIMUM_ATTACHMENT = 64 << 20
-ATTACHMENT_READERS = {
-    "application/pdf": pdf.read_bytes,
-    "pdf": pdf.read_bytes,
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": docx.read_bytes,
-    "docx": docx.read_bytes,
-}
 HTML_START = re.compile(r"\s*<(?:!doctype\s+)?html\b", re.IGNORECASE)
 HEADERS_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
+# A plain part this short may say only that the mail is in HTML: then the HTML is looked at.
+SHORT_PLAIN = 600
+# Of the plain part's words, this share is in the HTML, too, where both say the same; and where the
+# HTML says this many times as much, it is the message.
+SHARED_WORDS, MUCH_LONGER = 0.5, 3
+WORD = re.compile(r"\w{2,}")
+ENVELOPE_DATE = re.compile(r"From (\S+) +(.+)", re.DOTALL)
 # compat32 keeps what it can't parse; the newer policies raise on some malformed headers.
 PARSER = BytesParser(policy=compat32)
 
 
-def read_message(content: bytes, name: str) -> Iterator[RawDocument | Unreadable]:
-    """The text and headers of a message, then its attachments, read or named; never an exception.
-
-    Args:
-        content: The message without an mbox envelope line.
-        name: What the message is called where it has no Message-ID.
-    """
+def read_message(mail: RawMail, options: ReadOptions) -> Iterator[RawDocument | Unreadable]:
+    """The text and headers of a message, then its attachments, read or named; never an exception."""
+    content, name = mail.content, mail.name
     try:
-        yield from _read(_parse(content), bool(content.strip()), name, attached=False)
+        found = _Reading(options).read(_parse(content), bool(content.strip()), name, mail.envelope)
     except RecursionError:
         yield Unreadable(name, "MIME parts nested too deep")
+        return
     except Exception as error:  # malformed mail finds new ways to raise in email.*
         yield Unreadable(name, f"broken message: {type(error).__name__}: {error}")
-
-
-def _read(
-    message: Message, filled: bool, name: str, *, attached: bool, depth: int = 0
-) -> list[RawDocument | Unreadable]:
-    headers: dict[str, str] = {}
-    recipients: list[str] = []
-    for field, value in message.raw_items():
-        headers.setdefault(field.lower(), str(value))
-        if field.lower() in RECIPIENT_FIELDS:
-            recipients.append(str(value))
-    found = MESSAGE_ID.findall(headers.get("message-id", ""))
-    bare = headers.get("message-id", "").strip()
-    identifier = found[0] if found else f"<{bare}>" if bare and " " not in bare else name
-    if not headers and not filled:
-        return [Unreadable(name, "empty message", attached)]
-    parts = _Parts()
-    parts.take(message, depth)
-    text = "\n\n".join(part for part in parts.texts if part.strip())
-    own: RawDocument | Unreadable
-    if text.strip():
-        own = RawDocument(
-            identifier=identifier,
-            title=decode_words(headers.get("subject", "")),
-            sender=decode_words(headers.get("from", "")),
-            date=iso_date(headers.get("date", "")),
-            text=text,
-            references=references_of(headers),
-            is_mail=True,
-            is_attachment=attached,
-            recipients=decode_words(", ".join(recipients)),
-        )
-    else:
-        own = Unreadable(identifier, _why_no_text(message), attached)
-    return [own, *_attachments(parts.attachments, identifier, own, depth)]
+        return
+    own = found[0]
+    cause = mail.unwanted or (own.unwanted if isinstance(own, RawDocument) else "")
+    for item in found:
+        if cause and isinstance(item, RawDocument):
+            yield replace(item, unwanted=cause)
+        else:
+            yield item
 
 
 def references_of(headers: dict[str, str]) -> tuple[str, ...]:
@@ -105,69 +69,79 @@ def references_of(headers: dict[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(answered))
 
 
-def _attachments(
-    parts: Sequence[Message], message: str, own: RawDocument | Unreadable, depth: int
-) -> Iterator[RawDocument | Unreadable]:
-    """What came with `message`: texts as documents of it, others by name."""
-    for number, part in enumerate(parts, start=1):
-        kind = part.get_content_type()
-        title = clean_name(part) or f"attachment {number}"
-        name = f"{message} / {title}"
-        if part.is_multipart():  # a message in a message
-            children: list[Message] = part.get_payload()  # type: ignore[assignment]
-            for child in children:
-                yield from _read(child, True, name, attached=True, depth=depth + 1)
-            continue
-        content = part.get_payload(decode=True)
-        yield read_attachment(
-            content if isinstance(content, bytes) else b"",
-            kind,
-            title,
-            message,
-            own,
-            _charset(part),
-        )
+class _Reading:
+    """Reads one message and those in it."""
 
+    def __init__(self, options: ReadOptions) -> None:
+        self._options = options
 
-def read_attachment(
-    content: bytes,
-    kind: str,
-    title: str,
-    message: str,
-    own: RawDocument | Unreadable,
-    charset: str | None = None,
-) -> RawDocument | Unreadable:
-    """A text as a document of the message that it came with; anything else by its name.
-
-    Args:
-        kind: Its MIME type.
-        title: Its file name.
-        message: What the message is called, and `own`: what was read of it.
-    """
-    name = f"{message} / {title}"
-    suffix = title.rpartition(".")[2].lower()
-    read = ATTACHMENT_READERS.get(kind) or ATTACHMENT_READERS.get(suffix)
-    found: RawDocument | Unreadable
-    if len(content) > MAXIMUM_ATTACHMENT:
-        found = Unreadable(name, f"attachment not read: {kind}, large")
-    elif read:
-        found = read(content, name)
-    elif kind.startswith("text/") and kind not in NO_PROSE:
-        text = decode(content, charset)
+    def read(
+        self,
+        message: Message,
+        filled: bool,
+        name: str,
+        envelope: bytes = b"",
+        *,
+        attached: bool = False,
+        depth: int = 0,
+    ) -> list[RawDocument | Unreadable]:
+        headers: dict[str, str] = {}
+        recipients: list[str] = []
+        for field, value in message.raw_items():
+            headers.setdefault(field.lower(), str(value))
+            if field.lower() in RECIPIENT_FIELDS:
+                recipients.append(str(value))
+        found = MESSAGE_ID.findall(headers.get("message-id", ""))
+        bare = headers.get("message-id", "").strip()
+        identifier = found[0] if found else f"<{bare}>" if bare and " " not in bare else name
+        if not headers and not filled:
+            return [Unreadable(name, "empty message", attached)]
+        parts = _Parts()
+        parts.take(message, depth)
+        own: RawDocument | Unreadable
         try:
-            text = html_to_text(text) if kind == "text/html" else text
-            found = RawDocument(name, "", "", None, text)
-        except ValueError as error:
-            found = Unreadable(name, f"attachment not read: {error}")
-    else:
-        found = Unreadable(name, f"attachment not read: {kind}")
-    if isinstance(found, Unreadable):
-        return replace(found, is_attachment=True)
-    date = own.date if isinstance(own, RawDocument) else None
-    sender = own.sender if isinstance(own, RawDocument) else ""
-    return replace(
-        found, title=title, sender=sender, date=date, references=(message,), is_attachment=True
-    )
+            text = parts.text()
+        except ReadError as error:
+            text, why = "", str(error)
+        else:
+            why = _why_no_text(message)
+        if text.strip():
+            own = RawDocument(
+                identifier=identifier,
+                title=decode_words(headers.get("subject", "")),
+                sender=decode_words(headers.get("from", "")),
+                date=_date(headers, envelope),
+                text=text,
+                references=references_of(headers),
+                is_mail=True,
+                is_attachment=attached,
+                recipients=decode_words(", ".join(recipients)),
+                unwanted=cause_by_headers(
+                    decode_words(headers.get("x-gmail-labels", "")),
+                    headers.get("x-mozilla-status", ""),
+                ),
+            )
+        else:
+            own = Unreadable(identifier, why, attached)
+        return [own, *self._attachments(parts, identifier, own, depth)]
+
+    def _attachments(
+        self, parts: "_Parts", message: str, own: RawDocument | Unreadable, depth: int
+    ) -> Iterator[RawDocument | Unreadable]:
+        """What came with `message`: texts as documents of it, others by name."""
+        for number, part in enumerate(parts.attachments, start=1):
+            title = clean_name(part) or f"attachment {number}"
+            name = f"{message} / {title}"
+            if part.is_multipart():  # a message in a message
+                for child in inner_messages(part):
+                    yield from self.read(child, True, name, attached=True, depth=depth + 1)
+                continue
+            attachment = Attachment(body_of(part), part.get_content_type(), title, charset_of(part))
+            if depth < MAXIMUM_DEPTH and attachment.is_message:
+                inner = _parse(attachment.data)
+                yield from self.read(inner, True, name, attached=True, depth=depth + 1)
+            else:
+                yield from read_attachment(attachment, message, own, self._options)
 
 
 def clean_name(part: Message) -> str:
@@ -176,6 +150,29 @@ def clean_name(part: Message) -> str:
         return " ".join(decode_words(part.get_filename() or "").split())[:200]
     except (LookupError, UnicodeError, ValueError, TypeError):
         return ""
+
+
+def inner_messages(part: Message) -> list[Message]:
+    """The messages in a message/rfc822 part, also where it is encoded, against RFC 2046."""
+    children: list[Message] = part.get_payload()  # type: ignore[assignment]
+    encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+    if part.get_content_maintype() != "message" or encoding not in ("base64", "quoted-printable"):
+        return children
+    decoded: list[Message] = []
+    for child in children:
+        holder = Message()
+        holder["Content-Transfer-Encoding"] = encoding
+        holder.set_payload(child.as_bytes().decode("ascii", "surrogateescape").lstrip("\n"))
+        decoded.append(_parse(body_of(holder)))
+    return decoded
+
+
+def charset_of(part: Message) -> str | None:
+    """The charset that a part declares; None where it declares none that can be read."""
+    try:
+        return part.get_content_charset()
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        return None
 
 
 def _parse(content: bytes) -> Message:
@@ -192,12 +189,41 @@ def _parse(content: bytes) -> Message:
     return message
 
 
+def _date(headers: dict[str, str], envelope: bytes) -> str | None:
+    """When a message was sent; where its Date cannot be read, when it came."""
+    date = iso_date(headers.get("date", ""))
+    if date:
+        return date
+    found = ENVELOPE_DATE.match(envelope.decode("latin-1").strip())
+    # Thunderbird writes "From -" and when it stored the message.
+    if found and found[1] != "-" and (date := iso_date(found[2])):
+        return date
+    return iso_date(headers.get("received", "").rpartition(";")[2])
+
+
 class _Parts:
     """The readable texts of a message, in order, and its attachments."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.attachments: list[Message] = []
+        self.calendars: list[Message] = []
+
+    def text(self) -> str:
+        """The texts; where there are none, what a calendar or a winmail.dat says.
+
+        Raises:
+            ReadError: that cannot be read.
+        """
+        text = "\n\n".join(part for part in self.texts if part.strip())
+        if text:
+            return text
+        for part in self.calendars:
+            return calendar.as_text(body_of(part))
+        for part in self.attachments:
+            if not part.is_multipart() and tnef.matches(body_of(part)[:4]):
+                return tnef.read(body_of(part)).text
+        return ""
 
     def take(self, part: Message, depth: int) -> None:
         if depth > MAXIMUM_DEPTH:
@@ -210,8 +236,8 @@ class _Parts:
         if kind == "multipart/alternative":
             self._take_alternative(children, depth)
             return
-        if kind == "message/rfc822" or kind.startswith("message/"):
-            inner = children
+        if kind.startswith("message/"):
+            children = inner = inner_messages(part)
         else:
             inner = [child for child in children if child.get_content_type() != "message/rfc822"]
         before = len(self.texts)
@@ -228,77 +254,75 @@ class _Parts:
                     self.take(child, depth + 1)
 
     def _take_alternative(self, children: Sequence[Message], depth: int) -> None:
-        """The plain text, else the first alternative that has any."""
+        """The plain text, unless it is useless; else the first alternative that has any text."""
         plain = [child for child in children if child.get_content_type() == "text/plain"]
-        for child in (*plain, *children):
+        others = [child for child in children if child not in plain]
+        useless: _Parts | None = None
+        for child in (*plain, *others):
             found = _Parts()
             found.take(child, depth + 1)
-            if any(text.strip() for text in found.texts):
-                self.texts += found.texts
-                self.attachments += found.attachments
+            self.calendars += found.calendars
+            if not any(text.strip() for text in found.texts):
+                continue
+            if child in plain and others and len(found.joined()) < SHORT_PLAIN and useless is None:
+                useless = found
+                continue
+            if useless is None or says_more(found.joined(), useless.joined()):
+                self._add(found)
                 return
+            break
+        if useless is not None:
+            self._add(useless)
+
+    def joined(self) -> str:
+        """The texts, one below the other."""
+        return "\n".join(self.texts)
+
+    def _add(self, parts: "_Parts") -> None:
+        self.texts += parts.texts
+        self.attachments += parts.attachments
 
     def _take_leaf(self, part: Message, kind: str, depth: int) -> None:
         if depth > 0 and part.get_content_disposition() == "attachment":
             if kind not in SIGNATURES:
                 self.attachments.append(part)
             return
+        if kind == calendar.KIND:
+            self.calendars.append(part)
+            return
         # A multipart whose boundary never comes is what its lines say.
         if not (kind in TEXT_KINDS or kind.startswith("multipart/")):
-            if kind not in SIGNATURES and (depth > 0 and clean_name(part)):
+            if kind not in SIGNATURES and (
+                clean_name(part) or tnef.is_kind(kind) if depth > 0 else tnef.is_kind(kind)
+            ):
                 self.attachments.append(part)
             return
-        content = part.get_payload(decode=True)
-        text = decode(content, _charset(part)) if isinstance(content, bytes) else ""
-        # Enron's mail, and some scripts', has HTML under the name of plain text.
-        is_html = kind == "text/html" or HTML_START.match(text) is not None
-        self.texts.append(html_to_text(text) if is_html else text)
+        self.texts.append(_text_of(part, kind))
 
 
-def _charset(part: Message) -> str | None:
-    try:
-        return part.get_content_charset()
-    except (LookupError, UnicodeError, ValueError, TypeError):
-        return None
+def says_more(html: str, plain: str) -> bool:
+    """Whether the HTML of a message is its text, and the short plain part beside it is not."""
+    words = WORD.findall(plain.casefold())
+    in_html = set(WORD.findall(html.casefold()))
+    shared = sum(word in in_html for word in words)
+    return shared < SHARED_WORDS * len(words) or len(html.split()) > MUCH_LONGER * len(
+        plain.split()
+    )
 
 
-def html_to_text(html: str) -> str:
-    """HTML as plain text without links, pictures and emphasis; blockquotes become "> " lines.
-
-    Raises:
-        ValueError: there is so much of it, or it is nested so deep, that it would take minutes.
-    """
-    if len(html) > MAXIMUM_HTML:
-        raise ValueError(f"{len(html):,} characters of HTML; at most {MAXIMUM_HTML:,} are read")
-    depth = 0
-    for tag in NESTING_TAG.finditer(html):
-        depth = max(depth - 1, 0) if tag[1] else depth + 1
-        if depth > MAXIMUM_DEPTH:
-            raise ValueError(f"HTML lists or quotes nested deeper than {MAXIMUM_DEPTH}")
-    converter = html2text.HTML2Text(bodywidth=0)
-    converter.ignore_links = True
-    converter.ignore_images = True
-    converter.ignore_emphasis = True
-    converter.ignore_tables = True
-    converter.unicode_snob = True  # "ü" stays "ü"
-    # The parser looks for the end of an unclosed tag through all that follows, for each of them.
-    html = UNCLOSED_TAG.sub("&lt;", _without_comments(html))
-    try:
-        return str(converter.handle(html))
-    except AssertionError:  # by html.parser, on some marked sections
-        return unescape(ANY_TAG.sub(" ", html))
-
-
-def _without_comments(html: str) -> str:
-    kept: list[str] = []
-    at = 0
-    while (begin := html.find("<!--", at)) >= 0:
-        end = html.find("-->", begin + 4)
-        if end < 0:
-            break
-        kept.append(html[at:begin])
-        at = end + 3
-    return "".join([*kept, html[at:]])
+def _text_of(part: Message, kind: str) -> str:
+    charset = charset_of(part)
+    content = body_of(part)
+    if kind == "text/html":
+        # "us-ascii" is what programs write that did not look.
+        return html_to_text(decode_html(content, None if charset == "us-ascii" else charset))
+    text = decode(content, charset)
+    # Enron's mail, and some scripts', has HTML under the name of plain text.
+    if HTML_START.match(text):
+        return html_to_text(text)
+    if str(part.get_param("format", "")).lower() == "flowed":
+        return unflow(text, delete_space=str(part.get_param("delsp", "")).lower() == "yes")
+    return text
 
 
 def _why_no_text(message: Message) -> str:
@@ -320,30 +344,3 @@ def _why_no_text(message: Message) -> str:
     if set(kinds) <= TEXT_KINDS:
         return "empty body"
     return "no text part: " + ", ".join(sorted(kinds))
-
-
-def decode_words(value: str) -> str:
-    """A header's raw value (undecodable bytes as surrogates) with its encoded words decoded."""
-    if "=?" not in value:
-        return value if value.isascii() else decode(value.encode("utf-8", "surrogateescape"))
-    try:
-        parts = decode_header(value)
-    except Exception:  # HeaderParseError, binascii.Error and others: show it as it came
-        return decode(value.encode("utf-8", "surrogateescape"))
-    return "".join(
-        decode(part, charset)
-        if isinstance(part, bytes)
-        else decode(part.encode("utf-8", "surrogateescape"))
-        for part, charset in parts
-    )
-
-
-def iso_date(value: str) -> str | None:
-    """A Date header in ISO 8601 and UTC, whatever its year; None where it can't be read."""
-    try:
-        parsed = email.utils.parsedate_to_datetime(value)
-        if parsed.tzinfo is None:
-            parsed = parsed.replace(tzinfo=UTC)
-        return parsed.astimezone(UTC).isoformat(timespec="seconds")
-    except (ValueError, TypeError, IndexError, OverflowError, AttributeError):
-        return None

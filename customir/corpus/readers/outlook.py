@@ -1,6 +1,7 @@
 """Outlook's .msg (python-oxmsg) and .pst (libpff)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from mimetypes import guess_type
@@ -8,22 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from customir.corpus.charsets import decode
-from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.message import (
-    MAXIMUM_ATTACHMENT,
-    MESSAGE_ID,
-    decode_words,
-    html_to_text,
+from customir.corpus.document import RawDocument, RawMail, Unreadable
+from customir.corpus.readers import rtf
+from customir.corpus.readers.attachments import (
+    MAXIMUM_BYTES,
+    OCTETS,
+    OLE_MAGIC,
+    Attachment,
     read_attachment,
-    references_of,
 )
-from customir.corpus.readers.streams import whole
+from customir.corpus.readers.files import NOT_INSTALLED, ReadError, SourceFile
+from customir.corpus.readers.html import html_to_text
+from customir.corpus.readers.message import MESSAGE_ID, read_message, references_of
+from customir.corpus.readers.mime import decode_words
+from customir.corpus.readers.options import ReadOptions
+from customir.corpus.readers.unwanted import cause_by_path
 
-OLE_MAGIC, PST_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"!BDN"
+PST_MAGIC = b"!BDN"
+RTF_COMPRESSED = 0x1009
 # Folders of a .pst nested deeper than this are a loop or an attack.
 MAXIMUM_DEPTH = 100
-OCTETS = "application/octet-stream"
-NO_READER = 'no reader for Outlook files: pip install "customir[formats]"'
 
 
 def matches(head: bytes, name: str) -> bool:
@@ -32,28 +37,22 @@ def matches(head: bytes, name: str) -> bool:
     return head.startswith(PST_MAGIC) or (named and head.startswith(OLE_MAGIC))
 
 
-def count(path: Path) -> int:
-    """How many items `read` gives, attachments left out."""
-    return sum(not item.is_attachment for item in read(path, ""))
-
-
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
     """The message of a .msg; every message of every folder of a .pst."""
-    with path.open("rb") as file:
-        is_store = file.read(4) == PST_MAGIC
-    if is_store:
-        yield from _read_store(path, name)
-        return
-    content = whole(path)
-    yield from [Unreadable(name, content)] if isinstance(content, str) else read_msg(content, name)
+    if not file.head.startswith(PST_MAGIC):
+        yield from read_msg(file.read_all(), file.name, file.options)
+    elif file.path is None:
+        raise ReadError("an Outlook store in an archive: unpack it, and give the store itself")
+    else:
+        yield from _read_store(file.path, file.name, file.options)
 
 
-def read_msg(content: bytes, name: str) -> list[RawDocument | Unreadable]:
+def read_msg(content: bytes, name: str, options: ReadOptions) -> list[RawDocument | Unreadable]:
     """The message of a .msg in memory, and its attachments."""
     try:
         from oxmsg import Message
     except ImportError:
-        return [Unreadable(name, NO_READER)]
+        return [Unreadable(name, NOT_INSTALLED.format("Outlook files"))]
     try:
         message: Any = Message.load(BytesIO(content))
         own = _document(
@@ -65,21 +64,41 @@ def read_msg(content: bytes, name: str) -> list[RawDocument | Unreadable]:
             date=message.sent_date,
             plain=message.body or "",
             html=message.html_body or "",
+            rich=_rich_body(message),
         )
-        found = [
-            _attachment(each.file_name, each.mime_type, each.file_bytes or b"", number, own)
-            for number, each in enumerate(message.attachments, start=1)
-        ]
+        found = [own]
+        for number, each in enumerate(message.attachments, start=1):
+            found += _attachment(
+                each.file_name, each.mime_type, each.file_bytes or b"", number, own, options
+            )
     except Exception as error:  # olefile and oxmsg raise whatever the damage leads to
         return [Unreadable(name, f"not readable as .msg: {type(error).__name__}: {error}")]
-    return [own, *found]
+    return found
 
 
-def _read_store(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+def _rich_body(message: Any) -> bytes:
+    """The RTF of a .msg (PidTagRtfCompressed)."""
+    packed = message.properties.binary_prop_value(RTF_COMPRESSED)
+    return unpack_rtf(packed) if packed else b""
+
+
+def unpack_rtf(packed: bytes) -> bytes:
+    """RTF as Outlook compresses it (MS-OXRTFCP); empty where that is damaged."""
+    try:
+        from compressed_rtf import decompress
+    except ImportError:
+        return b""
+    try:
+        return bytes(decompress(packed))
+    except Exception:  # what damage leads to
+        return b""
+
+
+def _read_store(path: Path, name: str, options: ReadOptions) -> Iterator[RawDocument | Unreadable]:
     try:
         import pypff
     except ImportError:
-        yield Unreadable(name, NO_READER)
+        yield Unreadable(name, NOT_INSTALLED.format("Outlook stores"))
         return
     store = pypff.file()
     try:
@@ -88,28 +107,34 @@ def _read_store(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
         yield Unreadable(name, f"not readable as .pst: {error}")
         return
     try:
-        yield from _folder(store.get_root_folder(), name, 0)
+        yield from _folder(store.get_root_folder(), name, "", options, 0)
     except OSError as error:
         yield Unreadable(name, f"damaged file, nothing can be read after this: {error}")
     finally:
         store.close()
 
 
-def _folder(folder: Any, where: str, depth: int) -> Iterator[RawDocument | Unreadable]:
+def _folder(
+    folder: Any, where: str, cause: str, options: ReadOptions, depth: int
+) -> Iterator[RawDocument | Unreadable]:
+    """Every message of a folder and of those in it; `cause`: why nobody wants them."""
     for number in range(folder.number_of_sub_messages):
         name = f"{where}: message {number + 1}"
         try:
             message = folder.get_sub_message(number)
             own, attachments = _stored(message, name), message.number_of_attachments
+            own = replace(own, unwanted=cause) if isinstance(own, RawDocument) else own
         except (OSError, ValueError, SystemError, MemoryError) as error:
             yield Unreadable(name, f"broken message: {error}")
             continue
         yield own
-        yield from _stored_attachments(message, attachments, own)
+        yield from _stored_attachments(message, attachments, own, options)
     for number in range(folder.number_of_sub_folders if depth < MAXIMUM_DEPTH else 0):
         try:
             below = folder.get_sub_folder(number)
-            yield from _folder(below, f"{where}/{below.name or number}", depth + 1)
+            name = str(below.name or number)
+            kind = cause or cause_by_path(f"{name}/")
+            yield from _folder(below, f"{where}/{name}", kind, options, depth + 1)
         except OSError as error:
             yield Unreadable(f"{where}: folder {number + 1}", f"damaged folder: {error}")
 
@@ -127,11 +152,12 @@ def _stored(message: Any, name: str) -> RawDocument | Unreadable:
         date=message.client_submit_time or message.delivery_time,
         plain=_text(message.plain_text_body),
         html=_text(message.html_body),
+        rich=message.rtf_body or b"",
     )
 
 
 def _stored_attachments(
-    message: Any, attachments: int, own: RawDocument | Unreadable
+    message: Any, attachments: int, own: RawDocument | Unreadable, options: ReadOptions
 ) -> Iterator[RawDocument | Unreadable]:
     for number in range(attachments):
         title, kind, content = "", OCTETS, b""
@@ -140,19 +166,35 @@ def _stored_attachments(
             title = attachment.long_filename or ""
             kind = guess_type(title)[0] or OCTETS
             # Messages and OLE objects have no bytes, and raise.
-            if kind != OCTETS and attachment.size <= MAXIMUM_ATTACHMENT:
+            if kind != OCTETS and attachment.size <= MAXIMUM_BYTES:
                 content = attachment.read_buffer(attachment.size)
         except (OSError, ValueError, SystemError, MemoryError):
             kind = "damaged, or no file"
-        yield _attachment(title, kind, content, number + 1, own)
+        yield from _attachment(title, kind, content, number + 1, own, options)
 
 
 def _attachment(
-    title: str | None, kind: str | None, content: bytes, number: int, own: RawDocument | Unreadable
-) -> RawDocument | Unreadable:
+    title: str | None,
+    kind: str | None,
+    content: bytes,
+    number: int,
+    own: RawDocument | Unreadable,
+    options: ReadOptions,
+) -> Iterator[RawDocument | Unreadable]:
     title = " ".join((title or f"attachment {number}").split())
     kind = kind if kind and kind != OCTETS else guess_type(title)[0] or OCTETS
-    return read_attachment(content, kind, title, own.identifier, own)
+    attachment = Attachment(content, kind, title)
+    if attachment.is_message:
+        name = f"{own.identifier} / {title}"
+        for found in read_message(RawMail(content, name), options):
+            yield replace(found, is_attachment=True)
+    else:
+        unwanted = own.unwanted if isinstance(own, RawDocument) else ""
+        for found in read_attachment(attachment, own.identifier, own, options):
+            if unwanted and isinstance(found, RawDocument):
+                yield replace(found, unwanted=unwanted)
+            else:
+                yield found
 
 
 def _text(content: bytes | str | None) -> str:
@@ -169,12 +211,18 @@ def _document(
     date: datetime | None,
     plain: str,
     html: str,
+    rich: bytes = b"",
 ) -> RawDocument | Unreadable:
     found = MESSAGE_ID.findall(headers.get("message-id", ""))
     identifier = found[0] if found else name
     text = plain if plain.strip() else html_to_text(html) if html.strip() else ""
+    if not text.strip() and rich:
+        try:
+            text = rtf.as_text(rich)
+        except ReadError as error:
+            return Unreadable(identifier, str(error))
     if not text.strip():
-        return Unreadable(identifier, "no text: neither a plain nor an HTML body")
+        return Unreadable(identifier, "no text: neither a plain, nor an HTML, nor an RTF body")
     if date is not None:
         date = date.replace(tzinfo=date.tzinfo or UTC).astimezone(UTC)
     return RawDocument(

@@ -1,11 +1,9 @@
 """PDF files, by PDFium: one file, one document."""
 
-from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 
-from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.streams import whole
+from customir.corpus.document import RawDocument
+from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
 
 MAGIC = b"%PDF-"
 MAXIMUM_PAGES = 5000
@@ -17,37 +15,30 @@ def matches(head: bytes, name: str) -> bool:
     return MAGIC in head[:1024] and (head.startswith(MAGIC) or name.lower().endswith(".pdf"))
 
 
-def count(path: Path) -> int:
-    """How many items `read` gives."""
-    return 1
+def read_document(content: Content) -> RawDocument:
+    """The text of all pages, a blank line between two.
 
-
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
-    """The text of all pages, a blank line between two."""
-    content = whole(path)
-    yield Unreadable(name, content) if isinstance(content, str) else read_bytes(content, name)
-
-
-def read_bytes(content: bytes, name: str) -> RawDocument | Unreadable:
-    """The same of a file in memory."""
+    Raises:
+        ReadError: it is damaged or encrypted, has no text, or pypdfium2 is not installed.
+    """
     try:
         import pypdfium2
-    except ImportError:
-        return Unreadable(name, 'no reader for PDF: pip install "customir[formats]"')
+    except ImportError as error:
+        raise ReadError(NOT_INSTALLED.format("PDF")) from error
     pages: list[str] = []
     size = 0
     try:
-        with pypdfium2.PdfDocument(BytesIO(content)) as document:
+        with pypdfium2.PdfDocument(BytesIO(content.data)) as document:
             title = document.get_metadata_dict().get("Title", "")
             for number in range(min(len(document), MAXIMUM_PAGES)):
                 page = document[number].get_textpage().get_text_range(errors="replace")
                 size += len(page)
                 if size > MAXIMUM_CHARACTERS:
-                    return Unreadable(name, f"more than {MAXIMUM_CHARACTERS:,} characters")
+                    raise ReadError(f"more than {MAXIMUM_CHARACTERS:,} characters")
                 pages.append(page.replace("\r\n", "\n").replace("\x02", ""))
     except (pypdfium2.PdfiumError, ValueError, OSError) as error:
-        return Unreadable(name, f"not readable as PDF: {error}")
+        raise ReadError(f"not readable as PDF: {error}") from error
     text = "\n\n".join(page for page in pages if page.strip())
     if not text:
-        return Unreadable(name, "no text in the PDF: pictures of pages, perhaps")
-    return RawDocument(name, title, "", None, text)
+        raise ReadError("no text in the PDF: pictures of pages, perhaps")
+    return RawDocument(content.name, title, "", None, text)

@@ -5,58 +5,52 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from customir.corpus.document import RawDocument, Unreadable
+from customir.corpus.readers.archives import FileTree
 from customir.corpus.readers.chat import Said, conversations
-from customir.corpus.readers.trees import Tree, TreeError, open_tree
+from customir.corpus.readers.files import ReadError
 
 MARKUP = re.compile(r"<(?:([@#!])([^<>|]*)|([^<>|@#!][^<>|]*))(?:\|([^<>]*))?>")
 # Lists beside the channels' folders, and where the names in them stand.
 LISTS = ("channels.json", "groups.json", "mpims.json", "dms.json")
 
 
-def matches(names: Sequence[str]) -> bool:
+def matches_names(names: Sequence[str]) -> bool:
     """Whether a folder or archive with files of these names is a Slack export."""
     return "users.json" in names and any(each in names for each in LISTS)
 
 
-def count(path: Path) -> int:
-    """How many items `read` gives."""
-    return sum(1 for _ in read(path, ""))
-
-
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+def read(tree: FileTree, name: str) -> Iterator[RawDocument | Unreadable]:
     """The conversations of every channel: its threads, and what is said outside of them."""
-    with open_tree(path) as tree:
-        yield from (Unreadable(f"{name}/{below}", why) for below, why in tree.refused)
-        people: dict[str, str] = {}
-        for user in _rows(tree, "users.json"):
-            profile = user["profile"] if isinstance(user.get("profile"), dict) else {}
-            shown = profile.get("display_name") or profile.get("real_name") or user.get("name")
-            people[str(user.get("id"))] = str(shown or user.get("id"))
-        channels: dict[str, list[str]] = {}
-        for each in tree.names:
-            folder, _, day = each.rpartition("/")
-            if folder and day.endswith(".json"):
-                channels.setdefault(folder, []).append(each)
-        for channel, days in channels.items():
-            messages: list[Said] = []
-            notices = 0
-            for day in days:
-                try:
-                    rows = json.loads(tree.read(day))
-                    found = [_said(row, people) for row in rows]
-                except (TreeError, ValueError, RecursionError, TypeError, AttributeError) as error:
-                    yield Unreadable(f"{name}/{day}", f"not a day of messages: {error}")
-                    continue
-                messages += [said for said in found if said]
-                notices += found.count(None)
-            yield from conversations(messages, f"{name}/{channel}")
-            if notices:
-                what = f"chat notices: {notices} joins, changes and messages without text"
-                yield Unreadable(f"{name}/{channel}", what)
+    yield from (Unreadable(f"{name}/{below}", why) for below, why in tree.refused)
+    people: dict[str, str] = {}
+    for user in _rows(tree, "users.json"):
+        profile = user["profile"] if isinstance(user.get("profile"), dict) else {}
+        shown = profile.get("display_name") or profile.get("real_name") or user.get("name")
+        people[str(user.get("id"))] = str(shown or user.get("id"))
+    channels: dict[str, list[str]] = {}
+    for each in tree.names:
+        folder, _, day = each.rpartition("/")
+        if folder and day.endswith(".json"):
+            channels.setdefault(folder, []).append(each)
+    for channel, days in channels.items():
+        messages: list[Said] = []
+        notices = 0
+        for day in days:
+            try:
+                rows = json.loads(tree.read(day))
+                found = [_said(row, people) for row in rows]
+            except (ReadError, ValueError, RecursionError, TypeError, AttributeError) as error:
+                yield Unreadable(f"{name}/{day}", f"not a day of messages: {error}")
+                continue
+            messages += [said for said in found if said]
+            notices += found.count(None)
+        yield from conversations(messages, f"{name}/{channel}")
+        if notices:
+            what = f"chat notices: {notices} joins, changes and messages without text"
+            yield Unreadable(f"{name}/{channel}", what)
 
 
 def plain(text: str, people: dict[str, str]) -> str:
@@ -73,10 +67,10 @@ def plain(text: str, people: dict[str, str]) -> str:
     return html.unescape(MARKUP.sub(shown, text))
 
 
-def _rows(tree: Tree, name: str) -> list[dict[str, Any]]:
+def _rows(tree: FileTree, name: str) -> list[dict[str, Any]]:
     try:
         rows = json.loads(tree.read(name))
-    except (TreeError, ValueError, RecursionError):
+    except (ReadError, ValueError, RecursionError):
         return []
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 

@@ -1,16 +1,14 @@
 """Slack channels as the XML of a research archive: <slack>, and in it <message conversation_id>."""
 
 import html
-import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, iterparse
 
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.chat import Said, conversations
+from customir.corpus.readers.files import DAMAGE, SourceFile
 from customir.corpus.readers.slack import plain
-from customir.corpus.readers.streams import open_bytes
 
 
 def matches(head: bytes, name: str) -> bool:
@@ -18,31 +16,25 @@ def matches(head: bytes, name: str) -> bool:
     return b"<slack>" in head[:4096] and b"<message" in head and b"<!" not in head[:4096]
 
 
-def count(path: Path) -> int:
-    """How many items `read` gives."""
-    return sum(1 for _ in read(path, ""))
-
-
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
+def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
     """The conversations that people told apart (`conversation_id`)."""
     messages: list[Said] = []
     channel, number = "", 0
-    with open_bytes(path) as file:
-        try:
-            for _, element in iterparse(file):
-                if element.tag == "channel_name":
-                    channel = element.text or ""
-                if element.tag != "message":
-                    continue
-                number += 1
-                try:
-                    messages.append(_said(element))
-                except ValueError as error:
-                    yield Unreadable(f"{name}: message {number}", f"not a message: {error}")
-                element.clear()
-        except (ParseError, EOFError, OSError, zlib.error) as error:
-            yield Unreadable(name, f"damaged file, nothing can be read after this: {error}")
-    yield from conversations(messages, "/".join(part for part in (name, channel) if part))
+    try:
+        for _, element in iterparse(file.stream):
+            if element.tag == "channel_name":
+                channel = element.text or ""
+            if element.tag != "message":
+                continue
+            number += 1
+            try:
+                messages.append(_said(element))
+            except ValueError as error:
+                yield Unreadable(f"{file.name}: message {number}", f"not a message: {error}")
+            element.clear()
+    except (ParseError, *DAMAGE) as error:
+        yield Unreadable(file.name, f"damaged file, nothing can be read after this: {error}")
+    yield from conversations(messages, "/".join(part for part in (file.name, channel) if part))
 
 
 def _said(message: Element) -> Said:

@@ -1,62 +1,112 @@
 """CSV and TSV with named columns: a row, a document. Enron's `file,message` is read as mail."""
 
 import csv
-import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from customir.corpus.charsets import decode
-from customir.corpus.document import RawDocument, Unreadable
+from customir.corpus.document import RawDocument, RawMail, Unreadable
 from customir.corpus.readers import eml
-from customir.corpus.readers.message import iso_date, read_message
-from customir.corpus.readers.streams import lines_of
+from customir.corpus.readers.dates import iso_date, iso_date_of_number
+from customir.corpus.readers.files import UTF16_MARKS, ReadError, SourceFile
 
-# The column of each field, the likeliest name first.
-COLUMNS = {
-    "text": ("text", "body", "content", "message", "description", "comment"),
-    "identifier": ("_id", "id", "message-id", "message_id", "key", "file", "url"),
-    "title": ("title", "subject", "name", "summary"),
-    "sender": ("sender", "from", "author", "user"),
-    "date": ("date", "sent", "created", "created_at", "timestamp", "time"),
-    "thread": ("thread", "thread_id", "conversation_id"),
-}
+# The column of each field, the likeliest name first: of exports of mail programs, trackers, shops.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "text": (
+        "text", "body", "content", "message", "description", "comment", "notes", "inhalt",
+        "nachricht", "beschreibung", "kommentar", "textkörper", "corps", "contenu", "texte",
+        "cuerpo", "contenido", "mensaje", "texto", "corpo", "testo", "contenuto", "messaggio",
+        "mensagem", "conteúdo", "bericht", "inhoud", "tekst", "treść", "текст", "сообщение",
+        "本文", "内容", "正文", "내용",
+    ),
+    "identifier": (
+        "_id", "id", "message-id", "message_id", "messageid", "key", "file", "url", "nummer",
+        "nr", "nr.", "numéro", "número", "numero", "номер",
+    ),
+    "title": (
+        "title", "subject", "name", "summary", "betreff", "titel", "überschrift", "objet",
+        "titre", "sujet", "asunto", "título", "oggetto", "titolo", "assunto", "onderwerp", "emne",
+        "ämne", "temat", "tytuł", "тема", "件名", "主题", "主題", "제목",
+    ),
+    "sender": (
+        "sender", "from", "author", "user", "username", "from: (name)", "from: (address)",
+        "absender", "von", "von: (name)", "von: (adresse)", "autor", "verfasser", "expéditeur",
+        "auteur", "de", "de: (nom)", "remitente", "mittente", "remetente", "afzender", "van",
+        "avsändare", "nadawca", "отправитель", "автор", "差出人", "发件人", "보낸 사람",
+    ),
+    "recipients": ("to", "recipients", "to: (name)", "to: (address)", "an", "empfänger", "à"),
+    "date": (
+        "date", "sent", "created", "created_at", "timestamp", "time", "datum", "gesendet",
+        "erstellt", "erstellt am", "fecha", "data", "envoyé", "дата", "日付", "日期", "날짜",
+    ),
+    "thread": ("thread", "thread_id", "threadid", "conversation_id", "conversation", "ticket"),
+}  # fmt: skip
 DELIMITERS = ",;\t|"
+MAXIMUM_HEADER = 4096
 MAXIMUM_FIELD = 16 << 20
-ISO_DATE = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)?$"
-)
+SUFFIXES = (".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the fields of a table stand.
+
+    Attributes:
+        columns: The position of each field.
+        skipped: Lines above the names of the columns.
+    """
+
+    delimiter: str
+    columns: Mapping[str, int]
+    skipped: int
+
+
+class LayoutError(Exception):
+    """Why the columns of a table cannot be told; says what to do."""
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether the first line names columns, one of them for the text."""
-    return _layout(head.partition(b"\n")[0]) is not None and head.count(b"\0") == 0
+    """Whether the first line names columns, one of them for the text; or it is called .csv."""
+    head = _as_utf8(head)
+    if b"\0" in head[:MAXIMUM_HEADER]:
+        return False
+    if name.endswith(SUFFIXES):
+        return bool(head.strip())
+    try:
+        layout = layout_of(head.splitlines()[:2], {}, name)
+    except LayoutError:
+        return False
+    return len(layout.columns) > 1
 
 
-def count(path: Path) -> int:
-    """How many items `read` gives."""
-    return sum(1 for _ in read(path, ""))
+def read(file: SourceFile) -> Iterator[RawDocument | RawMail | Unreadable]:
+    """Every row, in order.
 
-
-def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
-    """Every row, in order."""
-    broken: list[str] = []
+    Raises:
+        ReadError: which column holds the text cannot be told.
+    """
+    broken: list[Unreadable] = []
+    try:
+        layout = layout_of(
+            _as_utf8(file.head).splitlines()[:2], file.options.columns, file.format_name
+        )
+    except LayoutError as error:
+        raise ReadError(str(error)) from error
 
     def lines() -> Iterator[str]:
-        for number, line in lines_of(path):
-            if isinstance(line, str):
-                broken.append(f"{name}: line {number}: {line}")
-            else:
+        for number, line in file.lines():
+            if isinstance(line, ReadError):
+                where = f"{file.name}: line {number}"
+                broken.append(Unreadable(where, f"not a row: {line}"))
+            elif number > layout.skipped:
                 yield decode(line).replace("\0", "")
 
-    source = lines()
-    delimiter, columns = cast(tuple[str, dict[str, int]], _layout(next(source).encode()))
     csv.field_size_limit(MAXIMUM_FIELD)
-    rows = csv.reader(source, delimiter=delimiter)
-    number = 1
+    rows = csv.reader(lines(), delimiter=layout.delimiter)
+    number = 0
     while True:
         number += 1
-        where = f"{name}: row {number}"
+        where = f"{file.name}: row {number}"
         try:
             row = next(rows)
         except StopIteration:
@@ -64,51 +114,86 @@ def read(path: Path, name: str) -> Iterator[RawDocument | Unreadable]:
         except csv.Error as error:
             yield Unreadable(where, f"not a row: {error}")
             continue
-        if row:
-            yield from _documents(row, columns, where)
-    yield from (Unreadable(each, "not a row: too long, or the file is damaged") for each in broken)
+        if row and number > 1:
+            yield _document(row, layout.columns, where)
+    yield from broken
 
 
-def _layout(header: bytes) -> tuple[str, dict[str, int]] | None:
-    """(delimiter, position of each field); None where no column is known to be the text."""
-    line = decode(header).strip()
-    if len(line) > 4096:
-        return None
-    delimiter = max(DELIMITERS, key=line.count)
+def layout_of(lines: Sequence[bytes], named: Mapping[str, str], name: str) -> Layout:
+    """The layout of a table by its first two lines.
+
+    Args:
+        named: Names of columns by field, as the user gives them.
+        name: The file's name in lower case.
+
+    Raises:
+        LayoutError: no column is known to be the text, or two columns have that name.
+    """
+    skipped = 0
+    delimiter = "\t" if name.endswith(".tsv") else ""
+    first = decode(lines[0]).strip("\r\n\ufeff ") if lines else ""
+    if first.lower().startswith("sep=") and len(first) <= 6:  # for Excel
+        delimiter, skipped = first[4:5] or "\t", 1
+        first = decode(lines[1]).strip("\r\n") if len(lines) > 1 else ""
+    if not first or len(first) > MAXIMUM_HEADER:
+        raise LayoutError("its first line does not name columns")
+    delimiter = delimiter or max(DELIMITERS, key=first.count)
     try:
-        names = [each.strip().casefold() for each in next(csv.reader([line], delimiter=delimiter))]
-    except (csv.Error, StopIteration):
-        return None
-    # Prose may begin with "Message, ..."; columns have short names, each once.
-    if len(names) < 2 or len(set(names)) < len(names) or any(len(each) > 40 for each in names):
-        return None
-    columns = {
-        field: next(names.index(alias) for alias in aliases if alias in names)
-        for field, aliases in COLUMNS.items()
-        if any(alias in names for alias in aliases)
-    }
-    return (delimiter, columns) if "text" in columns and len(columns) > 1 else None
+        names = [each.strip().casefold() for each in next(csv.reader([first], delimiter=delimiter))]
+    except csv.Error as error:
+        raise LayoutError(f"its first line does not name columns: {error}") from error
+    # Prose may begin with "Message, ..."; columns have short names.
+    if any(len(each) > 40 for each in names):
+        raise LayoutError("its first line does not name columns")
+    shown = ", ".join(names[:20])
+    columns: dict[str, int] = {}
+    for field, aliases in COLUMNS.items():
+        wanted = (named[field].strip().casefold(),) if field in named else aliases
+        found = next((alias for alias in wanted if alias in names), None)
+        if found is None:
+            if field in named:
+                raise LayoutError(f"no column is called {named[field]!r}; there are: {shown}")
+            continue
+        if names.count(found) > 1:
+            raise LayoutError(
+                f"two columns are called {found!r}, so that its {field} cannot be told: rename one, "
+                f"or name another column: --columns {field}=NAME"
+            )
+        columns[field] = names.index(found)
+    if "text" not in columns:
+        raise LayoutError(
+            f"no column is known to hold the text; name it: --columns text=NAME; there are: {shown}"
+        )
+    return Layout(delimiter, columns, skipped)
 
 
-def _documents(
-    row: Sequence[str], columns: dict[str, int], where: str
-) -> Iterator[RawDocument | Unreadable]:
+def _as_utf8(head: bytes) -> bytes:
+    return decode(head).encode("utf-8", "replace") if head.startswith(UTF16_MARKS) else head
+
+
+def _document(
+    row: Sequence[str], columns: Mapping[str, int], where: str
+) -> RawDocument | RawMail | Unreadable:
     def value(field: str) -> str:
         at = columns.get(field, len(row))
         return row[at] if at < len(row) else ""
 
     text, identifier = value("text"), value("identifier").strip() or where
     if not text.strip():
-        yield Unreadable(where, "no text: its column is empty")
-    elif eml.matches(text.encode()[: 1 << 16], ""):
-        yield from read_message(text.encode(), identifier)
-    else:
-        when = value("date").strip()
-        yield RawDocument(
-            identifier=identifier,
-            title=value("title"),
-            sender=value("sender"),
-            date=when if ISO_DATE.match(when) else iso_date(when),
-            text=text,
-            thread=value("thread"),
-        )
+        return Unreadable(where, "no text: its column is empty")
+    if eml.matches(text.encode("utf-8", "surrogatepass")[: 1 << 16], ""):
+        return RawMail(text.encode("utf-8", "surrogatepass"), identifier)
+    when = value("date").strip()
+    return RawDocument(
+        identifier=identifier,
+        title=value("title"),
+        sender=value("sender"),
+        date=iso_date_of_number(float(when)) if _is_unix_time(when) else iso_date(when),
+        text=text,
+        thread=value("thread"),
+        recipients=value("recipients"),
+    )
+
+
+def _is_unix_time(value: str) -> bool:
+    return value.isascii() and value.isdigit() and len(value) in (9, 10, 12, 13)

@@ -1,0 +1,210 @@
+"""A file of a source, on disk or in an archive: unpacked on the way, read once, held in bounds."""
+
+import bz2
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from customir.corpus.readers.options import ReadOptions
+
+HEAD_BYTES = 1 << 16
+BUFFER_BYTES = 1 << 20
+PACKED_BYTES = 1 << 16
+# A document is held in memory as a whole. Books are 1 MB; a larger file is a log or a table.
+MAXIMUM_BYTES = 64 << 20
+UTF8_MARK = b"\xef\xbb\xbf"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\0": lzma.LZMADecompressor,
+}
+# What may go wrong while a compressed file, or any file, is read.
+DAMAGE = (
+    EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
+)  # fmt: skip
+NOT_INSTALLED = 'no library to read {}: pip install "customir[formats]"'
+# What a file may be called beyond its own name, where it is compressed.
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz")
+
+
+class ReadError(Exception):
+    """Why a file, or the rest of it, cannot be read; the message is shown to the user."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file in memory.
+
+    Attributes:
+        name: What its document is called.
+        charset: The charset that a mail declares for its attachment; None where nothing does.
+    """
+
+    data: bytes
+    name: str
+    charset: str | None = None
+    options: ReadOptions = field(default_factory=ReadOptions)
+
+
+class SourceFile:
+    """A file that is read once, from its beginning to its end.
+
+    Attributes:
+        name: Its path below the source, with "/".
+        path: Where it is on disk; None for a file in an archive.
+        head: Its first 64 KiB, unpacked; less where the file is shorter or damaged.
+        stream: Its content, unpacked; reading it may raise any error of DAMAGE.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        content: IO[bytes],
+        path: Path | None = None,
+        options: ReadOptions | None = None,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self.options = options or ReadOptions()
+        self.stream = io.BufferedReader(unpacked(content), BUFFER_BYTES)  # type: ignore[type-var]
+        try:
+            self.head = self.stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        except DAMAGE:
+            self.head = b""
+
+    @property
+    def format_name(self) -> str:
+        """The file's name in lower case, without the suffix of its compression."""
+        name = self.name.lower()
+        for suffix in COMPRESSED_SUFFIXES:
+            name = name.removesuffix(suffix)
+        return name
+
+    def as_content(self) -> Content:
+        """The whole content, with the name.
+
+        Raises:
+            ReadError: as `read_all`.
+        """
+        return Content(self.read_all(), self.name, None, self.options)
+
+    def read_block(self) -> bytes:
+        """The next megabyte or less; empty at the end.
+
+        Raises:
+            ReadError: the rest of the file is damaged.
+        """
+        try:
+            return self.stream.read1(BUFFER_BYTES)
+        except DAMAGE as error:
+            raise ReadError(f"damaged file, nothing can be read after this: {error}") from error
+
+    def read_all(self, maximum: int = MAXIMUM_BYTES) -> bytes:
+        """The whole content.
+
+        Raises:
+            ReadError: the file is damaged, or larger than `maximum` bytes.
+        """
+        try:
+            content = self.stream.read(maximum + 1)
+        except DAMAGE as error:
+            raise ReadError(f"damaged file: {error}") from error
+        if len(content) > maximum:
+            raise _too_large("file", maximum)
+        return content
+
+    def lines(self) -> Iterator[tuple[int, bytes | ReadError]]:
+        """Numbered lines with their ends; an error in place of a line that cannot be read.
+
+        A byte order mark is left out, and UTF-16 becomes UTF-8.
+        """
+        if self.head.startswith(UTF16_MARKS):
+            yield from self._utf16_lines()
+            return
+        number = 0
+        try:
+            while line := self.stream.readline(MAXIMUM_BYTES):
+                number += 1
+                if len(line) == MAXIMUM_BYTES and not line.endswith(b"\n"):
+                    while line and not line.endswith(b"\n"):
+                        line = self.stream.readline(MAXIMUM_BYTES)
+                    yield number, _too_large("line")
+                else:
+                    yield number, line.removeprefix(UTF8_MARK) if number == 1 else line
+        except DAMAGE as error:
+            yield (
+                number + 1,
+                ReadError(f"damaged file, nothing can be read after this: {error}"),
+            )
+
+    def _utf16_lines(self) -> Iterator[tuple[int, bytes | ReadError]]:
+        try:
+            text = self.read_all().decode("utf-16", "replace")
+        except ReadError as error:
+            yield 1, error
+            return
+        for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
+            yield number, line.encode("utf-8", "replace")
+
+
+def unpacked(content: IO[bytes]) -> io.RawIOBase | IO[bytes]:
+    """`content`, which stands at its beginning, unpacked where it is gzip, bzip2 or xz."""
+    buffered = content if hasattr(content, "peek") else io.BufferedReader(content)  # type: ignore[type-var]
+    start = buffered.peek(8)[:8]
+    for magic, new in DECOMPRESSORS.items():
+        if start.startswith(magic):
+            return _Unpacked(buffered, new)
+    return buffered
+
+
+class _Unpacked(io.RawIOBase):
+    """A compressed file's content. What comes before damage is given before the error is raised."""
+
+    def __init__(self, packed: IO[bytes], new: Callable[[], Any]) -> None:
+        self._packed, self._new = packed, new
+        self._decompressor = new()
+        self._ready = memoryview(b"")
+        self._error: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready and self._error is None and self._fill():
+            pass
+        if not self._ready and self._error is not None:
+            raise self._error
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def _fill(self) -> bool:
+        """Unpack some more; False at the end."""
+        try:
+            if self._decompressor.eof:  # another member may follow, as gzip allows
+                block = self._decompressor.unused_data.lstrip(b"\0") or self._packed.read(
+                    PACKED_BYTES
+                ).lstrip(b"\0")
+                if not block:
+                    return False
+                self._decompressor = self._new()
+            else:
+                block = self._packed.read(PACKED_BYTES)
+                if not block:
+                    raise EOFError("it ends too early")
+            self._ready = memoryview(self._decompressor.decompress(block))
+        except DAMAGE as error:
+            self._error = error
+        return True
+
+
+def _too_large(what: str, maximum: int = MAXIMUM_BYTES) -> ReadError:
+    return ReadError(f"{what} larger than {maximum >> 20} MB")

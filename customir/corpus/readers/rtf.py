@@ -1,0 +1,44 @@
+"""Rich Text Format, by striprtf."""
+
+from customir.corpus.charsets import decode
+from customir.corpus.document import RawDocument
+from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
+
+MAGIC = b"{\\rtf"
+# striprtf takes some seconds for this much.
+MAXIMUM_BYTES = 16 << 20
+
+
+def matches(head: bytes, name: str) -> bool:
+    """Whether a file that begins with `head` is RTF."""
+    return head.lstrip().startswith(MAGIC)
+
+
+def read_document(content: Content) -> RawDocument:
+    """The text without its formatting.
+
+    Raises:
+        ReadError: as `as_text`; or it has no text.
+    """
+    text = as_text(content.data)
+    if not text.strip():
+        raise ReadError("no text in the RTF")
+    return RawDocument(content.name, "", "", None, text)
+
+
+def as_text(content: bytes) -> str:
+    """RTF as text.
+
+    Raises:
+        ReadError: it is larger than 16 MB or damaged, or striprtf is not installed.
+    """
+    try:
+        from striprtf.striprtf import rtf_to_text
+    except ImportError as error:
+        raise ReadError(NOT_INSTALLED.format("RTF")) from error
+    if len(content) > MAXIMUM_BYTES:
+        raise ReadError(f"RTF larger than {MAXIMUM_BYTES >> 20} MB")
+    try:
+        return str(rtf_to_text(decode(content), errors="replace"))  # type: ignore[no-untyped-call]
+    except Exception as error:  # striprtf raises what its regular expressions lead to
+        raise ReadError(f"not readable as RTF: {type(error).__name__}: {error}") from error

@@ -1,0 +1,68 @@
+"""winmail.dat: how Outlook and Exchange pack a message for their own kind (TNEF), by tnefparse."""
+
+import logging
+from dataclasses import dataclass
+
+from customir.corpus.charsets import decode
+from customir.corpus.readers import rtf
+from customir.corpus.readers.files import NOT_INSTALLED, ReadError
+from customir.corpus.readers.html import decode_html, html_to_text
+
+MAGIC = b"\x78\x9f\x3e\x22"
+KINDS = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a winmail.dat holds: the text of the message, and (name, content) of its files."""
+
+    text: str
+    files: tuple[tuple[str, bytes], ...]
+
+
+def is_kind(kind: str) -> bool:
+    """Whether a MIME type is that of TNEF."""
+    return kind in KINDS
+
+
+def matches(head: bytes) -> bool:
+    """Whether a file that begins with `head` is TNEF."""
+    return head.startswith(MAGIC)
+
+
+def read(content: bytes) -> Package:
+    """The text and the files.
+
+    Raises:
+        ReadError: it is damaged, or tnefparse is not installed.
+    """
+    try:
+        from tnefparse import TNEF
+    except ImportError as error:
+        raise ReadError(NOT_INSTALLED.format("winmail.dat (TNEF)")) from error
+    logging.getLogger("tnef-decode").setLevel(logging.CRITICAL)
+    try:
+        package = TNEF(content, do_checksum=False)
+        text = _text(package.body, package.htmlbody, package.rtfbody)
+        files = tuple(
+            (_name(each.long_filename() or each.name), each.data) for each in package.attachments
+        )
+    except ReadError:
+        raise
+    except Exception as error:  # struct, codecs and tnefparse each have their own
+        raise ReadError(f"not readable as TNEF: {type(error).__name__}: {error}") from error
+    return Package(text, files)
+
+
+def _text(plain: bytes | str | None, html: bytes | str | None, rich: bytes | None) -> str:
+    text = decode(plain) if isinstance(plain, bytes) else plain or ""
+    if text.strip("\0\r\n\t "):
+        return text.strip("\0")
+    if html:
+        return html_to_text(decode_html(html) if isinstance(html, bytes) else html)
+    return rtf.as_text(rich) if rich else ""
+
+
+def _name(name: bytes | str | None) -> str:
+    shown = decode(name) if isinstance(name, bytes) else name or ""
+    return " ".join(shown.strip("\0").split()) or "file"

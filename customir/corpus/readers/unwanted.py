@@ -1,0 +1,90 @@
+"""Mail that nobody wants to find: spam, trash, drafts and deleted messages, by what marks them."""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+SPAM, TRASH, DRAFT, DELETED = "spam", "trash", "a draft", "deleted"
+# Folders and Gmail's labels, in the languages of mail programs and providers; lower case.
+FOLDERS: Mapping[str, str] = {
+    name: kind
+    for kind, names in {
+        SPAM: (
+            "spam", "junk", "junk mail", "junk email", "junk e-mail", "bulk mail", "[gmail]/spam",
+            "junk-e-mail", "spamverdacht", "unerwünscht", "courrier indésirable", "indésirables",
+            "pourriel", "correo no deseado", "no deseado", "posta indesiderata",
+            "lixo eletrônico", "lixo eletrónico", "ongewenste e-mail", "ongewenste mail",
+            "skräppost", "uønsket e-post", "søppelpost", "uønsket mail", "roskaposti",
+            "wiadomości-śmieci", "nevyžádaná pošta", "nevyžádané", "levélszemét", "mesaje nesolicitate",
+            "ανεπιθύμητα", "спам", "нежелательная почта", "небажана пошта", "gereksiz",
+            "önemsiz e-posta", "דואר זבל", "ספאם", "البريد العشوائي", "بريد غير هام",
+            "迷惑メール", "スパム", "스팸", "스팸메일", "정크 메일", "垃圾邮件", "垃圾郵件",
+        ),
+        TRASH: (
+            "trash", "bin", "deleted", "deleted items", "deleted_items", "deleted messages",
+            "[gmail]/trash", "[gmail]/bin", "wastebasket", "recycle bin", "papierkorb",
+            "gelöschte elemente", "gelöschte objekte", "gelöscht", "corbeille",
+            "éléments supprimés", "messages supprimés", "papelera", "elementos eliminados",
+            "eliminados", "cestino", "posta eliminata", "lixeira", "itens excluídos",
+            "itens eliminados", "lixo", "prullenbak", "verwijderde items", "papperskorgen", "papperskorg",
+            "borttagna objekt", "papirkurv", "papirkurven", "slettede elementer", "slettet post",
+            "roskakori", "poistetut", "kosz", "elementy usunięte", "koš", "odstraněná pošta",
+            "kuka", "törölt elemek", "coș de gunoi", "elemente șterse", "κάδος απορριμμάτων",
+            "κάδος", "διαγραμμένα στοιχεία", "корзина", "удаленные", "удалённые", "кошик",
+            "видалені", "çöp kutusu", "çöp", "silinmiş öğeler", "אשפה", "פריטים שנמחקו",
+            "المهملات", "سلة المهملات", "العناصر المحذوفة", "ゴミ箱", "削除済みアイテム",
+            "휴지통", "지운 편지함", "삭제된 항목", "已删除", "已删除邮件", "已刪除的郵件", "刪除的郵件",
+            "垃圾桶", "垃圾箱", "回收站",
+        ),
+        DRAFT: (
+            "draft", "drafts", "[gmail]/drafts", "unsent messages", "entwurf", "entwürfe",
+            "brouillon", "brouillons", "borrador", "borradores", "bozza", "bozze", "rascunho",
+            "rascunhos", "concepten", "utkast", "kladder", "kladde", "luonnokset",
+            "luonnos", "szkice", "wersje robocze", "robocze", "koncepty", "rozepsané",
+            "piszkozatok", "piszkozat", "ciorne", "schițe", "πρόχειρα", "черновики", "чернетки",
+            "taslaklar", "taslak", "טיוטות", "المسودات", "مسودات", "下書き", "임시보관함",
+            "임시 보관함", "草稿", "草稿箱",
+        ),
+    }.items()
+    for name in names
+}  # fmt: skip
+MAILDIR_FLAGS = re.compile(r"[:;!_]2,([A-Za-z]*)$")
+# A message that MH's rmm removed keeps its number behind a comma (or, in other settings, a "#").
+MH_REMOVED = re.compile(r"[,#]\d+$")
+MOZILLA_EXPUNGED = 0x0008
+
+
+def cause_by_path(name: str) -> str:
+    """Why nobody wants the mail of a file, by its path below the source; empty where they do."""
+    path = PurePosixPath(name)
+    flags = MAILDIR_FLAGS.search(path.name)
+    if flags and "T" in flags[1]:
+        return f"{TRASH}: the Maildir flag T"
+    if flags and "D" in flags[1]:
+        return f"{DRAFT}: the Maildir flag D"
+    if MH_REMOVED.match(path.name):
+        return f"{DELETED}: removed in its MH folder"
+    for part in path.parts:
+        # Maildir++ writes a folder as ".Trash", or ".INBOX.Trash"; mbox files may have a suffix.
+        folder = part.lower().removesuffix(".mbox").removesuffix(".mbx").removesuffix(".sbd")
+        for each in (folder, folder.rpartition(".")[2] if folder.startswith(".") else folder):
+            if kind := FOLDERS.get(each):
+                return f"{kind}: the folder {part}"
+    return ""
+
+
+def cause_by_headers(labels: str, mozilla_status: str) -> str:
+    """Why nobody wants a mail, by what its mail program wrote into it; empty where they do.
+
+    Args:
+        labels: X-Gmail-Labels, decoded.
+        mozilla_status: X-Mozilla-Status: flags in hexadecimal.
+    """
+    for label in labels.split(","):
+        if kind := FOLDERS.get(label.strip().strip('"').lower()):
+            return f"{kind}: the Gmail label {label.strip()}"
+    try:
+        flags = int(mozilla_status or "0", 16)
+    except ValueError:
+        return ""
+    return f"{DELETED}: marked so in Thunderbird" if flags & MOZILLA_EXPUNGED else ""
