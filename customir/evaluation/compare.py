@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from customir.embeddings import embed, load_encoder
-from customir.encoder import Kind
+from customir.encoder.folder import Kind
 from customir.evaluation.gate import Held, Metrics, Verdict, choose_alpha, decide
 from customir.evaluation.metrics import Qrels, Rankings, by_query
 from customir.evaluation.self_supervised import rank_free

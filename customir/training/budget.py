@@ -2,7 +2,7 @@
 
 import torch
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.settings import TrainingSettings
 
 # On a CPU: tokens of a micro-batch, and the most that keep their graph; its bytes at most.
@@ -61,4 +61,4 @@ def on_a_gpu(memory: int, encoder: Encoder) -> tuple[int, int]:
 
 def bytes_a_token(encoder: Encoder) -> int:
     """About what the graph of one token takes, in bytes."""
-    return len(encoder.layers) * encoder.dimensions * VECTORS_A_LAYER * encoder.dtype.itemsize
+    return len(encoder.layers) * encoder.width * VECTORS_A_LAYER * encoder.dtype.itemsize

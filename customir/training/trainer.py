@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.errors import UserError
 from customir.files import make_private_folder
 from customir.kernels import info_nce, listwise_kl

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.settings import TrainingSettings
 from customir.training.budget import (
     IN_PART,

@@ -9,8 +9,8 @@ import torch
 from peft.tuners.lora import Linear
 from torch import Tensor
 
-from customir.encoder import Encoder
-from customir.packing import pack
+from customir.encoder.packing import pack
+from customir.encoder.torch_encoder import Encoder
 from customir.settings import TrainingSettings
 from customir.training import adapter
 from customir.training.batches import collate
