@@ -53,7 +53,7 @@ def for_a_smaller_gpu(settings: TrainingSettings, gigabytes: float) -> TrainingS
     per_pass, kept = on_a_gpu(int(gigabytes * 2**30), encoder)
     whole = torch.cuda.get_device_properties(encoder.device).total_memory
     torch.cuda.set_per_process_memory_fraction(gigabytes * 2**30 / whole)
-    return settings.model_copy(update={"tokens_per_pass": per_pass, "tokens_kept": kept})
+    return settings.model_copy(update={"mini_batch_num_tokens": per_pass, "cached_tokens": kept})
 
 
 def main() -> None:

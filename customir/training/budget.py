@@ -17,9 +17,9 @@ IN_PART = 8
 
 
 def with_budget(settings: TrainingSettings, encoder: Encoder) -> TrainingSettings:
-    """The settings with `tokens_per_pass` and `tokens_kept` filled in where they are 0.
+    """The settings with `mini_batch_num_tokens` and `cached_tokens` filled in where they are 0.
 
-    On a CPU the graphs of `tokens_kept` take 768 MB at most, or what one micro-batch takes. On a
+    On a CPU the graphs of `cached_tokens` take 768 MB at most, or what one micro-batch takes. On a
     GPU they follow from its whole memory (not from what is free, so that a continued run has the
     same): half of it holds them.
     """
@@ -30,8 +30,8 @@ def with_budget(settings: TrainingSettings, encoder: Encoder) -> TrainingSetting
         per_pass, kept = on_a_gpu(memory, encoder)
     return settings.model_copy(
         update={
-            "tokens_per_pass": settings.mini_batch_num_tokens or per_pass,
-            "tokens_kept": settings.cached_tokens or kept,
+            "mini_batch_num_tokens": settings.mini_batch_num_tokens or per_pass,
+            "cached_tokens": settings.cached_tokens or kept,
         }
     )
 
@@ -39,7 +39,7 @@ def with_budget(settings: TrainingSettings, encoder: Encoder) -> TrainingSetting
 def passes_kept(tokens: int, settings: TrainingSettings, device: torch.device) -> tuple[int, int]:
     """How many micro-batches of a batch keep their graph, and how many others some results.
 
-    All in the room of `settings.tokens_kept` graphs, however large the batch is. Results save more
+    All in the room of `settings.cached_tokens` graphs, however large the batch is. Results save more
     for their room than graphs do, so what they leave of it is for graphs; those of one micro-batch
     are kept anyway. On a GPU that was not measured, and only graphs are kept.
 
