@@ -166,7 +166,7 @@ def workspace_pairs(folder: Path) -> list[JudgedPair]:
         queries = read_queries(workspace, splits=("train",))
     own: dict[str, list[str]] = {}
     for query in sorted(queries, key=lambda query: content_key("optimize", query.key)):
-        if not query.free:
+        if not query.is_self_supervised:
             own.setdefault(query.passage, []).append(query.text)
     chosen = list(own.items())[:PASSAGES]
     if len(chosen) < 2:

@@ -69,7 +69,7 @@ def _tried_threads(job: Job, engine: "Engine") -> int:
     return threads
 
 
-def llm_basis(job: Job) -> str:
+def llm_fingerprint(job: Job) -> str:
     """What decides which LLM it is, without asking a server."""
     if urls := job.settings.llm_urls:
         return content_key("served", *sorted(urls))

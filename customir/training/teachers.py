@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from customir.negatives.teaching import spread
+from customir.negatives.distillation_targets import spread
 from customir.retrieval.bm25 import Bm25
 from customir.training.batches import Batch
 
@@ -70,7 +70,7 @@ class FusionTeacher:
         return self._dense.scores(queries, passages) + by_words / spread(by_words)
 
 
-def taught(batch: Batch, teacher: Teacher) -> Batch:
+def distillation_targets(batch: Batch, teacher: Teacher) -> Batch:
     """The batch with the teacher's scores of each pair's positive and of its best other passages.
 
     Passages that InfoNCE is not shown (of one thread, say) are in the lists: the teacher knows.

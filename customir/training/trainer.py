@@ -28,7 +28,7 @@ from customir.training.examples import Example, without_empty
 from customir.training.gradient_cache import backward
 from customir.training.held_out import HeldOut, recall
 from customir.training.processes import all_reduce_gradients, broadcast, rank_and_world_size
-from customir.training.teachers import Teacher, taught
+from customir.training.teachers import Teacher, distillation_targets
 from customir.training.texts import FrozenBelow, Texts
 
 CHECKPOINT_SECONDS = 30.0
@@ -183,7 +183,7 @@ def train(
                 batches = cut_epoch(usable, settings.batch_size, seed, epoch)
             batch = collate([usable[index] for index in batches[number]]).to(encoder.device)
             if teacher:
-                batch = taught(batch, teacher)
+                batch = distillation_targets(batch, teacher)
             optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(
                 step, total, settings.warmup_ratio
             )

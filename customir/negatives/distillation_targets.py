@@ -10,7 +10,7 @@ from customir.workspace.queries import Query
 Taught = dict[tuple[str, str], float]  # by the keys of query and passage
 
 
-def taught(
+def distillation_targets(
     queries: Sequence[Query],
     candidates: Sequence[Sequence[Passage]],
     scores: Sequence[Sequence[float]],
