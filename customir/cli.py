@@ -265,7 +265,7 @@ def train(folder: Path, **flags: Any) -> None:
         _run_stage("train", folder, (), flags)
         return
     refuse_in_python()
-    from customir.training.processes import (
+    from customir.training.distributed import (
         barrier,
         connects_later,
         process_group,

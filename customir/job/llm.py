@@ -39,7 +39,7 @@ def open_llm(job: Job, *, queries: int = 0) -> Iterator[tuple["Llm", str]]:
 
 def _say_what_is_faster(job: Job, threads: int, queries: int) -> None:
     """Whether other weights of the LLM would be faster: measured once, where much is to be written."""
-    from customir.commands.optimize import advice, try_formats, worth_trying
+    from customir.llm.formats import advice, try_formats, worth_trying
 
     tried = None
     if worth_trying(job.llm, queries):

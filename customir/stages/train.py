@@ -10,13 +10,13 @@ from customir.workspace import content_key
 from customir.workspace.queries import Negative, Query, read_negatives, read_queries
 
 if TYPE_CHECKING:
-    from customir.training import HeldOut
+    from customir.training import DevQueries
     from customir.training.examples import Example
     from customir.training.teachers import Teacher
 
 # With fewer there is no contrast to learn from.
-MINIMUM_EXAMPLES = 8
-WATCHED_PASSAGES = 1000
+MIN_EXAMPLES = 8
+DEV_PASSAGES = 1000
 
 
 def fingerprint_inputs(job: Job) -> Sequence[str]:
@@ -72,7 +72,7 @@ def run(job: Job) -> StageSummary:
                 () if None in scores else tuple(score for score in scores if score is not None),
             )
         )
-    if len(examples) < MINIMUM_EXAMPLES:
+    if len(examples) < MIN_EXAMPLES:
         return {"examples": len(examples), "adapter": None, "losses": []}
     teacher = _teacher_of(job, examples)
     result = train(
@@ -83,14 +83,14 @@ def run(job: Job) -> StageSummary:
         job.settings.device,
         job.folder / "training",
         job.reporter,
-        _dev_part(job) if job.settings.training.early_stopping_patience else None,
+        _dev_queries(job) if job.settings.training.early_stopping_patience else None,
         teacher,
     )
     return {
         "examples": len(examples),
-        "taught_examples": len(examples) if teacher else sum(bool(e.scores) for e in examples),
-        "cut_texts": result.cut,
-        "dev_recall": result.held_out,
+        "distilled_examples": len(examples) if teacher else sum(bool(e.scores) for e in examples),
+        "truncated_texts": result.truncated,
+        "dev_recall": result.dev_recall,
         "negatives": sum(len(example.negatives) for example in examples),
         "steps": result.steps,
         "pairs": result.pairs,
@@ -128,18 +128,18 @@ def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
     return FusionTeacher(dense, passages) if training.teacher == "hybrid" else dense
 
 
-def _dev_part(job: Job) -> "HeldOut | None":
-    """The dev queries, their answers, and other passages up to `WATCHED_PASSAGES`."""
+def _dev_queries(job: Job) -> "DevQueries | None":
+    """The dev queries, their answers, and other passages up to `DEV_PASSAGES`."""
     from customir.evaluation.held_out import qrels_of, subset_with_answers
-    from customir.training import HeldOut
+    from customir.training import DevQueries
 
     dev = read_queries(job.workspace, splits=("dev",))
     if not dev:
         return None
     qrels = qrels_of(dev, job.passages)
-    passages = subset_with_answers(job.passages, qrels, WATCHED_PASSAGES)
+    passages = subset_with_answers(job.passages, qrels, DEV_PASSAGES)
     places = {passage.key: place for place, passage in enumerate(passages)}
-    return HeldOut(
+    return DevQueries(
         [query.text for query in dev],
         [passage.content for passage in passages],
         [frozenset(places[key] for key in qrels[query.key]) for query in dev],

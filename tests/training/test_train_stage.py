@@ -180,7 +180,7 @@ def test_the_judges_scores_reach_the_trainer(workspace: Make) -> None:
         pipeline.run_stage(stage("train"), job)
         trained = database.stage("train")
         assert trained is not None
-        assert trained.detail["taught_examples"] == trained.detail["examples"]
+        assert trained.detail["distilled_examples"] == trained.detail["examples"]
 
 
 @pytest.mark.parametrize("teacher", ["hybrid", "reference"])
@@ -198,7 +198,7 @@ def test_a_teacher_of_whole_batches_changes_what_is_learned(
             pipeline.run_stage(stage("train"), job)
             trained = database.stage("train")
             assert trained is not None
-            assert trained.detail["taught_examples"] == (
+            assert trained.detail["distilled_examples"] == (
                 trained.detail["examples"] if weight else 0
             )
             assert all(negative.teacher is None for negative in read_negatives(database))
