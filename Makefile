@@ -1,6 +1,8 @@
 # make setup   the environment in .venv and the models for tests and demo (needs a network)
 # make demo    adapt a model to public mail, or to yours: make demo MAIL=path/to.mbox
-# make test    make lint    make bench    make clean
+# make test    all tests; make test-fast: those that need no model, in two minutes
+# make docs    the site in site/, from docs/ and the code
+# make lint    make bench    make clean
 #
 # PYTHON=python3.12 chooses the interpreter. CUSTOMIR_MODELS is the models' folder, outside the
 # tree by default. pip's and npm's own settings (a mirror, a proxy) hold.
@@ -29,7 +31,7 @@ model = .venv/stamp-model-$(1)
 TEST_MODELS = $(call model,minilm) $(call model,smollm2-135m)
 DEMO_MODELS = $(call model,minilm) $(call model,qwen2.5-coder-0.5b)
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-fast lint docs bench clean
 .DELETE_ON_ERROR:
 
 setup: $(INSTALLED) $(TEST_MODELS) $(DEMO_MODELS)
@@ -42,7 +44,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing. Where pip has no built llama.cpp at hand it compiles it: 5 to 8 minutes without a word."
 	CFLAGS="$(WITHOUT_AMX) $(CFLAGS)" CXXFLAGS="$(WITHOUT_AMX) $(CXXFLAGS)" \
-		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,dev]"
+		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,dev,docs]"
 	@touch $@
 
 $(call model,%): customir/models/registry.toml | $(INSTALLED)
@@ -63,6 +65,12 @@ demo/mail.mbox: demo/fetch_mail.py | $(INSTALLED)
 test: $(TEST_MODELS)
 	$(BIN)/python -m pytest
 
+test-fast: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not model and not slow"
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -74,5 +82,5 @@ bench: $(TEST_MODELS) $(DEMO_MODELS)
 
 # The environment and the models stay: they take long to make again.
 clean:
-	rm -rf demo/out demo/out-* demo/mail.mbox build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo/out demo/out-* demo/mail.mbox site build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -8,6 +8,16 @@ import pytest
 
 from customir import models
 
+# The fixtures of a test that needs one of the models that `make test` fetches.
+MODEL_FIXTURES = {"minilm", "smollm"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a model, so that `make test-fast` can leave it out."""
+    for item in items:
+        if MODEL_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.model)
+
 
 @pytest.fixture(scope="session")
 def minilm() -> Path:

@@ -83,7 +83,7 @@ def test_second_make_has_nothing_to_do(tmp_path: Path) -> None:
     """With the stamps newer than their sources, make asks for neither pip nor a model."""
     sources = ["Makefile", "pyproject.toml", "constraints.txt"]
     for name in (*sources, "customir/models/registry.toml", "demo/fetch_mail.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     first = make(tmp_path, "test")
     assert "pip install" in first

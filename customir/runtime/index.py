@@ -21,7 +21,7 @@ import sqlite_vec
 
 from customir.errors import UserError
 from customir.files import make_private_folder
-from customir.runtime import cache
+from customir.runtime import cache, fts_tokenizer
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
 from customir.runtime.scan import best_kernel
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "index.db"
 APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
-FORMAT = 4
+FORMAT = 5
 CHECKSUMS = "cksmvfs"  # SQLite's name for the layer that checks pages
 CHECKSUM_BYTES = 8  # of each page
 # Passages a transaction: some seconds of work on two cores, and all that a kill can cost.
@@ -79,7 +79,7 @@ GENERATION_SCHEMA = """
         embedding float[{dimensions}] distance_metric=cosine
     );
     CREATE VIRTUAL TABLE words_{number} USING fts5(
-        title, text, content='passage_{number}', content_rowid='id', tokenize='porter unicode61'
+        title, text, content='passage_{number}', content_rowid='id', tokenize='{tokenizer}'
     );
     CREATE TRIGGER words_{number}_insert AFTER INSERT ON passage_{number} BEGIN
         INSERT INTO words_{number} (rowid, title, text) VALUES (new.id, new.title, new.text);
@@ -258,6 +258,7 @@ def connect(path: Path, *, write: bool = False) -> apsw.Connection:
         database.enable_load_extension(True)
         database.load_extension(sqlite_vec.loadable_path())
         database.enable_load_extension(False)
+        fts_tokenizer.register(database)
         if write and not next(database.execute("SELECT count(*) FROM sqlite_schema"))[0]:
             # New, or left by a run for which there was no room to begin in.
             database.reserve_bytes(reserve=CHECKSUM_BYTES)
@@ -382,7 +383,11 @@ def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation
             return fitting[-1]
         number = max((entry.number for entry in generations), default=0) + 1
         database.execute("INSERT INTO generation VALUES (?, ?, ?, 0, 1, '')", (number, *stamp))
-        database.execute(GENERATION_SCHEMA.format(number=number, dimensions=stamp[1]))
+        database.execute(
+            GENERATION_SCHEMA.format(
+                number=number, dimensions=stamp[1], tokenizer=fts_tokenizer.NAME
+            )
+        )
         _delete_words_securely(database, number)
     return Generation(number, *stamp, whole=False, updating=True, revision="")
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from customir.runtime.batcher import Batcher
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, index_fingerprint
 from customir.runtime.filters import Filter
+from customir.runtime.fts_tokenizer import any_of, is_compound, words_in
 from customir.runtime.fusion import fuse, sample, spread_of
 from customir.runtime.index import (
     INDEX_NAME,
@@ -337,7 +338,7 @@ class Searcher:
         limits = {}
         for word in words_in(query):
             (having,) = self._row(statement, any_of([word]))
-            if having < passages / 2:
+            if having < passages / 2 and (having or not is_compound(word)):
                 weight = math.log((passages - having + 0.5) / (having + 0.5))
                 limits[word] = weight * (FTS5_K1 + 1)
         return limits
@@ -462,19 +463,6 @@ def _allowed(number: int, only: Filter) -> tuple[str, list[str | float]]:
     if not condition:
         return "", []
     return f" AND rowid IN (SELECT id FROM passage_{number} WHERE {condition})", values
-
-
-def words_in(query: str) -> list[str]:
-    """The query's words in lower case, each once."""
-    return list(dict.fromkeys(re.findall(r"\w+", query.lower())))
-
-
-def any_of(words: Iterable[str]) -> str:
-    """An FTS5 expression that matches any of them; empty where there are none.
-
-    Each stands in quotes, so that nothing a user types is read as an operator.
-    """
-    return " OR ".join(f'"{word}"' for word in words)
 
 
 def split_marks(marked: str) -> tuple[str, tuple[tuple[int, int], ...]]:

@@ -1,0 +1,112 @@
+"""The site builds strictly, loads nothing from elsewhere, and names what is there."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import click
+import pytest
+
+from customir.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, cli
+from customir.settings import Section, Settings
+
+ROOT = Path(__file__).parent.parent
+# What a browser loads by itself as it shows a page; links that a reader follows are not among it.
+LOADED = {
+    "script": ("src",),
+    "img": ("src", "srcset"),
+    "iframe": ("src",),
+    "link": ("href",),
+    "source": ("src", "srcset"),
+    "video": ("src", "poster"),
+    "object": ("data",),
+}
+# `link` elements that load nothing.
+ONLY_NAMED = {"canonical", "next", "prev", "alternate", "author"}
+
+
+class Loads(HTMLParser):
+    """Collects the addresses that a page loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attributes}
+        if tag == "link" and given.get("rel") in ONLY_NAMED:
+            return
+        self.found += [given[name] for name in LOADED.get(tag, ()) if name in given]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) >= 8
+    for page in pages:
+        loads = Loads()
+        loads.feed(page.read_text(encoding="utf-8"))
+        assert loads.found
+        elsewhere = [address for address in loads.found if re.match(r"(?:https?:)?//", address)]
+        assert not elsewhere, f"{page.relative_to(site)} loads {elsewhere}"
+
+
+def test_styles_load_nothing_from_elsewhere(site: Path) -> None:
+    for style in site.rglob("*.css"):
+        elsewhere = re.findall(
+            r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)\"']+", style.read_text(encoding="utf-8")
+        )
+        assert not elsewhere, f"{style.relative_to(site)} loads {elsewhere}"
+
+
+def test_search_works_from_a_folder(site: Path) -> None:
+    assert "__index" in (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    index = (site / "index.html").read_text(encoding="utf-8")
+    assert "assets/iframe-worker.js" in index
+
+
+def test_every_command_and_option_has_its_reference(site: Path) -> None:
+    page = (site / "reference" / "commands.html").read_text(encoding="utf-8")
+    for name, command in cli.commands.items():
+        assert f"customir {name}" in page
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.opts[-1] in page, f"{name}: {parameter.opts}"
+
+
+def test_every_setting_has_its_reference(site: Path) -> None:
+    page = (site / "reference" / "settings.html").read_text(encoding="utf-8")
+    for name, field in Settings.model_fields.items():
+        assert name in page
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            for inner in field.annotation.model_fields:
+                assert f"<code>{inner}</code>" in page, f"{name}.{inner}"
+
+
+def test_exit_statuses_are_those_of_the_command_line() -> None:
+    page = (ROOT / "docs" / "reference" / "exit-status.md").read_text(encoding="utf-8")
+    statuses = {int(status) for status in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    assert statuses == {0, 1, EXIT_USER_ERROR, EXIT_INTERRUPTED}
+
+
+def test_links_of_the_files_at_the_top_lead_somewhere() -> None:
+    for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)[^)]*\)", text):
+            assert (ROOT / target).exists(), f"{name}: {target}"
