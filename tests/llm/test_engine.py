@@ -422,7 +422,7 @@ def test_where_memory_is_short_the_context_shrinks_and_the_work_goes_on(smollm: 
 
 def test_where_there_is_no_memory_it_says_so(smollm: Path) -> None:
     for megabytes in (20, 60, 120):  # llama.cpp itself dies of the last two
-        assert "no memory for its context" in with_memory(smollm, megabytes)
+        assert "not enough memory for its context" in with_memory(smollm, megabytes)
 
 
 def test_the_number_of_threads_is_tried(engine: Engine) -> None:
