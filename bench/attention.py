@@ -27,9 +27,9 @@ from torch.nn import functional
 from train import WINDOW, read_pairs
 
 from customir import models
-from customir.encoder import Encoder
-from customir.layers import attend_by_groups
-from customir.packing import Packed, fill_by_tokens, pack
+from customir.encoder.layers import attend_by_groups
+from customir.encoder.packing import Packed, fill_by_tokens, pack
+from customir.encoder.torch_encoder import Encoder
 
 HEADS, WIDTH, TOKENS = 12, 32, 1024
 Attention = Callable[[Tensor, Packed], Tensor]

@@ -110,17 +110,18 @@ def load_fastembed(model: Path, threads: int) -> Any:
 def load_openvino(model: Path, threads: int) -> Any:
     import openvino
 
-    from customir.runtime.embedder import Embedder, batches_by_length, read_recipe
+    from customir.encoder.folder import Kind, read_model_folder
+    from customir.runtime.embedder import Embedder, batches_by_length
 
     tokenize = Embedder(model, threads=1).tokenize
     compiled = openvino.Core().compile_model(
         model / OPENVINO_FILE, "CPU", {"INFERENCE_NUM_THREADS": threads}
     )
 
-    prompts = read_recipe(model)["prompts"]
+    prompts = read_model_folder(model).prompts
 
-    def encode(texts: Sequence[str], kind: str = "passage") -> np.ndarray:
-        tokens = tokenize([prompts[kind] + text for text in texts])
+    def encode(texts: Sequence[str], kind: Kind = "passage") -> np.ndarray:
+        tokens = tokenize([prompts.of(kind) + text for text in texts])
         vectors: list[Any] = [None] * len(tokens)
         for members in batches_by_length([len(ids) for ids in tokens], 1024):
             made = compiled(padded([tokens[row] for row in members]))["sentence_embedding"]

@@ -18,7 +18,7 @@ from quality import SETS, markdown, options_of_sets, sets_there, smaller, traine
 
 from customir import models
 from customir.embeddings import embed
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.evaluation.beir import STAGE, BeirSet
 from customir.evaluation.metrics import Rankings, by_query
 from customir.evaluation.systems import (

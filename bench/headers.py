@@ -12,7 +12,7 @@ import numpy as np
 
 from customir import models
 from customir.corpus.passages import header_of
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.evaluation.beir import read_beir
 from customir.evaluation.metrics import by_query
 from customir.retrieval.dense import top_k

@@ -24,7 +24,7 @@ import torch
 from train import read_pairs
 
 from customir import models
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.progress import reporter_for_terminal
 from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, train

@@ -28,7 +28,7 @@ from torch import Tensor
 from train import TEMPERATURE, WINDOW, read_pairs
 
 from customir import models
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.settings import TrainingSettings
 from customir.training import adapter
 from customir.training.memory_budget import with_budget

@@ -19,7 +19,7 @@ import numpy as np
 from customir.exporters.merge import merge_adapter
 
 from customir import models
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.evaluation.beir import BeirSet, clusters_of, read_beir
 from customir.evaluation.metrics import by_query
 from customir.evaluation.significance import paired_difference

@@ -42,7 +42,7 @@ from peft import LoraConfig
 from torch import Tensor
 
 from customir import models
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.progress import Silent
 from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, adapter

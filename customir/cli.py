@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from customir.settings import (
     require_own_settings,
     write_settings,
 )
+from customir.terminal import echo, one_line, printable
 
 if TYPE_CHECKING:
     from customir.job import Job
@@ -195,9 +196,9 @@ def show(folder: Path, identifier: str, as_json: bool) -> None:
     with Workspace(folder, write=False) as workspace:
         found = look_up(workspace, identifier)
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+        echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
     else:
-        click.echo("\n\n".join(map(as_text, found)))
+        echo("\n\n".join(map(as_text, found)))
 
 
 @cli.command(
@@ -218,7 +219,7 @@ def analyze(folder: Path, as_json: bool) -> None:
         from customir.queries.summary import render
 
         summary = analyse(job)
-    click.echo(json.dumps(asdict(summary)) if as_json else render(summary))
+    echo(json.dumps(asdict(summary)) if as_json else render(summary))
 
 
 @cli.command(cls=Examples, examples="customir generate mail --passages 1000 --queries 4")
@@ -274,7 +275,7 @@ def train(folder: Path, **flags: Any) -> None:
 
     with process_group():
         if connects_later():
-            click.echo(f"{KERNEL_DOES_NOT_BLOCK}: NCCL connects its processes later on.", err=True)
+            echo(f"{KERNEL_DOES_NOT_BLOCK}: NCCL connects its processes later on.", err=True)
         else:
             _block_network()
         if rank_and_world_size()[0] == 0:
@@ -337,7 +338,7 @@ def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) ->
 
         found = check_drift(job, sources, count)
     if as_json:
-        click.echo(json.dumps(asdict(found)))
+        echo(json.dumps(asdict(found)))
         return
     rows = [["", ""], ["new passages", str(found.passages)]]
     rows.append(["queries, and threads they are about", f"{found.queries}, {found.threads}"])
@@ -351,7 +352,7 @@ def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) ->
     if found.base is not None and found.adapted is not None:
         rows.append(["Recall@10, base and adapted", f"{found.base:.3f}, {found.adapted:.3f}"])
     _print_table(rows)
-    click.echo(f"\n{found.verdict}")
+    echo(f"\n{found.verdict}")
 
 
 @cli.command(
@@ -415,7 +416,7 @@ def status(folder: Path, as_json: bool) -> None:
         job = Job(workspace, read_settings(folder, {}), Silent())
         rows = [stage_status(stage, state, done) for stage, state, done in states(job)]
     if as_json:
-        click.echo(json.dumps({"stages": [asdict(row) for row in rows]}))
+        echo(json.dumps({"stages": [asdict(row) for row in rows]}))
         return
     table = [["stage", "state", "seconds", "work", "left"]]
     table += [[row.name, row.state, row.seconds_text, row.work_text, row.left_text] for row in rows]
@@ -469,10 +470,10 @@ def search(
     only = Filter(since=since, until=until, sender=sender, source=source)
     hits = find(folder, query, count, mode, only, by_thread)
     if as_json:
-        click.echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False))
+        echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False))
         return
     if not hits:
-        click.echo("Nothing found.", err=True)
+        echo("Nothing found.", err=True)
     for hit in hits:
         _print_hit(hit)
 
@@ -511,7 +512,7 @@ def serve(folder: Path, host: str, port: int, token_file: Path | None) -> None:
     from customir.runtime.server import Server, serve_until_stopped
 
     server = Server(folder, (host, port), token, bound=bound)
-    click.echo(f"{server.url}  (Ctrl-C stops it)", err=True)
+    echo(f"{server.url}  (Ctrl-C stops it)", err=True)
     serve_until_stopped(server)
 
 
@@ -544,7 +545,7 @@ def list_models(as_json: bool) -> None:
             }
         )
     if as_json:
-        click.echo(json.dumps(rows))
+        echo(json.dumps(rows))
         return
     table = [["name", "kind", "size", "licence", "here", "description"]]
     table += [
@@ -572,7 +573,7 @@ def fetch(names: tuple[str, ...]) -> None:
 
     reporter = reporter_for_terminal()
     for name in names:
-        click.echo(known_models.fetch(name, reporter))
+        echo(known_models.fetch(name, reporter))
 
 
 @models.command(cls=Examples, examples="customir models verify\ncustomir models verify minilm")
@@ -583,7 +584,7 @@ def verify(names: tuple[str, ...]) -> None:
     from customir import models as known_models
 
     for name in names or _models_here():
-        click.echo(f"{known_models.verify(name)}: as it should be")
+        echo(f"{known_models.verify(name)}: as it should be")
 
 
 @models.command("path", cls=Examples, examples="customir models path minilm")
@@ -593,7 +594,7 @@ def model_path(name: str) -> None:
     _block_network()
     from customir import models as known_models
 
-    click.echo(known_models.locate(name))
+    echo(known_models.locate(name))
 
 
 @models.command(
@@ -635,9 +636,9 @@ def optimize(name: str, folder: Path | None, threads: int | None) -> None:
     ]
     _print_table(table)
     if done.path == model:
-        click.echo("The original stays: nothing else is faster and judges alike.")
+        echo("The original stays: nothing else is faster and judges alike.")
     else:
-        click.echo(f"Use it:  --llm {shlex.quote(str(done.path))}")
+        echo(f"Use it:  --llm {shlex.quote(str(done.path))}")
 
 
 def _models_here() -> list[str]:
@@ -717,14 +718,14 @@ def _columns(options: Sequence[str]) -> dict[str, str] | None:
 def _block_network(llm_urls: Sequence[str] = ()) -> None:
     """No connection from here on, except to these LLM servers."""
     if reason := block_network(llm_addresses(llm_urls)):
-        click.echo(f"{KERNEL_DOES_NOT_BLOCK}: {reason}.", err=True)
+        echo(f"{KERNEL_DOES_NOT_BLOCK}: {reason}.", err=True)
 
 
 def _warn_of_llm_servers(folder: Path, settings: Settings) -> None:
     """Name the LLM servers that DIR/customir.toml chose; refuse what somebody else may have chosen."""
     if settings.llm_urls:
         require_own_settings(folder)
-        click.echo(
+        echo(
             f"Text of the corpus is sent to {', '.join(settings.llm_urls)}, as llm_urls in "
             f"{folder / SETTINGS_NAME} says. By http:// it travels unencrypted.",
             err=True,
@@ -771,7 +772,7 @@ def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
         results = measure_on(Job(workspace, settings, reporter_for_terminal()), test_set)
     rows = [result.as_row() for result in results]
     if as_json:
-        click.echo(json.dumps(rows))
+        echo(json.dumps(rows))
     else:
         _print_table(comparison_rows(rows, settings.evaluation.confidence))
 
@@ -795,7 +796,7 @@ def _check_export(folder: Path) -> None:
     _print_table(table(chain))
     if lost := losses(chain, held_out):
         raise UserError(f"{folder / 'model'}: {'; '.join(lost)}. Run: customir export {folder}")
-    click.echo("Each file keeps within the limits of the one before.")
+    echo("Each file keeps within the limits of the one before.")
 
 
 def _print_outcome(job: "Job") -> None:
@@ -807,11 +808,11 @@ def _print_outcome(job: "Job") -> None:
     if state is None:
         return
     folder = _relative(job.folder)
-    click.echo(f"\nOn {state.detail['queries']} held-out test queries:\n")
+    echo(f"\nOn {state.detail['queries']} held-out test queries:\n")
     exported = job.workspace.stage("export")
     table = [*state.detail["table"], *(exported.detail["table"] if exported else [])]
     _print_table(comparison_rows(table, job.settings.evaluation.confidence))
-    click.echo(f"\n{verdict_line(state.detail)}\n")
+    echo(f"\n{verdict_line(state.detail)}\n")
     artifacts = {
         "model": folder / "model",
         "ONNX": folder / "model" / "onnx" / "model.onnx",
@@ -821,8 +822,8 @@ def _print_outcome(job: "Job") -> None:
         "to look at": folder / PAGE_NAME,
     }
     for name, path in artifacts.items():
-        click.echo(f"{name:10} {path}")
-    click.echo(f'\nSearch it:  customir search {shlex.quote(str(folder))} "what you look for"')
+        echo(f"{name:10} {path}")
+    echo(f'\nSearch it:  customir search {shlex.quote(str(folder))} "what you look for"')
 
 
 def _relative(path: Path) -> Path:
@@ -836,34 +837,41 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     """A table with a header: drawn on a terminal, tab-separated when piped."""
     if not sys.stdout.isatty():
         for row in rows:
-            click.echo("\t".join(row))
+            echo("\t".join(map(one_line, row)))
         return
     table = Table()
     for title in rows[0]:
         table.add_column(title)
     for row in rows[1:]:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     Console().print(table)
 
 
 def _print_hit(hit: "Hit") -> None:
-    snippet = Text(hit.snippet)
-    for start, end in hit.marks:
-        snippet.stylize("bold", start, end)
     about = "  ".join(part for part in (hit.sender, (hit.date or "")[:10]) if part)
+    about, title = one_line(f"{about}  {hit.identifier}"), one_line(hit.title or hit.identifier)
     similar = f"  (+{hit.similar} alike)" if hit.similar else ""
     similar += f"  ({hit.in_thread} in the thread)" if hit.in_thread > 1 else ""
-    title = hit.title or hit.identifier
     if sys.stdout.isatty():
         console = Console()
         console.print(
             Text.assemble(f"{hit.rank}. ", (title, "bold"), f"  {hit.score:.4f}{similar}")
         )
-        console.print(Text(f"   {about}  {hit.identifier}", style="dim"))
-        console.print(Text("   ") + snippet)
+        console.print(Text(f"   {about}", style="dim"))
+        console.print(Text.assemble("   ", *_parts(hit)))
         return
-    click.echo(f"{hit.rank}. {title}  {hit.score:.4f}{similar}\n   {about}  {hit.identifier}")
-    click.echo(f"   {_marked(hit)}")
+    echo(f"{hit.rank}. {title}  {hit.score:.4f}{similar}\n   {about}")
+    echo(f"   {_marked(hit)}")
+
+
+def _parts(hit: "Hit") -> Iterator[tuple[str, str]]:
+    """The snippet in pieces, each with its style; matches are bold."""
+    done = 0
+    for start, end in hit.marks:
+        yield printable(hit.snippet[done:start]), ""
+        yield printable(hit.snippet[start:end]), "bold"
+        done = end
+    yield printable(hit.snippet[done:]), ""
 
 
 def _marked(hit: "Hit") -> str:
@@ -883,10 +891,10 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except UserError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         sys.exit(EXIT_USER_ERROR)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\nStopped. The same command goes on where it was.", err=True)
+        echo("\nStopped. The same command goes on where it was.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.progress import Reporter
 from customir.settings import Settings
 from customir.workspace import Unit, Workspace, complete, content_key

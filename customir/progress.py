@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from customir.interrupt import raise_noted
+from customir.terminal import printable
 
 PLAIN_SECONDS = 10.0
 
@@ -60,7 +61,7 @@ class Plain:
 
     def say(self, message: str) -> None:
         raise_noted()
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
 
     @contextmanager
     def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
@@ -102,7 +103,7 @@ class Bars:
 
     def say(self, message: str) -> None:
         raise_noted()
-        self._console.print(message, highlight=False, markup=False)
+        self._console.print(printable(message), highlight=False, markup=False)
 
     @contextmanager
     def task(self, title: str, total: int, unit: str) -> Iterator[Task]:

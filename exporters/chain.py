@@ -7,7 +7,6 @@ import numpy as np
 from customir.exporters.fp16 import FP16_NAME
 from customir.exporters.gguf import GGUF_NAME, encode_gguf
 from customir.exporters.int8 import INT8_BY_KERNEL, INT8_FILE, encode_onnx, runs_by_kernel
-from customir.exporters.merge import WEIGHTS_NAME
 from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, load_encoder, quiet
 from customir.exporters.parity import (
     LEAST_EXACT_COSINE,
@@ -20,8 +19,8 @@ from customir.exporters.parity import (
     compare,
 )
 
+from customir.encoder.folder import WEIGHTS_NAME, read_model_folder
 from customir.progress import Reporter, Silent, Task
-from customir.runtime.embedder import read_recipe
 
 FP16_FILE = f"{ONNX_FOLDER}/{FP16_NAME}"
 OPTIONAL = (FP16_FILE, GGUF_NAME)
@@ -132,7 +131,7 @@ def _encode_in_torch(model: Path, held_out: HeldOut, task: Task) -> Encoded:
 
 
 def _encode_in_llama(model: Path, held_out: HeldOut, task: Task) -> Encoded:
-    prompts = read_recipe(model)["prompts"]
-    passages = encode_gguf(model, [prompts["passage"] + text for text in held_out.passages], task)
-    queries = encode_gguf(model, [prompts["query"] + text for text in held_out.queries], task)
+    prompts = read_model_folder(model).prompts
+    passages = encode_gguf(model, [prompts.passage + text for text in held_out.passages], task)
+    queries = encode_gguf(model, [prompts.query + text for text in held_out.queries], task)
     return Encoded(passages, np.reshape(queries, (len(held_out.queries), passages.shape[1])))

@@ -1,26 +1,26 @@
 """A BERT embedder to GGUF, for llama.cpp."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
-from customir.exporters.merge import WEIGHTS_NAME
 from customir.exporters.onnx import place, scratch_folder
 from llama_cpp import Llama
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from customir.encoder.folder import WEIGHTS_NAME, ModelFolder, PoolingMode, read_model_folder
 from customir.errors import UserError
 from customir.progress import Task
-from customir.runtime.embedder import read_recipe, verified_checksum
+from customir.runtime.embedder import verified_checksum
 
 GGUF_NAME = "gguf/model_f16.gguf"
-MODULES = {"Transformer", "Pooling", "Normalize"}
-POOLING = {
-    "pooling_mode_mean_tokens": gguf.PoolingType.MEAN,
-    "pooling_mode_cls_token": gguf.PoolingType.CLS,
+POOLING: Mapping[tuple[PoolingMode, ...], gguf.PoolingType] = {
+    ("mean",): gguf.PoolingType.MEAN,
+    ("cls",): gguf.PoolingType.CLS,
 }
 BLOCK = {
     "attention.self.query": "attn_q",
@@ -46,15 +46,15 @@ def export_gguf(model: Path) -> Path:
     Raises:
         UserError: not a BERT as llama.cpp knows it (uncased WordPiece, mean or CLS pooling).
     """
-    config = _read(model / "config.json")
+    folder = read_model_folder(model)
+    config = folder.config
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    pooling = _pooling(model)
-    if not _is_known(model, config, tokenizer) or pooling is None:
+    if not _is_known(folder, tokenizer):
         raise UserError(
             f"{model}: llama.cpp has no such embedder. What can be written is a BERT with an "
             "uncased WordPiece vocabulary, pooled by mean or CLS. Export without --gguf."
         )
-    context = read_recipe(model)["max_tokens"]
+    context = folder.limits.max_tokens
     with scratch_folder(model / ".gguf.part") as scratch:
         made = scratch / "model.gguf"
         writer = gguf.GGUFWriter(made, "bert")
@@ -67,7 +67,7 @@ def export_gguf(model: Path) -> Path:
         writer.add_head_count(config["num_attention_heads"])
         writer.add_layer_norm_eps(config["layer_norm_eps"])
         writer.add_causal_attention(False)
-        writer.add_pooling_type(pooling)
+        writer.add_pooling_type(POOLING[folder.pooling.modes])
         _add_vocabulary(writer, tokenizer, config)
         for name, tensor in _tensors(model / WEIGHTS_NAME, config["num_hidden_layers"], context):
             writer.add_tensor(name, tensor)
@@ -89,7 +89,7 @@ def encode_gguf(model: Path, texts: list[str], task: Task | None = None) -> np.n
     """
     path = model / GGUF_NAME
     verified_checksum(path)
-    context = read_recipe(model)["max_tokens"]
+    context = read_model_folder(model).limits.max_tokens
     try:
         llama = Llama(str(path), embedding=True, n_ctx=context, n_batch=context, verbose=False)
     except ValueError as error:
@@ -105,31 +105,23 @@ def encode_gguf(model: Path, texts: list[str], task: Task | None = None) -> np.n
     return np.array(vectors, dtype=np.float32)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def _is_known(model: Path, config: dict[str, Any], tokenizer: Tokenizer) -> bool:
+def _is_known(folder: ModelFolder, tokenizer: Tokenizer) -> bool:
     described = json.loads(tokenizer.to_str())
-    modules = json.loads((model / "modules.json").read_text(encoding="utf-8"))
     return (
-        config["model_type"] == "bert"
-        and config["hidden_act"] == "gelu"
+        folder.model_type == "bert"
+        and folder.config["hidden_act"] == "gelu"
+        and folder.pooling.modes in POOLING
+        and not folder.has_dense
+        and folder.truncate_dim is None
         and described["model"]["type"] == "WordPiece"
         and described["model"]["continuing_subword_prefix"] == WORD_GOES_ON
         and bool((described["normalizer"] or {}).get("lowercase"))
-        and {module["type"].rpartition(".")[2] for module in modules} <= MODULES
     )
 
 
-def _pooling(model: Path) -> gguf.PoolingType | None:
-    modes = _read(model / "1_Pooling" / "config.json")
-    chosen = [name for name, value in modes.items() if name.startswith("pooling_mode") and value]
-    return POOLING.get(chosen[0]) if len(chosen) == 1 else None
-
-
-def _add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Tokenizer, config: dict[str, Any]) -> None:
+def _add_vocabulary(
+    writer: gguf.GGUFWriter, tokenizer: Tokenizer, config: Mapping[str, Any]
+) -> None:
     vocabulary = tokenizer.get_vocab()
     tokens = [f"[PAD{number}]" for number in range(config["vocab_size"])]
     types = [gguf.TokenType.UNUSED] * len(tokens)

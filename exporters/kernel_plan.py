@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 from onnx import numpy_helper
 
+from customir.encoder.folder import ModelFolder, read_model_folder
 from customir.runtime.int8_encoder import FORMAT, MULTIPLE, NOTE
 
 HEAD_MULTIPLE = 16
@@ -55,7 +56,13 @@ MPNET = Family(
     types=False,
     relative=True,
 )
-FAMILIES = {"bert": BERT, "roberta": ROBERTA, "xlm-roberta": ROBERTA, "mpnet": MPNET}
+FAMILIES = {
+    "bert": BERT,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "camembert": ROBERTA,
+    "mpnet": MPNET,
+}
 
 
 def write_plan(model: Path, graph: Path) -> bool:
@@ -67,8 +74,8 @@ def write_plan(model: Path, graph: Path) -> bool:
         Whether there is a plan: for encoders of `FAMILIES` with GELU, whose matrices are all INT8,
         whose texts are the mean of their tokens or the first of them.
     """
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    pooling = _pooling(model)
+    folder = read_model_folder(model)
+    config, pooling = folder.config, _pooling(folder)
     if pooling is None or not _is_known(config):
         return False
     made = onnx.load(graph)
@@ -82,19 +89,12 @@ def write_plan(model: Path, graph: Path) -> bool:
     return True
 
 
-def _pooling(model: Path) -> str | None:
+def _pooling(folder: ModelFolder) -> str | None:
     """mean or cls; None: something else, or more than pooling and normalisation."""
-    modules = json.loads((model / "modules.json").read_text(encoding="utf-8"))
-    kinds = [module["type"].rpartition(".")[2] for module in modules]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+    modes = folder.pooling.modes
+    if folder.has_dense or folder.truncate_dim is not None or modes not in (("mean",), ("cls",)):
         return None
-    path = model / modules[1]["path"] / "config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    chosen = [
-        name for name, value in settings.items() if name.startswith("pooling_mode_") and value
-    ]
-    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-    return known.get(chosen[0]) if len(chosen) == 1 else None
+    return modes[0]
 
 
 def _is_known(config: Mapping[str, Any]) -> bool:

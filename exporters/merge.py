@@ -13,11 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
+from customir.encoder.folder import WEIGHTS_NAME, read_model_folder, weight_files
 from customir.errors import UserError
 from customir.files import make_private_folder
-from customir.runtime.embedder import read_recipe
 
-WEIGHTS_NAME = "model.safetensors"
 FULL_NAME = "full_model.safetensors"  # as customir.training writes the weights that it changed
 # Made from other weights than the merged ones, or of no use to anybody who loads the folder.
 LEFT_OUT = ("onnx", "openvino", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", ".*")
@@ -45,9 +44,7 @@ def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
     Raises:
         UserError: a folder is not what it should be, or the adapter is for another model.
     """
-    weights_path = base / WEIGHTS_NAME
-    if not weights_path.exists() or not (base / "modules.json").exists():
-        raise UserError(f"{base}: not a sentence-transformers folder with {WEIGHTS_NAME}.")
+    (weights_path,) = weight_files(read_model_folder(base))
     unfinished = out.with_name(out.name + ".part")
     if unfinished.exists():
         shutil.rmtree(unfinished)
@@ -78,7 +75,7 @@ def _deltas(base: Path, adapter: Path) -> dict[str, torch.Tensor]:
         if config.bias != "none" or config.modules_to_save or config.use_dora:
             raise UserError(f"{adapter}: more than plain LoRA (bias, saved modules or DoRA).")
         transformer: Any = AutoModel.from_pretrained(
-            base, local_files_only=True, use_safetensors=True
+            base, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
         PeftModel.from_pretrained(transformer, str(adapter), config=config).double()
     except (ValueError, TypeError, RuntimeError, KeyError, OSError, SafetensorError) as error:
@@ -95,7 +92,7 @@ def _state_limit(folder: Path) -> None:
     path = folder / "tokenizer_config.json"
     if path.exists():
         content = json.loads(path.read_text(encoding="utf-8"))
-        content["model_max_length"] = read_recipe(folder)["max_tokens"]
+        content["model_max_length"] = read_model_folder(folder).limits.max_tokens
         path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import onnx
 from optimum.exporters.onnx import onnx_export_from_model
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Normalize, Pooling
+from sentence_transformers.sentence_transformer.modules import Normalize
 from transformers.utils import logging as transformers_logging
 
+from customir.encoder.folder import read_model_folder, weight_files
 from customir.errors import UserError
 from customir.files import make_private_folder, sha256_of, write_atomically
 from customir.runtime.embedder import CHECKSUMS_NAME, TOKENIZER_NAME
@@ -42,9 +43,6 @@ def export_onnx(model: Path) -> Path:
     with quiet():
         # "eager": the attention that onnxruntime.transformers knows how to fuse.
         encoder = load_encoder(model, attention="eager")
-        for module in encoder:
-            if isinstance(module, Pooling) and not module.include_prompt:
-                raise UserError(f"{model}: leaves the prompt out of pooling; no graph can do that.")
         if not any(isinstance(module, Normalize) for module in encoder):
             encoder.append(Normalize())
         with scratch_folder(model / ".onnx.part") as scratch:
@@ -64,11 +62,13 @@ def load_encoder(model: Path, attention: str = "sdpa") -> SentenceTransformer:
     Raises:
         UserError: not a usable folder.
     """
+    weight_files(read_model_folder(model))  # refuses code of the folder's own, and pickles
     try:
         return SentenceTransformer(
             str(model),
             device="cpu",
             local_files_only=True,
+            trust_remote_code=False,
             model_kwargs={"attn_implementation": attention, "use_safetensors": True},
         )
     except (OSError, ValueError) as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from customir.embeddings import embed
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.progress import Silent
 from customir.workspace import Workspace
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from customir.embeddings import embed
-from customir.encoder import Encoder, Precision
+from customir.encoder.torch_encoder import Encoder, Precision
 from customir.errors import UserError
 from customir.evaluation.metrics import Qrels, Rankings
 from customir.evaluation.systems import (

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from customir.embeddings import Embed, load_encoder
-from customir.encoder import Kind
+from customir.encoder.folder import Kind
 from customir.evaluation.gate import Metrics, Verdict, choose_weight, decide
 from customir.evaluation.held_out import HeldOutData, RankedQueries, qrels_of, threads_of
 from customir.evaluation.metrics import Rankings

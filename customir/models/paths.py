@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
+from customir.encoder.folder import read_model_folder, weight_files
 from customir.errors import UserError
 from customir.models.registry import Kind, Model, known, names
 
 GGUF_MAGIC = b"GGUF"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 KIND_NAMES = {"embedder": "an embedder", "llm": "an LLM"}
 
 
@@ -65,7 +65,7 @@ def _checked_path(text: str, kind: Kind | None) -> Path:
     if path.is_dir():
         if kind == "llm":
             raise UserError(f"{path}: a folder, but an LLM is a GGUF file. Give the .gguf itself.")
-        _check_embedder(path)
+        weight_files(read_model_folder(path))
     else:
         if kind == "embedder":
             raise UserError(f"{path}: a file, but an embedder is a sentence-transformers folder.")
@@ -76,21 +76,3 @@ def _checked_path(text: str, kind: Kind | None) -> Path:
                     f"loaded; convert it with llama.cpp's convert_hf_to_gguf.py."
                 )
     return path
-
-
-def _check_embedder(folder: Path) -> None:
-    if not (folder / "modules.json").is_file():
-        raise UserError(
-            f"{folder}: no sentence-transformers model (it has no modules.json). Save the model "
-            f"with SentenceTransformer.save_pretrained and give that folder."
-        )
-    if any(folder.rglob("model*.safetensors")):
-        return
-    pickles = [path.name for pattern in PICKLES for path in folder.rglob(pattern)]
-    if pickles:
-        raise UserError(
-            f"{folder}: its weights are only in {pickles[0]}, a pickle, which can run code when "
-            f"it is loaded. Save it as safetensors where you trust it: "
-            f"SentenceTransformer(FOLDER).save_pretrained(NEW, safe_serialization=True)"
-        )
-    raise UserError(f"{folder}: no weights in it (model.safetensors is missing)")

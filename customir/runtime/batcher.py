@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from customir.runtime.embedder import Embedder, Kind
+from customir.encoder.folder import Kind
+from customir.runtime.embedder import Embedder
 
 if TYPE_CHECKING:
     from customir.progress import Task

@@ -7,15 +7,18 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
+from customir.encoder.folder import Kind, ModelFolder, read_json, read_model_folder
+from customir.encoder.tokenizer import lower_cased
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.processors import usable_processors
@@ -24,11 +27,9 @@ from customir.runtime.int8_encoder import read_encoder
 if TYPE_CHECKING:
     from customir.progress import Task
 
-Kind = Literal["query", "passage"]
 Vectors = npt.NDArray[np.float32]
 
 DEFAULT_FILE = "onnx/model_qint8.onnx"
-PROMPTS_NAME = "config_sentence_transformers.json"
 TOKENIZER_NAME = "tokenizer.json"
 CHECKSUMS_NAME = "SHA256SUMS"
 # Padded tokens in a batch, which one core embeds. More does not fit its caches.
@@ -38,12 +39,6 @@ TOKENS_A_GPU_BATCH = 16384
 PASSAGES_NAME = "passages.json"
 TEXTS_A_TOKENIZATION = 1024
 CACHED_QUERIES = 1024
-# sentence-transformers calls a passage's prompt by either name.
-PROMPT_NAMES: dict[Kind, tuple[str, ...]] = {
-    "query": ("query",),
-    "passage": ("passage", "document"),
-}
-OFFSET_POSITIONS = ("mpnet", "roberta", "xlm-roberta", "camembert")
 ERRORS_ONLY, FATAL_ONLY = 3, 4
 INT8 = "qint8"  # in the name of a file for CPUs: CUDA has no such nodes
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -89,11 +84,11 @@ class Embedder:
         dimensions: int | None = None,
         own_kernel: bool = True,
     ) -> None:
-        self._recipe = read_recipe(folder)
-        self._tokenizer = _read_tokenizer(folder / TOKENIZER_NAME, self._recipe["max_tokens"])
+        self._folder = read_model_folder(folder)
+        self._tokenizer = _read_tokenizer(self._folder)
         path = folder / file
         checksum = verified_checksum(path)
-        self.fingerprint = _fingerprint(folder, checksum, self._recipe, dimensions)
+        self.fingerprint = _fingerprint(self._folder, checksum, dimensions)
         self._encoder = read_encoder(path) if own_kernel and INT8 in path.name else None
         if self._encoder is None:
             self._session = _open_session(path)
@@ -122,7 +117,7 @@ class Embedder:
         Returns:
             float32 of shape (len(texts), dimensions), each row of length 1.
         """
-        prompt = self._recipe["prompts"][kind]
+        prompt = self._folder.prompts.of(kind)
         if kind == "passage":
             return self._embed([prompt + text for text in texts], task)
         missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
@@ -164,7 +159,7 @@ class Embedder:
 
     def _run_session(self, tokens: Sequence[Sequence[int]]) -> Vectors:
         longest = max(len(ids) for ids in tokens)
-        ids = np.full((len(tokens), longest), self._recipe["pad_id"], dtype=np.int64)
+        ids = np.full((len(tokens), longest), self._folder.pad_id, dtype=np.int64)
         mask = np.zeros((len(tokens), longest), dtype=np.int64)
         for row, text in enumerate(tokens):
             ids[row, : len(text)] = text
@@ -178,9 +173,7 @@ class Embedder:
         """The token ids of each text, cut at the model's limit, without padding."""
         tokens: list[list[int]] = []
         for start in range(0, len(texts), TEXTS_A_TOKENIZATION):
-            part = [_valid(text).strip() for text in texts[start : start + TEXTS_A_TOKENIZATION]]
-            if self._recipe["lower_case"]:
-                part = [text.lower() for text in part]
+            part = [_valid(text) for text in texts[start : start + TEXTS_A_TOKENIZATION]]
             tokens += [encoding.ids for encoding in self._tokenizer.encode_batch_fast(part)]
         return tokens
 
@@ -206,7 +199,7 @@ def fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
     Raises:
         UserError: a file is missing or damaged.
     """
-    return _fingerprint(folder, verified_checksum(folder / file), read_recipe(folder))
+    return _fingerprint(read_model_folder(folder), verified_checksum(folder / file))
 
 
 def index_fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
@@ -221,7 +214,7 @@ def index_fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
     if not (folder / PASSAGES_NAME).exists():
         return fingerprint(folder, file)
     fingerprint(folder, file)  # damaged files are found here as well
-    stated = _read_json(folder / PASSAGES_NAME).get("fingerprints", {})
+    stated = read_json(folder / PASSAGES_NAME).get("fingerprints", {})
     if file not in stated:
         raise UserError(f"{folder / PASSAGES_NAME}: nothing about {file}. Export the model again.")
     return str(stated[file])
@@ -231,14 +224,13 @@ def passage_model(folder: Path) -> Path:
     """The model folder that embeds passages for queries by `folder`: usually the same."""
     if not (folder / PASSAGES_NAME).exists():
         return folder
-    return (folder / str(_read_json(folder / PASSAGES_NAME).get("model"))).resolve()
+    return (folder / str(read_json(folder / PASSAGES_NAME).get("model"))).resolve()
 
 
-def _fingerprint(
-    folder: Path, checksum: str, recipe: dict[str, Any], dimensions: int | None = None
-) -> str:
-    sums = (folder / DEFAULT_FILE).with_name(CHECKSUMS_NAME)
-    tokenizer = _verified(folder / TOKENIZER_NAME, sums, f"../{TOKENIZER_NAME}")
+def _fingerprint(folder: ModelFolder, checksum: str, dimensions: int | None = None) -> str:
+    sums = (folder.root / DEFAULT_FILE).with_name(CHECKSUMS_NAME)
+    tokenizer = _verified(folder.root / TOKENIZER_NAME, sums, f"../{TOKENIZER_NAME}")
+    recipe = [asdict(folder.prompts), asdict(folder.limits), folder.lower_case, folder.pad_id]
     parts: list[object] = [checksum, tokenizer, recipe]
     if dimensions is not None:
         parts.append(dimensions)
@@ -286,39 +278,8 @@ def _open_session(path: Path) -> onnxruntime.InferenceSession:
         ) from error
 
 
-def read_recipe(folder: Path) -> dict[str, Any]:
-    """What the folder's JSON files say about making the model's input."""
-    sentence = _read_json(folder / "sentence_bert_config.json")
-    model = _read_json(folder / "config.json")
-    about = _read_json(folder / PROMPTS_NAME) if (folder / PROMPTS_NAME).exists() else {}
-    prompts: dict[str, str] = about.get("prompts") or {}
-    default = prompts.get(about.get("default_prompt_name") or "", "")
-    chosen = {
-        kind: next((prompts[name] for name in names if prompts.get(name)), default)
-        for kind, names in PROMPT_NAMES.items()
-    }
-    positions = int(model.get("max_position_embeddings", 512))
-    if model.get("model_type") in OFFSET_POSITIONS:
-        positions -= 2  # their positions start behind the padding index
-    return {
-        "max_tokens": min(int(sentence.get("max_seq_length") or positions), positions),
-        "lower_case": bool(sentence.get("do_lower_case", False)),
-        "pad_id": model.get("pad_token_id") or 0,
-        "prompts": chosen,
-    }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(_present(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}). Copy the model folder again.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object. Copy the model folder again.")
-    return content
-
-
-def _read_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
+def _read_tokenizer(folder: ModelFolder) -> Tokenizer:
+    path = folder.root / TOKENIZER_NAME
     try:
         tokenizer = Tokenizer.from_file(str(_present(path)))
     except UserError:
@@ -328,7 +289,9 @@ def _read_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
             f"{path}: damaged ({_first_line(error)}). Copy the model folder again."
         ) from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
+    tokenizer.enable_truncation(folder.limits.max_tokens, direction=folder.limits.truncation_side)
+    if folder.lower_case:
+        lower_cased(tokenizer)
     return tokenizer
 
 

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import parse_qs, urlsplit
 
+from customir.encoder.folder import Kind
 from customir.errors import UserError
 from customir.listening import bound_socket
 from customir.runtime.batcher import Batcher
-from customir.runtime.embedder import DEFAULT_FILE, Embedder, Kind
+from customir.runtime.embedder import DEFAULT_FILE, Embedder
 from customir.runtime.filters import Filter
 from customir.runtime.metrics import Metrics
 from customir.runtime.search import MODEL_NAME, Mode, Searcher

@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
 
-from customir.encoder import Encoder, encoder_layers
+from customir.encoder.torch_encoder import Encoder, encoder_layers
 from customir.files import make_private_folder, write_atomically
 from customir.kernels import lora_linear, merged_linear
 from customir.settings import TrainingSettings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 
 DEPTH = 10
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.settings import TrainingSettings
 
 # On a CPU: tokens of a micro-batch, the most tokens whose graph is kept, and the most bytes of it.
@@ -64,4 +64,4 @@ def gpu_budget(memory: int, encoder: Encoder) -> tuple[int, int]:
 
 def bytes_per_token(encoder: Encoder) -> int:
     """Approximate memory of one token's graph, in bytes."""
-    return len(encoder.layers) * encoder.dimensions * VECTORS_PER_LAYER * encoder.dtype.itemsize
+    return len(encoder.layers) * encoder.width * VECTORS_PER_LAYER * encoder.dtype.itemsize

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from customir.encoder import Encoder, Kind
-from customir.packing import pack
+from customir.encoder.folder import Kind
+from customir.encoder.packing import pack
+from customir.encoder.torch_encoder import Encoder
 from customir.progress import Reporter
 from customir.training.batches import Batch
 from customir.training.distributed import rank_and_world_size
@@ -106,7 +107,7 @@ class FrozenLayers(Texts):
         self._heap.trim()
         encoder = self.encoder
         packed = pack([self.tokens[number] for number in numbers], encoder.device)
-        states = torch.zeros(len(packed.ids), encoder.dimensions, dtype=encoder.dtype)
+        states = torch.zeros(len(packed.ids), encoder.width, dtype=encoder.dtype)
         torch.cat([self._frozen_states(number) for number in numbers], out=states[: packed.tokens])
         states = encoder.run(states.to(encoder.device), packed, self._upper)
         return encoder.pool(states, packed)
@@ -133,9 +134,7 @@ class FrozenLayers(Texts):
             if encoder.dtype == torch.bfloat16
             else (np.float32, torch.float32)
         )
-        states = np.memmap(
-            self._path, dtype=kind, mode="r+", shape=(sum(lengths), encoder.dimensions)
-        )
+        states = np.memmap(self._path, dtype=kind, mode="r+", shape=(sum(lengths), encoder.width))
         with reporter.task("Frozen layers", total=len(lengths), unit="texts") as task:
             for members in encoder.cut(lengths, encoder.mini_batch_num_tokens):
                 packed = pack([self.tokens[number] for number in members], encoder.device)

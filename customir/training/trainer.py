@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.errors import UserError
 from customir.files import make_private_folder
 from customir.progress import Reporter

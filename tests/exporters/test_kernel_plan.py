@@ -139,6 +139,8 @@ def test_where_something_else_follows_pooling_there_is_no_plan(copied: Path) -> 
     modules = json.loads(path.read_text())
     dense = {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"}
     path.write_text(json.dumps([*modules, dense]))
+    (copied / "3_Dense").mkdir()
+    (copied / "3_Dense/config.json").write_text('{"in_features": 384, "out_features": 64}')
     assert not write_plan(copied, copied / "onnx/model_qint8.onnx")
 
     path.write_text(json.dumps(modules))

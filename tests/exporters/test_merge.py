@@ -113,7 +113,7 @@ def test_a_failed_merge_leaves_what_was_there(
 
 
 def test_wrong_folders_are_named(minilm: Path, adapter: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a sentence-transformers folder"):
+    with pytest.raises(UserError, match="no sentence-transformers model"):
         merge_adapter(adapter, adapter, 0.5, tmp_path / "out")
     with pytest.raises(UserError, match=r"no adapter_model\.safetensors"):
         merge_adapter(minilm, minilm, 0.5, tmp_path / "out")

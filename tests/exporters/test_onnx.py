@@ -124,5 +124,5 @@ def test_checksums_are_those_of_the_files(exported) -> None:
 
 
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a usable sentence-transformers folder"):
+    with pytest.raises(UserError, match="no sentence-transformers model"):
         export_onnx(tmp_path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from encoder.folders import tiny_folder
 
 from customir import models
 from customir.errors import UserError
@@ -367,13 +368,14 @@ def test_locate_gguf_by_path(tmp_path: Path, kind: registry.Kind | None) -> None
 def test_locate_folder_by_path(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no modules\.json"):
         models.locate(str(tmp_path), "embedder")
-    (tmp_path / "modules.json").write_text("[]")
+    tiny_folder(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "model.txt")
     with pytest.raises(UserError, match="no weights"):
         models.locate(str(tmp_path))
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(UserError, match=r"pytorch_model\.bin, a pickle"):
         models.locate(str(tmp_path))
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "model.txt").rename(tmp_path / "model.safetensors")
     assert models.locate(str(tmp_path), "embedder") == tmp_path
     with pytest.raises(UserError, match=r"Give the \.gguf itself"):
         models.locate(str(tmp_path), "llm")

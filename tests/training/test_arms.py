@@ -10,7 +10,7 @@ from customir.exporters.merge import merge_adapter
 from desks import SETTINGS, examples
 from safetensors.torch import load_file
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.settings import TrainingSettings

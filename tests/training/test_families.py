@@ -11,7 +11,7 @@ from customir.exporters.onnx import export_onnx
 from desks import SETTINGS, examples
 from sentence_transformers import SentenceTransformer
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.progress import Silent
 from customir.runtime.embedder import Embedder
 from customir.training import train

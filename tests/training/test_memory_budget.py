@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.settings import TrainingSettings
 from customir.training.memory_budget import (
     GPU_MAX_TOKENS,
@@ -32,10 +32,10 @@ def test_what_is_set_is_kept_and_a_cpu_has_its_own(minilm: Path) -> None:
 def test_graphs_of_a_large_model_take_no_more_on_a_cpu(minilm: Path) -> None:
     encoder = Encoder.load(minilm, precision="fp32")
     large = SimpleNamespace(
-        device=encoder.device, layers=range(12), dimensions=768, dtype=torch.bfloat16
+        device=encoder.device, layers=range(12), width=768, dtype=torch.bfloat16
     )
     assert with_budget(TrainingSettings(), large).cached_tokens == 2184  # type: ignore[arg-type]
-    large.layers, large.dimensions = range(24), 1024
+    large.layers, large.width = range(24), 1024
     assert with_budget(TrainingSettings(), large).cached_tokens == 1024  # type: ignore[arg-type]
 
 

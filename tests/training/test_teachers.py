@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.progress import Silent
 from customir.settings import TrainingSettings
 from customir.training import teachers

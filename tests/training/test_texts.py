@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.progress import Silent
 from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, adapter

@@ -13,7 +13,7 @@ import torch
 from desks import SETTINGS, examples
 from peft import PeftModel
 
-from customir.encoder import Encoder
+from customir.encoder.torch_encoder import Encoder
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.settings import TrainingSettings

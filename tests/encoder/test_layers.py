@@ -9,9 +9,9 @@ from customir.kernels.packed_attention import best_kernel
 from torch import Tensor
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
-from customir import layers
-from customir.encoder import encoder_layers
-from customir.packing import pack
+from customir.encoder import layers
+from customir.encoder.packing import pack
+from customir.encoder.torch_encoder import encoder_layers
 
 SIZES = {
     "vocab_size": 90,

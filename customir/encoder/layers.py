@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from customir.encoder.packing import Packed
 from customir.kernels import attention, collect, packed_attention, spread, takes
-from customir.packing import Packed
 
 # Families with BERT's layers; positions of all but BERT's start behind the padding index.
 BERTS = ("bert", "roberta", "xlm-roberta", "camembert")

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from customir.packing import _widths, fill_by_tokens, pack, rows_for
+from customir.encoder.packing import _widths, fill_by_tokens, pack, rows_for
 
 
 def test_passes_hold_every_text_once_and_are_full() -> None:

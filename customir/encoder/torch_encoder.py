@@ -10,75 +10,60 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from customir.encoder.folder import CONFIG_NAME, Kind, ModelFolder, read_model_folder, weight_files
+from customir.encoder.layers import can_pack, enter, run_layers
+from customir.encoder.packing import Packed, TokenIds, fill_by_tokens, pack, rows_for
+from customir.encoder.pooling import Head, load_head, pool
+from customir.encoder.tokenizer import lower_cased
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.kernels import FastLinear
-from customir.layers import can_pack, enter, run_layers
-from customir.packing import Packed, TokenIds, fill_by_tokens, pack, rows_for
 from customir.progress import Reporter, Silent
 
-Kind = Literal["query", "passage"]
-Pooling = Literal["mean", "cls", "lasttoken"]
 Precision = Literal["fp32", "bf16"]
 
-WEIGHTS_NAME = "model.safetensors"
 TEXTS_AT_ONCE = 1024
 # Of a micro-batch without gradients.
 TOKENS_PER_PASS = {"cpu": 1024, "cuda": 32_768}
-# sentence-transformers calls a passage's prompt by either name.
-PROMPT_NAMES: dict[Kind, tuple[str, ...]] = {
-    "query": ("query",),
-    "passage": ("passage", "document"),
-}
-POOLING_FLAGS: dict[str, Pooling] = {
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_lasttoken": "lasttoken",
-}
-MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 class Encoder:
     """Texts to L2-normalised vectors, as the sentence-transformers folder `folder` says.
 
     Attributes:
+        folder: What the folder's JSON files say.
         model: The transformer, in evaluation mode (no dropout).
-        pooling: How token vectors become one: their mean, the first one, or the last one.
-        prompts: What is put before a query and before a passage; may be empty.
         max_tokens: A text is cut there, special tokens counted.
         precision: "bf16" runs matrix products in bfloat16 and keeps sums and vectors in float32.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: ModelFolder,
         model: PreTrainedModel,
+        head: Head,
         tokenizer: Any,
-        pooling: Pooling,
-        prompts: dict[Kind, str],
-        lower_case: bool,
         max_tokens: int,
         precision: Precision,
         device: torch.device,
     ) -> None:
         self.folder = folder
         self.model = model
-        self.pooling = pooling
-        self.prompts = prompts
         self.max_tokens = max_tokens
         self.precision = precision
         self.device = device
+        self._head = head
         self._tokenizer = tokenizer
-        self._lower_case = lower_case
 
     @classmethod
     def load(
         cls,
-        folder: Path,
+        root: Path,
         device: str = "cpu",
         max_tokens: int | None = None,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -96,39 +81,23 @@ class Encoder:
         Raises:
             UserError: the folder is not one, lacks a file, or asks for what is not supported.
         """
-        modules = _modules(folder)
-        transformer = folder / modules["Transformer"]
-        if not (transformer / WEIGHTS_NAME).exists():
-            raise UserError(
-                f"{transformer}: no {WEIGHTS_NAME}. Only safetensors weights are loaded; "
-                "convert the model first."
-            )
+        folder = read_model_folder(root)
         place = _device(device)
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
         chosen = (
             ("bf16" if _multiplies_bf16(place) else "fp32") if precision == "auto" else precision
         )
-        model = AutoModel.from_pretrained(
-            transformer, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
-        if hasattr(model, "pooler"):
-            model.pooler = None  # a head that no sentence embedding uses
+        model = load_transformer(folder)
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = FastLinear
                 if chosen == "bf16" and not master_weights:
                     module.to(torch.bfloat16)  # else each pass would make it anew
-        tokenizer = AutoTokenizer.from_pretrained(transformer, local_files_only=True)
-        about = _json(transformer / "sentence_bert_config.json")
-        window = _window(model.config, about)
+        window = folder.limits.max_tokens
         return cls(
             folder=folder,
             model=model.eval().to(place),
-            tokenizer=tokenizer,
-            pooling=_pooling(folder / modules["Pooling"] / "config.json"),
-            prompts=_prompts(folder / "config_sentence_transformers.json"),
-            lower_case=bool(about.get("do_lower_case", False)),
+            head=load_head(folder, int(model.config.hidden_size)).to(place),
+            tokenizer=load_tokenizer(folder),
             max_tokens=min(max_tokens or window, window),
             precision=chosen,
             device=place,
@@ -137,19 +106,28 @@ class Encoder:
     @property
     def dimensions(self) -> int:
         """The length of a vector."""
+        return self._head.dimensions
+
+    @property
+    def width(self) -> int:
+        """The length of a token's vector between the transformer's layers."""
         return int(self.model.config.hidden_size)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over all that decides a vector: weights, vocabulary, pooling, prompts, window."""
-        transformer = self.folder / _modules(self.folder)["Transformer"]
-        files = [transformer / WEIGHTS_NAME, transformer / "config.json"]
-        files += [path for path in [transformer / "tokenizer.json"] if path.exists()]
+        folder = self.folder
+        files = [*weight_files(folder), folder.transformer / CONFIG_NAME]
+        files += sorted(folder.transformer.glob("tokenizer.json"))
+        for module in folder.head:
+            files += sorted(module.path.glob("*.safetensors"))
         parts = [
             *(sha256_of(path) for path in files),
-            self.pooling,
-            sorted(self.prompts.items()),
-            self._lower_case,
+            folder.pooling.modes,
+            [(module.kind, module.activation) for module in folder.head],
+            folder.truncate_dim,
+            [folder.prompts.query, folder.prompts.passage],
+            folder.lower_case,
             self.max_tokens,
             self.precision,
         ]
@@ -167,13 +145,11 @@ class Encoder:
     def _ids(self, texts: Sequence[str], kind: Kind, **cutting: Any) -> Iterator[list[int]]:
         """By some texts at a time: what a tokenizer gives takes many times the ids' memory."""
         for start in range(0, len(texts), TEXTS_AT_ONCE):
-            whole = [
-                self.prompts[kind] + text.strip() for text in texts[start : start + TEXTS_AT_ONCE]
-            ]
-            if self._lower_case:
-                whole = [text.lower() for text in whole]
             yield from self._tokenizer(
-                whole,
+                [
+                    self.folder.prompts.of(kind) + text
+                    for text in texts[start : start + TEXTS_AT_ONCE]
+                ],
                 padding=False,
                 return_attention_mask=False,
                 return_token_type_ids=False,
@@ -228,19 +204,11 @@ class Encoder:
 
     def pool(self, states: Tensor, packed: Packed) -> Tensor:
         """Token vectors (rows, dimensions) to normalised text vectors, float32."""
-        states = states[: packed.tokens].float()
-        ends = packed.lengths.cumsum(0)
-        if self.pooling == "cls":
-            pooled = states[ends - packed.lengths]
-        elif self.pooling == "lasttoken":
-            pooled = states[ends - 1]
-        else:
-            zeros = states.new_zeros(len(ends), states.shape[1])
-            pooled = zeros.index_add(0, packed.text_of, states) / packed.lengths[:, None]
-        return nn.functional.normalize(pooled, dim=-1)
+        vectors = self._head(pool(states[: packed.tokens].float(), packed, self.folder.pooling))
+        return nn.functional.normalize(vectors, dim=-1)
 
     def _embed_padded(self, tokens: Sequence[TokenIds]) -> Tensor:
-        """For model families that `customir.layers` does not know, by transformers itself."""
+        """For model families that `customir.encoder.layers` does not know, by transformers itself."""
         lengths = torch.tensor([len(ids) for ids in tokens])
         longest = int(lengths.max())
         ids = torch.full((len(tokens), longest), self._tokenizer.pad_token_id or 0)
@@ -319,60 +287,78 @@ def cut_by_tokens(lengths: Sequence[int], budget: int, waste: float = 0.1) -> li
 
 
 def encoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
-    """The name and the list of the transformer's layers (BERT and MPNet: encoder.layer)."""
+    """The name and the list of the transformer's layers (BERT and MPNet: encoder.layer).
+
+    Raises:
+        UserError: there is none, as in ALBERT, whose layers share their weights.
+    """
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
             return name, module
-    raise ValueError(f"no list of {model.config.num_hidden_layers} layers in {type(model)}")
+    raise UserError(
+        f"{model.name_or_path}: a {type(model).__name__}, which has no list of layers of their own; "
+        "it can be neither adapted nor exported. Choose another model."
+    )
 
 
-def _modules(folder: Path) -> dict[str, str]:
-    """The subfolder of each module of a sentence-transformers folder, by the module's class."""
-    path = folder / "modules.json"
-    if not path.exists():
-        raise UserError(f"{folder}: no modules.json, so no sentence-transformers model.")
-    modules = {str(entry["type"]).rpartition(".")[2]: str(entry["path"]) for entry in _read(path)}
-    unknown = sorted(set(modules) - set(MODULES))
-    if unknown or not {"Transformer", "Pooling"} <= set(modules):
-        raise UserError(
-            f"{path}: modules {', '.join(modules)}; only Transformer, Pooling and Normalize "
-            "are supported, and the first two are needed. Choose another model."
+def load_transformer(folder: ModelFolder) -> Any:
+    """The folder's transformer in float32, without a pooler: no sentence embedding uses it.
+
+    Raises:
+        UserError: transformers cannot load it; no weights of it are random.
+    """
+    weight_files(folder)  # says what is wrong with them in words of ours
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        model, loaded = AutoModel.from_pretrained(
+            folder.transformer,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
-    return modules
-
-
-def _pooling(path: Path) -> Pooling:
-    about = _json(path)
-    chosen: list[str] = [name for name in about if name.startswith("pooling_mode_") and about[name]]
-    if "pooling_mode" in about:
-        chosen = [f"pooling_mode_{about['pooling_mode']}"]
-    names = {**POOLING_FLAGS, **{f"pooling_mode_{mode}": mode for mode in POOLING_FLAGS.values()}}
-    if len(chosen) != 1 or chosen[0] not in names:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise UserError(
-            f"{path}: pooling {', '.join(chosen) or 'missing'}; mean, CLS and last token are "
-            "supported. Choose another model."
+            f"{folder.transformer}: transformers cannot load it "
+            f"({str(error).partition(chr(10))[0][:300]}). Choose another model."
+        ) from error
+    if hasattr(model, "pooler"):
+        model.pooler = None
+    encoder_layers(model)  # a family without them is refused now, not after an hour's work
+    missing = sorted(set(loaded["missing_keys"]) & set(model.state_dict()))
+    if missing:
+        raise UserError(
+            f"{folder.transformer}: its weights lack {missing[0]}, and {len(missing)} in all. "
+            "Copy the model folder again, or choose another model."
         )
-    if not about.get("include_prompt", True):
-        raise UserError(f"{path}: include_prompt = false is not supported. Choose another model.")
-    return names[chosen[0]]
+    return model
 
 
-def _prompts(path: Path) -> dict[Kind, str]:
-    about = _json(path)
-    prompts: dict[str, str] = about.get("prompts") or {}
-    default = prompts.get(about.get("default_prompt_name") or "", "")
-    return {
-        kind: next((prompts[name] for name in names if prompts.get(name)), default)
-        for kind, names in PROMPT_NAMES.items()
-    }
+def load_tokenizer(folder: ModelFolder) -> Any:
+    """The folder's tokenizer, as sentence-transformers uses it.
 
-
-def _window(config: Any, about: dict[str, Any]) -> int:
-    """The longest text in tokens: what the folder says, at most what positions there are for."""
-    positions = int(getattr(config, "max_position_embeddings", 512))
-    if config.model_type in ("mpnet", "roberta", "xlm-roberta", "camembert"):
-        positions -= 2  # their positions start behind the padding index
-    return min(int(about.get("max_seq_length") or positions), positions)
+    Raises:
+        UserError: there is none, or transformers has no fast one for it.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder.transformer, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # tokenizers raises Exception itself
+        raise UserError(
+            f"{folder.transformer}: transformers cannot load its tokenizer "
+            f"({str(error).partition(chr(10))[0][:300]}). Choose another model."
+        ) from error
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{folder.transformer}: its tokenizer, {type(tokenizer).__name__}, has no tokenizer.json "
+            "and cannot be converted to one. Choose another model."
+        )
+    if folder.lower_case:
+        lower_cased(tokenizer.backend_tokenizer)
+    return tokenizer
 
 
 def _device(name: str) -> torch.device:
@@ -387,14 +373,3 @@ def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return dict(_read(path)) if path.exists() else {}
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}. The model folder is damaged; fetch it again.") from error

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from customir.encoder import Encoder, cut_by_tokens
+from customir.encoder.torch_encoder import Encoder, cut_by_tokens
 from customir.errors import UserError
 
 MPNET = Path("~/.local/share/customir/models/mpnet").expanduser()
@@ -114,9 +114,10 @@ def test_fingerprint_changes_with_what_decides_a_vector(minilm: Path, variant: P
 def test_errors_say_what_to_do(variant: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"modules\.json"):
         Encoder.load(tmp_path)
-    change(variant / "1_Pooling/config.json", pooling_mode_max_tokens=True)
-    with pytest.raises(UserError, match="pooling_mode_max_tokens"):
+    change(variant / "1_Pooling/config.json", pooling_mode="median")
+    with pytest.raises(UserError, match="median"):
         Encoder.load(variant)
+    change(variant / "1_Pooling/config.json", pooling_mode="mean")
     (variant / "model.safetensors").unlink()
     with pytest.raises(UserError, match="safetensors"):
         Encoder.load(variant)

@@ -1,0 +1,470 @@
+"""The one parser of a sentence-transformers folder: modules, pooling, prompts, limits.
+
+It reads JSON with the standard library alone, so that the runtime can use it too, and it decides
+what may be loaded: a folder can name Python code of its own, which is never run, and weights in
+pickles, which are never opened.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, cast, get_args
+
+from customir.errors import UserError
+
+Kind = Literal["query", "passage"]
+PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+HeadKind = Literal["Dense", "LayerNorm", "Normalize"]
+
+MODULES_NAME = "modules.json"
+CONFIG_NAME = "config.json"
+PROMPTS_NAME = "config_sentence_transformers.json"
+LIMITS_NAME = "sentence_bert_config.json"
+TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
+WEIGHTS_NAME = "model.safetensors"
+WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+
+# The classes that sentence-transformers 2 to 6 write for each module, and no others: everything
+# else that modules.json can name is code, some of it the folder's own.
+_MODULES = "sentence_transformers.sentence_transformer.modules"
+_BASE_MODULES = "sentence_transformers.base.modules"
+CLASSES: Mapping[str, str] = {
+    path: name
+    for name, paths in {
+        "Transformer": (f"{_BASE_MODULES}.transformer", f"{_MODULES}.transformer"),
+        "Pooling": (f"{_MODULES}.pooling",),
+        "Dense": (f"{_BASE_MODULES}.dense", f"{_MODULES}.dense"),
+        "LayerNorm": (f"{_MODULES}.layer_norm",),
+        "Normalize": (f"{_MODULES}.normalize", f"{_BASE_MODULES}.normalize"),
+        "Dropout": (f"{_MODULES}.dropout",),
+    }.items()
+    for path in (
+        f"sentence_transformers.models.{name}",
+        f"sentence_transformers.models.{name}.{name}",
+        *(f"{module}.{name}" for module in paths),
+    )
+}
+# In the order in which sentence-transformers concatenates what they give.
+POOLING_FLAGS: Mapping[str, PoolingMode] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+# Activations of a Dense module: classes of torch.nn without arguments.
+ACTIVATIONS = ("ELU", "GELU", "Identity", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh")
+# Files whose `auto_map` names code beside the weights.
+CODE_MAPS = (
+    CONFIG_NAME,
+    TOKENIZER_CONFIG_NAME,
+    "preprocessor_config.json",
+    "processor_config.json",
+)
+# What can be used instead of the best-known models that come with code of their own.
+NATIVE_ALTERNATIVES: Mapping[str, str] = {
+    "nomic_bert": "nomic-ai/modernbert-embed-base is a model of that maker without custom code",
+    "new": "Alibaba-NLP/gte-modernbert-base is a GTE without custom code",
+    "qwen2": "Qwen/Qwen3-Embedding-0.6B is a successor without custom code",
+}
+JINA_HINT = "of Jina's models there is none without custom code that can be loaded here"
+# Families whose positions start behind the padding index.
+OFFSET_POSITIONS = ("mpnet", "roberta", "xlm-roberta", "camembert")
+# Keyword arguments in sentence_bert_config.json that change no vector.
+HARMLESS_ARGUMENTS = (
+    "add_pooling_layer", "attn_implementation", "dtype", "model_max_length", "torch_dtype",
+    "trust_remote_code",
+)  # fmt: skip
+ARGUMENT_KEYS = (
+    "model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args",
+    "config_kwargs", "processing_kwargs",
+)  # fmt: skip
+NO_LIMIT = 10**9  # transformers writes 1e30 where a tokenizer has no limit
+DEFAULT_POSITIONS = 512
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How token vectors become one text vector.
+
+    Attributes:
+        modes: One or more, whose results are concatenated in this order.
+    """
+
+    modes: tuple[PoolingMode, ...]
+
+
+@dataclass(frozen=True)
+class HeadModule:
+    """A module after pooling.
+
+    Attributes:
+        kind: Dense (a matrix and an activation), LayerNorm, or Normalize (to length 1).
+        path: Its folder; empty for Normalize.
+        activation: Of a Dense: the name of a class in torch.nn.
+        in_features: Length of the vector that it takes; 0 for Normalize.
+        out_features: Length of the vector that it gives; 0 for Normalize.
+        bias: Whether a Dense adds one.
+    """
+
+    kind: HeadKind
+    path: Path
+    activation: str = "Identity"
+    in_features: int = 0
+    out_features: int = 0
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is put before a text, as `encode_query` and `encode_document` do; may be empty."""
+
+    query: str = ""
+    passage: str = ""
+
+    def of(self, kind: Kind) -> str:
+        """The prompt for texts of this kind."""
+        return self.query if kind == "query" else self.passage
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How a text is cut.
+
+    Attributes:
+        max_tokens: A text is cut there, special tokens counted.
+        positions: How many tokens the model has positions for; None: it has no such limit.
+        truncation_side: Where it is cut: "right" drops the end of the text.
+    """
+
+    max_tokens: int
+    positions: int | None
+    truncation_side: Literal["right", "left"] = "right"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What the JSON files of a sentence-transformers folder say.
+
+    Attributes:
+        root: The folder.
+        transformer: Where its transformer is: `root`, or a folder within.
+        config: The transformer's config.json.
+        head: The modules after pooling, in order.
+        lower_case: Whether texts are lower-cased before they are tokenised.
+        pad_id: Token id for padding.
+        truncate_dim: Only so many of the first dimensions are used (Matryoshka); None: all.
+    """
+
+    root: Path
+    transformer: Path
+    config: Mapping[str, Any]
+    pooling: Pooling
+    head: tuple[HeadModule, ...]
+    prompts: Prompts
+    limits: Limits
+    lower_case: bool
+    pad_id: int
+    truncate_dim: int | None
+
+    @property
+    def model_type(self) -> str:
+        """The family, by transformers' name: bert, xlm-roberta, qwen3, ..."""
+        return str(self.config.get("model_type", ""))
+
+    @property
+    def has_dense(self) -> bool:
+        """Whether vectors are more than pooled and normalised token vectors."""
+        return any(module.kind != "Normalize" for module in self.head)
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether sentence-transformers gives vectors of length 1."""
+        return bool(self.head) and self.head[-1].kind == "Normalize" and self.truncate_dim is None
+
+
+def read_model_folder(root: Path) -> ModelFolder:
+    """Parse a sentence-transformers folder, as versions 2 to 6 of that library save it.
+
+    Weights are not looked at: a server needs none beside the ONNX file. See `weight_files`.
+
+    Raises:
+        UserError: it is not one, is damaged, asks for code of its own to be run, or for what is
+            not supported; says which file and what to do.
+    """
+    modules = _modules(root)
+    transformer = _inside(root, modules[0][1], root / MODULES_NAME)
+    config = read_json(transformer / CONFIG_NAME)
+    refuse_code(root, transformer)
+    if config.get("is_encoder_decoder"):
+        raise UserError(
+            f"{transformer / CONFIG_NAME}: {config.get('model_type')} is an encoder with a decoder; "
+            "only encoders and decoders alone are supported. Choose another model."
+        )
+    limits = _about_transformer(transformer)
+    prompts, truncate_dim = _about_sentences(root / PROMPTS_NAME)
+    return ModelFolder(
+        root=root,
+        transformer=transformer,
+        config=config,
+        pooling=_pooling(_inside(root, modules[1][1], root / MODULES_NAME) / CONFIG_NAME),
+        head=tuple(
+            _head_module(kind, _inside(root, path, root / MODULES_NAME))
+            for kind, path in modules[2:]
+            if kind != "Dropout"  # without effect outside training
+        ),
+        prompts=prompts,
+        limits=_limits(config, limits, read_json(transformer / TOKENIZER_CONFIG_NAME, {})),
+        lower_case=bool(limits.get("do_lower_case", False)),
+        pad_id=int(config.get("pad_token_id") or 0),
+        truncate_dim=truncate_dim,
+    )
+
+
+def weight_files(folder: ModelFolder) -> tuple[Path, ...]:
+    """The safetensors files of the transformer: one, or several shards.
+
+    Raises:
+        UserError: they, or those of a module after pooling, are missing or only pickles.
+    """
+    for module in folder.head:
+        if module.kind != "Normalize":
+            _weights(module.path)
+    return _weights(folder.transformer)
+
+
+def refuse_code(*folders: Path) -> None:
+    """Refuse folders whose JSON files name Python code to be run.
+
+    Raises:
+        UserError: says where, that it is never run, and what there is instead.
+    """
+    for folder in folders:
+        for name in CODE_MAPS:
+            if _names_code(about := read_json(folder / name, {})):
+                family = str(read_json(folder / CONFIG_NAME, {}).get("model_type", ""))
+                hint = NATIVE_ALTERNATIVES.get(family, "")
+                if not hint and "jina" in json.dumps(about).lower():
+                    hint = JINA_HINT
+                raise UserError(
+                    f"{folder / name}: `auto_map` names Python code that comes with the model. "
+                    "Custom code is never run. Choose a model whose family transformers knows"
+                    f"{f'; {hint}' if hint else ''}."
+                )
+
+
+def read_json(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The JSON object in a file; `default`, where that is given, if there is no such file.
+
+    Raises:
+        UserError: the file is missing or damaged, or holds something else.
+    """
+    if default is not None and not path.is_file():
+        return default
+    content = _read(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a JSON object. Copy the model folder again.")
+    return content
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(
+            f"{path}: missing. Is {path.parent} (part of) a whole sentence-transformers folder?"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: damaged ({error}). Copy the model folder again.") from error
+
+
+def _names_code(content: Any) -> bool:
+    """Whether there is an `auto_map` at any depth."""
+    if isinstance(content, dict):
+        return bool(content.get("auto_map")) or any(map(_names_code, content.values()))
+    return isinstance(content, list) and any(map(_names_code, content))
+
+
+def _modules(root: Path) -> list[tuple[str, str]]:
+    """Kind and subfolder of each module: a Transformer, a Pooling, and what comes after."""
+    path = root / MODULES_NAME
+    if not path.is_file():
+        raise UserError(
+            f"{root}: no {MODULES_NAME}, so no sentence-transformers model. Save the model with "
+            "SentenceTransformer.save_pretrained and give that folder."
+        )
+    entries = _read(path)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError(f"{path}: not a list of modules. Copy the model folder again.")
+    found = []
+    for entry in entries:
+        named = str(entry.get("type"))
+        if not named.startswith("sentence_transformers."):
+            raise UserError(
+                f"{path}: names the class {named}, which is not part of sentence-transformers. "
+                "Custom code is never run. Choose a model without it."
+            )
+        if named not in CLASSES:
+            raise UserError(
+                f"{path}: the module {named} is not supported; Transformer, Pooling, Dense, "
+                "LayerNorm and Normalize are. Choose another model."
+            )
+        found.append((CLASSES[named], str(entry.get("path", ""))))
+    kinds = [kind for kind, _ in found]
+    if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & set(kinds[2:]):
+        raise UserError(
+            f"{path}: its modules are {', '.join(kinds) or 'none'}; needed are a Transformer, a "
+            "Pooling, and after them Dense, LayerNorm or Normalize. Choose another model."
+        )
+    return found
+
+
+def _inside(root: Path, path: str, stated_in: Path) -> Path:
+    """A module's folder, which must lie in the model's."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise UserError(f"{stated_in}: the path {path!r} leads out of the model folder.")
+    return root / path
+
+
+def _weights(folder: Path) -> tuple[Path, ...]:
+    if (folder / WEIGHTS_NAME).is_file():
+        return (folder / WEIGHTS_NAME,)
+    index = folder / WEIGHTS_INDEX_NAME
+    if index.is_file():
+        named = read_json(index).get("weight_map")
+        if not isinstance(named, dict) or not named:
+            raise UserError(f"{index}: damaged (no weight_map). Copy the model folder again.")
+        shards = tuple(_inside(folder, str(name), index) for name in sorted(set(named.values())))
+        for shard in shards:
+            if not shard.is_file() or shard.suffix != ".safetensors":
+                raise UserError(f"{shard}: missing, but {index} names it. Copy the folder again.")
+        return shards
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise UserError(
+            f"{folder}: its weights are only in {pickles[0]}, a pickle, which can run code when it "
+            "is loaded. Save it as safetensors where you trust it: "
+            "SentenceTransformer(FOLDER).save_pretrained(NEW, safe_serialization=True)"
+        )
+    raise UserError(
+        f"{folder}: no weights in it ({WEIGHTS_NAME} is missing). Copy the folder again."
+    )
+
+
+def _pooling(path: Path) -> Pooling:
+    about = read_json(path)
+    if not about.get("include_prompt", True):
+        raise UserError(f"{path}: include_prompt = false is not supported. Choose another model.")
+    stated = about.get("pooling_mode")
+    if stated is None:
+        stated = [mode for flag, mode in POOLING_FLAGS.items() if about.get(flag)] or ["mean"]
+    modes = [stated] if isinstance(stated, str) else list(stated)
+    if unknown := [mode for mode in modes if mode not in get_args(PoolingMode)]:
+        raise UserError(
+            f"{path}: unknown pooling mode {unknown[0]!r}. Known: "
+            f"{', '.join(get_args(PoolingMode))}. Choose another model."
+        )
+    return Pooling(tuple(cast(PoolingMode, mode) for mode in modes))
+
+
+def _head_module(kind: str, path: Path) -> HeadModule:
+    if kind == "Normalize":
+        return HeadModule("Normalize", path)
+    about = read_json(path / CONFIG_NAME)
+    try:
+        if kind == "LayerNorm":
+            width = int(about["dimension"])
+            return HeadModule("LayerNorm", path, in_features=width, out_features=width)
+        return _dense(about, path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / CONFIG_NAME}: damaged ({error!r}). Copy it again.") from error
+
+
+def _dense(about: Mapping[str, Any], path: Path) -> HeadModule:
+    stated = str(about.get("activation_function", "torch.nn.modules.activation.Tanh"))
+    module, _, activation = stated.rpartition(".")
+    is_torch = module == "torch.nn" or module.startswith("torch.nn.modules.")
+    if not is_torch or activation not in ACTIVATIONS:
+        raise UserError(
+            f"{path / CONFIG_NAME}: the activation {stated} is not supported; "
+            f"{', '.join(ACTIVATIONS)} of torch.nn are. Choose another model."
+        )
+    names = {about.get("module_input_name") or "sentence_embedding"}
+    names.add(about.get("module_output_name") or "sentence_embedding")
+    if names != {"sentence_embedding"} or about.get("use_residual"):
+        raise UserError(
+            f"{path / CONFIG_NAME}: a Dense that works on tokens or adds its input is not "
+            "supported. Choose another model."
+        )
+    return HeadModule(
+        "Dense",
+        path,
+        activation,
+        int(about["in_features"]),
+        int(about["out_features"]),
+        bool(about.get("bias", True)),
+    )
+
+
+def _about_transformer(folder: Path) -> dict[str, Any]:
+    """sentence_bert_config.json, or what older versions called by the family's name."""
+    named = [folder / LIMITS_NAME, *sorted(folder.glob("sentence_*_config.json"))]
+    path = next((path for path in named if path.is_file()), folder / LIMITS_NAME)
+    about = read_json(path, {})
+    for key in ARGUMENT_KEYS:
+        if unknown := set(about.get(key) or {}) - set(HARMLESS_ARGUMENTS):
+            raise UserError(
+                f"{path}: {key} gives {', '.join(sorted(unknown))}, which is not supported. "
+                "Choose another model."
+            )
+    task = about.get("transformer_task") or "feature-extraction"
+    output = about.get("module_output_name") or "token_embeddings"
+    if task != "feature-extraction" or output != "token_embeddings":
+        raise UserError(f"{path}: the task {task} giving {output} is not supported.")
+    return about
+
+
+def _about_sentences(path: Path) -> tuple[Prompts, int | None]:
+    """The prompts, and how many dimensions are used.
+
+    sentence-transformers' `encode_query` takes the prompt named "query", and `encode_document`
+    the one named "document": since version 5 both names always exist, empty where the folder
+    doesn't fill them, so that "passage", "corpus" and the default prompt stand back.
+    """
+    about = read_json(path, {})
+    kind = about.get("model_type") or "SentenceTransformer"
+    if kind != "SentenceTransformer":
+        raise UserError(f"{path}: a {kind}, which gives no dense vectors. Choose another model.")
+    prompts = about.get("prompts") or {}
+    truncate_dim = about.get("truncate_dim")
+    return (
+        Prompts(str(prompts.get("query") or ""), str(prompts.get("document") or "")),
+        None if truncate_dim is None else int(truncate_dim),
+    )
+
+
+def _limits(
+    config: Mapping[str, Any], about: Mapping[str, Any], tokenizer: Mapping[str, Any]
+) -> Limits:
+    """The longest text in tokens: what the folder says, at most what positions there are for."""
+    stated = config.get("max_position_embeddings", config.get("n_positions"))
+    positions = int(stated) if isinstance(stated, int) and stated > 0 else None
+    if positions is not None and config.get("model_type") in OFFSET_POSITIONS:
+        positions -= 2
+    found: list[int] = [] if positions is None else [positions]
+    arguments = {**(about.get("tokenizer_args") or {}), **(about.get("processor_kwargs") or {})}
+    wanted = about.get("max_seq_length") or arguments.get("model_max_length")
+    if not wanted:
+        wanted = tokenizer.get("model_max_length") or NO_LIMIT
+    if wanted < NO_LIMIT:
+        found.append(int(wanted))
+    side = tokenizer.get("truncation_side", "right")
+    return Limits(
+        max_tokens=min(found, default=DEFAULT_POSITIONS),
+        positions=positions,
+        truncation_side="left" if side == "left" else "right",
+    )

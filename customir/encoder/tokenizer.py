@@ -1,0 +1,24 @@
+"""Lower-casing before tokenisation, as sentence-transformers' `do_lower_case` asks for it."""
+
+import json
+
+from tokenizers import Tokenizer, normalizers  # type: ignore[import-untyped]
+
+
+def lower_cased(tokenizer: Tokenizer) -> None:
+    """Let `tokenizer` lower-case texts first, unless it does so already."""
+    if not _lowers(json.loads(tokenizer.to_str())["normalizer"]):
+        first = normalizers.Lowercase()
+        before = tokenizer.normalizer
+        tokenizer.normalizer = normalizers.Sequence([first, before]) if before else first
+
+
+def _lowers(normalizer: object) -> bool:
+    """Whether a normalizer, as tokenizer.json describes it, lower-cases."""
+    if not isinstance(normalizer, dict):
+        return False
+    return (
+        normalizer.get("type") == "Lowercase"
+        or bool(normalizer.get("lowercase"))
+        or any(map(_lowers, normalizer.get("normalizers", ())))
+    )
