@@ -29,11 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from customir.exporters.merge import merge_adapter
 from scipy.stats import binomtest
 
 from customir import models
-from customir.evaluation.compare import Comparison, compare, threads_of
-from customir.evaluation.gate import Held, Metrics, choose_alpha, decide
+from customir.embeddings import stored_embeddings
+from customir.evaluation.compare import Comparison, compare
+from customir.evaluation.gate import Metrics, PairedMetrics, choose_weight, decide
+from customir.evaluation.held_out import HeldOutData, threads_of
 from customir.progress import Silent
 from customir.queries.splits import DEV_SHARE
 from customir.settings import EvaluationSettings, Settings, TrainingSettings
@@ -204,11 +207,19 @@ def run(case: Case, seed: int) -> Outcome:
         )
 
         def compared(queries: Sequence[Query]) -> Comparison:
-            # Without free queries: the LLM's part of the gate alone, which decides more easily.
+            # Without self-supervised queries: the LLM's part of the gate alone, which decides more easily.
+            def merge(weight: float) -> Path:
+                return merge_adapter(
+                    base, trained.adapter, weight, Path(temporary) / f"weight-{weight:g}"
+                )
+
             return compare(
-                workspace, "evaluate", base, trained.adapter, passages, queries, [], settings,
-                Silent(),
-            )  # fmt: skip
+                HeldOutData(passages, queries, []),
+                base,
+                merge,
+                settings,
+                stored_embeddings(workspace, "evaluate", Silent()),
+            )
 
         # With all of them in place of dev, every share's metrics of every query are told.
         every = compared([replace(query, split="dev") for query in (*dev, *test)]).dev
@@ -243,9 +254,9 @@ def flip(outcome: Outcome, seed: int) -> bool:
     def of(share: float, where: np.ndarray) -> Metrics:
         return {name: values[where] for name, values in flipped[share].items()}
 
-    chosen = choose_alpha({share: of(share, is_dev) for share in flipped})
+    chosen = choose_weight({share: of(share, is_dev) for share in flipped})
     decided_by = [name for name, dev in zip(outcome.threads, is_dev, strict=True) if not dev]
-    held = Held(of(chosen, ~is_dev), of(0.0, ~is_dev), decided_by)
+    held = PairedMetrics(of(chosen, ~is_dev), of(0.0, ~is_dev), decided_by)
     verdict = decide(chosen, held, None, SETTINGS.evaluation, seed)
     return verdict.ships_adapted
 

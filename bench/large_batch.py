@@ -28,7 +28,7 @@ from customir.encoder.torch_encoder import Encoder
 from customir.progress import reporter_for_terminal
 from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, train
-from customir.training.budget import on_a_gpu
+from customir.training.memory_budget import gpu_budget
 
 
 def made_up(count: int) -> list[tuple[str, str]]:
@@ -50,7 +50,7 @@ def for_a_smaller_gpu(settings: TrainingSettings, gigabytes: float) -> TrainingS
         settings.precision,
         master_weights=True,
     )
-    per_pass, kept = on_a_gpu(int(gigabytes * 2**30), encoder)
+    per_pass, kept = gpu_budget(int(gigabytes * 2**30), encoder)
     whole = torch.cuda.get_device_properties(encoder.device).total_memory
     torch.cuda.set_per_process_memory_fraction(gigabytes * 2**30 / whole)
     return settings.model_copy(update={"mini_batch_num_tokens": per_pass, "cached_tokens": kept})

@@ -34,7 +34,7 @@ from customir.evaluation.significance import Difference, paired_difference
 from customir.evaluation.systems import ADAPTED, BASE, SystemResult, embedders
 from customir.files import write_atomically
 from customir.job import Job
-from customir.job.parity_queries import held_out_of
+from customir.job.parity_queries import parity_queries_of
 from customir.pipeline import STAGES, check, run_stage
 from customir.progress import Reporter, reporter_for_terminal
 from customir.report.markdown import comparison_rows, difference_text, verdict_line
@@ -193,7 +193,7 @@ def run_arm(
                     "set": label, "group": group, "arm": options.arm, "set_by": options.set,
                     "until": options.until, "precision": options.precision, "passages": len(test.passages),
                     "queries": len(test.queries), "cut": [*cut, *left_out, *fewer],
-                    "alpha": made.alpha if made else 0.0, "gate": made.gate if made else {},
+                    "weight": made.alpha if made else 0.0, "gate": made.gate if made else {},
                     "seconds": made.seconds if made else {},
                     "table": [result.as_row() for result in results],
                     "values": values_of(results), "query_keys": test.query_keys,
@@ -318,14 +318,16 @@ def candidate(job: Job, until: str, shares: Sequence[float]) -> Made:
     alpha, gate = (1.0 if adapter else 0.0), {}
     if until != "train" and evaluated:
         detail = evaluated.detail
-        shares_on_dev = [row for row in detail["free"]["dev"] or detail["dev"] if row["alpha"]]
+        shares_on_dev = [
+            row for row in detail["self_supervised"]["dev"] or detail["dev"] if row["weight"]
+        ]
         if adapter and shares_on_dev:
-            alpha = max(shares_on_dev, key=lambda row: (row["nDCG@10"], -row["alpha"]))["alpha"]
-        gate = {"ships": detail["alpha"], "said": verdict_line(detail)}
+            alpha = max(shares_on_dev, key=lambda row: (row["nDCG@10"], -row["weight"]))["weight"]
+        gate = {"ships": detail["weight"], "said": verdict_line(detail)}
         for row in detail["table"]:
             if row["system"] == ADAPTED:
                 gate["held_out"] = differences_of(row)
-        for row in detail["free"]["table"]:
+        for row in detail["self_supervised"]["table"]:
             if row["system"] == ADAPTED:
                 gate["free"] = differences_of(row)
     seconds = {name: found.seconds for name, found in state.items() if found and found.finished}
@@ -338,7 +340,7 @@ def candidate(job: Job, until: str, shares: Sequence[float]) -> Made:
         if until == "export":
             job.reporter.say("  exporting what the gate refused")
             export_onnx(model)
-            quantize(model, held_out_of(job))
+            quantize(model, parity_queries_of(job))
     others = {
         f"{ADAPTED}, share {share:g}": merge_adapter(
             job.embedder, job.folder / adapter, share, job.folder / "shares" / f"{share:g}"
@@ -385,10 +387,10 @@ def smaller(test: BeirSet, queries: int | None, among: int | None) -> tuple[Beir
     cut = []
     if queries and queries < len(test.queries):
         cut.append(f"measured on {queries} of {len(test.queries)} queries")
-        test = only(test, drawn(test.query_keys)[:queries])
+        test = only(test, subsample(test.query_keys)[:queries])
     if among and among < len(test.passages):
         answers = {key for query in test.query_keys for key in test.qrels[query]}
-        order = drawn(test.passage_keys)
+        order = subsample(test.passage_keys)
         kept = [n for n in order if test.passage_keys[n] in answers]
         kept += [n for n in order if test.passage_keys[n] not in answers][
             : max(0, among - len(kept))
@@ -402,7 +404,7 @@ def smaller(test: BeirSet, queries: int | None, among: int | None) -> tuple[Beir
     return test, cut
 
 
-def drawn(keys: Sequence[str]) -> list[int]:
+def subsample(keys: Sequence[str]) -> list[int]:
     """Row numbers in an order that the keys alone decide."""
     return sorted(range(len(keys)), key=lambda n: content_key("drawn", keys[n]))
 
@@ -439,8 +441,8 @@ def show(one: dict[str, Any], settings: Settings, other: dict[str, Any] | None) 
     if one["gate"]:
         print(f"The gate, on queries that nobody wrote: {one['gate']['said']}")
     print(f"measured in {one['precision']}")
-    if one["alpha"]:
-        print(f"measured: {one['alpha']:g} of the adapter")
+    if one["weight"]:
+        print(f"measured: {one['weight']:g} of the adapter")
     else:
         print("Nothing was trained.")
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in one["seconds"].items())
@@ -495,7 +497,7 @@ def table_of(measured: Sequence[dict[str, Any]]) -> str:
                 f"{points_of(held_out)}{'' if one['gate'].get('ships') else ', refused'}"
                 if held_out else "",
                 points_of(free) if free else "",
-                f"{one['alpha']:g}",
+                f"{one['weight']:g}",
                 "; ".join(one["cut"]),
             ]
         )  # fmt: skip

@@ -31,7 +31,7 @@ from customir import models
 from customir.encoder.torch_encoder import Encoder
 from customir.settings import TrainingSettings
 from customir.training import adapter
-from customir.training.budget import with_budget
+from customir.training.memory_budget import with_budget
 
 SHARES = (0.9, 0.75, 0.5, 0.25)
 WARM_STEPS = 8  # at the start half of the adapter's gradient is zero

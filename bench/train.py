@@ -46,9 +46,9 @@ from customir.encoder.torch_encoder import Encoder
 from customir.progress import Silent
 from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, adapter
-from customir.training.budget import passes_kept, with_budget
 from customir.training.gradient_cache import backward
-from customir.training.texts import FrozenBelow, Texts
+from customir.training.memory_budget import activation_cache, with_budget
+from customir.training.texts import FrozenLayers, Texts
 
 MAIL = "aeslc-enron/corpus.jsonl"
 WINDOW = 256
@@ -106,7 +106,7 @@ def our_step(
     ]
     if top:
         folder = Path(tempfile.mkdtemp())
-        texts: Texts = FrozenBelow(encoder, examples, settings.trainable_layers, folder, Silent())
+        texts: Texts = FrozenLayers(encoder, examples, settings.trainable_layers, folder, Silent())
     else:
         texts = Texts(encoder, examples)
     weights = [value for value in model.parameters() if value.requires_grad]
@@ -133,7 +133,7 @@ def our_step(
             loss_of,
             0,
             encoder.device,
-            *passes_kept(sum(lengths), settings, encoder.device),
+            *activation_cache(sum(lengths), settings, encoder.device),
         )
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()

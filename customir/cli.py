@@ -216,10 +216,10 @@ def analyze(folder: Path, as_json: bool) -> None:
         raise UserError(f"{folder}: no such folder. Run: customir ingest SOURCE --out {folder}")
     with _job(folder, (), {}, uses_llm=True) as job:
         from customir.commands.analyze import analyse
-        from customir.queries.summary import picture
+        from customir.queries.summary import render
 
         summary = analyse(job)
-    echo(json.dumps(asdict(summary)) if as_json else picture(summary))
+    echo(json.dumps(asdict(summary)) if as_json else render(summary))
 
 
 @cli.command(cls=Examples, examples="customir generate mail --passages 1000 --queries 4")
@@ -266,7 +266,7 @@ def train(folder: Path, **flags: Any) -> None:
         _run_stage("train", folder, (), flags)
         return
     refuse_in_python()
-    from customir.training.processes import (
+    from customir.training.distributed import (
         barrier,
         connects_later,
         process_group,
@@ -780,12 +780,12 @@ def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
 def _check_export(folder: Path) -> None:
     from customir.exporters.chain import losses, measure_chain, table
     from customir.job import Job
-    from customir.job.parity_queries import held_out_of
+    from customir.job.parity_queries import parity_queries_of
     from customir.workspace import Workspace
 
     with Workspace(folder, write=False) as workspace:
         job = Job(workspace, read_settings(folder, {}), reporter_for_terminal())
-        held_out = held_out_of(job)
+        held_out = parity_queries_of(job)
     if not held_out.passages:
         raise UserError(f"{folder}: nothing to measure with. Run: customir adapt --out {folder}")
     job.reporter.say(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -12,6 +12,27 @@ from customir.settings import Settings
 from customir.workspace import Unit, Workspace, complete, content_key
 
 BATCH_TEXTS = 512
+
+
+class Embed(Protocol):
+    """Unit vectors of texts by an encoder, float32 (len(texts), dimensions)."""
+
+    def __call__(
+        self, encoder: Encoder, texts: Sequence[str], kind: Literal["query", "passage"], title: str
+    ) -> np.ndarray:
+        """Embed `texts`; progress is shown as `title`."""
+        raise NotImplementedError
+
+
+def stored_embeddings(workspace: Workspace, stage: str, reporter: Reporter) -> Embed:
+    """Embeds for a stage, and keeps the vectors in the workspace."""
+
+    def with_workspace(
+        encoder: Encoder, texts: Sequence[str], kind: Literal["query", "passage"], title: str
+    ) -> np.ndarray:
+        return embed(workspace, stage, encoder, texts, kind, reporter, title)
+
+    return with_workspace
 
 
 def load_encoder(folder: Path, settings: Settings) -> Encoder:

@@ -20,7 +20,7 @@ class Facts:
     Attributes:
         base: Name of the base model.
         licence: Of the base, and so of this model; None where nobody says.
-        alpha: Share of the adapter in the weights; 0: the weights are the base's.
+        weight: Interpolation weight of the adapter; 0: the weights are the base's.
         verdict: Why, in a sentence.
         corpus: Figures of the corpus by name: messages, threads, passages, queries.
         compared: Base and adapted on held-out queries, a table with its header.
@@ -31,7 +31,7 @@ class Facts:
 
     base: str
     licence: str | None
-    alpha: float
+    weight: float
     verdict: str
     corpus: Mapping[str, int]
     compared: Sequence[Sequence[str]]
@@ -66,17 +66,17 @@ def _text(model: Path, facts: Facts) -> str:
         license=facts.licence.lower() if facts.licence else "unknown",
     )
     how = (
-        f"{facts.alpha:g} of a LoRA adapter (arXiv 2106.09685), added to the base's weights. The "
+        f"{facts.weight:g} of a LoRA adapter (arXiv 2106.09685), added to the base's weights. The "
         "adapter was trained with InfoNCE on search queries that a local LLM wrote for passages of "
         "the corpus, with hard negatives that the LLM judged (CustomIR, arXiv 2510.21729)."
-        if facts.alpha
+        if facts.weight
         else "The weights are the base's own: nothing that was trained was surely better."
     )
     files = [path for path in sorted(model.rglob("*")) if path.suffix in SUFFIXES]
     lines = [
         f"---\n{matter.to_yaml()}\n---",
         f"# {facts.base}, adapted to a private corpus"
-        if facts.alpha
+        if facts.weight
         else f"# {facts.base}, exported",
         f"Base: {facts.base}. {how} {facts.verdict}",
         "## Corpus",

@@ -11,7 +11,7 @@ from customir.pipeline import STAGE, run_stage
 from customir.progress import Silent
 from customir.settings import EvaluationSettings, NegativeSettings, QuerySettings, Settings
 from customir.workspace import Workspace
-from customir.workspace.queries import FREE_STYLES
+from customir.workspace.queries import SELF_SUPERVISED_STYLES
 
 WRITTEN, JUDGED = "query", "judgment"
 
@@ -60,7 +60,7 @@ def run(folder: Path, *sources: Path) -> Found:
             {
                 key: passage
                 for key, passage, style in database.execute("SELECT key, passage, style FROM query")
-                if style not in FREE_STYLES
+                if style not in SELF_SUPERVISED_STYLES
             },
             set(database.execute("SELECT query, passage FROM negative WHERE score NOT NULL")),
             {kind: count(kind) - earlier for kind, earlier in before.items()},

@@ -123,7 +123,7 @@ def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
 ) -> None:
     out = babbling.out
     toml = (out / "customir.toml").read_text()
-    free_pairs = "SELECT count(*) FROM query WHERE style IN ('subject', 'reply', 'ict')"
+    self_supervised_pairs = "SELECT count(*) FROM query WHERE style IN ('subject', 'reply', 'ict')"
     by_split = (
         "SELECT DISTINCT split FROM query WHERE style NOT IN ('subject', 'reply', 'ict') "
         "ORDER BY split"
@@ -139,5 +139,5 @@ def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
         assert ("held-out threads alone" in run.stderr) == (not more)
         with closing(sqlite3.connect(out / "workspace.db")) as database:
             assert [split for (split,) in database.execute(by_split)] == expected
-            (found,) = database.execute(free_pairs).fetchone()
+            (found,) = database.execute(self_supervised_pairs).fetchone()
     assert found > 8

@@ -17,7 +17,7 @@ from mail import write_mailbox
 from safetensors.torch import load_file, save_file
 
 from customir.files import sha256_of
-from customir.workspace.queries import FREE_STYLES
+from customir.workspace.queries import SELF_SUPERVISED_STYLES
 
 STAGES = ("ingest", "generate", "mine", "train", "evaluate", "export", "index")
 # Small enough for a test; of threads always as many, so that two runs add up in the same order.
@@ -133,9 +133,15 @@ def test_queries_have_five_styles_and_are_split_by_thread(
     assert splits
     assert all(count == 1 for _, count in splits)
     styles = {style for (style,) in rows(out, "SELECT DISTINCT style FROM query")}
-    assert styles - FREE_STYLES == {"keywords", "question", "need", "summary", "attribute"}
+    assert styles - SELF_SUPERVISED_STYLES == {
+        "keywords",
+        "question",
+        "need",
+        "summary",
+        "attribute",
+    }
     # No text here is long enough for an opening and a rest.
-    assert styles & FREE_STYLES == {"subject", "reply"}
+    assert styles & SELF_SUPERVISED_STYLES == {"subject", "reply"}
 
 
 def test_the_judge_was_measured_and_the_report_shows_how(done: tuple[Path, str]) -> None:

@@ -32,11 +32,11 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
         UserError: nothing was adapted yet, or a source can't be read.
     """
     from customir.embeddings import embed, load_encoder
-    from customir.evaluation.compare import qrels_of, threads_of
     from customir.evaluation.drift import Drift, energy_distance, judge_drift
+    from customir.evaluation.held_out import qrels_of, threads_of
     from customir.evaluation.significance import Difference
     from customir.evaluation.systems import ADAPTED, BASE, measure, rank_by_vectors
-    from customir.queries.generate import write_queries as let_write
+    from customir.queries.generate import generate_queries
     from customir.queries.rejected import rejected_by_text
     from customir.queries.sampling import sample_passages
     from customir.runtime.embedder import passage_model
@@ -50,9 +50,9 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
         ingest(arrived, sources, settings.corpus, job.embedder / "tokenizer.json", job.reporter)
         known = {passage.key for passage in job.passages}
         new = [passage for passage in read_passages(arrived) if passage.key not in known]
-    evaluated = job.detail("evaluate")
+    evaluated = job.summary("evaluate")
     then = next((row for row in evaluated["table"] if row["system"] == ADAPTED), None)
-    gain_then = Difference(*then["Recall@10 difference"]) if then and evaluated["alpha"] else None
+    gain_then = Difference(*then["Recall@10 difference"]) if then and evaluated["weight"] else None
     if not new:
         holds, verdict = judge_drift(None, gain_then, 0, None)
         return Drift(0, 0, 0, None, None, None, None, gain_then, holds, verdict)
@@ -60,7 +60,7 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
     sampled = sample_passages(new, count, settings.seed)
     query_settings = settings.queries.model_copy(update={"queries_per_passage": CHECK_QUERIES})
     with open_llm(job) as (engine, model_key):
-        written = let_write(
+        written = generate_queries(
             job.workspace, "check", engine, model_key, sampled, {}, query_settings,
             settings.seed, job.reporter,
         )  # fmt: skip

@@ -138,7 +138,7 @@ class Encoder:
         cut = self._ids(texts, kind, truncation=True, max_length=self.max_tokens)
         return [np.array(ids, dtype=np.int32) for ids in cut]
 
-    def overlong(self, texts: Sequence[str], kind: Kind) -> int:
+    def count_truncated(self, texts: Sequence[str], kind: Kind) -> int:
         """How many of the texts `tokenize` cuts."""
         return sum(len(ids) > self.max_tokens for ids in self._ids(texts, kind))
 
@@ -157,7 +157,7 @@ class Encoder:
             )["input_ids"]
 
     @property
-    def packs(self) -> bool:
+    def supports_packing(self) -> bool:
         """Whether texts are computed one after the other instead of padded side by side."""
         return can_pack(self.model)
 
@@ -173,18 +173,18 @@ class Encoder:
 
     def cut(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
         """Cut texts into micro-batches of at most `budget` tokens (or one longer text)."""
-        return (fill_by_tokens if self.packs else cut_by_tokens)(lengths, budget)
+        return (fill_by_tokens if self.supports_packing else cut_by_tokens)(lengths, budget)
 
     def rows(self, lengths: Sequence[int]) -> int:
         """How many token positions a micro-batch of texts of these lengths is computed in."""
-        return rows_for(sum(lengths)) if self.packs else max(lengths) * len(lengths)
+        return rows_for(sum(lengths)) if self.supports_packing else max(lengths) * len(lengths)
 
     def embed(self, tokens: Sequence[TokenIds]) -> Tensor:
         """One forward pass: vectors, float32, shape (len(tokens), dimensions), L2-normalised.
 
         Gradients flow where they are enabled. Memory is that of all tokens at once: see `cut`.
         """
-        if not self.packs:
+        if not self.supports_packing:
             return self._embed_padded(tokens)
         packed = pack(tokens, self.device)
         return self.pool(self.run(self.enter(packed), packed, self.layers), packed)

@@ -1,21 +1,22 @@
 """Every system on the held-out queries: the numbers that the gate decides on."""
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from customir.embeddings import embed, load_encoder
+from customir.embeddings import Embed, load_encoder
 from customir.encoder.folder import Kind
-from customir.evaluation.gate import Held, Metrics, Verdict, choose_alpha, decide
-from customir.evaluation.metrics import Qrels, Rankings, by_query
-from customir.evaluation.self_supervised import rank_free
+from customir.evaluation.gate import Metrics, Verdict, choose_weight, decide
+from customir.evaluation.held_out import HeldOutData, RankedQueries, qrels_of, threads_of
+from customir.evaluation.metrics import Rankings
+from customir.evaluation.self_supervised import rank_pairs
 from customir.evaluation.systems import (
     ADAPTED,
     BASE,
     BM25,
+    ByWords,
     Fused,
     SystemResult,
     fuse_with_words,
@@ -24,13 +25,13 @@ from customir.evaluation.systems import (
     rank_by_words,
     reference_embedder,
 )
-from customir.exporters.merge import merge_adapter
-from customir.progress import Reporter
 from customir.runtime.embedder import Embedder, passage_model
 from customir.settings import Settings
-from customir.workspace import Workspace
 from customir.workspace.passages import Passage
-from customir.workspace.queries import FreeQuery, Query, Split
+from customir.workspace.queries import Query
+
+Merge = Callable[[float], Path]
+"""From an interpolation weight to the folder of the base merged with that share of the adapter."""
 
 
 @dataclass(frozen=True)
@@ -38,207 +39,180 @@ class Comparison:
     """Metrics of each query of a split, by system, and the verdict.
 
     Attributes:
-        dev: By alpha, on the LLM's queries; 0 is the base.
-        free_dev: The same on the free queries; empty where there are none.
-        test: Of every system; "adapted" only where the dev queries chose another than the base.
-        free_test: Of base, adapted and the reference model on the free queries; empty where there are
-            none.
-        rankings: Of base and adapted on the test queries.
-        threads: Of each test query.
+        dev: On the LLM's dev queries, by interpolation weight; 0 is the base.
+        pairs_dev: The same on self-supervised dev queries; empty if there are none.
+        test: Every system on the LLM's test queries; "adapted" only if dev chose a weight above 0.
+        pairs_test: Base, adapted and reference model on self-supervised test queries; empty if
+            there are none.
+        rankings: Of base and adapted on the LLM's test queries.
+        threads: Thread of each of these queries.
     """
 
     dev: Mapping[float, Metrics]
-    free_dev: Mapping[float, Metrics]
+    pairs_dev: Mapping[float, Metrics]
     test: Sequence[SystemResult]
-    free_test: Sequence[SystemResult]
+    pairs_test: Sequence[SystemResult]
     rankings: Mapping[str, Rankings]
     threads: Sequence[str]
     verdict: Verdict
 
 
-def qrels_of(queries: Sequence[Query], passages: Sequence[Passage]) -> Qrels:
-    """Relevant to a query are the passage that it was written for and its near-duplicates."""
-    groups: dict[str, list[str]] = {}
-    for passage in passages:
-        groups.setdefault(passage.duplicates, []).append(passage.key)
-    group_of = {passage.key: passage.duplicates for passage in passages}
-    return {query.key: dict.fromkeys(groups[group_of[query.passage]], 1) for query in queries}
-
-
-def answers_and_others(passages: Sequence[Passage], qrels: Qrels, most: int) -> list[Passage]:
-    """All that is relevant to some query and, up to `most` in all, others in their order."""
-    wanted = {key for grades in qrels.values() for key in grades}
-    answers = [passage for passage in passages if passage.key in wanted]
-    others = [passage for passage in passages if passage.key not in wanted]
-    return answers + others[: max(0, most - len(answers))]
-
-
 @dataclass(frozen=True)
-class _Asked:
-    """Held-out queries of one origin, and every candidate's rankings for them, by alpha."""
+class _Candidate:
+    """What one embedder ranks.
 
-    queries: Sequence[Query | FreeQuery]
-    threads: Sequence[str]
-    qrels: Qrels
-    passage_keys: Sequence[str]
-    rankings: Mapping[float, Rankings]
+    Attributes:
+        queries: Rankings for the LLM's queries.
+        pairs: Rankings for the self-supervised queries.
+        fused: Rankings for the LLM's test queries, by vectors and words together.
+    """
 
-    def of(self, split: Split) -> list[int]:
-        """The numbers of a split's queries."""
-        return [number for number, query in enumerate(self.queries) if query.split == split]
-
-    def ranked(self, alpha: float, split: Split) -> list[np.ndarray]:
-        return [self.rankings[alpha][number] for number in self.of(split)]
-
-    def measured(self, alpha: float, split: Split) -> Metrics:
-        asked = [self.queries[number].key for number in self.of(split)]
-        return by_query(self.qrels, asked, self.passage_keys, self.ranked(alpha, split))
-
-    def on_dev(self) -> dict[float, Metrics]:
-        """By alpha."""
-        return {alpha: self.measured(alpha, "dev") for alpha in self.rankings}
-
-    def on_test(self, alpha: float) -> Held:
-        threads = [self.threads[number] for number in self.of("test")]
-        return Held(self.measured(alpha, "test"), self.measured(0.0, "test"), threads)
-
-    def compared(self, runs: Mapping[str, Rankings], settings: Settings) -> list[SystemResult]:
-        """Systems' rankings for the test queries against the base's."""
-        test = self.of("test")
-        return measure(
-            runs, self.qrels, [self.queries[number].key for number in test], self.passage_keys,
-            [self.threads[number] for number in test], settings.evaluation, settings.seed,
-        )  # fmt: skip
+    queries: Rankings
+    pairs: Rankings
+    fused: Fused
 
 
 def compare(
-    workspace: Workspace,
-    stage: str,
-    base: Path,
-    adapter: Path | None,
-    passages: Sequence[Passage],
-    queries: Sequence[Query],
-    free: Sequence[FreeQuery],
-    settings: Settings,
-    reporter: Reporter,
+    data: HeldOutData, base: Path, merge: Merge | None, settings: Settings, embed: Embed
 ) -> Comparison:
     """Measure every candidate on dev, and the best of them against the base on test.
 
     What is measured is what would be exported: each candidate is merged, loaded and run over all
-    passages. The free queries choose where there are some, else the LLM's.
+    passages. The self-supervised queries choose the weight if there are some, else the LLM's.
 
     Args:
-        base: The base embedder's folder.
-        adapter: The trained adapter's folder; None where there was nothing to train on.
-        queries: The LLM's, of dev and test.
-        free: Of dev and test as well.
+        base: Folder of the base embedder.
+        merge: Makes a candidate; None if nothing was trained.
+        embed: Embeds texts by an encoder, with vectors from the workspace where it has them.
     """
-
-    test_numbers = [number for number, query in enumerate(queries) if query.split == "test"]
-    test = [queries[number] for number in test_numbers]
-    by_words = rank_by_words([q.text for q in test], [p.content for p in passages])
-
-    def rank(
-        model: Path, name: str, for_passages: Path | None = None
-    ) -> tuple[Rankings, Rankings, Fused]:
-        """For the LLM's queries, for the free ones, and fused with BM25 for the LLM's on test.
-
-        Passages by `for_passages`, if that is given.
-        """
-        encoder = load_encoder(model, settings)
-        passage_encoder = load_encoder(for_passages, settings) if for_passages else encoder
-
-        def vectors(texts: Sequence[str], kind: Kind, what: str) -> np.ndarray:
-            return embed(
-                workspace, stage, encoder if kind == "query" else passage_encoder, texts, kind,
-                reporter, f"embedding {what}, {name}",
-            )  # fmt: skip
-
-        corpus = vectors([p.content for p in passages], "passage", "passages")
-        asked = vectors([q.text for q in queries], "query", "queries")
-        asked_free = vectors([q.text for q in free], "query", "free queries")
-        answers = vectors([q.answer for q in free], "passage", "their passages")
-        return (
-            rank_by_vectors(asked, corpus),
-            rank_free(free, asked_free, answers, corpus, passages),
-            fuse_with_words(asked[test_numbers], corpus, by_words),
-        )
-
-    ranked = {0.0: rank(base, BASE)}
-    folder = workspace.folder / "candidates"
-    for alpha in settings.evaluation.interpolation_weights if adapter and queries else ():
-        model = merge_adapter(base, adapter, alpha, folder / f"alpha-{alpha:g}")
-        for_passages = base if settings.training.freeze_passage_encoder else None
-        ranked[alpha] = rank(model, f"alpha {alpha:g}", for_passages)
-    shutil.rmtree(folder, ignore_errors=True)
-    keys = [passage.key for passage in passages]
-    written = _Asked(
-        queries, threads_of(queries, passages), qrels_of(queries, passages), keys,
-        {alpha: found for alpha, (found, *_) in ranked.items()},
-    )  # fmt: skip
-    by_people = _Asked(
-        free, [passages[query.row].thread for query in free],
-        {query.key: {keys[query.row]: 1} for query in free}, keys,
-        {alpha: found for alpha, (_, found, _) in ranked.items()},
-    )  # fmt: skip
-    dev, free_dev = written.on_dev(), by_people.on_dev() if free else {}
-    if adapter is None:
-        alpha, verdict = 0.0, Verdict(0.0, "There were too few pairs to train on.", {})
-    elif not written.of("dev"):
-        alpha, verdict = 0.0, Verdict(0.0, "There were no dev queries to choose by.", {})
-    else:
-        alpha = choose_alpha(free_dev or dev)
-        verdict = decide(
-            alpha, written.on_test(alpha), by_people.on_test(alpha) if free else None,
-            settings.evaluation, settings.seed,
-        )  # fmt: skip
-    candidates = {BASE: 0.0, ADAPTED: alpha} if alpha else {BASE: 0.0}
-    shown = {name: written.ranked(share, "test") for name, share in candidates.items()}
-    free_runs: dict[str, Rankings] = {
-        name: by_people.ranked(share, "test") for name, share in candidates.items()
-    }
-    runs: dict[str, Rankings] = {BM25: by_words.rows, BASE: shown[BASE], **ranked[0.0][2].of(BASE)}
-    if test and (reference := reference_embedder(settings.evaluation)):
-        name, reference_folder = reference
-        found, found_free, _ = rank(reference_folder, name)
-        runs[name] = [found[number] for number in test_numbers]
-        free_runs[name] = [found_free[number] for number in by_people.of("test")]
-    if alpha:
-        runs |= {ADAPTED: shown[ADAPTED], **ranked[alpha][2].of(ADAPTED)}
+    numbers = [number for number, query in enumerate(data.queries) if query.split == "test"]
+    by_words = rank_by_words(
+        [data.queries[number].text for number in numbers], [p.content for p in data.passages]
+    )
+    candidates = {0.0: _rank(data, base, None, BASE, by_words, settings, embed)}
+    if merge and data.queries:
+        passages_by = base if settings.training.freeze_passage_encoder else None
+        for weight in settings.evaluation.interpolation_weights:
+            candidates[weight] = _rank(
+                data, merge(weight), passages_by, f"weight {weight:g}", by_words, settings, embed
+            )
+    written, pairs = _ranked_queries(data, candidates)
+    dev, pairs_dev = written.dev_metrics(), pairs.dev_metrics() if data.pairs else {}
+    weight, verdict = _decide(written, pairs, merge is not None, settings)
+    systems = {BASE: 0.0, ADAPTED: weight} if weight else {BASE: 0.0}
+    runs: dict[str, Rankings] = {BM25: by_words.rows}
+    pairs_runs: dict[str, Rankings] = {}
+    for name, share in systems.items():
+        runs |= {name: written.rankings_in("test", share), **candidates[share].fused.of(name)}
+        pairs_runs[name] = pairs.rankings_in("test", share)
+    if numbers and (reference := reference_embedder(settings.evaluation)):
+        name, folder = reference
+        ranked = _rank(data, folder, None, name, by_words, settings, embed)
+        runs[name] = [ranked.queries[number] for number in numbers]
+        pairs_runs[name] = [ranked.pairs[number] for number in pairs.numbers_in("test")]
     return Comparison(
         dev=dev,
-        free_dev=free_dev,
-        test=written.compared(runs, settings),
-        free_test=by_people.compared(free_runs, settings) if free else [],
-        rankings=shown,
-        threads=[written.threads[number] for number in written.of("test")],
+        pairs_dev=pairs_dev,
+        test=written.measure_test(runs, settings),
+        pairs_test=pairs.measure_test(pairs_runs, settings) if data.pairs else [],
+        rankings={name: runs[name] for name in systems},
+        threads=written.threads_in("test"),
         verdict=verdict,
     )
 
 
+def _rank(
+    data: HeldOutData,
+    model: Path,
+    passages_by: Path | None,
+    name: str,
+    by_words: ByWords,
+    settings: Settings,
+    embed: Embed,
+) -> _Candidate:
+    """Rank the corpus by one embedder; passages are embedded by `passages_by` if it is given."""
+    encoder = load_encoder(model, settings)
+    passage_encoder = load_encoder(passages_by, settings) if passages_by else encoder
+
+    def vectors(texts: Sequence[str], kind: Kind, what: str) -> np.ndarray:
+        by = encoder if kind == "query" else passage_encoder
+        return embed(by, texts, kind, f"embedding {what}, {name}")
+
+    corpus = vectors([passage.content for passage in data.passages], "passage", "passages")
+    queries = vectors([query.text for query in data.queries], "query", "queries")
+    pairs = vectors([pair.text for pair in data.pairs], "query", "self-supervised queries")
+    answers = vectors([pair.answer for pair in data.pairs], "passage", "their passages")
+    test = [number for number, query in enumerate(data.queries) if query.split == "test"]
+    return _Candidate(
+        rank_by_vectors(queries, corpus),
+        rank_pairs(data.pairs, pairs, answers, corpus, data.passages),
+        fuse_with_words(queries[test], corpus, by_words),
+    )
+
+
+def _ranked_queries(
+    data: HeldOutData, candidates: Mapping[float, _Candidate]
+) -> tuple[RankedQueries, RankedQueries]:
+    """The LLM's queries and the self-supervised ones, with all candidates' rankings."""
+    keys = [passage.key for passage in data.passages]
+    written = RankedQueries(
+        data.queries,
+        threads_of(data.queries, data.passages),
+        qrels_of(data.queries, data.passages),
+        keys,
+        {weight: candidate.queries for weight, candidate in candidates.items()},
+    )
+    pairs = RankedQueries(
+        data.pairs,
+        [data.passages[pair.row].thread for pair in data.pairs],
+        {pair.key: {keys[pair.row]: 1} for pair in data.pairs},
+        keys,
+        {weight: candidate.pairs for weight, candidate in candidates.items()},
+    )
+    return written, pairs
+
+
+def _decide(
+    written: RankedQueries, pairs: RankedQueries, trained: bool, settings: Settings
+) -> tuple[float, Verdict]:
+    """The weight that dev chose, and what the gate says of it on test."""
+    if not trained:
+        return 0.0, Verdict(0.0, "There were too few pairs to train on.", {})
+    if not written.numbers_in("dev"):
+        return 0.0, Verdict(0.0, "There were no dev queries to choose a weight by.", {})
+    chooser = pairs if pairs.queries else written
+    weight = choose_weight(chooser.dev_metrics())
+    verdict = decide(
+        weight,
+        written.test_pairs(weight),
+        pairs.test_pairs(weight) if pairs.queries else None,
+        settings.evaluation,
+        settings.seed,
+    )
+    return weight, verdict
+
+
 def measure_int8(
-    workspace: Workspace,
-    stage: str,
+    passages: Sequence[Passage],
+    test: Sequence[Query],
     base: Path,
     model: Path,
     name: str,
-    passages: Sequence[Passage],
-    test: Sequence[Query],
     settings: Settings,
-    reporter: Reporter,
+    embed: Embed,
 ) -> SystemResult:
-    """The ONNX INT8 export in `model` against the base on the test queries, all passages."""
+    """Compare the ONNX INT8 export in `model` with the base on the test queries, all passages."""
     encoder = load_encoder(base, settings)
     runtime = Embedder(model)
-    corpus, asked = [passage.content for passage in passages], [query.text for query in test]
-    with_base = rank_by_vectors(
-        embed(workspace, stage, encoder, asked, "query", reporter, "embedding queries, base"),
-        embed(workspace, stage, encoder, corpus, "passage", reporter, "embedding passages, base"),
+    corpus, texts = [passage.content for passage in passages], [query.text for query in test]
+    by_base = rank_by_vectors(
+        embed(encoder, texts, "query", "embedding queries, base"),
+        embed(encoder, corpus, "passage", "embedding passages, base"),
     )
     runs: dict[str, Rankings] = {
-        BASE: with_base,
+        BASE: by_base,
         name: rank_by_vectors(
-            runtime.encode(asked, "query"),
+            runtime.encode(texts, "query"),
             Embedder(passage_model(model)).encode(corpus, "passage"),
         ),
     }
@@ -249,9 +223,3 @@ def measure_int8(
         settings.evaluation, settings.seed,
     )  # fmt: skip
     return result
-
-
-def threads_of(queries: Sequence[Query], passages: Sequence[Passage]) -> list[str]:
-    """The thread of each query's passage."""
-    thread = {passage.key: passage.thread for passage in passages}
-    return [thread[query.passage] for query in queries]

@@ -1,4 +1,4 @@
-"""The gate: what ships is the base, unless something is surely better on held-out queries."""
+"""The gate: the base ships, unless a candidate is significantly better on held-out queries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Metrics = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Held:
+class PairedMetrics:
     """Candidate and base on the same held-out queries, and the thread of each query's passage."""
 
     candidate: Metrics
@@ -32,58 +32,65 @@ class Verdict:
     """What ships and why.
 
     Attributes:
-        alpha: Share of the adapter's weights in the model that ships; 0 is the base.
+        weight: Interpolation weight of the adapter in the model that ships; 0 is the base.
         reason: One sentence for the report.
         differences: Of the candidate against the base on the LLM's test queries, by metric name.
     """
 
-    alpha: float
+    weight: float
     reason: str
     differences: Mapping[str, Difference]
 
     @property
     def ships_adapted(self) -> bool:
-        return self.alpha > 0
+        """Whether the adapted model ships."""
+        return self.weight > 0
 
 
-def choose_alpha(dev: Mapping[float, Metrics]) -> float:
-    """The alpha with the best mean nDCG@10 on the dev queries; of equals, the nearest to the base."""
-    return max(sorted(dev), key=lambda alpha: (float(np.mean(dev[alpha][CHOOSING])), -alpha))
+def choose_weight(dev: Mapping[float, Metrics]) -> float:
+    """The weight with the best mean nDCG@10 on the dev queries; of equals, the one nearest the base."""
+    return max(sorted(dev), key=lambda weight: (float(np.mean(dev[weight][CHOOSING])), -weight))
 
 
 def decide(
-    alpha: float, written: Held, free: Held | None, settings: EvaluationSettings, seed: int
+    weight: float,
+    written: PairedMetrics,
+    pairs: PairedMetrics | None,
+    settings: EvaluationSettings,
+    seed: int,
 ) -> Verdict:
-    """Whether the candidate ships: what people wrote decides, and what the LLM wrote must not object.
+    """Whether the candidate ships: people's queries decide, and the LLM's must not object.
 
-    On the free queries, nDCG@10 or Recall@10 has to be surely better, and neither surely worse. On
-    the LLM's, which mostly took no part in training, nDCG@10 has to be higher, and neither surely
-    worse. Without free queries, both have to be surely better on the LLM's: a small gain on these
-    can be a loss on people's (docs/evaluation.md).
+    On the self-supervised queries, nDCG@10 or Recall@10 has to be significantly better and neither
+    may be significantly worse. On the LLM's queries, most of which took no part in training, nDCG@10
+    has to be higher and neither metric may be significantly worse. Without self-supervised queries,
+    both metrics have to be significantly better on the LLM's, because a small gain on these can be a
+    loss on people's.
 
-    All are test queries, which took no part in choosing `alpha`: one comparison, so the interval
-    needs no correction for the number of alphas.
+    All are test queries, which took no part in choosing the weight. So there is one comparison, and
+    the interval needs no correction for the number of weights.
 
     Args:
+        weight: The interpolation weight that dev chose.
         written: On the LLM's queries.
-        free: On the corpus' own free queries; None where there are too few.
+        pairs: On self-supervised queries; None if there are too few.
     """
-    found = len(set(written.threads))
-    if alpha == 0:
-        return Verdict(0.0, "No share of the adapter beat the base on the dev queries.", {})
-    if found < MINIMUM_THREADS:
+    threads = len(set(written.threads))
+    if weight == 0:
+        return Verdict(0.0, "No interpolation weight beat the base on the dev queries.", {})
+    if threads < MINIMUM_THREADS:
         return Verdict(
             0.0,
-            f"The test queries come from only {found} threads; the gate needs {MINIMUM_THREADS} "
-            "to decide. Sample more passages, or give a larger corpus.",
+            f"The test queries come from only {threads} threads; the gate needs {MINIMUM_THREADS} "
+            "to decide. Sample more passages, or use a larger corpus.",
             {},
         )
     differences = _differences(written, settings, seed)
     reason = f"on the LLM's queries {_said(differences, settings)}"
     ships = all(gain.significantly_better for gain in differences.values())
-    if free is not None:
-        by_people = _differences(free, settings, seed)
-        reason += f"; on people's {_said(by_people, settings)}"
+    if pairs is not None:
+        by_people = _differences(pairs, settings, seed)
+        reason += f"; on people's queries {_said(by_people, settings)}"
         ships = (
             any(gain.significantly_better for gain in by_people.values())
             and differences[CHOOSING].mean > 0
@@ -92,16 +99,18 @@ def decide(
             )
         )
     if not ships:
-        return Verdict(0.0, f"Not surely better than the base: {reason}.", differences)
-    return Verdict(alpha, f"Surely better than the base: {reason}.", differences)
+        return Verdict(0.0, f"Not significantly better than the base: {reason}.", differences)
+    return Verdict(weight, f"Significantly better than the base: {reason}.", differences)
 
 
-def _differences(held: Held, settings: EvaluationSettings, seed: int) -> dict[str, Difference]:
+def _differences(
+    metrics: PairedMetrics, settings: EvaluationSettings, seed: int
+) -> dict[str, Difference]:
     return {
         name: paired_difference(
-            held.candidate[name],
-            held.base[name],
-            held.threads,
+            metrics.candidate[name],
+            metrics.base[name],
+            metrics.threads,
             settings.confidence,
             settings.resamples,
             seed,

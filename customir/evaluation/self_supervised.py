@@ -1,8 +1,8 @@
-"""Ranking for the corpus' own free queries: people's words, without a label.
+"""Ranking the corpus for held-out self-supervised queries: people's words, without a label.
 
-A subject asks for the mail below it, a question for its answer. On judged sets these told what
-people's queries would say where the LLM's did not (docs/evaluation.md): so they choose the share of
-the adapter, and the gate asks them too.
+A subject asks for the mail below it, a question for its reply. On judged sets they agreed with
+people's queries where the LLM's did not, so they choose the interpolation weight and the gate
+decides by them.
 """
 
 from collections.abc import Sequence
@@ -11,27 +11,27 @@ import numpy as np
 
 from customir.evaluation.metrics import DEPTH, Rankings
 from customir.workspace.passages import Passage
-from customir.workspace.queries import FreeQuery
+from customir.workspace.queries import SelfSupervisedQuery
 
 QUERIES_AT_ONCE = 256
 
 
-def rank_free(
-    queries: Sequence[FreeQuery],
+def rank_pairs(
+    queries: Sequence[SelfSupervisedQuery],
     asked: np.ndarray,
     answers: np.ndarray,
     corpus: np.ndarray,
     passages: Sequence[Passage],
 ) -> Rankings:
-    """The `DEPTH` best rows of the corpus for each query.
+    """Rank the corpus for each query, to a depth of `DEPTH`.
 
-    Its own passage takes part as the answer. All others of its thread and near-duplicate group are
-    left out: they may answer as well, or quote what was taken away.
+    The query's own passage takes part without the text that the query was taken from. Other passages
+    of its thread and near-duplicate group are left out, because they may answer the query as well.
 
     Args:
-        asked: The queries' vectors, float32 (queries, d).
-        answers: Those of their answers, the same shape.
-        corpus: Those of the passages, (passages, d).
+        asked: Vectors of the queries, float32 (queries, d).
+        answers: Vectors of their answers, the same shape.
+        corpus: Vectors of the passages, float32 (passages, d).
     """
     threads, groups = (
         np.unique(names, return_inverse=True)[1]

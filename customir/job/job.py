@@ -50,7 +50,7 @@ class Job:
     def threads(self) -> int:
         return self.settings.threads or usable_processors()
 
-    def detail(self, stage: str) -> StageSummary:
+    def summary(self, stage: str) -> StageSummary:
         """What a stage that is done has left for the report."""
         state = self.workspace.stage(stage)
         assert state is not None, f"stage {stage} is checked to be done before it is read"

@@ -39,7 +39,7 @@ def open_llm(job: Job, *, queries: int = 0) -> Iterator[tuple["Llm", str]]:
 
 def _say_what_is_faster(job: Job, threads: int, queries: int) -> None:
     """Whether other weights of the LLM would be faster: measured once, where much is to be written."""
-    from customir.commands.optimize import advice, try_formats, worth_trying
+    from customir.llm.formats import advice, try_formats, worth_trying
 
     tried = None
     if worth_trying(job.llm, queries):
@@ -69,7 +69,7 @@ def _tried_threads(job: Job, engine: "Engine") -> int:
     return threads
 
 
-def llm_basis(job: Job) -> str:
+def llm_fingerprint(job: Job) -> str:
     """What decides which LLM it is, without asking a server."""
     if urls := job.settings.llm_urls:
         return content_key("served", *sorted(urls))

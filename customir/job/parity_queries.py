@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 PARITY_PASSAGES, PARITY_QUERIES = 1000, 1000
 
 
-def held_out_of(job: Job) -> "HeldOut":
+def parity_queries_of(job: Job) -> "HeldOut":
     """The dev and test queries, with their answers among a part of the corpus.
 
     Its passages are the answers and, up to `PARITY_PASSAGES`, others in the order of their keys,
     which are hashes.
     """
-    from customir.evaluation.compare import answers_and_others, qrels_of
+    from customir.evaluation.held_out import qrels_of, subset_with_answers
     from customir.evaluation.metrics import by_query
     from customir.exporters.parity import HeldOut
 
     queries = read_queries(job.workspace, splits=("dev", "test"))[:PARITY_QUERIES]
     qrels = qrels_of(queries, job.passages)
-    passages = answers_and_others(job.passages, qrels, PARITY_PASSAGES)
+    passages = subset_with_answers(job.passages, qrels, PARITY_PASSAGES)
 
     def metrics(rows: np.ndarray) -> dict[str, float]:
         asked, keys = [query.key for query in queries], [passage.key for passage in passages]

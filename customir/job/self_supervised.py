@@ -5,28 +5,30 @@ from typing import TYPE_CHECKING
 from customir.job import Job
 from customir.queries.splits import split_passages
 from customir.workspace.documents import read_documents
-from customir.workspace.queries import FreeQuery
+from customir.workspace.queries import SelfSupervisedQuery
 
 if TYPE_CHECKING:
-    from customir.queries.free import Pairs
+    from customir.queries.self_supervised import Pairs
 
 
-def free_of(job: Job) -> "Pairs":
+def pairs_of(job: Job) -> "Pairs":
     """All of them."""
     from customir.queries.boilerplate import automatic
-    from customir.queries.free import free_pairs
+    from customir.queries.self_supervised import self_supervised_pairs
 
     by_people = [passage for passage in job.passages if not automatic(passage)]
     documents = read_documents(job.workspace)
-    return free_pairs(documents, job.passages, by_people, job.settings.queries.replies_per_thread)
+    return self_supervised_pairs(
+        documents, job.passages, by_people, job.settings.queries.replies_per_thread
+    )
 
 
-def held_out_free_of(job: Job) -> list[FreeQuery]:
+def held_out_pairs_of(job: Job) -> list[SelfSupervisedQuery]:
     """Those that choose the share of the adapter, and those that the gate asks."""
     from customir.evaluation.gate import MINIMUM_THREADS
-    from customir.queries.free import held_out_free
+    from customir.queries.self_supervised import held_out_pairs
 
     splits = split_passages(
         job.passages, job.settings.evaluation.held_out_fraction, job.settings.seed
     )
-    return held_out_free(free_of(job), job.passages, splits, MINIMUM_THREADS)
+    return held_out_pairs(pairs_of(job), job.passages, splits, MINIMUM_THREADS)

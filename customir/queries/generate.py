@@ -23,7 +23,7 @@ class Request:
     """One query to be written. `variant` tells apart queries of one style for one passage."""
 
     passage: Passage
-    searcher: str
+    persona: str
     style: Style
     rotation: int
     variant: int
@@ -41,39 +41,39 @@ class Written:
 
 def requests(
     passages: Sequence[Passage],
-    searchers: Mapping[str, Sequence[str]],
+    personas: Mapping[str, Sequence[str]],
     settings: QuerySettings,
     seed: int,
 ) -> list[Request]:
     """What is to be written: each passage's styles in turn, the same examples side by side.
 
     Args:
-        searchers: Of each passage, by key: who may look for it. One of them asks in all styles,
+        personas: Of each passage, by key: who may look for it. One of them asks in all styles,
             the next one where there are more queries than styles. Without any, nobody is named.
     """
     planned = []
     styles = [style for style in STYLES if style.name in settings.styles]
     for passage in passages:
-        who = searchers.get(passage.key) or ("",)
+        who = personas.get(passage.key) or ("",)
         rotation = int(content_key("rotation", seed, passage.key)[:8], 16)
         for number in range(settings.queries_per_passage):
             # Each passage begins with another style, so that few queries a passage still have all.
             style = styles[(number + rotation) % len(styles)]
             variant = number // len(styles)
             draw = int(content_key("draw", seed, passage.key, style.name, variant)[:8], 16)
-            searcher = who[(rotation // len(ROTATIONS) + variant) % len(who)]
+            persona = who[(rotation // len(ROTATIONS) + variant) % len(who)]
             shown = rotation % len(ROTATIONS)
-            planned.append(Request(passage, searcher, style, shown, variant, draw))
+            planned.append(Request(passage, persona, style, shown, variant, draw))
     return sorted(planned, key=lambda r: (r.rotation, r.passage.key, r.variant))
 
 
-def write_queries(
+def generate_queries(
     workspace: Workspace,
     stage: str,
     engine: Llm,
     model_key: str,
     passages: Sequence[Passage],
-    searchers: Mapping[str, Sequence[str]],
+    personas: Mapping[str, Sequence[str]],
     settings: QuerySettings,
     seed: int,
     reporter: Reporter,
@@ -82,12 +82,12 @@ def write_queries(
 
     Args:
         model_key: SHA-256 of the GGUF file; part of each query's key.
-        searchers: As `requests` takes them.
+        personas: As `requests` takes them.
     """
     sampling = Sampling(settings.temperature, settings.max_tokens)
     units = []
-    for request in requests(passages, searchers, settings, seed):
-        empty = query_prompt("", request.searcher, request.style, request.rotation)
+    for request in requests(passages, personas, settings, seed):
+        empty = query_prompt("", request.persona, request.style, request.rotation)
         room = engine.room(empty, sampling.max_tokens)
         if room < SHORTEST_PASSAGE_TOKENS:
             raise UserError(
@@ -95,7 +95,7 @@ def write_queries(
                 "short. Give another LLM."
             )
         text = engine.truncate(request.passage.content, min(PASSAGE_TOKENS, room))
-        prompt = query_prompt(text, request.searcher, request.style, request.rotation)
+        prompt = query_prompt(text, request.persona, request.style, request.rotation)
         key = content_key(
             "query", model_key, prompt.shared, prompt.branch, prompt.leaf,
             sampling.temperature, sampling.max_tokens, sampling.top_k, sampling.min_p,

@@ -1,4 +1,4 @@
-"""Who may look for a passage: people of different standing to what the corpus is about."""
+"""Personas: people with different interests in a topic, who may search for a passage."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ ROLES = (
 NAMELESS = "this matter"
 
 
-def personas(
+def personas_of(
     keys: Sequence[str], labels: np.ndarray, topics: Sequence[Topic]
 ) -> dict[str, list[str]]:
-    """Each passage's possible searchers, by its key.
+    """The personas who may search for each passage, by its key.
 
     Args:
         labels: The topic of each passage, int64 (len(keys),).

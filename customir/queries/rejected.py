@@ -13,7 +13,7 @@ def rejected_by_text(written: Sequence[Written]) -> list[str | None]:
     own = [query.request.passage.content for query in written]
     rejected = [
         filters.reject_by_form(
-            text, passage, [query.request.searcher, *shown_queries(query.request.rotation)]
+            text, passage, [query.request.persona, *shown_queries(query.request.rotation)]
         )
         for text, passage, query in zip(texts, own, written, strict=True)
     ]

@@ -82,7 +82,7 @@ def summarise(
     )
 
 
-def picture(summary: Summary) -> str:
+def render(summary: Summary) -> str:
     """The summary as text: figures, a bar a year, a bar a topic."""
     low, middle, high = summary.words
     lines = [

@@ -76,13 +76,13 @@ def difference_text(difference: Difference) -> str:
 
 def verdict_line(evaluated: StageSummary) -> str:
     """What ships, and why, in one line."""
-    what = f"{evaluated['alpha']:g} of the adapter" if evaluated["alpha"] else "the base model"
+    what = f"{evaluated['weight']:g} of the adapter" if evaluated["weight"] else "the base model"
     return f"Ships: {what}. {evaluated['reason']}"
 
 
 def free_line(evaluated: StageSummary) -> str:
     """What the free queries were that the gate asked."""
-    styles = evaluated["free"]["styles"].items()
+    styles = evaluated["self_supervised"]["styles"].items()
     kinds = ", ".join(f"{count} of style {style}" for style, count in sorted(styles))
     return (
         f"On test queries that people wrote ({kinds}), each for its own passage without what it was "
@@ -94,7 +94,7 @@ def chosen_by(evaluated: StageSummary) -> list[tuple[str, list[StageSummary]]]:
     """The dev queries' metrics by share: on which queries, those that chose last."""
     found = [
         ("the LLM's dev queries", evaluated["dev"]),
-        ("people's dev queries, which choose the share", evaluated["free"]["dev"]),
+        ("people's dev queries, which choose the share", evaluated["self_supervised"]["dev"]),
     ]
     return [(title, rows) for title, rows in found if len(rows) > 1]
 
@@ -123,7 +123,7 @@ def _verdict(detail: StageSummary, exported: StageSummary, settings: Settings) -
     ]
     compared = [*detail["table"], *exported.get("table", [])]
     lines += _table(comparison_rows(compared, settings.evaluation.confidence))
-    if free := detail["free"]["table"]:
+    if free := detail["self_supervised"]["table"]:
         lines += ["", f"{free_line(detail)}:", ""]
         lines += _table(comparison_rows(free, settings.evaluation.confidence))
     for title, dev in chosen_by(detail):
@@ -131,7 +131,7 @@ def _verdict(detail: StageSummary, exported: StageSummary, settings: Settings) -
         lines += _table(
             [["share", "Recall@10", "nDCG@10"]]
             + [
-                [f"{row['alpha']:g}", _three(row["Recall@10"]), _three(row["nDCG@10"])]
+                [f"{row['weight']:g}", _three(row["Recall@10"]), _three(row["nDCG@10"])]
                 for row in dev
             ]
         )
@@ -197,7 +197,7 @@ def sampled_from(detail: StageSummary) -> str:
     """
     return (
         "passages sampled, of held-out threads"
-        if detail.get("held_out_alone")
+        if detail.get("held_out_only")
         else "passages sampled"
     )
 

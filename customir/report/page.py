@@ -81,7 +81,7 @@ def page_text(workspace: Workspace, settings: Settings) -> str:
 def _head(evaluated: StageSummary) -> str:
     if not evaluated:
         return "<header><h1>CustomIR report</h1><p>Not evaluated yet.</p></header>"
-    css = "ships" if evaluated["alpha"] else "stays"
+    css = "ships" if evaluated["weight"] else "stays"
     verdict = verdict_line(evaluated)
     what, _, why = verdict.partition(". ")
     rows = {row["system"]: row for row in evaluated["table"]}
@@ -106,7 +106,7 @@ def _systems(evaluated: StageSummary, exported: StageSummary, settings: Settings
     if not rows:
         return ""
     percent = round(100 * settings.evaluation.confidence)
-    free = evaluated["free"]["table"] if evaluated else []
+    free = evaluated["self_supervised"]["table"] if evaluated else []
     differences = [
         Interval(row["system"], *row[f"{COMPARED[0]} difference"][:3])
         for row in rows
@@ -157,7 +157,7 @@ def _gains(evaluated: StageSummary) -> str:
         lines(
             f"Share of the adapter, on {title}",
             [
-                Series(name, [(row["alpha"], row[name]) for row in dev], number)
+                Series(name, [(row["weight"], row[name]) for row in dev], number)
                 for number, name in enumerate(COMPARED)
             ],
             "share of the adapter (0: the base)",

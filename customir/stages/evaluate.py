@@ -1,14 +1,16 @@
 """Evaluating on held-out queries: the table, the verdict, gains by style, queries won and lost."""
 
 import dataclasses
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from customir.job import Job, StageSummary
-from customir.job.self_supervised import held_out_free_of
+from customir.job.self_supervised import held_out_pairs_of
 from customir.workspace.queries import read_queries
 
 if TYPE_CHECKING:
@@ -21,50 +23,59 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
 
 
 def run(job: Job) -> StageSummary:
+    from customir.embeddings import stored_embeddings
     from customir.evaluation.compare import compare
+    from customir.evaluation.held_out import HeldOutData
+    from customir.exporters.merge import merge_adapter
 
-    adapter = job.detail("train")["adapter"]
-    free = held_out_free_of(job)
-    comparison = compare(
-        job.workspace,
-        "evaluate",
-        job.embedder,
-        job.folder / adapter if adapter else None,
-        job.passages,
-        read_queries(job.workspace, splits=("dev", "test")),
-        free,
-        job.settings,
-        job.reporter,
-    )
+    trained = job.summary("train")["adapter"]
+    queries = read_queries(job.workspace, splits=("dev", "test"))
+    data = HeldOutData(job.passages, queries, held_out_pairs_of(job))
+    with tempfile.TemporaryDirectory(dir=job.folder, prefix="candidates-") as folder:
+
+        def merge(weight: float) -> Path:
+            merged: Path = merge_adapter(
+                job.embedder, job.folder / trained, weight, Path(folder) / f"weight-{weight:g}"
+            )
+            return merged
+
+        comparison = compare(
+            data,
+            job.embedder,
+            merge if trained else None,
+            job.settings,
+            stored_embeddings(job.workspace, "evaluate", job.reporter),
+        )
+    test_pairs = [pair for pair in data.pairs if pair.split == "test"]
     return {
         **_broken_down(job, comparison),
         "table": [result.as_row() for result in comparison.test],
-        "dev": _shares(comparison.dev),
-        "free": {
-            "styles": dict(Counter(query.style for query in free if query.split == "test")),
-            "dev": _shares(comparison.free_dev),
-            "table": [result.as_row() for result in comparison.free_test],
+        "dev": _mean_by_weight(comparison.dev),
+        "self_supervised": {
+            "styles": dict(Counter(pair.style for pair in test_pairs)),
+            "dev": _mean_by_weight(comparison.pairs_dev),
+            "table": [result.as_row() for result in comparison.pairs_test],
         },
         "queries": len(comparison.threads),
         "threads": len(set(comparison.threads)),
-        "alpha": comparison.verdict.alpha,
+        "weight": comparison.verdict.weight,
         "reason": comparison.verdict.reason,
     }
 
 
-def _shares(dev: "Mapping[float, Metrics]") -> list[StageSummary]:
-    """The mean metrics of each share of the adapter, the base first."""
+def _mean_by_weight(dev: "Mapping[float, Metrics]") -> list[StageSummary]:
+    """The mean metrics of each interpolation weight, the base first."""
     return [
-        {"alpha": alpha, **{name: float(np.mean(values)) for name, values in metrics.items()}}
-        for alpha, metrics in sorted(dev.items())
+        {"weight": weight, **{name: float(np.mean(values)) for name, values in metrics.items()}}
+        for weight, metrics in sorted(dev.items())
         if all(len(values) for values in metrics.values())
     ]
 
 
 def _broken_down(job: Job, comparison: "Comparison") -> StageSummary:
-    """Gains by query style and queries won and lost; nothing where base and adapted are one."""
+    """Gains by query style and queries won and lost; nothing if the base ships."""
     from customir.evaluation.breakdown import by_style, won_and_lost
-    from customir.evaluation.compare import qrels_of
+    from customir.evaluation.held_out import qrels_of
     from customir.evaluation.systems import ADAPTED, BASE
 
     test = read_queries(job.workspace, splits=("test",))

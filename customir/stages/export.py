@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from customir import __version__, models
 from customir.errors import UserError
 from customir.job import Job, StageSummary
-from customir.job.parity_queries import held_out_of
+from customir.job.parity_queries import parity_queries_of
 from customir.report.markdown import comparison_rows
 from customir.workspace.queries import read_queries
 
@@ -20,6 +20,7 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
 
 
 def run(job: Job) -> StageSummary:
+    from customir.embeddings import stored_embeddings
     from customir.evaluation.compare import measure_int8
     from customir.exporters.card import SUFFIXES, Facts, base_licence, write_card
     from customir.exporters.chain import losses, measure_chain, table
@@ -30,13 +31,15 @@ def run(job: Job) -> StageSummary:
     from customir.exporters.onnx import export_onnx
     from customir.exporters.passages import write_passage_model
 
-    evaluated, trained = job.detail("evaluate"), job.detail("train")
-    alpha, model = evaluated["alpha"], job.folder / "model"
-    job.reporter.say(f"  merging {alpha:g} of the adapter" if alpha else "  copying the base")
-    merge_adapter(job.embedder, job.folder / (trained["adapter"] or ""), alpha, model)
+    evaluated, trained = job.summary("evaluate"), job.summary("train")
+    weight, model = evaluated["weight"], job.folder / "model"
+    job.reporter.say(
+        f"  merging the adapter with weight {weight:g}" if weight else "  copying the base"
+    )
+    merge_adapter(job.embedder, job.folder / (trained["adapter"] or ""), weight, model)
     job.reporter.say("  exporting to ONNX")
     export_onnx(model)
-    held_out = held_out_of(job)
+    held_out = parity_queries_of(job)
     job.reporter.say("  quantising to INT8")
     quantized = quantize(model, held_out, job.reporter)
     for loss in quantized.given_up:
@@ -48,7 +51,7 @@ def run(job: Job) -> StageSummary:
         job.reporter.say("  writing GGUF")
         export_gguf(model)
     shutil.rmtree(job.folder / PASSAGE_MODEL, ignore_errors=True)
-    if alpha and job.settings.training.freeze_passage_encoder:
+    if weight and job.settings.training.freeze_passage_encoder:
         job.reporter.say("  exporting the base, which embeds the passages")
         write_passage_model(job.embedder, job.folder / PASSAGE_MODEL, model, held_out, job.reporter)
     job.reporter.say("  measuring each file against the one that it was made from")
@@ -56,15 +59,20 @@ def run(job: Job) -> StageSummary:
     if lost := losses(chain, held_out):
         raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
     int8 = measure_int8(
-        job.workspace, "export", job.embedder, model, "adapted INT8" if alpha else "base INT8",
-        job.passages, read_queries(job.workspace, splits=("test",)), job.settings, job.reporter,
-    ).as_row()  # fmt: skip
-    read = job.detail("ingest")
+        job.passages,
+        read_queries(job.workspace, splits=("test",)),
+        job.embedder,
+        model,
+        "adapted INT8" if weight else "base INT8",
+        job.settings,
+        stored_embeddings(job.workspace, "export", job.reporter),
+    ).as_row()
+    read = job.summary("ingest")
     named = next((known for known in models.known() if known.name == job.settings.embedder), None)
     facts = Facts(
         base=named.name if named else job.embedder.name,
         licence=named.licence if named else base_licence(job.embedder),
-        alpha=alpha,
+        weight=weight,
         verdict=evaluated["reason"],
         corpus={
             "documents": read["kept"],

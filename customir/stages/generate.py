@@ -1,106 +1,66 @@
-"""Writing queries: which passages, by the LLM, for free from the mail itself; which are kept."""
+"""Writing queries: self-supervised pairs, sampled passages, the LLM's queries and their filters."""
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from customir.job import Job, StageSummary
 from customir.job.base_encoder import base_encoder
-from customir.job.llm import llm_basis, open_llm
-from customir.job.self_supervised import free_of
+from customir.job.llm import llm_fingerprint, open_llm
+from customir.job.self_supervised import pairs_of
 from customir.job.topics import named_topics
 from customir.queries.splits import split_passages
 from customir.workspace import content_key
+from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, Split, write_queries
 
-# Of the own passage's score: cosine, and BM25.
-NEAR_BY_MEANING, NEAR_BY_WORDS = 0.97, 0.97
+if TYPE_CHECKING:
+    from customir.queries.generate import Written
+    from customir.queries.topics import Topic
+
+# A hit counts as close as the query's own passage from this share of its score on.
+CLOSE_BY_COSINE, CLOSE_BY_BM25 = 0.97, 0.97
+SAMPLES_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """The passages' texts, their vectors by the base, and the topic of each, int64 (passages,)."""
+
+    texts: list[str]
+    vectors: np.ndarray
+    topics: np.ndarray
 
 
 def fingerprint_inputs(job: Job) -> Sequence[str]:
     return (
         job.settings.queries.model_dump_json(),
-        llm_basis(job),
+        llm_fingerprint(job),
         str(job.settings.seed),
         str(job.settings.evaluation.held_out_fraction),
     )
 
 
 def run(job: Job) -> StageSummary:
-    from customir.embeddings import embed
-    from customir.queries import filters
     from customir.queries.corpus_map import corpus_map
-    from customir.queries.generate import write_queries as let_write
-    from customir.queries.personas import personas
-    from customir.queries.rejected import rejected_by_text
-    from customir.queries.sampling import sample_passages
-    from customir.queries.topics import cluster, name_topics, periods
-    from customir.retrieval.bm25 import Bm25
-    from customir.retrieval.dense import top_k
 
-    settings, passages = job.settings, job.passages
-    splits = split_passages(passages, settings.evaluation.held_out_fraction, settings.seed)
-    encoder = base_encoder(job)
-    corpus = [passage.content for passage in passages]
-    corpus_vectors = embed(
-        job.workspace, "generate", encoder, corpus, "passage", job.reporter, "embedding passages"
-    )
-    labels = cluster(corpus_vectors, settings.seed)
-    strata = zip(
-        labels.tolist(),
-        periods([job.dates[passage.document] for passage in passages]).tolist(),
-        strict=True,
-    )
-    sampled = sample_passages(
-        passages,
-        settings.queries.passages,
-        settings.seed,
-        {passage.key: stratum for passage, stratum in zip(passages, strata, strict=True)},
-    )
-    free = _free_queries(job, splits)
-    if enough := len(free) >= settings.queries.sufficient_self_supervised_pairs:
+    settings = job.settings
+    splits = split_passages(job.passages, settings.evaluation.held_out_fraction, settings.seed)
+    corpus = _embed_corpus(job)
+    pairs = _training_pairs(job, splits)
+    held_out_only = len(pairs) >= settings.queries.sufficient_self_supervised_pairs
+    sampled = _sample(job, corpus.topics)
+    if held_out_only:
         sampled = [passage for passage in sampled if splits[passage.key] != "train"]
         job.reporter.say(
-            f"  {len(free)} free pairs to train on: the LLM writes for held-out threads alone"
+            f"  {len(pairs)} self-supervised pairs to train on: "
+            "the LLM writes for held-out threads alone"
         )
-    to_write = len(sampled) * settings.queries.queries_per_passage
-    with open_llm(job, queries=to_write) as (engine, model_key):
-        topics, searchers = name_topics(corpus, labels), {}
-        if settings.queries.personas:
-            topics = named_topics(job, "generate", engine, model_key, corpus_vectors, labels)
-            searchers = personas([passage.key for passage in passages], labels, topics)
-        written = let_write(
-            job.workspace, "generate", engine, model_key, sampled, searchers,
-            settings.queries, settings.seed, job.reporter,
-        )  # fmt: skip
-        usage = dataclasses.asdict(engine.usage)
-    rejected = rejected_by_text(written)
-    left = [number for number, reason in enumerate(rejected) if reason is None]
-    if left:
-        texts = [written[number].text for number in left]
-        query_vectors = embed(
-            job.workspace, "generate", encoder, texts, "query", job.reporter, "embedding queries"
-        )
-        depth = settings.queries.round_trip_depth
-        text_rows, text_scores = Bm25(corpus).top(texts, depth)
-        dense_rows, dense_scores = top_k(query_vectors, corpus_vectors, depth)
-        text_rows = np.where(text_scores > 0, text_rows, filters.NO_HIT)
-        groups = [written[number].request.passage.duplicates for number in left]
-        found = filters.round_trip(
-            groups, [passage.duplicates for passage in passages], dense_rows, text_rows
-        )
-        runs = (
-            filters.Run(dense_rows, dense_scores, NEAR_BY_MEANING),
-            filters.Run(text_rows, text_scores, NEAR_BY_WORDS),
-        )
-        vague = filters.generic(groups, passages, runs)
-        for number, came_back, fits_many in zip(left, found, vague, strict=True):
-            if not came_back:
-                rejected[number] = "does not lead back"
-            elif fits_many:
-                rejected[number] = "fits many threads"
+    written, topics, tokens = _write(job, corpus, sampled)
     queries = [
         Query(
             content_key("written", query.key, query.request.passage.key),
@@ -110,30 +70,40 @@ def run(job: Job) -> StageSummary:
             reason,
             splits[query.request.passage.key],
         )
-        for query, reason in zip(written, rejected, strict=True)
+        for query, reason in zip(written, _filter(job, corpus, written), strict=True)
     ]
-    queries += free
+    queries += pairs
     write_queries(job.workspace, queries)
-    kept = [query for query in queries if query.rejected is None]
+    kept = sorted((query for query in queries if query.rejected is None), key=lambda q: q.key)
     return {
         "sampled_passages": len(sampled),
-        "held_out_alone": enough,
-        "map": corpus_map(corpus, corpus_vectors, labels, topics),
+        "held_out_only": held_out_only,
+        "map": corpus_map(corpus.texts, corpus.vectors, corpus.topics, topics),
         "written": len(written),
         "rejected": dict(Counter(query.rejected for query in queries if query.rejected)),
         "kept_by_style": dict(Counter(query.style for query in kept)),
         "kept_by_split": dict(Counter(query.split for query in kept)),
         "samples": [
             {"style": query.style, "text": query.text, "passage": query.passage}
-            for query in sorted(kept, key=lambda query: query.key)[:12]
+            for query in kept[:SAMPLES_SHOWN]
         ],
-        "tokens": usage,
+        "tokens": tokens,
     }
 
 
-def _free_queries(job: Job, splits: Mapping[str, Split]) -> list[Query]:
-    """The corpus' own of training threads, as many of each kind as are wanted."""
-    from customir.queries.free import drawn
+def _embed_corpus(job: Job) -> _Corpus:
+    from customir.embeddings import stored_embeddings
+    from customir.queries.topics import cluster
+
+    texts = [passage.content for passage in job.passages]
+    embed = stored_embeddings(job.workspace, "generate", job.reporter)
+    vectors = embed(base_encoder(job), texts, "passage", "embedding passages")
+    return _Corpus(texts, vectors, cluster(vectors, job.settings.seed))
+
+
+def _training_pairs(job: Job, splits: Mapping[str, Split]) -> list[Query]:
+    """Self-supervised pairs of training threads, as many of each kind as the settings allow."""
+    from customir.queries.self_supervised import subsample
 
     found: dict[str, list[Query]] = {
         style: [
@@ -141,7 +111,78 @@ def _free_queries(job: Job, splits: Mapping[str, Split]) -> list[Query]:
             for passage, text in pairs
             if splits[passage.key] == "train"
         ]
-        for style, pairs in free_of(job).items()
+        for style, pairs in pairs_of(job).items()
         if style in job.settings.queries.self_supervised
     }
-    return drawn(found, job.settings.queries.max_self_supervised_pairs)
+    return subsample(found, job.settings.queries.max_self_supervised_pairs)
+
+
+def _sample(job: Job, topics: np.ndarray) -> list[Passage]:
+    """Passages to write queries for, spread over threads, topics and time."""
+    from customir.queries.sampling import sample_passages
+    from customir.queries.topics import periods
+
+    times = periods([job.dates[passage.document] for passage in job.passages])
+    strata: dict[str, Hashable] = {
+        passage.key: (topic, time)
+        for passage, topic, time in zip(job.passages, topics.tolist(), times.tolist(), strict=True)
+    }
+    return sample_passages(job.passages, job.settings.queries.passages, job.settings.seed, strata)
+
+
+def _write(
+    job: Job, corpus: _Corpus, sampled: Sequence[Passage]
+) -> "tuple[list[Written], list[Topic], dict[str, int]]":
+    """The LLM's queries for these passages, the corpus's topics, and the tokens that it took."""
+    from customir.queries.generate import generate_queries
+    from customir.queries.personas import personas_of
+    from customir.queries.topics import name_topics
+
+    settings = job.settings
+    to_write = len(sampled) * settings.queries.queries_per_passage
+    with open_llm(job, queries=to_write) as (engine, model_key):
+        topics, personas = name_topics(corpus.texts, corpus.topics), {}
+        if settings.queries.personas:
+            topics = named_topics(job, "generate", engine, model_key, corpus.vectors, corpus.topics)
+            keys = [passage.key for passage in job.passages]
+            personas = personas_of(keys, corpus.topics, topics)
+        written = generate_queries(
+            job.workspace, "generate", engine, model_key, sampled, personas,
+            settings.queries, settings.seed, job.reporter,
+        )  # fmt: skip
+        return written, topics, dataclasses.asdict(engine.usage)
+
+
+def _filter(job: Job, corpus: _Corpus, written: "Sequence[Written]") -> list[str | None]:
+    """The filter that drops each query, or None: first by its text, then by what it finds."""
+    from customir.embeddings import stored_embeddings
+    from customir.queries import filters
+    from customir.queries.rejected import rejected_by_text
+    from customir.retrieval.bm25 import Bm25
+    from customir.retrieval.dense import top_k
+
+    rejected = rejected_by_text(written)
+    left = [number for number, reason in enumerate(rejected) if reason is None]
+    if not left:
+        return rejected
+    texts = [written[number].text for number in left]
+    embed = stored_embeddings(job.workspace, "generate", job.reporter)
+    vectors = embed(base_encoder(job), texts, "query", "embedding queries")
+    depth = job.settings.queries.round_trip_depth
+    bm25_rows, bm25_scores = Bm25(corpus.texts).top(texts, depth)
+    bm25_rows = np.where(bm25_scores > 0, bm25_rows, filters.NO_HIT)
+    dense_rows, dense_scores = top_k(vectors, corpus.vectors, depth)
+    own_groups = [written[number].request.passage.duplicates for number in left]
+    groups = [passage.duplicates for passage in job.passages]
+    found = filters.round_trip(own_groups, groups, dense_rows, bm25_rows)
+    runs = (
+        filters.Run(dense_rows, dense_scores, CLOSE_BY_COSINE),
+        filters.Run(bm25_rows, bm25_scores, CLOSE_BY_BM25),
+    )
+    generic = filters.generic(own_groups, job.passages, runs)
+    for number, finds_its_passage, fits_many in zip(left, found, generic, strict=True):
+        if not finds_its_passage:
+            rejected[number] = "does not find its passage"
+        elif fits_many:
+            rejected[number] = "fits many threads"
+    return rejected

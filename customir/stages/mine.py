@@ -27,11 +27,15 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
 def run(job: Job) -> StageSummary:
     from customir.negatives.calibration import required_near_auc
     from customir.negatives.candidates import mine_candidates
-    from customir.negatives.teaching import taught
+    from customir.negatives.distillation_targets import distillation_targets
     from customir.retrieval.bm25 import Bm25
 
     settings, passages = job.settings.negatives, job.passages
-    queries = [query for query in read_queries(job.workspace, splits=("train",)) if not query.free]
+    queries = [
+        query
+        for query in read_queries(job.workspace, splits=("train",))
+        if not query.is_self_supervised
+    ]
     if not settings.candidates_per_query:
         job.reporter.say(
             "  none: negatives.candidates_per_query is 0, and training has in-batch negatives alone"
@@ -57,7 +61,7 @@ def run(job: Job) -> StageSummary:
         settings.candidate_sources,
     )
     judged, tokens = _judged(job, queries, found)
-    scored = taught(queries, found, judged.own_and_candidates()) if judged.own else {}
+    scored = distillation_targets(queries, found, judged.own_and_candidates()) if judged.own else {}
     negatives = []
     for number, (query, candidates) in enumerate(zip(queries, found, strict=True)):
         for rank, passage in enumerate(candidates):

@@ -10,13 +10,13 @@ from customir.workspace import content_key
 from customir.workspace.queries import Negative, Query, read_negatives, read_queries
 
 if TYPE_CHECKING:
-    from customir.training import HeldOut
+    from customir.training import DevQueries
     from customir.training.examples import Example
     from customir.training.teachers import Teacher
 
 # With fewer there is no contrast to learn from.
-MINIMUM_EXAMPLES = 8
-WATCHED_PASSAGES = 1000
+MIN_EXAMPLES = 8
+DEV_PASSAGES = 1000
 
 
 def fingerprint_inputs(job: Job) -> Sequence[str]:
@@ -31,16 +31,20 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
 
 
 def run(job: Job) -> StageSummary:
-    from customir.queries.free import without_query
+    from customir.queries.self_supervised import without_query_text
     from customir.training.examples import Example, TrainingPassage
     from customir.training.trainer import train
 
     by_key = {passage.key: passage for passage in job.passages}
 
-    def as_trained(key: str, query: Query | None = None) -> TrainingPassage:
+    def to_training_passage(key: str, query: Query | None = None) -> TrainingPassage:
         """A passage; the positive of a free query without what the query was taken from."""
         passage = by_key[key]
-        text = without_query(passage, query.style) if query and query.free else passage.content
+        text = (
+            without_query_text(passage, query.style)
+            if query and query.is_self_supervised
+            else passage.content
+        )
         # Another text is another column of the batch; thread and group mask it all the same.
         key = key if text == passage.content else content_key(key, text)
         return TrainingPassage(key, text, passage.thread, passage.duplicates)
@@ -54,18 +58,21 @@ def run(job: Job) -> StageSummary:
         kept = [negative for negative in found if negative.verdict == "negative"][
             : job.settings.negatives.negatives_per_query
         ]
-        taught = {negative.passage: negative.teacher for negative in found}
-        scores = [taught.get(key) for key in (query.passage, *(each.passage for each in kept))]
+        distillation_targets = {negative.passage: negative.teacher for negative in found}
+        scores = [
+            distillation_targets.get(key)
+            for key in (query.passage, *(each.passage for each in kept))
+        ]
         examples.append(
             Example(
                 query.text,
-                as_trained(query.passage, query),
-                tuple(as_trained(negative.passage) for negative in kept),
+                to_training_passage(query.passage, query),
+                tuple(to_training_passage(negative.passage) for negative in kept),
                 frozenset(negative.passage for negative in found if negative.verdict == "relevant"),
                 () if None in scores else tuple(score for score in scores if score is not None),
             )
         )
-    if len(examples) < MINIMUM_EXAMPLES:
+    if len(examples) < MIN_EXAMPLES:
         return {"examples": len(examples), "adapter": None, "losses": []}
     teacher = _teacher_of(job, examples)
     result = train(
@@ -76,14 +83,14 @@ def run(job: Job) -> StageSummary:
         job.settings.device,
         job.folder / "training",
         job.reporter,
-        _dev_part(job) if job.settings.training.early_stopping_patience else None,
+        _dev_queries(job) if job.settings.training.early_stopping_patience else None,
         teacher,
     )
     return {
         "examples": len(examples),
-        "taught_examples": len(examples) if teacher else sum(bool(e.scores) for e in examples),
-        "cut_texts": result.cut,
-        "dev_recall": result.held_out,
+        "distilled_examples": len(examples) if teacher else sum(bool(e.scores) for e in examples),
+        "truncated_texts": result.truncated,
+        "dev_recall": result.dev_recall,
         "negatives": sum(len(example.negatives) for example in examples),
         "steps": result.steps,
         "pairs": result.pairs,
@@ -121,18 +128,18 @@ def _teacher_of(job: Job, examples: "Sequence[Example]") -> "Teacher | None":
     return FusionTeacher(dense, passages) if training.teacher == "hybrid" else dense
 
 
-def _dev_part(job: Job) -> "HeldOut | None":
-    """The dev queries, their answers, and other passages up to `WATCHED_PASSAGES`."""
-    from customir.evaluation.compare import answers_and_others, qrels_of
-    from customir.training import HeldOut
+def _dev_queries(job: Job) -> "DevQueries | None":
+    """The dev queries, their answers, and other passages up to `DEV_PASSAGES`."""
+    from customir.evaluation.held_out import qrels_of, subset_with_answers
+    from customir.training import DevQueries
 
     dev = read_queries(job.workspace, splits=("dev",))
     if not dev:
         return None
     qrels = qrels_of(dev, job.passages)
-    passages = answers_and_others(job.passages, qrels, WATCHED_PASSAGES)
+    passages = subset_with_answers(job.passages, qrels, DEV_PASSAGES)
     places = {passage.key: place for place, passage in enumerate(passages)}
-    return HeldOut(
+    return DevQueries(
         [query.text for query in dev],
         [passage.content for passage in passages],
         [frozenset(places[key] for key in qrels[query.key]) for query in dev],

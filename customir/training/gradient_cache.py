@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed
 
 from customir.kernels import Results, kept_in, taken_from
-from customir.training.processes import rank_and_world_size
+from customir.training.distributed import rank_and_world_size
 
 
 def backward(

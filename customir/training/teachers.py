@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from customir.negatives.teaching import spread
 from customir.retrieval.bm25 import Bm25
+from customir.retrieval.scores import score_std
 from customir.training.batches import Batch
 
 # Members of a query's list. What the teacher finds far off has next to no part in the divergence.
@@ -53,7 +53,7 @@ class DenseTeacher:
         asked = np.stack([self._queries[text] for text in queries])
         there = np.stack([self._passages[text] for text in passages])
         scores: np.ndarray = asked @ there.T
-        return scores / spread(scores)
+        return scores / score_std(scores)
 
 
 class FusionTeacher:
@@ -67,10 +67,10 @@ class FusionTeacher:
 
     def scores(self, queries: Sequence[str], passages: Sequence[str]) -> np.ndarray:
         by_words = self._bm25.scores(queries, [self._rows[text] for text in passages])
-        return self._dense.scores(queries, passages) + by_words / spread(by_words)
+        return self._dense.scores(queries, passages) + by_words / score_std(by_words)
 
 
-def taught(batch: Batch, teacher: Teacher) -> Batch:
+def distillation_targets(batch: Batch, teacher: Teacher) -> Batch:
     """The batch with the teacher's scores of each pair's positive and of its best other passages.
 
     Passages that InfoNCE is not shown (of one thread, say) are in the lists: the teacher knows.

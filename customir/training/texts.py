@@ -15,20 +15,20 @@ from customir.encoder.packing import pack
 from customir.encoder.torch_encoder import Encoder
 from customir.progress import Reporter
 from customir.training.batches import Batch
+from customir.training.distributed import rank_and_world_size
 from customir.training.examples import Example
-from customir.training.memory import Heap
-from customir.training.processes import rank_and_world_size
+from customir.training.heap import Heap
 
 FROZEN_NAME = "frozen-{rank}.bin"
 
 
 class Texts:
-    """Every query and passage text of the examples, by a number.
+    """Every query and passage text of the examples, by number.
 
     Attributes:
         encoder: What embeds them.
         tokens: Token ids of each text, int32.
-        cut: How many texts are longer than the encoder takes.
+        truncated: How many texts are longer than the encoder takes.
     """
 
     def __init__(self, encoder: Encoder, examples: Sequence[Example]) -> None:
@@ -40,17 +40,17 @@ class Texts:
             self._numbers["query", text] = len(self._numbers)
         for text in passages:
             self._numbers["passage", text] = len(self._numbers)
-        self.cut = 0
+        self.truncated = 0
         self.tokens: list[np.ndarray] = []
         columns: tuple[tuple[Kind, list[str]], ...] = (("query", queries), ("passage", passages))
         for kind, column in columns:
             found = encoder.tokenize(column, kind)
             self.tokens += found
             full = [len(ids) == encoder.max_tokens for ids in found]
-            self.cut += encoder.overlong(list(compress(column, full)), kind)
+            self.truncated += encoder.count_truncated(list(compress(column, full)), kind)
         self._heap = Heap()
 
-    def of(self, batch: Batch) -> list[int]:
+    def numbers_of(self, batch: Batch) -> list[int]:
         """The numbers of the batch's queries, then of its passages."""
         return [
             *(self._numbers["query", query] for query in batch.queries),
@@ -59,7 +59,7 @@ class Texts:
 
     def embed(self, numbers: Sequence[int]) -> Tensor:
         """Vectors of these texts by one forward pass, shape (len(numbers), dimensions)."""
-        self._heap.tidy()
+        self._heap.trim()
         return self.encoder.embed([self.tokens[number] for number in numbers])
 
     def vectors(self, reporter: Reporter) -> Tensor:
@@ -78,13 +78,13 @@ class Texts:
         """Nothing is kept on disk here."""
 
 
-class FrozenBelow(Texts):
-    """Texts whose lower layers are frozen: run once, kept on disk, read through a memory map.
+class FrozenLayers(Texts):
+    """Texts whose lower layers are frozen: computed once, kept on disk, read through a memory map.
 
     Args:
-        top_layers: How many layers are left to run in every pass.
-        folder: Where the frozen layers' output is kept: one vector a token, in the encoder's
-            precision. The file is removed by `close`.
+        trainable_layers: Layers above, which run in every forward pass.
+        folder: Where the frozen layers' output is kept: one vector per token, in the encoder's
+            precision. `close` removes the file.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class FrozenBelow(Texts):
         self._states = self._run(encoder.layers[:below], lengths, reporter)
 
     def embed(self, numbers: Sequence[int]) -> Tensor:
-        self._heap.tidy()
+        self._heap.trim()
         encoder = self.encoder
         packed = pack([self.tokens[number] for number in numbers], encoder.device)
         states = torch.zeros(len(packed.ids), encoder.width, dtype=encoder.dtype)
-        torch.cat([self._kept(number) for number in numbers], out=states[: packed.tokens])
+        torch.cat([self._frozen_states(number) for number in numbers], out=states[: packed.tokens])
         states = encoder.run(states.to(encoder.device), packed, self._upper)
         return encoder.pool(states, packed)
 
@@ -117,7 +117,7 @@ class FrozenBelow(Texts):
         del self._states
         self._path.unlink()
 
-    def _kept(self, number: int) -> Tensor:
+    def _frozen_states(self, number: int) -> Tensor:
         end = int(self._ends[number])
         states = self._states[end - len(self.tokens[number]) : end]
         return torch.from_numpy(states).view(self.encoder.dtype)
@@ -125,7 +125,7 @@ class FrozenBelow(Texts):
     def _run(
         self, lower: Iterable[nn.Module], lengths: list[int], reporter: Reporter
     ) -> np.memmap[Any, Any]:
-        """One forward pass of the frozen layers over every text, into the file."""
+        """Run the frozen layers over every text once, into the file."""
         encoder = self.encoder
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
         # numpy has no bfloat16: its bits are kept as int16.

@@ -1,48 +1,39 @@
-"""The training loop: InfoNCE over the whole batch, gradient caching, early stopping, checkpoints."""
+"""The training loop: batches, learning rate, early stopping, checkpoints."""
 
 import hashlib
 import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from customir.encoder.torch_encoder import Encoder
 from customir.errors import UserError
 from customir.files import make_private_folder
-from customir.kernels import info_nce, listwise_kl
 from customir.progress import Reporter
 from customir.settings import TrainingSettings
 from customir.training import adapter, checkpoint
 from customir.training.batches import Batch, collate, cut_epoch
-from customir.training.budget import passes_kept, with_budget
+from customir.training.checkpoint import Progress
+from customir.training.dev_queries import DevQueries, recall
+from customir.training.distributed import all_reduce_gradients, broadcast, rank_and_world_size
 from customir.training.examples import Example, without_empty
-from customir.training.gradient_cache import backward
-from customir.training.held_out import HeldOut, recall
-from customir.training.processes import all_reduce_gradients, broadcast, rank_and_world_size
-from customir.training.teachers import Teacher, taught
-from customir.training.texts import FrozenBelow, Texts
+from customir.training.memory_budget import with_budget
+from customir.training.step import StepCost, accumulate_gradient, within_memory
+from customir.training.teachers import Teacher, distillation_targets
+from customir.training.texts import FrozenLayers, Texts
 
 CHECKPOINT_SECONDS = 30.0
-CLIP = 1.0
-LEAST_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What a batch cost: its loss, its tokens, and the rows in which one forward computes them."""
-
-    loss: float
-    tokens: int
-    rows: int
+MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,13 +42,13 @@ class TrainingResult:
 
     Attributes:
         adapter: A folder that peft loads: adapter_config.json and adapter_model.safetensors.
-        losses: One a step.
-        pairs: Trained on, over all epochs.
-        seconds: Of work, over all runs where it was interrupted.
+        losses: Loss of each step.
+        pairs: Pairs trained on, over all epochs.
+        seconds: Time of work, over all runs if it was interrupted.
         padding: Share of the encoded tokens that was padding, from 0 to 1.
         skipped: Examples left out because their query or positive is empty.
-        cut: Texts that are longer than `training.max_seq_length`, and so read in part.
-        held_out: Recall@10 of the adapter on the held-out queries; None: not measured.
+        truncated: Texts longer than `training.max_seq_length`.
+        dev_recall: Recall@10 of the adapter on the dev queries; None if it was not measured.
     """
 
     adapter: Path
@@ -67,8 +58,42 @@ class TrainingResult:
     seconds: float
     padding: float
     skipped: int
-    cut: int
-    held_out: float | None
+    truncated: int
+    dev_recall: float | None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same over all steps of a run.
+
+    Attributes:
+        settings: With the token budgets filled in.
+        weights: The trainable weights by name.
+        base_vectors: Vectors of all texts by the base, if the loss needs them.
+        dev: What early stopping measures; None: it is off.
+        dev_passages: Vectors of the dev passages by the base, if the passage encoder is frozen.
+    """
+
+    encoder: Encoder
+    examples: Sequence[Example]
+    settings: TrainingSettings
+    seed: int
+    model: Any
+    weights: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    base_vectors: Tensor | None
+    dev: DevQueries | None
+    dev_passages: np.ndarray | None
+    teacher: Teacher | None
+    reporter: Reporter
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.examples) // self.settings.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * self.settings.epochs
 
 
 def train(
@@ -79,31 +104,84 @@ def train(
     device: str,
     folder: Path,
     reporter: Reporter,
-    held_out: HeldOut | None = None,
+    dev: DevQueries | None = None,
     teacher: Teacher | None = None,
 ) -> TrainingResult:
-    """Fit the embedder in `base` to `examples`: a LoRA adapter, or with `settings.full_fine_tuning` its weights.
+    """Fit the embedder in `base` to `examples`: a LoRA adapter, or all weights (full fine-tuning).
 
-    In several processes (torchrun, with torch.distributed initialised by the caller) the work is
-    shared and the first process writes the files.
+    Under torchrun, with torch.distributed initialised by the caller, the processes share the work
+    and the first one writes the files.
 
-    Interrupted and called again with the same arguments, it goes on from the last checkpoint in
-    `folder` and, on a CPU, comes to the same bytes as without the interruption.
+    Interrupted and called again with the same arguments, it continues from the last checkpoint in
+    `folder` and, on a CPU, produces the same bytes as without the interruption.
 
     Args:
         base: A sentence-transformers folder.
         folder: Where the checkpoint and, at the end, the adapter are written.
-        held_out: What `settings.early_stopping_patience` goes by; not needed where that is 0.
-        teacher: Whose scores of the batch distillation learns, instead of those that the examples
-            come with; needs `settings.distillation_weight`.
+        dev: What `early_stopping_patience` measures; not needed if that is 0.
+        teacher: Whose scores of the whole batch distillation learns, instead of those that the
+            examples come with; needs `distillation_weight`.
 
     Raises:
-        UserError: there are fewer than two usable examples, or the loss is no number any more.
+        UserError: there are fewer than two usable examples, or the loss is no longer finite.
     """
     start = time.monotonic()
+    usable = _usable(examples, reporter)
+    make_private_folder(folder)
+    encoder = Encoder.load(
+        base, device, settings.max_seq_length, settings.precision, master_weights=True
+    )
+    _check_layers(encoder, settings)
+    dev = dev if settings.early_stopping_patience and dev and dev.queries else None
+    texts = Texts(encoder, usable)
+    if texts.truncated:
+        reporter.say(
+            f"{texts.truncated} of {len(texts.tokens)} texts are longer than "
+            f"training.max_seq_length = {encoder.max_tokens} and are truncated."
+        )
+    run = _prepare(encoder, texts, usable, settings, seed, dev, teacher, reporter)
+    fingerprint = _fingerprint(encoder, usable, settings, seed, dev, teacher)
+    found = checkpoint.load(folder, fingerprint, run.weights, run.optimizer)
+    best: dict[str, Tensor] = {}
+    if found is None:
+        progress = Progress(fingerprint, run.settings.mini_batch_num_tokens)
+    else:
+        progress, best = found
+        reporter.say(f"Training continues after step {progress.steps}.")
+    if 0 < settings.trainable_layers < len(encoder.layers) and progress.steps < run.total_steps:
+        texts = FrozenLayers(encoder, usable, settings.trainable_layers, folder, reporter)
+    with closing(texts):
+        progress, best = _loop(run, texts, progress, best, folder, start)
+    if progress.steps < run.total_steps:
+        reporter.say(
+            f"Training stopped after {progress.steps} of {run.total_steps} steps: for "
+            f"{progress.stale} epochs Recall@10 on the dev queries was not above "
+            f"{progress.best:.3f}."
+        )
+    with torch.no_grad():
+        for name, value in best.items():
+            run.weights[name].copy_(value)
+    return TrainingResult(
+        adapter=_write(run, base, folder / "adapter"),
+        losses=progress.losses,
+        steps=progress.steps,
+        pairs=progress.pairs,
+        seconds=progress.seconds,
+        padding=1 - progress.tokens / progress.rows,
+        skipped=len(examples) - len(usable),
+        truncated=texts.truncated,
+        dev_recall=progress.best if dev else None,
+    )
+
+
+def _usable(examples: Sequence[Example], reporter: Reporter) -> list[Example]:
+    """The examples with text.
+
+    Raises:
+        UserError: there are too few, or none has a negative.
+    """
     usable = without_empty(list(examples))
-    skipped = len(examples) - len(usable)
-    if skipped:
+    if skipped := len(examples) - len(usable):
         reporter.say(f"Training leaves out {skipped} examples with an empty query or passage.")
     if len(usable) < 2:
         raise UserError(
@@ -115,149 +193,7 @@ def train(
             f"All {len(usable)} examples come from one thread or near-duplicate group, and passages "
             "of one are never each other's negatives: there is nothing to learn from. Add documents."
         )
-    make_private_folder(folder)
-    encoder = Encoder.load(
-        base, device, settings.max_seq_length, settings.precision, master_weights=True
-    )
-    layers = len(encoder.layers)
-    if settings.trainable_layers > layers:
-        raise UserError(
-            f"training.trainable_layers is {settings.trainable_layers}, and the model has {layers}. "
-            "Lower it; 0 adapts all."
-        )
-    if settings.trainable_layers and not encoder.packs:
-        raise UserError(
-            f"training.trainable_layers: not for models of type {encoder.model.config.model_type}. "
-            "Set it to 0."
-        )
-    fingerprinted, settings = settings, with_budget(settings, encoder)
-    watched = (
-        held_out if settings.early_stopping_patience and held_out and held_out.queries else None
-    )
-    texts = Texts(encoder, usable)
-    if texts.cut:
-        reporter.say(
-            f"{texts.cut} of {len(texts.tokens)} texts are longer than training.max_seq_length = "
-            f"{encoder.max_tokens} and are read up to there."
-        )
-    # Of the base, so before anything learns.
-    base_vectors = (
-        texts.vectors(reporter)
-        if settings.embedding_regularization or settings.freeze_passage_encoder
-        else None
-    )
-    base_passages = (
-        encoder.encode(watched.passages, "passage")
-        if watched and settings.freeze_passage_encoder
-        else None
-    )
-    if settings.full_fine_tuning:
-        adapter.unfreeze(encoder, settings.trainable_layers)
-        model: Any = encoder.model
-    else:
-        model = adapter.attach(encoder, settings, seed)
-    weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    optimizer = torch.optim.AdamW(weights.values(), lr=settings.learning_rate)
-    fingerprint = _fingerprint(encoder, usable, fingerprinted, seed, watched, teacher)
-    best: dict[str, Tensor] = {}
-    found = checkpoint.load(folder, fingerprint, weights, optimizer)
-    if found is None:
-        state = checkpoint.Progress(fingerprint, settings.mini_batch_num_tokens)
-    else:
-        state, best = found
-        reporter.say(f"Training goes on after step {state.steps}.")
-    per_epoch = -(-len(usable) // settings.batch_size)
-    total = per_epoch * settings.epochs
-    if 0 < settings.trainable_layers < layers and state.steps < total:
-        texts = FrozenBelow(encoder, usable, settings.trainable_layers, folder, reporter)
-    first = rank_and_world_size()[0] == 0
-    before, saved = state.seconds, time.monotonic()
-    batches: list[list[int]] = []
-    with closing(texts), reporter.task("Training", total=total, unit="steps") as task:
-        task.advance(state.steps)
-        for step in range(state.steps, total):
-            if watched and state.stale >= settings.early_stopping_patience:
-                break
-            epoch, number = divmod(step, per_epoch)
-            if number == 0 or not batches:
-                batches = cut_epoch(usable, settings.batch_size, seed, epoch)
-            batch = collate([usable[index] for index in batches[number]]).to(encoder.device)
-            if teacher:
-                batch = taught(batch, teacher)
-            optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(
-                step, total, settings.warmup_ratio
-            )
-            work = partial(
-                _backward,
-                texts=texts,
-                batch=batch,
-                settings=settings,
-                base_vectors=base_vectors,
-                seed=_step_seed(seed, step),
-            )
-            done, budget = _within_memory(work, state.mini_batch_num_tokens, optimizer, reporter)
-            all_reduce_gradients(weights.values())
-            norm = torch.nn.utils.clip_grad_norm_(weights.values(), CLIP)
-            if not (math.isfinite(done.loss) and math.isfinite(norm.item())):
-                raise UserError(
-                    f"Training: the loss of step {step + 1} is {done.loss}, its gradient's norm "
-                    f"{norm.item()}. Lower training.learning_rate, raise training.temperature, or "
-                    'set training.precision = "fp32".'
-                )
-            optimizer.step()
-            optimizer.zero_grad()
-            state = replace(
-                state,
-                mini_batch_num_tokens=budget,
-                losses=(*state.losses, done.loss),
-                pairs=state.pairs + len(batches[number]),
-                seconds=before + time.monotonic() - start,
-                tokens=state.tokens + done.tokens,
-                rows=state.rows + done.rows,
-            )
-            measured = watched and number == per_epoch - 1
-            if watched and measured:
-                with adapter.without_dropout(model):
-                    reached = broadcast(recall(encoder, watched, base_passages))
-                better = reached > state.best
-                state = replace(
-                    state,
-                    best=max(reached, state.best),
-                    stale=0 if better else state.stale + 1,
-                )
-                if better:
-                    best = {name: value.detach().cpu().clone() for name, value in weights.items()}
-            due = step + 1 == total or time.monotonic() - saved >= CHECKPOINT_SECONDS
-            if (due or measured) and first:
-                checkpoint.save(folder, state, weights, optimizer, best)
-                saved = time.monotonic()
-            task.advance()
-    if state.steps < total:
-        reporter.say(
-            f"Training stopped after {state.steps} of {total} steps: for {state.stale} epochs "
-            f"Recall@10 on the held-out queries was not above {state.best:.3f}."
-        )
-    with torch.no_grad():
-        for name, value in best.items():
-            weights[name].copy_(value)
-    written = folder / "adapter"
-    if first:
-        shutil.rmtree(written, ignore_errors=True)  # of the other kind, perhaps
-        if settings.full_fine_tuning:
-            adapter.save_full(weights, written)
-        else:
-            adapter.save(model, base, written)
-    return TrainingResult(
-        adapter=written,
-        losses=state.losses,
-        steps=state.steps,
-        pairs=state.pairs,
-        seconds=state.seconds,
-        padding=1 - state.tokens / state.rows,
-        skipped=skipped,
-        cut=texts.cut,
-        held_out=state.best if watched else None,
-    )
+    return usable
 
 
 def _nothing_to_contrast(examples: Sequence[Example]) -> bool:
@@ -270,103 +206,164 @@ def _nothing_to_contrast(examples: Sequence[Example]) -> bool:
     return len(threads) == 1 or len(groups) == 1
 
 
-def _within_memory(
-    work: Callable[..., Pass], budget: int, optimizer: torch.optim.Optimizer, reporter: Reporter
-) -> tuple[Pass, int]:
-    """Do `work` with a budget of tokens that is halved until memory suffices; return that too."""
-    while True:
-        try:
-            return work(mini_batch_num_tokens=budget), budget
-        except (MemoryError, RuntimeError) as error:
-            # Other processes would wait for this one's vectors for ever: so they get none.
-            alone = rank_and_world_size()[1] == 1
-            if not (_is_out_of_memory(error) and alone and budget > LEAST_TOKENS):
-                raise
-        optimizer.zero_grad()
-        budget //= 2
-        reporter.say(
-            f"Memory ran out; training goes on with training.mini_batch_num_tokens = {budget}. "
-            "The result is the same."
+def _check_layers(encoder: Encoder, settings: TrainingSettings) -> None:
+    """Raise UserError if the model does not have as many layers as are to be trained."""
+    if settings.trainable_layers > len(encoder.layers):
+        raise UserError(
+            f"training.trainable_layers is {settings.trainable_layers}, but the model has "
+            f"{len(encoder.layers)} layers. Lower it; 0 adapts all."
+        )
+    if settings.trainable_layers and not encoder.supports_packing:
+        raise UserError(
+            "training.trainable_layers: not supported for models of type "
+            f"{encoder.model.config.model_type}. Set it to 0."
         )
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """torch raises a plain RuntimeError where the CPU's memory is used up."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "can't allocate memory" in str(error)
-
-
-def _backward(
-    mini_batch_num_tokens: int,
+def _prepare(
+    encoder: Encoder,
     texts: Texts,
-    batch: Batch,
+    examples: Sequence[Example],
     settings: TrainingSettings,
-    base_vectors: Tensor | None,
     seed: int,
-) -> Pass:
-    """Add the batch's gradient to the weights."""
-    numbers = texts.of(batch)
-    base = None if base_vectors is None else base_vectors[numbers].to(texts.encoder.device)
-    if settings.freeze_passage_encoder:
-        numbers = numbers[: len(batch.queries)]
-
-    def loss_of(learning: Tensor) -> Tensor:
-        everything = learning
-        if base is not None and settings.freeze_passage_encoder:
-            everything = torch.cat([learning, base[len(learning) :]])
-        loss = _loss(everything, batch, settings)
-        if base is not None and settings.embedding_regularization:
-            apart = (learning - base[: len(learning)]).square().sum(1)
-            loss = loss + settings.embedding_regularization * apart.mean()
-        return loss
-
-    lengths = [len(texts.tokens[number]) for number in numbers]
-    passes = texts.encoder.cut(lengths, mini_batch_num_tokens)
-    # Where memory ran out before, nothing is kept that need not be.
-    device, kept, in_part = texts.encoder.device, 1, 0
-    if mini_batch_num_tokens == settings.mini_batch_num_tokens:
-        kept, in_part = passes_kept(sum(lengths) // rank_and_world_size()[1], settings, device)
-    loss = backward(
-        lambda places: texts.embed([numbers[place] for place in places]),
-        passes,
-        loss_of,
-        seed,
-        device,
-        kept,
-        in_part,
+    dev: DevQueries | None,
+    teacher: Teacher | None,
+    reporter: Reporter,
+) -> _Run:
+    """Take the base's vectors before anything is trained, then make the weights trainable."""
+    frozen = settings.freeze_passage_encoder
+    needs_base = settings.embedding_regularization or frozen
+    base_vectors = texts.vectors(reporter) if needs_base else None
+    dev_passages = encoder.encode(dev.passages, "passage") if dev and frozen else None
+    if settings.full_fine_tuning:
+        adapter.unfreeze(encoder, settings.trainable_layers)
+        model: Any = encoder.model
+    else:
+        model = adapter.attach(encoder, settings, seed)
+    weights = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    return _Run(
+        encoder=encoder,
+        examples=examples,
+        settings=with_budget(settings, encoder),
+        seed=seed,
+        model=model,
+        weights=weights,
+        optimizer=torch.optim.AdamW(weights.values(), lr=settings.learning_rate),
+        base_vectors=base_vectors,
+        dev=dev,
+        dev_passages=dev_passages,
+        teacher=teacher,
+        reporter=reporter,
     )
-    rows = sum(texts.encoder.rows([lengths[place] for place in part]) for part in passes)
-    return Pass(loss, sum(lengths), rows)
 
 
-def _loss(representations: Tensor, batch: Batch, settings: TrainingSettings) -> Tensor:
-    queries = representations[: len(batch.queries)]
-    passages = representations[len(batch.queries) :]
-    loss = info_nce(
-        queries[batch.asked],
-        passages,
-        batch.positives,
-        settings.temperature,
-        symmetric=settings.symmetric,
-        mask=batch.mask,
-        margin=settings.absolute_margin,
+def _loop(
+    run: _Run,
+    texts: Texts,
+    progress: Progress,
+    best: dict[str, Tensor],
+    folder: Path,
+    start: float,
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Train from `progress` to the end or until dev stops improving; the best weights on dev."""
+    before, saved = progress.seconds, time.monotonic()
+    batches: list[list[int]] = []
+    with run.reporter.task("Training", total=run.total_steps, unit="steps") as task:
+        task.advance(progress.steps)
+        for step in range(progress.steps, run.total_steps):
+            if run.dev and progress.stale >= run.settings.early_stopping_patience:
+                break
+            epoch, number = divmod(step, run.steps_per_epoch)
+            if number == 0 or not batches:
+                batches = cut_epoch(run.examples, run.settings.batch_size, run.seed, epoch)
+            cost, budget = _step(run, texts, batches[number], step, progress.mini_batch_num_tokens)
+            progress = replace(
+                progress,
+                mini_batch_num_tokens=budget,
+                losses=(*progress.losses, cost.loss),
+                pairs=progress.pairs + len(batches[number]),
+                seconds=before + time.monotonic() - start,
+                tokens=progress.tokens + cost.tokens,
+                rows=progress.rows + cost.rows,
+            )
+            measured = run.dev is not None and number == run.steps_per_epoch - 1
+            if measured:
+                progress, best = _measure(run, progress, best)
+            due = step + 1 == run.total_steps or time.monotonic() - saved >= CHECKPOINT_SECONDS
+            if (due or measured) and rank_and_world_size()[0] == 0:
+                checkpoint.save(folder, progress, run.weights, run.optimizer, best)
+                saved = time.monotonic()
+            task.advance()
+    return progress, best
+
+
+def _step(
+    run: _Run, texts: Texts, members: Sequence[int], step: int, mini_batch_num_tokens: int
+) -> tuple[StepCost, int]:
+    """One optimizer step; its cost, and the tokens in a micro-batch that memory allowed.
+
+    Raises:
+        UserError: the loss or the gradient is not finite.
+    """
+    settings, optimizer = run.settings, run.optimizer
+    batch = _batch(run, members)
+    schedule = _learning_rate_factor(step, run.total_steps, settings.warmup_ratio)
+    optimizer.param_groups[0]["lr"] = settings.learning_rate * schedule
+    work = partial(
+        accumulate_gradient,
+        texts=texts,
+        batch=batch,
+        settings=settings,
+        base_vectors=run.base_vectors,
+        seed=_step_seed(run.seed, step),
     )
-    if settings.distillation_weight:
-        loss = loss + settings.distillation_weight * listwise_kl(
-            queries[batch.asked],
-            passages,
-            batch.candidates,
-            batch.scores,
-            settings.temperature,
-            settings.teacher_temperature,
+    cost, budget = within_memory(work, mini_batch_num_tokens, optimizer, run.reporter)
+    all_reduce_gradients(run.weights.values())
+    norm = torch.nn.utils.clip_grad_norm_(run.weights.values(), MAX_GRADIENT_NORM)
+    if not (math.isfinite(cost.loss) and math.isfinite(norm.item())):
+        raise UserError(
+            f"Training: the loss of step {step + 1} is {cost.loss}, its gradient's norm "
+            f"{norm.item()}. Lower training.learning_rate, raise training.temperature, or "
+            'set training.precision = "fp32".'
         )
-    return loss
+    optimizer.step()
+    optimizer.zero_grad()
+    return cost, budget
 
 
-def _schedule(step: int, total: int, warmup: float) -> float:
-    """The learning rate's factor: up in a line for the first steps, then down in a line to 0."""
-    rising = max(1, round(warmup * total))
-    return min((step + 1) / rising, (total - step) / max(1, total - rising + 1))
+def _batch(run: _Run, members: Sequence[int]) -> Batch:
+    batch = collate([run.examples[index] for index in members]).to(run.encoder.device)
+    return distillation_targets(batch, run.teacher) if run.teacher else batch
+
+
+def _measure(
+    run: _Run, progress: Progress, best: dict[str, Tensor]
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Recall@10 on dev after an epoch; the weights are copied if it is the best so far."""
+    assert run.dev is not None
+    with adapter.without_dropout(run.model):
+        reached = broadcast(recall(run.encoder, run.dev, run.dev_passages))
+    if reached <= progress.best:
+        return replace(progress, stale=progress.stale + 1), best
+    copies = {name: value.detach().cpu().clone() for name, value in run.weights.items()}
+    return replace(progress, best=reached, stale=0), copies
+
+
+def _write(run: _Run, base: Path, folder: Path) -> Path:
+    """Write the adapter, or the weights, from the first process."""
+    if rank_and_world_size()[0] == 0:
+        shutil.rmtree(folder, ignore_errors=True)  # it may hold the other kind
+        if run.settings.full_fine_tuning:
+            adapter.save_full(run.weights, folder)
+        else:
+            adapter.save(run.model, base, folder)
+    return folder
+
+
+def _learning_rate_factor(step: int, total: int, warmup_ratio: float) -> float:
+    """Linear warm-up over the first steps, then linear decay to 0."""
+    warmup = max(1, round(warmup_ratio * total))
+    return min((step + 1) / warmup, (total - step) / max(1, total - warmup + 1))
 
 
 def _step_seed(seed: int, step: int) -> int:
@@ -378,10 +375,10 @@ def _fingerprint(
     examples: Sequence[Example],
     settings: TrainingSettings,
     seed: int,
-    held_out: HeldOut | None,
+    dev: DevQueries | None,
     teacher: Teacher | None,
 ) -> str:
-    """Of all that decides the adapter's numbers."""
+    """A hash of everything that decides the adapter's numbers."""
     digest = hashlib.sha256()
     digest.update(json.dumps([encoder.fingerprint, settings.model_dump(), seed]).encode())
     for example in examples:
@@ -389,8 +386,8 @@ def _fingerprint(
         digest.update(json.dumps(about).encode())
     if teacher:
         digest.update(teacher.fingerprint.encode())
-    if held_out:
-        relevant = [sorted(each) for each in held_out.relevant]
-        parts = [list(held_out.queries), list(held_out.passages), relevant]
+    if dev:
+        relevant = [sorted(each) for each in dev.relevant]
+        parts = [list(dev.queries), list(dev.passages), relevant]
         digest.update(json.dumps(parts).encode())
     return digest.hexdigest()

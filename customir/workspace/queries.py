@@ -8,8 +8,8 @@ from customir.workspace.database import Workspace
 
 Split = Literal["train", "dev", "test"]
 Verdict = Literal["negative", "ambiguous", "relevant"]
-# Queries that people wrote above or before their passage, whose title is hidden from them.
-FREE_STYLES = frozenset({"subject", "reply", "ict"})
+# Styles of queries that people wrote: above, before or at the start of their passage.
+SELF_SUPERVISED_STYLES = frozenset({"subject", "reply", "ict"})
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Query:
     """A query and the passage that it was written for.
 
     Attributes:
-        style: How it came about: keywords, question, need, summary, attribute; or subject, the
-            passage's own title, reply, the message that the passage answers, or opening, how the
-            passage's text begins.
-        rejected: The filter that dropped it; None where it was kept.
+        style: How the LLM was asked to write it (keywords, question, need, summary, attribute), or
+            where it was taken from: subject (the passage's title), reply (the message that the
+            passage replies to), ict (the passage's first sentence: inverse cloze task).
+        rejected: The filter that dropped it; None if it was kept.
         split: By thread: no thread or near-duplicate group is in two splits.
     """
 
@@ -32,18 +32,18 @@ class Query:
     split: Split
 
     @property
-    def free(self) -> bool:
-        """Whether a person wrote it; the passage is then learned without its title and opening."""
-        return self.style in FREE_STYLES
+    def is_self_supervised(self) -> bool:
+        """Whether it was taken from the corpus; the passage is then trained on without that part."""
+        return self.style in SELF_SUPERVISED_STYLES
 
 
 @dataclass(frozen=True)
-class FreeQuery:
-    """A free query of a held-out thread. It is no row: subjects and answers stand in the corpus.
+class SelfSupervisedQuery:
+    """A self-supervised query of a held-out thread. It is not stored: the corpus holds its text.
 
     Attributes:
-        row: Of its passage, in the corpus.
-        answer: That passage without what the query was taken from: what is to be found.
+        row: Number of its passage in the corpus.
+        answer: The passage without the part that the query was taken from.
     """
 
     key: str

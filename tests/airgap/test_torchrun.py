@@ -11,7 +11,7 @@ import ctypes, os, re, socket
 import torch
 from torch import distributed
 from customir.airgap import block_network
-from customir.training.processes import together
+from customir.training.distributed import together
 
 def own_addresses():
     """Local addresses of this process's TCP sockets, as /proc/net writes them."""

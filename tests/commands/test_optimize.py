@@ -4,19 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from customir.commands.optimize import (
-    MANY_QUERIES,
-    Candidate,
-    advice,
-    builtin_pairs,
-    optimize,
-    try_formats,
-    workspace_pairs,
-    worth_trying,
-)
+from customir.commands.optimize import builtin_pairs, optimize, workspace_pairs
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.llm import Engine, Prompt
+from customir.llm.formats import MIN_QUERIES, Candidate, advice, try_formats, worth_trying
 from customir.llm.requantize import FORMATS, Speed, kept_beside, requantize
 from customir.progress import Silent
 from customir.workspace import Workspace
@@ -72,8 +64,8 @@ def test_the_fastest_that_judges_alike_is_kept_under_its_own_hash(
 def test_formats_are_tried_and_nothing_is_left(smollm: Path, tmp_path: Path) -> None:
     model = tmp_path / "small.gguf"
     model.symlink_to(smollm)
-    assert worth_trying(model, MANY_QUERIES)
-    assert not worth_trying(model, MANY_QUERIES - 1)
+    assert worth_trying(model, MIN_QUERIES)
+    assert not worth_trying(model, MIN_QUERIES - 1)
     name, factor = try_formats(model, 1, tmp_path)
     assert name in ("original", *FORMATS)
     assert factor >= 1

@@ -10,13 +10,15 @@ from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
 from customir.exporters.parity import HeldOut
 
-from customir.evaluation.compare import compare, measure_int8, qrels_of
+from customir.embeddings import stored_embeddings
+from customir.evaluation.compare import compare, measure_int8
+from customir.evaluation.held_out import HeldOutData, qrels_of
 from customir.evaluation.systems import reference_embedder
 from customir.progress import Silent
 from customir.settings import EvaluationSettings, Settings
 from customir.workspace import Workspace
 from customir.workspace.passages import Passage
-from customir.workspace.queries import FreeQuery, Query, Split
+from customir.workspace.queries import Query, SelfSupervisedQuery, Split
 
 SETTINGS = Settings(device="cpu", evaluation=EvaluationSettings(reference_model="", resamples=1000))
 SUBJECTS = ("leaking oil pump", "lunch in the garden", "office sold in Oslo", "invoice paid twice")
@@ -42,8 +44,8 @@ def test_near_duplicates_are_relevant_too() -> None:
 def test_without_an_adapter_the_base_ships(minilm: Path, tmp_path: Path) -> None:
     with Workspace(tmp_path) as workspace:
         found = compare(
-            workspace, "evaluate", minilm, None, PASSAGES, [*queries("dev"), *queries("test")], [],
-            SETTINGS, Silent(),
+            HeldOutData(PASSAGES, [*queries("dev"), *queries("test")], []), minilm, None, SETTINGS,
+            stored_embeddings(workspace, "evaluate", Silent()),
         )  # fmt: skip
     assert not found.verdict.ships_adapted
     assert set(found.dev) == {0.0}
@@ -54,31 +56,31 @@ def test_without_an_adapter_the_base_ships(minilm: Path, tmp_path: Path) -> None
         for values in metrics.values():
             np.testing.assert_array_equal(values, np.ones(4))
     assert set(found.rankings) == {"base"}
-    assert found.free_dev == {}
-    assert found.free_test == []
+    assert found.pairs_dev == {}
+    assert found.pairs_test == []
     assert found.threads == ["t0", "t1", "t2", "t3"]
 
 
-def free_queries() -> list[FreeQuery]:
+def people_queries() -> list[SelfSupervisedQuery]:
     """Each asks for one of the passages; dev's have their own answers, test's the next passage's."""
     own = [
-        FreeQuery(f"dev{n}", "subject", subject, n, f"All about the {subject}.", "dev")
+        SelfSupervisedQuery(f"dev{n}", "subject", subject, n, f"All about the {subject}.", "dev")
         for n, subject in enumerate(SUBJECTS)
     ]
     other = [replace(q, key=f"test{q.row}", answer="Nothing at all.", split="test") for q in own]
     return [*own, *other]
 
 
-def test_free_queries_are_measured_by_split_with_their_own_answers(
+def test_self_supervised_queries_are_measured_by_split_with_their_own_answers(
     minilm: Path, tmp_path: Path
 ) -> None:
     with Workspace(tmp_path) as workspace:
         found = compare(
-            workspace, "evaluate", minilm, None, PASSAGES, queries("dev"), free_queries(), SETTINGS,
-            Silent(),
+            HeldOutData(PASSAGES, queries("dev"), people_queries()), minilm, None, SETTINGS,
+            stored_embeddings(workspace, "evaluate", Silent()),
         )  # fmt: skip
-    np.testing.assert_array_equal(found.free_dev[0.0]["nDCG@10"], np.ones(4))
-    (base,) = found.free_test
+    np.testing.assert_array_equal(found.pairs_dev[0.0]["nDCG@10"], np.ones(4))
+    (base,) = found.pairs_test
     # Their passage is there as what does not answer them, and three others.
     assert base.system == "base"
     assert set(base.by_query["Recall@10"]) == {1.0}
@@ -89,8 +91,8 @@ def test_free_queries_are_measured_by_split_with_their_own_answers(
 def test_a_split_without_queries(minilm: Path, tmp_path: Path, split: Split | None) -> None:
     with Workspace(tmp_path) as workspace:
         found = compare(
-            workspace, "evaluate", minilm, None, PASSAGES,
-            [] if split is None else queries(split), [], SETTINGS, Silent(),
+            HeldOutData(PASSAGES, [] if split is None else queries(split), []), minilm, None,
+            SETTINGS, stored_embeddings(workspace, "evaluate", Silent()),
         )  # fmt: skip
     assert not found.verdict.ships_adapted
     for result in found.test:
@@ -108,8 +110,8 @@ def test_a_reference_embedder_is_compared_with_where_it_is_here(
     )
     with Workspace(tmp_path / "out") as workspace:
         found = compare(
-            workspace, "evaluate", minilm, None, PASSAGES, [*queries("dev"), *queries("test")], [],
-            larger, Silent(),
+            HeldOutData(PASSAGES, [*queries("dev"), *queries("test")], []), minilm, None, larger,
+            stored_embeddings(workspace, "evaluate", Silent()),
         )  # fmt: skip
     by_name = {result.system: result for result in found.test}
     assert by_name[str(minilm)].metrics == by_name["base"].metrics
@@ -121,13 +123,11 @@ def test_int8_is_measured_among_all_passages(minilm: Path, tmp_path: Path) -> No
     export_onnx(model)
     quantize(model, HeldOut([passage.content for passage in PASSAGES]))
     with Workspace(tmp_path / "out") as workspace:
+        embed = stored_embeddings(workspace, "export", Silent())
         result = measure_int8(
-            workspace, "export", minilm, model, "base INT8", PASSAGES, queries("test"),
-            SETTINGS, Silent(),
-        )  # fmt: skip
-        none = measure_int8(
-            workspace, "export", minilm, model, "base INT8", PASSAGES, [], SETTINGS, Silent()
+            PASSAGES, queries("test"), minilm, model, "base INT8", SETTINGS, embed
         )
+        none = measure_int8(PASSAGES, [], minilm, model, "base INT8", SETTINGS, embed)
     assert result.as_row()["system"] == "base INT8"
     assert result.metrics == {"Recall@10": 1.0, "nDCG@10": 1.0, "MRR@10": 1.0}
     assert set(result.differences) == {"Recall@10", "nDCG@10", "MRR@10"}

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from customir.evaluation.gate import MINIMUM_THREADS, Held, Metrics, Verdict, choose_alpha, decide
+from customir.evaluation.gate import (
+    MINIMUM_THREADS,
+    Metrics,
+    PairedMetrics,
+    Verdict,
+    choose_weight,
+    decide,
+)
 from customir.evaluation.significance import Difference, paired_difference
 from customir.settings import EvaluationSettings
 
@@ -34,7 +41,7 @@ def gate(
 ) -> Verdict:
     """The verdict where each query is about a thread of its own."""
     own = [str(number) for number in range(len(base["nDCG@10"]))]
-    return decide(alpha, Held(candidate, base, own), None, settings, seed)
+    return decide(alpha, PairedMetrics(candidate, base, own), None, settings, seed)
 
 
 def test_queries_about_one_thread_count_as_one() -> None:
@@ -79,7 +86,7 @@ def test_a_real_gain_ships() -> None:
     base = np.random.default_rng(0).random(60) * 0.8
     verdict = gate(0.5, metrics(base + 0.1), metrics(base), SETTINGS, 0)
     assert verdict.ships_adapted
-    assert verdict.alpha == 0.5
+    assert verdict.weight == 0.5
     assert verdict.reason.startswith(
         "Surely better than the base: on the LLM's queries nDCG@10 +0.100 (95% interval +0.100 to "
         "+0.100), Recall@10 +0.100"
@@ -100,7 +107,7 @@ def test_a_gain_by_one_metric_alone_does_not_ship() -> None:
     base = np.full(60, 0.5)
     for ndcg, recall in ((0.1, -0.1), (0.1, 0.0), (0.0, 0.1)):
         verdict = gate(1.0, metrics(base + ndcg, base + recall), metrics(base, base), SETTINGS, 0)
-        assert verdict.alpha == 0
+        assert verdict.weight == 0
         assert verdict.reason.startswith("Not surely better than the base: on the LLM's")
         assert set(verdict.differences) == {"nDCG@10", "Recall@10"}
 
@@ -114,7 +121,7 @@ def test_too_few_threads_ship_nothing() -> None:
     base = np.zeros(200)
     two = [str(number % 2) for number in range(200)]
     assert not decide(
-        1.0, Held(metrics(base + 1), metrics(base), two), None, SETTINGS, 0
+        1.0, PairedMetrics(metrics(base + 1), metrics(base), two), None, SETTINGS, 0
     ).ships_adapted
     base = np.zeros(MINIMUM_THREADS)
     assert gate(1.0, metrics(base + 1), metrics(base), SETTINGS, 0).ships_adapted
@@ -128,8 +135,8 @@ def test_people_have_to_agree(ndcg: float, recall: float, ships: bool) -> None:
     """On their queries one metric surely better, and none surely worse."""
     base = np.random.default_rng(0).random(60) * 0.8
     own = [str(number) for number in range(60)]
-    written = Held(metrics(base + 0.1), metrics(base), own)
-    free = Held(metrics(base + ndcg, base + recall), metrics(base), own)
+    written = PairedMetrics(metrics(base + 0.1), metrics(base), own)
+    free = PairedMetrics(metrics(base + ndcg, base + recall), metrics(base), own)
     verdict = decide(1.0, written, free, SETTINGS, 0)
     assert verdict.ships_adapted == ships
     assert "on the LLM's queries nDCG@10 +0.100" in verdict.reason
@@ -146,10 +153,10 @@ def test_the_llm_must_not_object(ndcg: float, recall: float, ships: bool) -> Non
     base, spread = random.random(60) * 0.8, random.normal(0, 0.2, 60)
     spread -= spread.mean()
     own = [str(number) for number in range(60)]
-    written = Held(
+    written = PairedMetrics(
         metrics(base + ndcg + spread * (ndcg == 0.01), base + recall), metrics(base), own
     )
-    free = Held(metrics(base + 0.1), metrics(base), own)
+    free = PairedMetrics(metrics(base + 0.1), metrics(base), own)
     assert decide(1.0, written, free, SETTINGS, 0).ships_adapted == ships
 
 
@@ -162,10 +169,10 @@ def test_alpha_0_is_the_base() -> None:
 
 def test_alpha_is_chosen_on_dev_and_of_equals_the_nearest_to_the_base() -> None:
     dev = {1.0: metrics([0.5, 0.7]), 0.0: metrics([0.5, 0.5]), 0.5: metrics([0.7, 0.5])}
-    assert choose_alpha(dev) == 0.5
-    assert choose_alpha({0.0: metrics([0.5]), 0.5: metrics([0.5])}) == 0.0
+    assert choose_weight(dev) == 0.5
+    assert choose_weight({0.0: metrics([0.5]), 0.5: metrics([0.5])}) == 0.0
     # Recall takes no part in it.
-    assert choose_alpha({0.0: metrics([0.5], [0.9]), 1.0: metrics([0.6], [0.1])}) == 1.0
+    assert choose_weight({0.0: metrics([0.5], [0.9]), 1.0: metrics([0.6], [0.1])}) == 1.0
 
 
 def noise(random: np.random.Generator, queries: int) -> tuple[np.ndarray, np.ndarray]:
@@ -213,7 +220,7 @@ def test_what_is_no_better_rarely_ships_by_people_and_the_llm_either() -> None:
             (after, before), own = ranks(random, queries), [str(n) for n in range(queries)]
             # Of the ranks that gave nDCG@10; a hit is in the first ten.
             held.append(
-                Held(
+                PairedMetrics(
                     metrics(after, (after > 0).astype(float)),
                     metrics(before, (before > 0).astype(float)),
                     own,
@@ -238,10 +245,10 @@ def test_choosing_among_shares_and_asking_one_thread_often_ships_no_more() -> No
             for share in (0.25, 0.5, 0.75, 1.0)
         }
         dev, test = slice(0, each * 30), slice(each * 30, None)
-        alpha = choose_alpha({share: metrics(values[dev]) for share, values in shares.items()})
+        alpha = choose_weight({share: metrics(values[dev]) for share, values in shares.items()})
         chosen += alpha > 0
         threads = [str(number // each) for number in range(each * 60)]
-        held = Held(metrics(shares[alpha][test]), metrics(base[test]), threads)
+        held = PairedMetrics(metrics(shares[alpha][test]), metrics(base[test]), threads)
         verdict = decide(alpha, held, None, QUICK, seed)
         shipped += verdict.ships_adapted
     assert chosen > trials / 2, "dev is fooled often, so that test has to decide"

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from customir.evaluation.self_supervised import rank_free
+from customir.evaluation.self_supervised import rank_pairs
 from customir.workspace.passages import Passage
-from customir.workspace.queries import FreeQuery
+from customir.workspace.queries import SelfSupervisedQuery
 
 
 def test_against_a_loop_over_all() -> None:
@@ -14,9 +14,9 @@ def test_against_a_loop_over_all() -> None:
     ]
     corpus = random.normal(size=(300, 8)).astype(np.float32)
     rows = random.permutation(300)
-    queries = [FreeQuery(f"q{row}", "reply", "", int(row), "", "test") for row in rows]
+    queries = [SelfSupervisedQuery(f"q{row}", "reply", "", int(row), "", "test") for row in rows]
     asked, answers = (random.normal(size=(300, 8)).astype(np.float32) for _ in range(2))
-    found = rank_free(queries, asked, answers, corpus, passages)
+    found = rank_pairs(queries, asked, answers, corpus, passages)
     assert len(found) == 300
     for query, own, vector, answer in zip(queries, found, asked, answers, strict=True):
         passage = passages[query.row]
@@ -32,6 +32,6 @@ def test_against_a_loop_over_all() -> None:
 def test_no_query_and_few_passages() -> None:
     passages = [Passage("p", "d", 0, "x", "p", "", "t")]
     corpus = np.ones((1, 4), np.float32)
-    assert list(rank_free([], corpus[:0], corpus[:0], corpus, passages)) == []
-    query = FreeQuery("q", "reply", "", 0, "", "dev")
-    assert [list(rows) for rows in rank_free([query], corpus, corpus, corpus, passages)] == [[0]]
+    assert list(rank_pairs([], corpus[:0], corpus[:0], corpus, passages)) == []
+    query = SelfSupervisedQuery("q", "reply", "", 0, "", "dev")
+    assert [list(rows) for rows in rank_pairs([query], corpus, corpus, corpus, passages)] == [[0]]

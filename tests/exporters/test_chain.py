@@ -113,7 +113,7 @@ def test_the_card_has_the_facts_and_the_hashes(copied: Path) -> None:
     facts = Facts(
         base="minilm",
         licence="Apache-2.0",
-        alpha=0.5,
+        weight=0.5,
         verdict="Surely better than the base.",
         corpus={"passages": 1234},
         compared=[["", "Recall@10"], ["base", "0.700"]],

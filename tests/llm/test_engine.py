@@ -15,8 +15,8 @@ import pytest
 
 from customir.errors import UserError
 from customir.llm import Engine, Prompt, Sampling, Usage
-from customir.llm.engine import _Leaf, _Schedule
 from customir.llm.gguf import gpu_is_there
+from customir.llm.scheduler import Leaf, Schedule
 from customir.llm.sizes import SCORING_ON_CPU as ON_CPU
 from customir.llm.sizes import WRITING_ON_CPU, Sizes
 from customir.llm.threads import fastest_threads
@@ -203,10 +203,10 @@ def test_cells_that_sequences_share_give_the_same_answers(
 
 
 def test_sequences_in_use_become_neighbours() -> None:
-    schedule = _Schedule(max_tokens=1, sequences=6, cells=None)
-    leaves = [_Leaf(number, [1], 0, 0, []) for number in range(6)]
+    schedule = Schedule(max_tokens=1, sequences=6, cells=None)
+    leaves = [Leaf(number, [1], 0, 0, []) for number in range(6)]
     for leaf in leaves:
-        schedule.pend([], [leaf])
+        schedule.queue([], [leaf])
         assert schedule.admit() is not None
     for number in (0, 2, 3):
         schedule.release(leaves[number])
@@ -422,7 +422,7 @@ def test_where_memory_is_short_the_context_shrinks_and_the_work_goes_on(smollm: 
 
 def test_where_there_is_no_memory_it_says_so(smollm: Path) -> None:
     for megabytes in (20, 60, 120):  # llama.cpp itself dies of the last two
-        assert "no memory for its context" in with_memory(smollm, megabytes)
+        assert "not enough memory for its context" in with_memory(smollm, megabytes)
 
 
 def test_the_number_of_threads_is_tried(engine: Engine) -> None:

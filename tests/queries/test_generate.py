@@ -141,7 +141,7 @@ settings = QuerySettings(queries_per_passage=2, max_tokens=6, temperature=1.0)
 with Workspace(folder) as workspace, Mortal(model, device="cpu", threads=1) as engine:
     workspace.begin_stage("generate", "print")
     there = workspace.database.execute("SELECT count(*) FROM result").fetchone()[0]
-    written = generate.write_queries(
+    written = generate.generate_queries(
         workspace, "generate", engine, "sha", passages, who, settings, 0, Silent())
     work = workspace.stage("generate").work[0]
     print(json.dumps({"there": there, "calls": Mortal.calls, "computed": work.computed,

@@ -7,7 +7,7 @@ import pytest
 
 from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.progress import Silent
-from customir.queries.personas import ROLES, personas
+from customir.queries.personas import ROLES, personas_of
 from customir.queries.topic_names import name_by_llm, typical
 from customir.queries.topics import Topic
 from customir.workspace import Workspace
@@ -88,7 +88,7 @@ def test_typical_passages_are_those_nearest_to_the_centre() -> None:
 
 
 def test_searchers_are_of_their_passage_s_topic() -> None:
-    made = personas(["a", "b", "c"], np.array([1, 0, 2]), TOPICS)
+    made = personas_of(["a", "b", "c"], np.array([1, 0, 2]), TOPICS)
     assert made["a"] == [role.format("leave and parental") for role in ROLES]
     assert made["b"][0].endswith("pump and oil")
     assert all("{}" not in who for who in made["c"])

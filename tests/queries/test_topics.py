@@ -5,7 +5,7 @@ import pytest
 
 from customir.queries.boilerplate import automatic, boilerplate
 from customir.queries.sampling import sample_passages
-from customir.queries.summary import picture, summarise
+from customir.queries.summary import render, summarise
 from customir.queries.topics import cluster, name_topics, periods
 from customir.workspace.passages import Passage
 
@@ -116,10 +116,10 @@ def test_the_summary_says_what_is_there() -> None:
     assert made.left_out == {"near-duplicates": 24, "automatic replies": 0, "boilerplate": 25}
     assert sum(made.years.values()) == 100
     assert made.years[""] == 1
-    text = picture(made)
+    text = render(made)
     for expected in ("100 passages", "en 75%", "de 25%", "2000 to 2002", "4 topics", "parental"):
         assert expected in text
 
 
 def test_an_empty_corpus_has_a_summary() -> None:
-    assert "0 passages" in picture(summarise([], {}, []))
+    assert "0 passages" in render(summarise([], {}, []))

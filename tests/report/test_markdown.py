@@ -35,7 +35,7 @@ def row(
 EVALUATED = {
     "queries": 40,
     "threads": 25,
-    "alpha": 0.5,
+    "weight": 0.5,
     "reason": "Surely better than the base: nDCG@10 +0.081.",
     "table": [
         row("BM25", 0.5, 0.4, 0.3, [-0.1, -0.2, 0, 0.04]),
@@ -45,10 +45,10 @@ EVALUATED = {
     "by_style": [
         {"style": "need", "queries": 20, "base": 0.6, "adapted": 0.7, "difference": [0.1, 0, 0.2, 0.05]}
     ],
-    "dev": [{"alpha": 0.0, "Recall@10": 0.6, "nDCG@10": 0.5}, {"alpha": 0.5, "Recall@10": 0.7, "nDCG@10": 0.6}],
-    "free": {
+    "dev": [{"weight": 0.0, "Recall@10": 0.6, "nDCG@10": 0.5}, {"weight": 0.5, "Recall@10": 0.7, "nDCG@10": 0.6}],
+    "self_supervised": {
         "styles": {"subject": 30, "reply": 12},
-        "dev": [{"alpha": 0.0, "Recall@10": 0.41, "nDCG@10": 0.31}, {"alpha": 0.5, "Recall@10": 0.42, "nDCG@10": 0.32}],
+        "dev": [{"weight": 0.0, "Recall@10": 0.41, "nDCG@10": 0.31}, {"weight": 0.5, "Recall@10": 0.42, "nDCG@10": 0.32}],
         "table": [row("base", 0.44, 0.3, 0.2), row("adapted", 0.5, 0.4, 0.3, [0.06, 0.01, 0.11, 0.02])],
     },
 }  # fmt: skip
@@ -63,7 +63,7 @@ MINED = {
     },
 }  # fmt: skip
 GENERATED = {
-    "sampled_passages": 50, "held_out_alone": True, "written": 200, "rejected": {"too short": 3, "copies a span": 17},
+    "sampled_passages": 50, "held_out_only": True, "written": 200, "rejected": {"too short": 3, "copies a span": 17},
     "kept_by_style": {"need": 90}, "kept_by_split": {"train": 60, "dev": 10, "test": 20},
     "tokens": {"submitted": 9000, "computed": 3000},
     "samples": [{"style": "need", "text": "pipes | and `ticks`\nand <b>lines</b>", "passage": "p"}],
@@ -125,8 +125,8 @@ def test_a_judge_that_was_not_believed_and_no_judge_at_all(tmp_path: Path) -> No
 
 def test_the_base_ships_without_test_queries(tmp_path: Path) -> None:
     evaluated = {
-        "queries": 0, "threads": 0, "alpha": 0.0, "reason": "There were no dev queries.",
-        "table": [row("base", None, None, None)], "dev": [], "free": {"styles": {}, "dev": [], "table": []},
+        "queries": 0, "threads": 0, "weight": 0.0, "reason": "There were no dev queries.",
+        "table": [row("base", None, None, None)], "dev": [], "self_supervised": {"styles": {}, "dev": [], "table": []},
     }  # fmt: skip
     with Workspace(tmp_path) as workspace:
         finish(workspace, "evaluate", evaluated)

@@ -51,7 +51,7 @@ def details(text: str) -> dict[str, dict[str, Any]]:
             "duplicate_groups": 12, "duplicate_passages": 30,
         },
         "generate": {
-            "sampled_passages": 600, "held_out_alone": False, "written": 2400, "rejected": {"too short": 30},
+            "sampled_passages": 600, "held_out_only": False, "written": 2400, "rejected": {"too short": 30},
             "kept_by_style": {"need": 900, "question": 800}, "kept_by_split": {"train": 1700},
             "tokens": {"submitted": 1, "computed": 1},
             "samples": [{"style": "need", "text": text, "passage": "p"}] * 5,
@@ -76,7 +76,7 @@ def details(text: str) -> dict[str, dict[str, Any]]:
             "losses": (2 * np.exp(-np.arange(60) / 20) + 0.5).round(3).tolist(), "adapter": "x",
         },
         "evaluate": {
-            "queries": 400, "threads": 120, "alpha": 0.75, "reason": f"Surely better. {text}",
+            "queries": 400, "threads": 120, "weight": 0.75, "reason": f"Surely better. {text}",
             "table": [
                 row("BM25", 0.55, -0.1, -0.16, -0.04, 0.001), row("base", 0.65),
                 row("hybrid of BM25 and base", 0.68, 0.03, -0.01, 0.07, 0.2),
@@ -84,12 +84,12 @@ def details(text: str) -> dict[str, dict[str, Any]]:
                 row("hybrid of BM25 and adapted", 0.74, 0.09, 0.05, 0.13, 0.0001),
             ],
             "dev": [
-                {"alpha": a, "Recall@10": 0.6 + 0.1 * a, "nDCG@10": 0.5 + 0.1 * a - 0.05 * a * a}
+                {"weight": a, "Recall@10": 0.6 + 0.1 * a, "nDCG@10": 0.5 + 0.1 * a - 0.05 * a * a}
                 for a in (0.0, 0.25, 0.5, 0.75, 1.0)
             ],
-            "free": {
+            "self_supervised": {
                 "styles": {"subject": 300, "reply": 150},
-                "dev": [{"alpha": a, "Recall@10": 0.5 + 0.1 * a, "nDCG@10": 0.4} for a in (0.0, 0.5, 1.0)],
+                "dev": [{"weight": a, "Recall@10": 0.5 + 0.1 * a, "nDCG@10": 0.4} for a in (0.0, 0.5, 1.0)],
                 "table": [row("base", 0.5), row("adapted", 0.55, 0.05, 0.02, 0.08, 0.001)],
             },
             "by_style": [
@@ -184,8 +184,8 @@ def test_an_empty_workspace_and_one_without_a_share_have_a_page(tmp_path: Path) 
     with Workspace(tmp_path) as workspace:
         assert "Not evaluated yet" in page_text(workspace, Settings())
         nothing = {
-            "queries": 0, "threads": 0, "alpha": 0.0, "reason": "No dev queries.", "dev": [],
-            "free": {"styles": {}, "dev": [], "table": []},
+            "queries": 0, "threads": 0, "weight": 0.0, "reason": "No dev queries.", "dev": [],
+            "self_supervised": {"styles": {}, "dev": [], "table": []},
             "table": [{"system": "base", "Recall@10": None, "nDCG@10": None, "MRR@10": None, "curve": {}}],
         }  # fmt: skip
         workspace.begin_stage("evaluate", "print")

@@ -14,12 +14,12 @@ from customir.encoder.torch_encoder import Encoder
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.settings import TrainingSettings
-from customir.training import HeldOut, TrainingResult, train, trainer
-from customir.training.held_out import recall
+from customir.training import DevQueries, TrainingResult, train, trainer
+from customir.training.dev_queries import recall
 
 QUERIES = [example.query for example in examples()[:10]]
 PASSAGES = [example.positive.text for example in examples()[:10]]
-HELD_OUT = HeldOut(QUERIES, PASSAGES, [frozenset({place}) for place in range(10)])
+HELD_OUT = DevQueries(QUERIES, PASSAGES, [frozenset({place}) for place in range(10)])
 
 
 class Heard(Silent):
@@ -33,10 +33,10 @@ class Heard(Silent):
 
 
 def run(
-    base: Path, folder: Path, held_out: HeldOut | None = None, **settings: object
+    base: Path, folder: Path, dev: DevQueries | None = None, **settings: object
 ) -> TrainingResult:
     chosen = TrainingSettings.model_validate({**SETTINGS.model_dump(), **settings})
-    return train(base, examples(), chosen, 0, "cpu", folder, Silent(), held_out)
+    return train(base, examples(), chosen, 0, "cpu", folder, Silent(), dev)
 
 
 def hits(queries: np.ndarray, passages: np.ndarray) -> int:
@@ -127,16 +127,16 @@ def test_training_stops_where_held_out_recall_rises_no_more(minilm: Path, tmp_pa
     settings = SETTINGS.model_copy(update={"early_stopping_patience": 2, "epochs": 9})
     result = train(minilm, examples(), settings, 0, "cpu", tmp_path, reporter, HELD_OUT)
     assert result.steps == 3 * 3
-    assert result.held_out == 1.0
+    assert result.dev_recall == 1.0
     assert any("stopped after 9 of 27 steps" in line for line in reporter.said)
-    best = run(minilm, tmp_path / "one", epochs=9, early_stopping_patience=1, held_out=HELD_OUT)
+    best = run(minilm, tmp_path / "one", epochs=9, early_stopping_patience=1, dev=HELD_OUT)
     name = "adapter_model.safetensors"
     assert (best.adapter / name).read_bytes() == (result.adapter / name).read_bytes(), (
         "both keep the first epoch's weights"
     )
     again = train(minilm, examples(), settings, 0, "cpu", tmp_path, reporter, HELD_OUT)
     assert again.losses == result.losses
-    assert run(minilm, tmp_path / "off", held_out=HELD_OUT).held_out is None
+    assert run(minilm, tmp_path / "off", dev=HELD_OUT).dev_recall is None
 
 
 def test_the_best_weights_are_kept_and_measured_without_dropout(
@@ -149,12 +149,12 @@ def test_the_best_weights_are_kept_and_measured_without_dropout(
         tmp_path / "t",
         epochs=6,
         early_stopping_patience=6,
-        held_out=held_out,
+        dev=held_out,
         lora_dropout=0.3,
     )
     merged = merge_adapter(minilm, result.adapter, 1.0, tmp_path / "m")
     encoder = Encoder.load(merged, precision="fp32", max_tokens=SETTINGS.max_seq_length)
-    assert recall(encoder, held_out) == pytest.approx(result.held_out)
+    assert recall(encoder, held_out) == pytest.approx(result.dev_recall)
     passages = Encoder.load(minilm, precision="fp32").encode(held_out.passages)
     assert recall(encoder, held_out, passages) <= 1.0
 
@@ -163,9 +163,9 @@ def test_recall_counts_the_ten_nearest(minilm: Path) -> None:
     encoder = Encoder.load(minilm, precision="fp32")
     texts = [f"note {number} about {word}" for number, word in enumerate(["tea", "rain"] * 10)]
     own = [frozenset({place}) for place in range(20)]
-    assert recall(encoder, HeldOut(texts, texts, own)) == 1.0
+    assert recall(encoder, DevQueries(texts, texts, own)) == 1.0
     far = [frozenset({place, place ^ 1}) for place in range(20)]
-    assert recall(encoder, HeldOut(texts, texts, far)) < 1.0
+    assert recall(encoder, DevQueries(texts, texts, far)) < 1.0
 
 
 def test_overlong_texts_are_counted_and_reported(minilm: Path, tmp_path: Path) -> None:
@@ -176,11 +176,11 @@ def test_overlong_texts_are_counted_and_reported(minilm: Path, tmp_path: Path) -
     result = train(
         minilm, [replace(made[0], positive=long), *made[1:]], settings, 0, "cpu", tmp_path, reporter
     )
-    assert result.cut == 1
+    assert result.truncated == 1
     assert any(
         "1 of 31 texts are longer than training.max_seq_length = 256" in s for s in reporter.said
     )
-    assert run(minilm, tmp_path / "short").cut == 0
+    assert run(minilm, tmp_path / "short").truncated == 0
 
 
 def test_fewer_pairs_than_a_batch_are_one_batch(minilm: Path, tmp_path: Path) -> None:

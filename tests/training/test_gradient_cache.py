@@ -16,7 +16,7 @@ from customir.training import adapter
 from customir.training.batches import collate
 from customir.training.examples import Example, TrainingPassage
 from customir.training.gradient_cache import backward
-from customir.training.trainer import _loss
+from customir.training.step import contrastive_loss
 
 SEED = 7
 WHOLE = 10**9
@@ -134,7 +134,7 @@ def test_equals_the_full_batch(
     settings = TrainingSettings()
 
     def loss_of(found: Tensor) -> Tensor:
-        return _loss(found, batch, settings)
+        return contrastive_loss(found, batch, settings)
 
     with by_peft(encoder):
         wanted = gradients(weights, lambda: loss_of(encoder._embed_padded(tokens)).backward())
@@ -157,7 +157,7 @@ def test_results_that_are_kept_change_no_bit(minilm: Path, dropout: float) -> No
             lambda: cached(
                 encoder,
                 tokens,
-                lambda found: _loss(found, batch, TrainingSettings()),
+                lambda found: contrastive_loss(found, batch, TrainingSettings()),
                 256,
                 1,
                 kept_in_part,
@@ -184,7 +184,7 @@ def test_equals_the_full_batch_on_a_gpu(
 
     def full(found: Tensor) -> Tensor:
         """By the sweeps on the CPU, so that the Triton kernels are in one of the two only."""
-        return _loss(found.cpu(), batch, TrainingSettings())
+        return contrastive_loss(found.cpu(), batch, TrainingSettings())
 
     with by_peft(encoder):
         wanted = gradients(weights, lambda: full(encoder._embed_padded(tokens)).backward())
@@ -193,7 +193,7 @@ def test_equals_the_full_batch_on_a_gpu(
         lambda: cached(
             encoder,
             tokens,
-            lambda found: _loss(found, there, TrainingSettings()),
+            lambda found: contrastive_loss(found, there, TrainingSettings()),
             mini_batch_num_tokens,
             kept,
         ),
@@ -221,7 +221,7 @@ def test_dropout_is_replayed(minilm: Path, mini_batch_num_tokens: int) -> None:
     passes = encoder.cut([len(ids) for ids in tokens], mini_batch_num_tokens)
 
     def loss_of(found: Tensor) -> Tensor:
-        return _loss(found, batch, TrainingSettings())
+        return contrastive_loss(found, batch, TrainingSettings())
 
     def full(seed: int) -> None:
         """One graph over the whole batch, with the masks that the micro-batches draw."""

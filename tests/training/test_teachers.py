@@ -14,7 +14,7 @@ from customir.settings import TrainingSettings
 from customir.training import teachers
 from customir.training.batches import collate
 from customir.training.examples import Example, TrainingPassage
-from customir.training.teachers import DenseTeacher, FusionTeacher, taught
+from customir.training.teachers import DenseTeacher, FusionTeacher, distillation_targets
 from customir.training.trainer import train
 
 TEXTS = {
@@ -64,7 +64,7 @@ def test_a_list_is_the_positive_and_what_the_teacher_finds_best(
     # The own passage comes last by this teacher, and stands in the list all the same.
     order = {key: [*ring[n + 1 :], *ring[:n], key] for n, key in enumerate(ring)}
     batch = collate(examples())
-    found = taught(batch, teacher(order))
+    found = distillation_targets(batch, teacher(order))
     keys = [passage.key for passage in batch.passages]
     for number, example in enumerate(examples()):
         listed = [keys[place] for place in found.candidates[number]]
@@ -77,7 +77,7 @@ def test_a_large_batch_is_scored_by_parts(monkeypatch: pytest.MonkeyPatch) -> No
     ring = list(TEXTS)
     order = {key: [*ring[n + 1 :], *ring[: n + 1]] for n, key in enumerate(ring)}
     batch = collate(examples())
-    whole = taught(batch, teacher(order))
+    whole = distillation_targets(batch, teacher(order))
     asked: list[int] = []
 
     class Watched(DenseTeacher):
@@ -87,7 +87,7 @@ def test_a_large_batch_is_scored_by_parts(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(teachers, "PAIRS_AT_ONCE", 3)
     known = teacher(order)
-    parts = taught(batch, Watched("the same", known._queries, known._passages))
+    parts = distillation_targets(batch, Watched("the same", known._queries, known._passages))
     assert asked == [3, 1]
     assert torch.equal(parts.candidates, whole.candidates)
     # Each row is a permutation of the same scores, so each part's unit is the whole's.

@@ -9,7 +9,7 @@ from customir.encoder.torch_encoder import Encoder
 from customir.progress import Silent
 from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, adapter
-from customir.training.texts import FrozenBelow, Texts
+from customir.training.texts import FrozenLayers, Texts
 
 TEXTS = ["short", "a longer text of several words " * 9, "one more text, not that long"]
 EXAMPLES = [
@@ -31,7 +31,7 @@ def compare(base: Path, folder: Path, precision: str, cosine: float) -> None:
     numbers = [4, 0, 2, 5]
     target = torch.randn(4, encoder.dimensions)
     found = []
-    frozen = FrozenBelow(encoder, EXAMPLES, 2, folder, Silent())
+    frozen = FrozenLayers(encoder, EXAMPLES, 2, folder, Silent())
     for texts in (Texts(encoder, EXAMPLES), frozen):
         for value in weights:
             value.grad = None

@@ -64,7 +64,7 @@ def workspace(minilm: Path, smollm: Path, tmp_path: Path) -> Make:
                 job.passages, settings.evaluation.held_out_fraction, settings.seed
             )
             figures = {
-                "sampled_passages": 1, "held_out_alone": False, "written": 1, "rejected": {}, "kept_by_style": {},
+                "sampled_passages": 1, "held_out_only": False, "written": 1, "rejected": {}, "kept_by_style": {},
                 "kept_by_split": {}, "tokens": {"submitted": 0, "computed": 0}, "samples": [],
             }  # fmt: skip
             pretend(job, "generate", figures)
@@ -131,7 +131,7 @@ def test_queries_alone_keep_the_index_of_the_base(workspace: Make, minilm: Path)
         pipeline.run_stage(stage("evaluate"), job)
         verdict = database.stage("evaluate")
         assert verdict is not None
-        pretend(job, "evaluate", {**verdict.detail, "alpha": 1.0})  # as if it had been better
+        pretend(job, "evaluate", {**verdict.detail, "weight": 1.0})  # as if it had been better
         pipeline.run_stage(stage("export"), job)
         pipeline.run_stage(stage("index"), job)
         model, base = folder / "model", folder / "passage-model"
@@ -147,7 +147,7 @@ def test_queries_alone_keep_the_index_of_the_base(workspace: Make, minilm: Path)
         assert search(folder, asked, 3, "vector")[0].key == best
         assert not np.allclose(query, Embedder(base).encode([asked], "query")[0], atol=1e-3)
         # The base ships after all: its own vectors are the same, so the index needs no work.
-        pretend(job, "evaluate", {**verdict.detail, "alpha": 0.0})
+        pretend(job, "evaluate", {**verdict.detail, "weight": 0.0})
         pipeline.run_stage(stage("export"), job)
         assert not base.exists()
         assert index_fingerprint(model) == fingerprint(model)
@@ -180,7 +180,7 @@ def test_the_judges_scores_reach_the_trainer(workspace: Make) -> None:
         pipeline.run_stage(stage("train"), job)
         trained = database.stage("train")
         assert trained is not None
-        assert trained.detail["taught_examples"] == trained.detail["examples"]
+        assert trained.detail["distilled_examples"] == trained.detail["examples"]
 
 
 @pytest.mark.parametrize("teacher", ["hybrid", "reference"])
@@ -198,7 +198,7 @@ def test_a_teacher_of_whole_batches_changes_what_is_learned(
             pipeline.run_stage(stage("train"), job)
             trained = database.stage("train")
             assert trained is not None
-            assert trained.detail["taught_examples"] == (
+            assert trained.detail["distilled_examples"] == (
                 trained.detail["examples"] if weight else 0
             )
             assert all(negative.teacher is None for negative in read_negatives(database))

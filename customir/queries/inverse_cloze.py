@@ -24,7 +24,7 @@ LINK_OR_DATE = re.compile(r"\b(?:https?://|www\.)\S+|\b\d{4}-\d\d-\d\d(?:T\S+)?"
 SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]]*\s+|\n")
 
 
-def opening_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
+def inverse_cloze_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
     """The first passage of each document, with its opening as the query.
 
     In training the passage is what follows (`parts`), or there would be nothing to learn.

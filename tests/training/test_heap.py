@@ -7,22 +7,22 @@ import pytest
 
 SCRIPT = """
 import torch
-from customir.training.memory import Heap
+from customir.training.heap import Heap
 def resident():
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmRSS"))
 torch.ones(1 << 22)  # glibc raises its threshold to these 16 MB when they are freed
 heap = Heap()
 held = [torch.ones(1 << 18) for _ in range(100)]
-heap.tidy()
+heap.trim()
 del held[::2]
 before = resident()
-heap.tidy()
+heap.trim()
 few = before - resident()
 held += [torch.ones(1 << 18) for _ in range(500)]
 del held[1::2]
 before = resident()
-heap.tidy()
+heap.trim()
 print(few, before - resident())
 """
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from customir.negatives.teaching import taught
+from customir.negatives.distillation_targets import distillation_targets
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
@@ -17,7 +17,7 @@ def passage(key: str) -> Passage:
 
 def test_scores_are_divided_by_their_spread_within_lists() -> None:
     # Deviations -1, 1, -3, 3: their root mean square is the root of 5.
-    found = taught(
+    found = distillation_targets(
         [query(0), query(1), query(2)],
         [[passage("a")], [passage("b")], []],
         [[10.0, 12.0], [100.0, 106.0], [7.0]],
@@ -33,8 +33,8 @@ def test_scores_are_divided_by_their_spread_within_lists() -> None:
 
 
 def test_equal_scores_stay_as_they_are() -> None:
-    assert taught([query(0)], [[passage("a")]], [[3.0, 3.0]]) == {
+    assert distillation_targets([query(0)], [[passage("a")]], [[3.0, 3.0]]) == {
         ("q0", "own0"): 3.0,
         ("q0", "a"): 3.0,
     }
-    assert taught([], [], []) == {}
+    assert distillation_targets([], [], []) == {}

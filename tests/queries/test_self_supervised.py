@@ -5,7 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from customir.evaluation.gate import MINIMUM_THREADS
-from customir.queries.free import FEWEST, MOST, drawn, held_out_free, without_query
+from customir.queries.self_supervised import (
+    FEWEST,
+    MOST,
+    held_out_pairs,
+    subsample,
+    without_query_text,
+)
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, Split
 
@@ -39,8 +45,12 @@ def pairs(members: list[Passage], **count: int) -> dict[str, Any]:
 
 def test_what_the_query_was_taken_from_is_hidden() -> None:
     (passage,) = passages(1)
-    assert without_query(passage, "subject") == without_query(passage, "reply") == passage.text
-    assert without_query(passage, "ict") == REST
+    assert (
+        without_query_text(passage, "subject")
+        == without_query_text(passage, "reply")
+        == passage.text
+    )
+    assert without_query_text(passage, "ict") == REST
     assert "Oil" in passage.content
 
 
@@ -52,7 +62,7 @@ def test_openings_are_half_as_many_as_other_pairs_or_no_more_than_all_of_these()
             ]
             for style, many in of.items()
         }
-        kept = drawn(found, 40)
+        kept = subsample(found, 40)
         for style, queries in found.items():
             keys = sorted(query.key for query in queries)
             mine = [query.key for query in kept if query.style == style]
@@ -69,18 +79,18 @@ def test_openings_are_half_as_many_as_other_pairs_or_no_more_than_all_of_these()
 def test_subjects_and_replies_judge_and_openings_where_these_are_few() -> None:
     members = passages(1000)
     splits = splits_of(members)
-    found = held_out_free(
+    found = held_out_pairs(
         pairs(members, subject=1000, reply=400, opening=1000), members, splits, MINIMUM_THREADS
     )
     assert {query.style for query in found} == {"subject", "reply"}
     assert all(splits[members[query.row].key] == query.split for query in found)
     assert {query.split for query in found} == {"dev", "test"}
     assert len(found) == 100 + 40 + 200 + 80
-    few = held_out_free(pairs(members, subject=20, opening=1000), members, splits, MINIMUM_THREADS)
+    few = held_out_pairs(pairs(members, subject=20, opening=1000), members, splits, MINIMUM_THREADS)
     assert {query.style for query in few} == {"ict"}
     assert {query.answer for query in few} == {REST}
     assert (
-        held_out_free(pairs(members, subject=20, opening=30), members, splits, MINIMUM_THREADS)
+        held_out_pairs(pairs(members, subject=20, opening=30), members, splits, MINIMUM_THREADS)
         == []
     )
 
@@ -94,18 +104,18 @@ def test_queries_of_few_threads_judge_nothing() -> None:
         crowded = [
             replace(p, thread=f"t{min(n // 10, threads - 1)}") for n, p in enumerate(members)
         ]
-        assert bool(held_out_free(every, crowded, splits, MINIMUM_THREADS)) is judges
+        assert bool(held_out_pairs(every, crowded, splits, MINIMUM_THREADS)) is judges
 
 
 def test_no_more_than_needed_evenly_and_always_the_same() -> None:
     members = passages(9000)
     splits = splits_of(members)
     every = pairs(members, subject=9000, reply=9000)
-    found = held_out_free(every, members, splits, MINIMUM_THREADS)
+    found = held_out_pairs(every, members, splits, MINIMUM_THREADS)
     for split, most in MOST.items():
         styles = [query.style for query in found if query.split == split]
         assert len(styles) == most
         assert styles.count("reply") == styles.count("subject")
     turned = {style: list(reversed(each)) for style, each in every.items()}
-    assert held_out_free(turned, members, splits, MINIMUM_THREADS) == found
+    assert held_out_pairs(turned, members, splits, MINIMUM_THREADS) == found
     assert FEWEST["dev"] < MOST["dev"]

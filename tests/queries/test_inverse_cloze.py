@@ -2,7 +2,7 @@
 
 import pytest
 
-from customir.queries.openings import opening_queries, parts, without_wraps
+from customir.queries.inverse_cloze import inverse_cloze_queries, parts, without_wraps
 from customir.workspace.passages import Passage
 
 REST = (
@@ -71,6 +71,6 @@ def test_line_breaks_of_mail_programs_are_spaces(text: str, flowing: str) -> Non
 def test_only_a_documents_first_passage_has_an_opening() -> None:
     text = f"Who oils the pump in hall two? {REST}"
     passages = [Passage(f"p{n}", "d", n, text, f"p{n}", "Oil", "t") for n in range(2)]
-    assert [(p.key, query) for p, query in opening_queries(passages)] == [
+    assert [(p.key, query) for p, query in inverse_cloze_queries(passages)] == [
         ("p0", "Who oils the pump in hall two?")
     ]

@@ -1,4 +1,4 @@
-"""The C library's heap: what torch has freed is given back when it has become much."""
+"""The C library's heap: memory that torch has freed is returned to the system."""
 
 import ctypes
 import mmap
@@ -10,7 +10,7 @@ PAGES = Path("/proc/self/statm")
 
 
 class Heap:
-    """Watches what this process holds.
+    """Watches the memory of this process.
 
     Tensors of ever other sizes, as attention over texts of unlike length makes them, leave holes in
     glibc's heap, and what is held grows with a batch. Giving back every large block at once
@@ -25,8 +25,8 @@ class Heap:
             self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         self._held = _resident() if self._trim else 0
 
-    def tidy(self) -> None:
-        """Give back what is free, if it may have become much."""
+    def trim(self) -> None:
+        """Return freed memory to the system, if it may have become much."""
         if self._trim and _resident() > self._held + SPARE_BYTES:
             self._trim(0)
             self._held = _resident()

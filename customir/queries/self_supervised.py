@@ -1,0 +1,107 @@
+"""Self-supervised pairs: what people wrote above, before or at the start of a passage, as its query.
+
+Three kinds: subject and text, message and reply, first sentence and rest (inverse cloze task).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from customir.queries import inverse_cloze, replies, subjects
+from customir.workspace import content_key
+from customir.workspace.documents import Document
+from customir.workspace.passages import Passage
+from customir.workspace.queries import Query, SelfSupervisedQuery, Split
+
+# Inverse cloze queries resemble what an LLM asks, so they evaluate only where nothing else can.
+PREFERRED, FALLBACK = (subjects.STYLE, replies.STYLE), (inverse_cloze.STYLE,)
+FEWEST: Mapping[Split, int] = {"dev": 25, "test": 50}
+MOST: Mapping[Split, int] = {"dev": 1000, "test": 700}
+
+Pairs = Mapping[str, Sequence[tuple[Passage, str]]]
+"""Passages and queries, by style."""
+
+
+def self_supervised_pairs(
+    documents: Sequence[Document],
+    passages: Sequence[Passage],
+    by_people: Sequence[Passage],
+    replies_per_thread: int,
+) -> Pairs:
+    """All pairs of a corpus, by style: subject, reply and ict.
+
+    Args:
+        by_people: The passages that were not written by a program.
+        replies_per_thread: Most reply pairs of one thread.
+    """
+    return {
+        subjects.STYLE: subjects.subject_queries(passages),
+        replies.STYLE: replies.reply_queries(documents, by_people, replies_per_thread),
+        inverse_cloze.STYLE: inverse_cloze.inverse_cloze_queries(by_people),
+    }
+
+
+def without_query_text(passage: Passage, style: str) -> str:
+    """The passage's text without the part that a query of this style was taken from.
+
+    The title is left out too: it is the query, or it also stands above the message that is the
+    query. With it there would be nothing to learn.
+    """
+    if style == inverse_cloze.STYLE and (found := inverse_cloze.parts(passage.text)):
+        return found[1]
+    return passage.text
+
+
+def subsample(pairs: Mapping[str, Sequence[Query]], most: int) -> list[Query]:
+    """Draw at most `most` pairs of each style, and of inverse cloze pairs fewer.
+
+    Of these, half of `most` or as many as of all other styles, whichever is more: subjects and
+    questions teach more, and inverse cloze pairs that outnumber them lower the result. Keys are
+    hashes, so the first ones are a random draw that new mail changes little.
+    """
+    first = {style: sorted(found, key=lambda query: query.key) for style, found in pairs.items()}
+    preferred = [query for style in PREFERRED for query in first.get(style, [])[:most]]
+    inverse_cloze_count = min(most, max(most // 2, len(preferred)))
+    return preferred + [
+        query for style in FALLBACK for query in first.get(style, [])[:inverse_cloze_count]
+    ]
+
+
+def held_out_pairs(
+    pairs: Pairs, passages: Sequence[Passage], splits: Mapping[str, Split], fewest_threads: int
+) -> list[SelfSupervisedQuery]:
+    """Subjects and replies of held-out threads, or inverse cloze queries if those are too few.
+
+    At most `MOST` in each split, evenly from each style. None at all if a split has fewer than
+    `FEWEST` of both, or test has fewer threads than `fewest_threads`.
+    """
+    rows = {passage.key: row for row, passage in enumerate(passages)}
+    for styles in (PREFERRED, FALLBACK):
+        found: list[SelfSupervisedQuery] = []
+        for split, most in MOST.items():
+            parts = [
+                [
+                    SelfSupervisedQuery(
+                        content_key("free", style, passage.key, text), style, text,
+                        rows[passage.key], without_query_text(passage, style), split,
+                    )
+                    for passage, text in pairs[style]
+                    if splits[passage.key] == split
+                ]
+                for style in styles
+            ]  # fmt: skip
+            found += _evenly(parts, most)
+        threads = {passages[query.row].thread for query in found if query.split == "test"}
+        count = Counter(query.split for query in found)
+        if len(threads) >= fewest_threads and all(count[name] >= n for name, n in FEWEST.items()):
+            return found
+    return []
+
+
+def _evenly(parts: Sequence[Sequence[SelfSupervisedQuery]], most: int) -> list[SelfSupervisedQuery]:
+    """`most` in all: as many of each part, and more of the others where one has fewer.
+
+    Keys are hashes: the first ones are a random draw that new mail changes little.
+    """
+    subsample = [sorted(part, key=lambda query: query.key) for part in parts]
+    turns = range(max(map(len, subsample)))
+    return [part[turn] for turn in turns for part in subsample if turn < len(part)][:most]

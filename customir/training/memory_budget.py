@@ -1,0 +1,67 @@
+"""Token budgets of a device: how many tokens a micro-batch holds, and how many stay in the cache."""
+
+import torch
+
+from customir.encoder.torch_encoder import Encoder
+from customir.settings import TrainingSettings
+
+# On a CPU: tokens of a micro-batch, the most tokens whose graph is kept, and the most bytes of it.
+CPU_TOKENS, CPU_CACHED_TOKENS = 1024, 4096
+CPU_GRAPH_BYTES = 768 * 2**20
+GPU_MAX_TOKENS = 65_536  # a GPU is no faster with more
+GPU_MEMORY_SHARE = 0.5
+# What a layer keeps of a token for the backward pass, in vectors of the model's width.
+VECTORS_PER_LAYER = 20
+# Recorded activations of a token take this fraction of its graph's memory.
+RECORDED_FRACTION = 8
+
+
+def with_budget(settings: TrainingSettings, encoder: Encoder) -> TrainingSettings:
+    """The settings with `mini_batch_num_tokens` and `cached_tokens` filled in where they are 0.
+
+    On a CPU the cached graphs take at most 768 MB, or what one micro-batch takes. On a GPU the
+    budget follows from its total memory (not from what is free, so that a continued run has the
+    same one): half of it holds the graphs.
+    """
+    tokens = CPU_TOKENS
+    cached = min(CPU_CACHED_TOKENS, max(tokens, CPU_GRAPH_BYTES // bytes_per_token(encoder)))
+    if encoder.device.type == "cuda":
+        memory = torch.cuda.get_device_properties(encoder.device).total_memory
+        tokens, cached = gpu_budget(memory, encoder)
+    return settings.model_copy(
+        update={
+            "mini_batch_num_tokens": settings.mini_batch_num_tokens or tokens,
+            "cached_tokens": settings.cached_tokens or cached,
+        }
+    )
+
+
+def activation_cache(
+    batch_tokens: int, settings: TrainingSettings, device: torch.device
+) -> tuple[int, int]:
+    """How many micro-batches of a batch keep their graph, and how many others are recorded.
+
+    Together they take the memory of `cached_tokens` graphs, however large the batch is. Recording
+    saves more for its memory than a graph does, so graphs get what it leaves; the graph of one
+    micro-batch is always kept. Recording was not measured on a GPU, where only graphs are kept.
+
+    Args:
+        batch_tokens: Tokens of the batch, or of one process's part of it.
+    """
+    cached, tokens = settings.cached_tokens, settings.mini_batch_num_tokens
+    if device.type == "cuda":
+        return max(1, cached // tokens), 0
+    in_graphs = min(cached, (RECORDED_FRACTION * cached - batch_tokens) // (RECORDED_FRACTION - 1))
+    graphs = max(1, in_graphs // tokens)
+    return graphs, max(0, RECORDED_FRACTION * (cached - graphs * tokens)) // tokens
+
+
+def gpu_budget(memory: int, encoder: Encoder) -> tuple[int, int]:
+    """Tokens of a micro-batch and of the cache, on a GPU with `memory` bytes."""
+    cached = int(GPU_MEMORY_SHARE * memory) // bytes_per_token(encoder)
+    return min(GPU_MAX_TOKENS, max(CPU_TOKENS, 2 ** (max(1, cached).bit_length() - 1))), cached
+
+
+def bytes_per_token(encoder: Encoder) -> int:
+    """Approximate memory of one token's graph, in bytes."""
+    return len(encoder.layers) * encoder.width * VECTORS_PER_LAYER * encoder.dtype.itemsize

@@ -1,0 +1,141 @@
+"""One training step: the loss of a batch, its gradient, and what to do when memory runs out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from customir.kernels import info_nce, listwise_kl
+from customir.progress import Reporter
+from customir.settings import TrainingSettings
+from customir.training.batches import Batch
+from customir.training.distributed import rank_and_world_size
+from customir.training.gradient_cache import backward
+from customir.training.memory_budget import activation_cache
+from customir.training.texts import Texts
+
+MIN_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What a batch cost: its loss, its tokens, and the rows in which one forward computes them."""
+
+    loss: float
+    tokens: int
+    rows: int
+
+
+def accumulate_gradient(
+    mini_batch_num_tokens: int,
+    texts: Texts,
+    batch: Batch,
+    settings: TrainingSettings,
+    base_vectors: Tensor | None,
+    seed: int,
+) -> StepCost:
+    """Add the gradient of the batch's loss to the weights.
+
+    Args:
+        mini_batch_num_tokens: Tokens in a micro-batch; less than the setting after memory ran out.
+        base_vectors: Vectors of all texts by the base, float32 (texts, dimensions); needed for a
+            frozen passage encoder and for embedding regularization.
+        seed: Decides the dropout masks.
+    """
+    numbers = texts.numbers_of(batch)
+    base = None if base_vectors is None else base_vectors[numbers].to(texts.encoder.device)
+    if settings.freeze_passage_encoder:
+        numbers = numbers[: len(batch.queries)]
+
+    def loss_of(trained: Tensor) -> Tensor:
+        vectors = trained
+        if base is not None and settings.freeze_passage_encoder:
+            vectors = torch.cat([trained, base[len(trained) :]])
+        loss = contrastive_loss(vectors, batch, settings)
+        if base is not None and settings.embedding_regularization:
+            distances = (trained - base[: len(trained)]).square().sum(1)
+            loss = loss + settings.embedding_regularization * distances.mean()
+        return loss
+
+    lengths = [len(texts.tokens[number]) for number in numbers]
+    micro_batches = texts.encoder.cut(lengths, mini_batch_num_tokens)
+    # After memory ran out, no activations are kept that need not be.
+    device, graphs, recorded = texts.encoder.device, 1, 0
+    if mini_batch_num_tokens == settings.mini_batch_num_tokens:
+        tokens = sum(lengths) // rank_and_world_size()[1]
+        graphs, recorded = activation_cache(tokens, settings, device)
+    loss = backward(
+        lambda places: texts.embed([numbers[place] for place in places]),
+        micro_batches,
+        loss_of,
+        seed,
+        device,
+        graphs,
+        recorded,
+    )
+    rows = sum(
+        texts.encoder.rows([lengths[place] for place in members]) for members in micro_batches
+    )
+    return StepCost(loss, sum(lengths), rows)
+
+
+def contrastive_loss(vectors: Tensor, batch: Batch, settings: TrainingSettings) -> Tensor:
+    """InfoNCE of the batch and, if it is wanted, the divergence from the teacher's scores.
+
+    Args:
+        vectors: float32 (queries + passages, dimensions), the queries first.
+    """
+    queries, passages = vectors[: len(batch.queries)], vectors[len(batch.queries) :]
+    loss = info_nce(
+        queries[batch.asked],
+        passages,
+        batch.positives,
+        settings.temperature,
+        symmetric=settings.symmetric,
+        mask=batch.mask,
+        margin=settings.absolute_margin,
+    )
+    if settings.distillation_weight:
+        loss = loss + settings.distillation_weight * listwise_kl(
+            queries[batch.asked],
+            passages,
+            batch.candidates,
+            batch.scores,
+            settings.temperature,
+            settings.teacher_temperature,
+        )
+    return loss
+
+
+def within_memory(
+    work: Callable[..., StepCost],
+    mini_batch_num_tokens: int,
+    optimizer: torch.optim.Optimizer,
+    reporter: Reporter,
+) -> tuple[StepCost, int]:
+    """Do `work` with micro-batches that are halved until memory suffices.
+
+    Returns:
+        What the work cost, and the tokens in a micro-batch that sufficed.
+    """
+    while True:
+        try:
+            return work(mini_batch_num_tokens=mini_batch_num_tokens), mini_batch_num_tokens
+        except (MemoryError, RuntimeError) as error:
+            # Other processes would wait for this one's vectors forever, so they get no second try.
+            alone = rank_and_world_size()[1] == 1
+            if not (_is_out_of_memory(error) and alone and mini_batch_num_tokens > MIN_TOKENS):
+                raise
+        optimizer.zero_grad()
+        mini_batch_num_tokens //= 2
+        reporter.say(
+            "Memory ran out; training goes on with training.mini_batch_num_tokens = "
+            f"{mini_batch_num_tokens}. The result is the same."
+        )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch raises a plain RuntimeError where the CPU's memory is used up."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "can't allocate memory" in str(error)
