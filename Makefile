@@ -44,7 +44,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing. Where pip has no built llama.cpp at hand it compiles it: 5 to 8 minutes without a word."
 	CFLAGS="$(WITHOUT_AMX) $(CFLAGS)" CXXFLAGS="$(WITHOUT_AMX) $(CXXFLAGS)" \
-		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,dev,docs]"
+		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,serve,dev,docs]"
 	@touch $@
 
 $(call model,%): customir/models/registry.toml | $(INSTALLED)

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from customir.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, cli
+from customir.server.openapi import description
 from customir.settings import Section, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -97,6 +98,13 @@ def test_every_setting_has_its_reference(site: Path) -> None:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             for inner in field.annotation.model_fields:
                 assert f"<code>{inner}</code>" in page, f"{name}.{inner}"
+
+
+def test_every_endpoint_has_its_reference(site: Path) -> None:
+    page = (site / "reference" / "http.html").read_text(encoding="utf-8")
+    for path, methods in description("")["paths"].items():
+        for method in methods:
+            assert f"{method.upper()} {path}" in page
 
 
 def test_exit_statuses_are_those_of_the_command_line() -> None:
