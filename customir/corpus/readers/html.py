@@ -16,6 +16,7 @@ CHARSET = re.compile(
 CHARSET_BYTES = 4096
 NESTING_TAG = re.compile(r"<(/?)(?:ul|ol|blockquote)\b", re.IGNORECASE)
 UNCLOSED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
+UNSEEN = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 ANY_TAG = re.compile(r"<[^<>]*>")
 
 
@@ -46,7 +47,7 @@ def html_to_text(html: str) -> str:
     converter.ignore_tables = True
     converter.unicode_snob = True  # "ü" stays "ü"
     # The parser looks for the end of an unclosed tag through all that follows, for each of them.
-    html = UNCLOSED_TAG.sub("&lt;", _without_comments(html))
+    html = UNCLOSED_TAG.sub("&lt;", UNSEEN.sub(" ", _without_comments(html)))
     try:
         return str(converter.handle(html))
     except AssertionError:  # by html.parser, on some marked sections
