@@ -345,8 +345,7 @@ def _kind(reason: str) -> str:
 
 def _nothing_kept(sources: Sequence[Path], reading: _Reading) -> str:
     reasons = "; ".join(
-        f"{count} times: {reading.examples[kind]}"
-        for kind, count in reading.reasons.most_common(5)
+        f"{count} times: {reading.examples[kind]}" for kind, count in reading.reasons.most_common(5)
     )
     return (
         f"{', '.join(map(str, sources))}: {reading.read} documents were read and none can be used "

@@ -10,7 +10,7 @@ from customir.cli import cli
 from customir.corpus.ingest import IngestSummary
 from customir.corpus.readers import read_source
 from customir.corpus.readers.unwanted import cause_by_headers, cause_by_path
-from customir.settings import Corpus, read_settings
+from customir.settings import CorpusSettings, read_settings
 
 from .messages import mail, mbox
 
@@ -75,7 +75,7 @@ def test_left_out_and_counted(tmp_path: Path, read_in: Ingest) -> None:
         "left out as spam": 2, "left out as a draft": 1, "left out as deleted": 1,
         "left out as trash": 1,
     }  # fmt: skip
-    everything = read_in(source, settings=Corpus(include_unwanted=True))
+    everything = read_in(source, settings=CorpusSettings(include_unwanted=True))
     assert (everything.read, everything.kept, everything.skipped) == (7, 7, 0)
 
 
