@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from xml.etree.ElementTree import Element, ParseError, iterparse
 
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.chat import Said, conversations
+from customir.corpus.readers.chat import ChatMessage, conversations
 from customir.corpus.readers.files import DAMAGE, SourceFile
 from customir.corpus.readers.slack import plain
 
@@ -18,7 +18,7 @@ def matches(head: bytes, name: str) -> bool:
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
     """The conversations that people told apart (`conversation_id`)."""
-    messages: list[Said] = []
+    messages: list[ChatMessage] = []
     channel, number = "", 0
     try:
         for _, element in iterparse(file.stream):
@@ -28,7 +28,7 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
                 continue
             number += 1
             try:
-                messages.append(_said(element))
+                messages.append(_message(element))
             except ValueError as error:
                 yield Unreadable(f"{file.name}: message {number}", f"not a message: {error}")
             element.clear()
@@ -37,9 +37,9 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
     yield from conversations(messages, "/".join(part for part in (file.name, channel) if part))
 
 
-def _said(message: Element) -> Said:
+def _message(message: Element) -> ChatMessage:
     time = datetime.fromisoformat(message.findtext("ts", ""))
-    return Said(
+    return ChatMessage(
         message.findtext("user") or "unknown",
         time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC),
         # The archive escaped what Slack had escaped.
