@@ -145,5 +145,23 @@ def test_links_of_the_files_at_the_top_lead_somewhere() -> None:
             assert (ROOT / target).exists(), f"{name}: {target}"
 
 
+def test_the_house_is_laid_out_as_contributing_says() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (tree,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    folder = ROOT
+    for line in tree.splitlines():
+        name = line.split()[0]
+        folder = folder if line.startswith(" ") else ROOT
+        path = folder / name
+        assert path.exists(), f"CONTRIBUTING.md names {path.relative_to(ROOT)}"
+        if not line.startswith(" "):
+            folder = path
+    named = {line.split()[0].rstrip("/") for line in tree.splitlines() if line.startswith(" ")}
+    rooms = {path.parent.name for path in (ROOT / "customir").glob("*/__init__.py")}
+    assert rooms <= named, f"CONTRIBUTING.md says nothing of {sorted(rooms - named)}"
+    for path in re.findall(r"`((?:customir|exporters|kernels|tests|docs)/[\w/.-]+)`", text):
+        assert (ROOT / path).exists(), f"CONTRIBUTING.md names {path}"
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120
