@@ -22,7 +22,7 @@ PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 BIN = .venv/bin
-# Of llama.cpp, which can't share AMX with torch (docs/llm.md).
+# Of llama.cpp, which can't share AMX with torch (docs/explanation/llm-engine.md).
 WITHOUT_AMX = -U__AMX_TILE__ -U__AMX_INT8__ -U__AMX_BF16__
 
 # Stamps: what is done is not looked at again until the files that it was made from change.
@@ -44,7 +44,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing. Where pip has no built llama.cpp at hand it compiles it: 5 to 8 minutes without a word."
 	CFLAGS="$(WITHOUT_AMX) $(CFLAGS)" CXXFLAGS="$(WITHOUT_AMX) $(CXXFLAGS)" \
-		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,dev,docs]"
+		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,serve,dev,docs]"
 	@touch $@
 
 $(call model,%): customir/models/registry.toml | $(INSTALLED)

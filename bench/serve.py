@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from customir.runtime.server import Limits
+from customir.server.limits import Limits
 
 LEVELS = (1, 2, 4, 8, 16, 32, 64)
 ABOVE = 128  # clients: twice the limit
@@ -62,7 +62,7 @@ def prepare(folder: Path, texts: list[str], model: str) -> None:
     build_index(folder / "index.db", passages, Embedder(made), Silent())
 
 
-def load(port: int, clients: int, seconds: float, queries: list[str]) -> dict[str, Any]:
+def load(port: int, token: str, clients: int, seconds: float, queries: list[str]) -> dict[str, Any]:
     """Ask for `seconds` with so many clients; milliseconds of the answered, and all by status."""
     statuses: Counter[str] = Counter()
     times: list[float] = []
@@ -77,7 +77,8 @@ def load(port: int, clients: int, seconds: float, queries: list[str]) -> dict[st
             query = " ".join([*chance.choice(queries).split()[:6], str(chance.random())])
             start = time.perf_counter()
             try:
-                connection.request("GET", f"/search?k=10&q={quote(query)}")
+                path = f"/search?k=10&q={quote(query)}"
+                connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
                 answer = connection.getresponse()
                 content = answer.read()
                 status = str(answer.status)
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--jsonl", type=Path, help="texts; without, generated ones")
     parser.add_argument("--texts", type=int, default=5000, help="how many are indexed")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each level")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the server")
     parser.add_argument("--model", default="minilm", help="a name, or a folder")
     arguments = parser.parse_args()
     number, seconds = (500, 3.0) if arguments.quick else (arguments.texts, arguments.seconds)
@@ -130,21 +132,24 @@ def main() -> None:
         texts = generated(number)
     with tempfile.TemporaryDirectory() as scratch:
         prepare(Path(scratch), texts, arguments.model)
+        options = ["--port", "0", "--no-access-log", "--workers", str(arguments.workers)]
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, scratch, "--port", "0"],
+            [sys.executable, "-c", SERVE, scratch, *options],
             stderr=subprocess.PIPE,
             text=True,
             env={name: value for name, value in os.environ.items() if name != "CUSTOMIR_TOKEN"},
         )
         try:
             assert process.stderr is not None
-            port = int(process.stderr.readline().split()[0].rstrip("/").rpartition(":")[2])
-            load(port, 2, 1.0, texts)
-            print(f"{len(texts)} texts, hybrid search, {seconds:g} s a level, two processes")
+            address, _, token = process.stderr.readline().split()[0].partition("#token=")
+            port = int(address.rstrip("/").rpartition(":")[2])
+            load(port, token, 2, 1.0, texts)
+            print(f"{len(texts)} texts, hybrid search, {seconds:g} s a level, ", end="")
+            print(f"{arguments.workers} of the server's processes and one of its clients")
             print("clients  answers/s  p50 ms  p99 ms  statuses")
             found = []
             for clients in (*LEVELS, ABOVE):
-                found.append(load(port, clients, seconds, texts))
+                found.append(load(port, token, clients, seconds, texts))
                 one = found[-1]
                 print(
                     f"{one['clients']:7} {one['a_second']:10} {one['p50']:7} {one['p99']:7}  "

@@ -21,7 +21,7 @@ from customir import __version__
 from customir.airgap import block_network, refuse_in_python
 from customir.errors import UserError
 from customir.interrupt import note_interrupts
-from customir.listening import bound_socket
+from customir.listening import bound_socket, bound_unix_socket
 from customir.processors import usable_processors
 from customir.progress import reporter_for_terminal
 from customir.settings import (
@@ -482,8 +482,8 @@ def search(
     cls=Examples,
     examples="""
     customir serve mail
-    customir serve mail --port 9000
-    customir serve mail --host 192.0.2.7 --token-file token.txt
+    customir serve mail --unix-socket /run/customir/mail.sock
+    customir serve mail --host 192.0.2.7 --token-file token.txt --tls-cert mail.pem --tls-key mail.key
     """,
 )
 @click.argument("folder", metavar="DIR", type=FOLDER)
@@ -492,28 +492,69 @@ def search(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any."
 )
 @click.option(
+    "--unix-socket",
+    type=click.Path(path_type=Path),
+    help="Listen on this Unix socket, which only you can open, instead of an address.",
+)
+@click.option(
     "--token-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="What clients have to show; else the variable CUSTOMIR_TOKEN. Needed but on loopback.",
+    help="The token that clients send; else the variable CUSTOMIR_TOKEN; else a random one.",
 )
-def serve(folder: Path, host: str, port: int, token_file: Path | None) -> None:
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="A certificate in PEM form.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key.")
+@click.option("--root-path", default="", help="The path that a proxy in front takes away: /mail.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
+)
+@click.option(
+    "--access-log/--no-access-log",
+    default=True,
+    help="Write a line of JSON for each request to stderr, without what was asked for.",
+)
+@click.pass_context
+def serve(
+    context: click.Context,
+    folder: Path,
+    host: str,
+    port: int,
+    unix_socket: Path | None,
+    token_file: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    root_path: str,
+    workers: int,
+    access_log: bool,
+) -> None:
     """Serve DIR: a search page, /search (JSON), OpenAI's /v1/embeddings, /health and /metrics.
 
-    It answers this machine alone, unless another address is given, which takes a token.
+    It prints a link that holds the token, without which nothing of DIR is shown to anybody. On a
+    Unix socket no token is needed unless one is given.
     """
-    token = os.environ.get("CUSTOMIR_TOKEN")
-    if token_file is not None:
+    if unix_socket is not None:
+        for name in ("host", "port"):
+            if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+                raise UserError(
+                    f"--{name}: not together with --unix-socket. Leave one of them out."
+                )
+    with bound_unix_socket(unix_socket) if unix_socket else bound_socket(host, port) as bound:
+        _block_network()
         try:
-            token = token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{token_file}: cannot be read ({error}).") from error
-    bound = bound_socket(host, port)
-    _block_network()
-    from customir.runtime.server import Server, serve_until_stopped
+            from customir.server.command import serve_folder
+        except ImportError as error:
+            raise UserError(
+                f"`customir serve` needs {error.name}. Run: pip install 'customir[serve]'"
+            ) from error
 
-    server = Server(folder, (host, port), token, bound=bound)
-    echo(f"{server.url}  (Ctrl-C stops it)", err=True)
-    serve_until_stopped(server)
+        serve_folder(
+            folder,
+            bound,
+            token_file=token_file,
+            certificate=(tls_cert, tls_key),
+            root=root_path,
+            workers=workers,
+            logged=access_log,
+        )
 
 
 @cli.group()

@@ -1,7 +1,12 @@
 """The socket that a server listens on, made before the network is blocked."""
 
 import ipaddress
+import os
 import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from customir.errors import UserError
 
@@ -29,3 +34,57 @@ def bound_socket(host: str, port: int) -> socket.socket:
         bound.close()
         raise UserError(f"{host}:{port}: cannot be served ({error}).") from error
     return bound
+
+
+@contextmanager
+def bound_unix_socket(path: Path) -> Iterator[socket.socket]:
+    """A Unix socket with mode 0600; its file is deleted at the end.
+
+    Raises:
+        UserError: another server listens there, there is a file of another kind, or the path is
+            longer than a socket's may be.
+    """
+    _remove_abandoned(path)
+    bound = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    except OSError as error:
+        bound.close()
+        raise UserError(f"{path}: cannot be listened on ({error}).") from error
+    finally:
+        os.umask(before)
+    try:
+        yield bound
+    finally:
+        bound.close()
+        path.unlink(missing_ok=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete the socket of a server that was killed."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # binding says what is wrong
+        return
+    if not stat.S_ISSOCK(mode):
+        raise UserError(f"{path}: there is a file. Give another path, or move it away.")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except OSError:
+            return
+    raise UserError(f"{path}: another server listens there.")

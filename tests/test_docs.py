@@ -10,6 +10,7 @@ import click
 import pytest
 
 from customir.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, cli
+from customir.server.openapi import description
 from customir.settings import Section, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -58,7 +59,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
-    assert len(pages) >= 8
+    assert len(pages) > 20
     for page in pages:
         loads = Loads()
         loads.feed(page.read_text(encoding="utf-8"))
@@ -99,10 +100,42 @@ def test_every_setting_has_its_reference(site: Path) -> None:
                 assert f"<code>{inner}</code>" in page, f"{name}.{inner}"
 
 
+def test_every_endpoint_has_its_reference(site: Path) -> None:
+    page = (site / "reference" / "http.html").read_text(encoding="utf-8")
+    for path, methods in description("")["paths"].items():
+        for method in methods:
+            assert f"{method.upper()} {path}" in page
+
+
 def test_exit_statuses_are_those_of_the_command_line() -> None:
     page = (ROOT / "docs" / "reference" / "exit-status.md").read_text(encoding="utf-8")
     statuses = {int(status) for status in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert statuses == {0, 1, EXIT_USER_ERROR, EXIT_INTERRUPTED}
+
+
+def test_every_claim_names_a_script_that_is_there() -> None:
+    for page in sorted((ROOT / "docs" / "results").glob("*.md")):
+        scripts = set(re.findall(r"bench/\w+\.py", page.read_text(encoding="utf-8")))
+        assert scripts, f"{page.name} names no script"
+        for script in scripts:
+            assert (ROOT / script).exists(), f"{page.name} names {script}, which is not there"
+
+
+def test_every_script_of_bench_has_a_result() -> None:
+    pages = "".join(
+        page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "results").glob("*.md")
+    )
+    for script in sorted((ROOT / "bench").glob("*.py")):
+        assert f"bench/{script.name}" in pages, f"no page of docs/results names {script.name}"
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    for folder in ("customir", "kernels", "exporters", "bench", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.[pch]*")):
+            if path.suffix not in {".py", ".cpp", ".hpp"}:
+                continue
+            for page in re.findall(r"docs/[\w/-]+\.md", path.read_text(encoding="utf-8")):
+                assert (ROOT / page).exists(), f"{path.relative_to(ROOT)}: {page}"
 
 
 def test_links_of_the_files_at_the_top_lead_somewhere() -> None:
@@ -110,3 +143,7 @@ def test_links_of_the_files_at_the_top_lead_somewhere() -> None:
         text = (ROOT / name).read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)[^)]*\)", text):
             assert (ROOT / target).exists(), f"{name}: {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120

@@ -209,9 +209,11 @@ def runs(
 
 def search_by_http(server: Traced) -> None:
     server.wait_until(lambda: "Ctrl-C" in server.errors)
-    url = server.errors.split()[0]
+    url, _, token = server.errors.split()[0].partition("#token=")
+    asked = urllib.request.Request(f"{url}search?q=coffee")
+    asked.add_header("Authorization", f"Bearer {token}")
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(f"{url}/search?q=coffee", timeout=60) as answer:
+    with direct.open(asked, timeout=60) as answer:
         assert json.load(answer)
 
 

@@ -2,7 +2,7 @@
 
 On Linux the kernel refuses (`seccomp.py`), native code and child processes included. Everywhere a
 Python audit hook refuses, too (`hook.py`), with a message that names what was asked for and by which
-library. `broker.py` makes the connections to LLM servers that the user named. docs/network.md says
+library. `broker.py` makes the connections to LLM servers that the user named. docs/explanation/network.md says
 what is covered and how to check it.
 """
 

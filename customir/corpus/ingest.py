@@ -165,6 +165,7 @@ class _Reading:
         self.read = self.attachments = self.characters = 0
         self.posts: dict[str, Post] = {}
         self.reasons: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
         self.cut: Counter[str] = Counter()
         self.lines = LineCounts()
         self.chats: set[str] = set()
@@ -188,7 +189,9 @@ class _Reading:
                 reason = f"{SAME_MESSAGE} {document.identifier}{where}"
                 each = Skipped(document.source, document.identifier, reason, each.is_attachment)
             skipped.append(each)
-            self.reasons[_kind(each.reason)] += 1
+            kind = _kind(each.reason)
+            self.reasons[kind] += 1
+            self.examples.setdefault(kind, each.reason)
         self.chats.update(each.post.key for each in kept if each.is_chat)
         self.lines.add(each.document.text for each in kept if each.is_mail)
         return kept, skipped
@@ -341,7 +344,9 @@ def _kind(reason: str) -> str:
 
 
 def _nothing_kept(sources: Sequence[Path], reading: _Reading) -> str:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in reading.reasons.most_common(5))
+    reasons = "; ".join(
+        f"{count} times: {reading.examples[kind]}" for kind, count in reading.reasons.most_common(5)
+    )
     return (
         f"{', '.join(map(str, sources))}: {reading.read} documents were read and none can be used "
         f"({reasons}). Give a source with readable text."

@@ -1,7 +1,7 @@
 """Earlier messages in a mail: quoted lines, the attribution above them, and copies below a header.
 
 Each function looks at lines and gives the positions of those to cut, with the cause. The rules were
-measured beside mail-parser-reply and talon (bench/quotes.py, docs/corpus.md).
+measured beside mail-parser-reply and talon (bench/quotes.py, docs/results/reading.md).
 """
 
 import re

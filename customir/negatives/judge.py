@@ -2,7 +2,7 @@
 
 That is their pointwise mutual information under the LLM: the ranker of Sachan et al. (2022, arXiv
 2204.07496) less the query's own likelihood, so that the scores of different queries compare. It
-tells relevant pairs from others far better than the LLM's answer Yes or No (docs/judge.md). Other
+tells relevant pairs from others far better than the LLM's answer Yes or No (docs/results/judge.md). Other
 machines can't be asked for the likelihood of a text: they answer Yes or No.
 
 In both prompts the passage stands before the query: it is the longer of the two, so where several

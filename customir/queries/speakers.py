@@ -2,7 +2,7 @@
 
 What people call each other stands in both the query and its answer and says nothing of what either is
 about. An embedder that learns from such pairs learns to match names: on an IRC channel's
-conversations Recall@10 fell (docs/recipe.md).
+conversations Recall@10 fell (docs/log/2026-11-26-recipe.md).
 """
 
 import re

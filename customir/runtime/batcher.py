@@ -1,9 +1,10 @@
 """Requests for vectors that come at the same time, embedded together."""
 
-import queue
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,37 +17,66 @@ from customir.runtime.embedder import Embedder
 if TYPE_CHECKING:
     from customir.progress import Task
 
-MOST_TEXTS = 256  # embedded in one go; more wait for the next
+QUERIES_AT_A_TIME = 256
+# Fewer, so that a query that comes meanwhile need not wait for long.
+PASSAGES_AT_A_TIME = 32
 Vectors = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Wanted:
     texts: Sequence[str]
     kind: Kind
     vectors: "Future[Vectors]" = field(default_factory=Future)
+    parts: list[Vectors] = field(default_factory=list)
+    taken: int = 0  # of `texts`
+
+    def take(self, most: int) -> list[str]:
+        part = list(self.texts[self.taken : self.taken + most])
+        self.taken += len(part)
+        return part
 
 
 class Batcher:
     """An embedder for many threads: one thread embeds all that waits for it, in one call.
 
-    Nobody waits for a batch to fill: while one is embedded, the next gathers.
-
-    Attributes:
-        batches: How many calls were made. `texts`: of how many texts.
+    Nobody waits for a batch to fill: while one is embedded, the next gathers. Queries come before
+    passages. Many passages are embedded some at a time, those of several requests in turn.
+    What was cancelled, or waited for too long, is not embedded any more.
     """
 
-    def __init__(self, embedder: Embedder, seconds: float) -> None:
-        """Args: seconds: longest wait for an answer."""
-        self._embedder, self._seconds = embedder, seconds
-        self._waiting: queue.SimpleQueue[_Wanted | None] = queue.SimpleQueue()
-        self.batches = self.texts = 0
+    def __init__(
+        self,
+        embedder: Embedder,
+        seconds: float,
+        on_batch: Callable[[int], None] = lambda texts: None,
+    ) -> None:
+        """
+        Args:
+            seconds: Longest wait of `encode` for an answer.
+            on_batch: Called after each call of the model with the number of its texts.
+        """
+        self._embedder, self._seconds, self._on_batch = embedder, seconds, on_batch
+        self._waiting: dict[Kind, deque[_Wanted]] = {"query": deque(), "passage": deque()}
+        self._changed = threading.Condition()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
         self._thread.start()
 
     @property
     def dimensions(self) -> int:
+        """Length of a vector."""
         return self._embedder.dimensions
+
+    def submit(self, texts: Sequence[str], kind: Kind = "passage") -> "Future[Vectors]":
+        """Have `texts` embedded, as by `Embedder.encode`; from any thread."""
+        wanted = _Wanted(texts, kind)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            self._waiting[kind].append(wanted)
+            self._changed.notify()
+        return wanted.vectors
 
     def encode(
         self, texts: Sequence[str], kind: Kind = "passage", task: "Task | None" = None
@@ -56,47 +86,66 @@ class Batcher:
         Raises:
             TimeoutError: no answer within the time allowed.
         """
-        wanted = _Wanted(texts, kind)
-        self._waiting.put(wanted)
-        vectors = wanted.vectors.result(self._seconds)
+        submitted = self.submit(texts, kind)
+        try:
+            vectors = submitted.result(self._seconds)
+        except TimeoutError:
+            submitted.cancel()
+            raise
         if task is not None:
             task.advance(len(texts))
         return vectors
 
     def close(self) -> None:
         """Answer what waits, and stop."""
-        self._waiting.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        while (wanted := self._waiting.get()) is not None:
-            batch, open_to_more = [wanted], True
-            while open_to_more and sum(len(one.texts) for one in batch) < MOST_TEXTS:
-                try:
-                    another = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if another is None:
-                    self._waiting.put(None)
-                    open_to_more = False
-                else:
-                    batch.append(another)
-            for kind in ("query", "passage"):
-                self._embed([one for one in batch if one.kind == kind], kind)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
+                kind: Kind = "query" if self._waiting["query"] else "passage"
+                batch = self._next(kind)
+            if batch:
+                self._embed(batch, kind)
+            elif self._closed and not any(self._waiting.values()):
+                return
 
-    def _embed(self, batch: Sequence[_Wanted], kind: Kind) -> None:
-        texts = [text for one in batch for text in one.texts]
-        if not batch:
-            return
+    def _next(self, kind: Kind) -> list[tuple[_Wanted, list[str]]]:
+        """The next batch: requests, and which of their texts."""
+        left = QUERIES_AT_A_TIME if kind == "query" else PASSAGES_AT_A_TIME
+        waiting = self._waiting[kind]
+        batch: list[tuple[_Wanted, list[str]]] = []
+        unfinished = []
+        while waiting and left:
+            wanted = waiting.popleft()
+            if wanted.vectors.done():  # given up, or failed
+                continue
+            part = wanted.take(left)
+            left -= len(part)
+            batch.append((wanted, part))
+            if wanted.taken < len(wanted.texts):
+                unfinished.append(wanted)
+        waiting.extend(unfinished)
+        return batch
+
+    def _embed(self, batch: Sequence[tuple[_Wanted, list[str]]], kind: Kind) -> None:
+        texts = [text for _, part in batch for text in part]
         try:
             vectors = self._embedder.encode(texts, kind)
         except Exception as error:  # whoever asked gets it
-            for one in batch:
-                one.vectors.set_exception(error)
+            for wanted, _ in batch:
+                with suppress(InvalidStateError):  # whoever asked gave up
+                    wanted.vectors.set_exception(error)
             return
-        self.batches += 1
-        self.texts += len(texts)
+        self._on_batch(len(texts))
         start = 0
-        for one in batch:
-            one.vectors.set_result(vectors[start : start + len(one.texts)])
-            start += len(one.texts)
+        for wanted, part in batch:
+            wanted.parts.append(vectors[start : start + len(part)])
+            start += len(part)
+            if sum(map(len, wanted.parts)) == len(wanted.texts):
+                with suppress(InvalidStateError):
+                    wanted.vectors.set_result(np.concatenate(wanted.parts))

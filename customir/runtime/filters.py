@@ -1,9 +1,11 @@
 """Which passages a search may find."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from customir.errors import UserError
+
+DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ class Filter:
             values.append(_moment(self.since).timestamp())
         if self.until is not None:
             day = len(self.until.strip()) <= len("2002-12-31")
-            end = _moment(self.until) + (timedelta(days=1) if day else timedelta())
+            # Added to the number: no datetime is later than the year 9999.
+            end = _moment(self.until).timestamp() + (DAY_SECONDS if day else 0)
             parts.append(f"unixepoch(date, 'subsec') {'<' if day else '<='} ?")
-            values.append(end.timestamp())
+            values.append(end)
         if self.sender is not None:
             parts.append("instr(folded(sender), ?) > 0")
             values.append(self.sender.casefold())

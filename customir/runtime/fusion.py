@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-# docs/recipe.md, "Words beside vectors": 3 to 4.5 are best, on mail, messages and papers alike.
+# docs/results/hybrid.md: 3 to 4.5 are best, on mail, messages and papers alike.
 WORD_WEIGHT = 3.5
 SAMPLE = 500
 

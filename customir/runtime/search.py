@@ -3,12 +3,14 @@
 import logging
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import apsw
 import numpy as np
 import numpy.typing as npt
 
@@ -38,6 +40,9 @@ MOST_CANDIDATES = 4096  # sqlite-vec's own limit
 EVERYTHING = Filter()
 FTS5_K1 = 1.2  # of its bm25(), where it can't be set
 SNIPPET_WORDS = 32
+# FTS5 looks every one of them up again for every hit's snippet.
+MOST_MARKED_WORDS = 32
+PROGRESS_STEPS = 10_000  # of SQLite, between two looks at the clock: some milliseconds
 MARK_START, MARK_END = "\ufdd0", "\ufdd1"  # noncharacters: no text holds them
 
 log = logging.getLogger("customir")
@@ -54,7 +59,8 @@ class Hit:
         in_thread: Documents of its thread in the index, its own among them.
         similar: Other documents in the index with a near-duplicate of this passage.
         snippet: The part of the text that matches the query's words best; else its beginning. Words
-            that half of the passages have count only where there are no others.
+            that half of the passages have count only where there are no others, and of a long query
+            the 32 that the fewest passages have.
         marks: (start, end) of the matching words in `snippet`, in characters.
     """
 
@@ -100,6 +106,10 @@ class Searcher:
         self._spreads: dict[str, float] = {}  # by the index's state: the newest alone
         with explained(self._path):
             self._database = connect(self._path)
+        self._deadline = math.inf  # by time.monotonic
+        self._database.set_progress_handler(
+            lambda: time.monotonic() > self._deadline, PROGRESS_STEPS
+        )
         self._database.create_scalar_function("folded", _folded, 1, deterministic=True)
         try:
             self._fingerprint = index_fingerprint(folder / MODEL_NAME, file)
@@ -145,6 +155,7 @@ class Searcher:
         mode: Mode = "hybrid",
         only: Filter = EVERYTHING,
         by_thread: bool = False,
+        seconds: float = math.inf,
     ) -> list[Hit]:
         """The `k` best hits (or fewer, where the index holds no more).
 
@@ -159,13 +170,25 @@ class Searcher:
             query: Any text; no character in it is special.
             only: What may be found. The ranking is as if the index held nothing else.
             by_thread: One hit a thread, the best.
+            seconds: How long it may take.
 
         Raises:
+            TimeoutError: it took longer.
             UserError: the index was damaged, or rebuilt for another model, since it was opened.
         """
         hits: list[Hit] = []
         if not query.strip():
             return hits
+        self._deadline = time.monotonic() + seconds
+        try:
+            return self._search(query, k, mode, only, by_thread)
+        except apsw.InterruptError as error:
+            raise TimeoutError(f"no answer within {seconds:g} seconds") from error
+        finally:
+            self._deadline = math.inf
+
+    def _search(self, query: str, k: int, mode: Mode, only: Filter, by_thread: bool) -> list[Hit]:
+        hits: list[Hit] = []
         with explained(self._path), self._database:  # one transaction: one state of the index
             generation = self._generation()
             number = generation.number
@@ -182,7 +205,8 @@ class Searcher:
                 if len(best) == k or depth >= min(self._count(number), MOST_CANDIDATES):
                     break
                 depth = min(depth * 4, MOST_CANDIDATES)
-            marked = any_of(limits) or any_of(words_in(query))
+            weightiest = sorted(limits, key=lambda word: -limits[word])
+            marked = any_of((weightiest or words_in(query))[:MOST_MARKED_WORDS])
             hits += [
                 self._hit(number, marked, rank, score, passage)
                 for rank, (passage, score) in enumerate(best, start=1)

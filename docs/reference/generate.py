@@ -3,19 +3,25 @@
 This is a MkDocs hook: https://www.mkdocs.org/user-guide/configuration/#hooks
 """
 
+import json
 import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import click
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from pydantic.fields import FieldInfo
 
 from customir.cli import cli
+from customir.server.openapi import description
 from customir.settings import SETTINGS_NAME, Section, Settings
+
+ENDPOINTS = "<!-- endpoints -->"  # where reference/http.md has what the server describes
 
 # How a constraint of a setting is written.
 CONSTRAINTS = {
@@ -34,6 +40,75 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, text in pages.items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Fill in the endpoints."""
+    return markdown.replace(ENDPOINTS, endpoint_sections())
+
+
+def endpoint_sections() -> str:
+    """The server's endpoints with what they take and return, from its OpenAPI description."""
+    described = description("")
+    schemas = described["components"]["schemas"]
+    sections: list[str] = []
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            token = "" if operation.get("security", True) else " It needs no token."
+            sections += [f"### {method.upper()} {path}", f"{operation['summary']}.{token}"]
+            if fields := request_fields(operation, schemas):
+                sections.append(table(("field", "value", "default", "what it does"), fields))
+            answer = operation["responses"]["200"]["content"]
+            if "application/json" in answer and (
+                reference := answer["application/json"].get("schema", {}).get("$ref")
+            ):
+                name = reference.rpartition("/")[2]
+                sections.append(f"It returns: `{', '.join(schemas[name]['properties'])}`.")
+    statuses = described["paths"]["/search"]["get"]["responses"]
+    rows = [(f"`{status}`", each["description"]) for status, each in statuses.items()]
+    return "\n\n".join([*sections, "### Statuses", table(("status", "meaning"), rows)])
+
+
+def request_fields(
+    operation: dict[str, Any], schemas: dict[str, Any]
+) -> list[tuple[str, str, str, str]]:
+    """The parameters of a GET request, or the fields of a POST request's JSON body."""
+    if "requestBody" in operation:
+        reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        fields = schemas[reference.rpartition("/")[2]]["properties"]
+    else:
+        fields = {each["name"]: each["schema"] for each in operation.get("parameters", ())}
+    return [
+        (f"`{name}`", json_type(schema), json_default(schema), schema.get("description", ""))
+        for name, schema in fields.items()
+    ]
+
+
+def json_type(schema: dict[str, Any]) -> str:
+    """A JSON schema's type in words, with its limits."""
+    if "anyOf" in schema:
+        return " or ".join(json_type(each) for each in schema["anyOf"] if each != {"type": "null"})
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if schema.get("type") == "array":
+        return f"list of {json_type(schema.get('items', {}))}"
+    limits = [
+        f"{words} {schema[name]}"
+        for name, words in (
+            ("minimum", "at least"),
+            ("maximum", "at most"),
+            ("maxLength", "length at most"),
+        )
+        if name in schema
+    ]
+    return ", ".join([schema.get("type", "any"), *limits])
+
+
+def json_default(schema: dict[str, Any]) -> str:
+    default = schema.get("default")
+    return "" if default in (None, "") else f"`{json.dumps(default)}`"
 
 
 def command_page() -> str:

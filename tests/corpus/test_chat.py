@@ -14,7 +14,7 @@ import pytest
 from customir.corpus.chunking import Chunker
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers import is_readable, read_source
-from customir.corpus.readers.chat import Said, conversations
+from customir.corpus.readers.chat import ChatMessage, conversations
 from customir.corpus.sources import check_sources, sources_fingerprint
 from customir.errors import UserError
 
@@ -30,8 +30,8 @@ def read(path: Path) -> tuple[list[RawDocument], list[Unreadable]]:
     return documents, [item for item in items if isinstance(item, Unreadable)]
 
 
-def said(minutes: float, speaker: str, text: str, thread: str = "") -> Said:
-    return Said(speaker, NOON + timedelta(minutes=minutes), text, thread)
+def said(minutes: float, speaker: str, text: str, thread: str = "") -> ChatMessage:
+    return ChatMessage(speaker, NOON + timedelta(minutes=minutes), text, thread)
 
 
 def test_turns_times_threads_and_silences() -> None:
@@ -117,7 +117,7 @@ def test_slack_as_zip_and_folder(tmp_path: Path) -> None:
     for path in (packed, nested, folder):
         (thread, loose), (notices,) = read(path)
         texts.append((thread.text, loose.text))
-        assert notices.reason == "chat notices: 1 joins, changes and messages without text"
+        assert notices.reason == "chat notices: 1 joins, leaves, changes, messages without text"
         assert is_readable(path.parent)
         check_sources([path])
     assert texts[0] == texts[1] == texts[2]
@@ -201,7 +201,7 @@ def test_irc_and_xml(tmp_path: Path) -> None:
     assert talk.text == (
         "ada 2004-12-25 23:58: hello?\n\nbob 23:59: yes <b>\n\nada 2004-12-26 00:01: new day"
     )
-    assert notices.reason == "chat notices: 3 joins, leaves and other lines"
+    assert notices.reason == "chat notices: 3 joins, leaves, changes, messages without text"
     xml = tmp_path / "channel"
     xml.write_text(
         "<slack><channel_name>general</channel_name>"

@@ -283,6 +283,36 @@ def test_jsonl_names_the_bad_lines(tmp_path: Path) -> None:
     assert len(reasons) == 8
 
 
+def test_json_of_other_kinds(tmp_path: Path) -> None:
+    def ids(name: str, content: bytes) -> list[tuple[str, str, str | None]]:
+        path = tmp_path / name
+        path.write_bytes(content)
+        items = read(path)
+        assert all(isinstance(item, RawDocument) for item in items), items
+        return [(item.identifier, item.title, item.date) for item in items]  # type: ignore[union-attr]
+
+    date = "2021-05-03T08:20:00+00:00"
+    assert ids("a.jsonl", b'{"id": 6, "title": 12, "text": "a", "date": 1620030000}') == [
+        ("6", "12", date)
+    ]
+    assert ids(
+        "b.jsonl", b'{"_id": "1", "text": "a", "date": "Mon, 3 May 2021 10:20:00 +0200"}'
+    ) == [("1", "", date)]
+    assert ids("c.jsonl", b'{"_id": "1", "text": "a", "score": NaN, "date": 1620030000000}') == [
+        ("1", "", date)
+    ]
+    assert ids("d.jsonl", '\ufeff{"_id": "1", "text": "ä"}\n'.encode("utf-16")) == [("1", "", None)]
+    assert ids("e.json", b'[{"_id": "1", "text": "a"},\n {"_id": "2", "body": "b"}]') == [
+        ("1", "", None), ("2", "", None),
+    ]  # fmt: skip
+    assert ids("f.jsonl", b'{\n "_id": "1",\n "text": "a"\n}\n') == [("1", "", None)]
+    # What is no document is not taken for one.
+    path = tmp_path / "package.json"
+    path.write_bytes(b'{"name": "x", "version": 1}')
+    (refused,) = read(path)
+    assert reason_of(refused) == "not a format that can be read"
+
+
 def test_jsonl_with_senders_and_dates(tmp_path: Path) -> None:
     path = tmp_path / "corpus.jsonl"
     dates = ("2002-02-01T09:01:44", "2002-02-01T09:01:44+02:00", "2002-02-01", "yesterday", None)
@@ -299,13 +329,12 @@ def test_jsonl_with_senders_and_dates(tmp_path: Path) -> None:
         "2002-02-01T07:01:44+00:00",
         "2002-02-01T00:00:00+00:00",
         None,
+        None,
     ]
-    (refused,) = (item for item in items if isinstance(item, Unreadable))
-    assert refused.reason == "no ISO 8601 date: 'yesterday'"
     path.write_text(json.dumps({"_id": "a", "text": "One", "date": "0001-01-01T00:00:00+14:00"}))
-    (beyond,) = read(path)
-    assert isinstance(beyond, Unreadable)
-    assert beyond.reason == "no ISO 8601 date: '0001-01-01T00:00:00+14:00'"
+    (kept_without,) = read(path)
+    assert isinstance(kept_without, RawDocument)
+    assert kept_without.date is None
 
 
 def test_text_files(tmp_path: Path) -> None:

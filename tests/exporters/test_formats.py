@@ -1,7 +1,7 @@
 """The exported folder in everybody's hands: equal vectors. Others' libraries are in the extra `dev`."""
 
-import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from customir.runtime.embedder import Embedder
 
 ONNX, INT8 = "onnx/model.onnx", "onnx/model_qint8.onnx"
-README = Path(__file__).parents[2] / "README.md"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "plain_onnxruntime.py"
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +50,12 @@ def test_llama_index(exported, texts: list[str], expected: np.ndarray) -> None:
     np.testing.assert_allclose(model.get_query_embedding(texts[0]), expected[0], atol=2e-5)
 
 
-def test_the_twenty_lines_of_the_readme(
-    exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (code,) = re.findall(
-        r"^Or with plain onnxruntime:\n\n```python\n(.*?)^```$",
-        README.read_text(encoding="utf-8"),
-        re.DOTALL | re.MULTILINE,
-    )
-    assert len(code.splitlines()) <= 20
-    (tmp_path / "mail").mkdir()
-    (tmp_path / "mail" / "model").symlink_to(exported.folder)
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, np.ndarray] = {}
-    exec(code, names)
+def test_the_example_with_plain_onnxruntime(exported) -> None:
+    code = EXAMPLE.read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [EXAMPLE.name, str(exported.folder)])
+        exec(code, names)
     invoice = ["an invoice that was paid twice"]
     ours = Embedder(exported.folder, own_kernel=False).encode(invoice)
     np.testing.assert_allclose(names["vectors"], ours, atol=1e-5)

@@ -59,6 +59,8 @@ NO_FORMAT = "not a format that can be read"
 EMPTY_FILE = "empty file"
 # An archive in an archive in an archive is still opened.
 MAXIMUM_NESTING = 2
+# An export is known by the first of its channels.
+MAXIMUM_FOLDERS = 20
 
 
 @dataclass
@@ -167,8 +169,10 @@ def _read_file(file: SourceFile, content: IO[bytes], nesting: int = 0) -> Iterat
         yield from stream.read(file)
     elif reader := document_reader(file.head, file.format_name):
         yield reader.read_document(file.as_content())
+    elif file.head or file.read_block():
+        yield Unreadable(file.name, NO_FORMAT)
     else:
-        yield Unreadable(file.name, NO_FORMAT if file.head else EMPTY_FILE)
+        yield Unreadable(file.name, EMPTY_FILE)
 
 
 def _read_archive(archive: SourceFile, content: IO[bytes], nesting: int) -> Iterator[Item]:
@@ -228,7 +232,7 @@ def _walk(
         return
     for folder, folders, names in os.walk(source):
         below = Path(folder)
-        export = export_reader(names) if whole_exports else None
+        export = export_reader(_names_below(below, names, folders)) if whole_exports else None
         if export:
             folders.clear()
             yield below, str(below.relative_to(source)) if below != source else source.name, export
@@ -247,3 +251,14 @@ def _walk(
                 yield path, name, "not a regular file"
             else:
                 yield path, name, None
+
+
+def _names_below(folder: Path, names: list[str], folders: list[str]) -> list[str]:
+    """The names by which an export is known: of the files in a folder, and one level below."""
+    below = [
+        f"{each}/{entry.name}"
+        for each in folders[:MAXIMUM_FOLDERS]
+        if not (folder / each).is_symlink()
+        for entry in os.scandir(folder / each)
+    ]
+    return [*names, *below]

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from customir.corpus.document import RawDocument
+from customir.corpus.document import RawDocument, Unreadable
 
 # What one speaker says within this time is one turn.
 TURN = timedelta(minutes=5)
@@ -17,7 +17,7 @@ SENDER_NAMES = 8
 
 
 @dataclass(frozen=True)
-class Said:
+class ChatMessage:
     """A chat message. `time` is in UTC; `thread` is empty where the export names none."""
 
     speaker: str
@@ -26,56 +26,89 @@ class Said:
     thread: str = ""
 
 
-def conversations(messages: Iterable[Said], where: str, title: str = "") -> Iterator[RawDocument]:
+@dataclass
+class Channel:
+    """The messages of a channel as they are read.
+
+    Attributes:
+        title: What people called it, if they did: a topic, not a channel's name, for a title
+            stands above every passage, and is taken for a query that fits.
+        notices: How many entries are no messages: joins, changes, messages without text.
+    """
+
+    title: str = ""
+    messages: list[ChatMessage] = field(default_factory=list)
+    notices: int = 0
+
+    def add(self, message: ChatMessage | None) -> None:
+        """Take a message, or count a notice."""
+        if message is not None and message.text.strip():
+            self.messages.append(message)
+        else:
+            self.notices += 1
+
+    def documents(self, where: str) -> Iterator[RawDocument | Unreadable]:
+        """The conversations of the channel, and how many notices were left out.
+
+        Args:
+            where: What the channel is called, for the identifiers.
+        """
+        yield from conversations(self.messages, where, self.title)
+        if self.notices:
+            what = f"chat notices: {self.notices} joins, leaves, changes, messages without text"
+            yield Unreadable(where, what)
+
+
+def conversations(
+    messages: Iterable[ChatMessage], where: str, title: str = ""
+) -> Iterator[RawDocument]:
     """The conversations of a channel or topic, in the order of their first messages.
 
     Args:
-        where: The channel, for the identifiers.
-        title: What people called it, if they did: a topic, not a channel's name, for a title
-            stands above every passage, and is taken for a query that fits.
+        where: What the channel is called, for the identifiers.
+        title: See Channel.
     """
-    threads: dict[str, list[Said]] = {}
-    loose: list[Said] = []
-    for message in sorted(messages, key=lambda said: said.time):
+    threads: dict[str, list[ChatMessage]] = {}
+    loose: list[ChatMessage] = []
+    for message in sorted(messages, key=lambda message: message.time):
         (threads.setdefault(message.thread, []) if message.thread else loose).append(message)
     runs = [*threads.values(), *_cut_at_silences(loose)]
     for run in sorted(runs, key=lambda run: run[0].time):
         begin = run[0].time.isoformat(timespec="milliseconds").removesuffix("+00:00")
-        speakers = list(dict.fromkeys(said.speaker for said in run))
+        speakers = list(dict.fromkeys(message.speaker for message in run))
         yield RawDocument(
             identifier=f"{where} {begin}",
             title=title,
             sender=", ".join(speakers[:SENDER_NAMES]),
             date=run[0].time.isoformat(timespec="seconds"),
-            text=rendered(run),
+            text=render_turns(run),
             is_chat=True,
         )
 
 
-def rendered(run: Iterable[Said]) -> str:
-    """A paragraph a turn: "Ada 2004-12-25 09:14: text"; the date where it is another."""
+def render_turns(run: Iterable[ChatMessage]) -> str:
+    """A paragraph per turn: "Ada 2004-12-25 09:14: text"; the date only where it changes."""
     turns: list[str] = []
-    last: Said | None = None
-    for said in run:
-        text = BLANK_LINES.sub("\n", said.text.strip())
-        if last and last.speaker == said.speaker and said.time - last.time < TURN:
+    last: ChatMessage | None = None
+    for message in run:
+        text = BLANK_LINES.sub("\n", message.text.strip())
+        if last and last.speaker == message.speaker and message.time - last.time < TURN:
             turns[-1] += f"\n{text}"
         else:
-            same_day = last is not None and last.time.date() == said.time.date()
-            turns.append(
-                f"{said.speaker} {said.time:{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}}: {text}"
-            )
-        last = said
+            same_day = last is not None and message.time.date() == last.time.date()
+            when = f"{message.time:{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}}"
+            turns.append(f"{message.speaker} {when}: {text}")
+        last = message
     return "\n\n".join(turns)
 
 
-def _cut_at_silences(messages: Iterable[Said]) -> Iterator[list[Said]]:
-    run: list[Said] = []
-    for said in messages:
-        if run and said.time - run[-1].time >= _limit(len(run)):
+def _cut_at_silences(messages: Iterable[ChatMessage]) -> Iterator[list[ChatMessage]]:
+    run: list[ChatMessage] = []
+    for message in messages:
+        if run and message.time - run[-1].time >= _limit(len(run)):
             yield run
             run = []
-        run.append(said)
+        run.append(message)
     if run:
         yield run
 

@@ -1,22 +1,73 @@
-"""HTML as plain text."""
+"""HTML as plain text: what a reader sees, in order, by the Lexbor parser and rules of our own.
+
+bench/experiments/html.py compares it with html2text, inscriptis, resiliparse and BeautifulSoup.
+"""
 
 import re
+from collections.abc import Iterator
 from html import unescape
 
-import html2text
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from customir.corpus.charsets import decode
+from customir.corpus.readers.files import ReadError
 
-# A mail with more HTML than this is a report or an attack; html2text would take minutes.
-MAXIMUM_HTML = 4_000_000
-MAXIMUM_DEPTH = 100
+# A mail with more HTML than this is a report or an attack.
+MAXIMUM_HTML = 8_000_000
+# Nested deeper than this, its tags are left out without a look at what they mean.
+MAXIMUM_DEPTH = 3000
+NESTING_TAG = re.compile(
+    r"<(/?)(?:ul|ol|li|dl|dd|blockquote|div|center|section|form)\b", re.IGNORECASE
+)
+ANY_TAG = re.compile(r"<[^<>]*>")
+UNSEEN_ELEMENT = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 CHARSET = re.compile(
     rb"<(?:meta|\?xml)\b[^<>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?([\w-]+)", re.I
 )
 CHARSET_BYTES = 4096
-NESTING_TAG = re.compile(r"<(/?)(?:ul|ol|blockquote)\b", re.IGNORECASE)
+UNSEEN = frozenset(
+    (
+        "head", "script", "style", "title", "template", "noscript", "iframe", "object", "select",
+        "textarea", "svg", "canvas", "audio", "video", "datalist", "noframes", "noembed",
+    )
+)  # fmt: skip
+BLOCKS = frozenset(
+    (
+        "address", "article", "aside", "body", "center", "dd", "details", "dialog", "div", "dl",
+        "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "html", "legend",
+        "li", "main", "nav", "section", "summary", "table", "caption", "tbody", "thead", "tfoot", "tr",
+    )
+)  # fmt: skip
+PARAGRAPHS = frozenset(
+    ("p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "menu", "pre", "blockquote", "dir", "listing")
+)  # fmt: skip
+CELLS = frozenset(("td", "th"))
+VERBATIM = frozenset(("pre", "listing", "xmp"))
+QUOTE = "blockquote"
+MAXIMUM_QUOTES = 20
+# What mail programs do not show: preheaders, and what is meant for other programs.
+HIDDEN = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide\s*:\s*all"
+    r"|(?:^|[;\s])(?:max-height|font-size)\s*:\s*0(?:px|pt|em|%)?\s*(?:!important\s*)?(?:;|$)"
+    r"|(?:^|[;\s])opacity\s*:\s*0(?:\.0+)?\s*(?:;|$)",
+    re.IGNORECASE,
+)
+BLANKS = re.compile("[ \t\n\r\f\u00a0]+")
+# "x<y." is no tag, although the parser would take it, and what follows, for one.
 UNCLOSED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
-ANY_TAG = re.compile(r"<[^<>]*>")
+# Where mail programs begin the message that is answered, whatever the language: (attribute, value).
+EARLIER_MESSAGE = (
+    ("id", "divRplyFwdMsg"), ("id", "OLK_SRC_BODY_SECTION"), ("name", "quote"),
+    ("class", "yahoo_quoted"), ("class", "moz-forward-container"),
+)  # fmt: skip
+SEPARATOR = "-----Original Message-----"
+# Characters without width, which fill the preview of a message; in words of some scripts, and
+# in emoji, single ones have a meaning.
+FILLERS = re.compile(
+    "(?:[\u034f\u200b-\u200f\u2060\ufeff\u00ad\u061c][\\s\u00a0\u2007\u2800]*){3,}"
+)
+TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+MANY_LINES = re.compile(r"\n{3,}")
 
 
 def decode_html(content: bytes, declared: str | None = None) -> str:
@@ -27,30 +78,29 @@ def decode_html(content: bytes, declared: str | None = None) -> str:
 
 
 def html_to_text(html: str) -> str:
-    """HTML as plain text without links, pictures and emphasis; blockquotes become "> " lines.
+    """What is shown of HTML, without links and pictures; blockquotes become "> " lines.
+
+    A table's cells are apart, a line per row; list items begin with "- ".
 
     Raises:
-        ValueError: there is so much of it, or it is nested so deep, that it would take minutes.
+        ReadError: there is more than 8 million characters of it.
     """
     if len(html) > MAXIMUM_HTML:
-        raise ValueError(f"{len(html):,} characters of HTML; at most {MAXIMUM_HTML:,} are read")
-    depth = 0
-    for tag in NESTING_TAG.finditer(html):
-        depth = max(depth - 1, 0) if tag[1] else depth + 1
-        if depth > MAXIMUM_DEPTH:
-            raise ValueError(f"HTML lists or quotes nested deeper than {MAXIMUM_DEPTH}")
-    converter = html2text.HTML2Text(bodywidth=0)
-    converter.ignore_links = True
-    converter.ignore_images = True
-    converter.ignore_emphasis = True
-    converter.ignore_tables = True
-    converter.unicode_snob = True  # "ü" stays "ü"
-    # The parser looks for the end of an unclosed tag through all that follows, for each of them.
-    html = UNCLOSED_TAG.sub("&lt;", _without_comments(html))
-    try:
-        return str(converter.handle(html))
-    except AssertionError:  # by html.parser, on some marked sections
-        return unescape(ANY_TAG.sub(" ", html))
+        raise ReadError(f"{len(html):,} characters of HTML; at most {MAXIMUM_HTML:,} are read")
+    html = UNCLOSED_TAG.sub("&lt;", _without_comments(html.replace("\0", "")))
+    if _is_nested_too_deep(html):
+        return unescape(ANY_TAG.sub(" ", UNSEEN_ELEMENT.sub(" ", html)))
+    root = LexborHTMLParser(html).root
+    if root is None:
+        return ""
+    text = _Text()
+    # Not recursive: nesting has no limit.
+    for node, is_end in _walk(root):
+        if is_end:
+            text.end(node.tag or "")
+        else:
+            text.begin(node)
+    return text.finish()
 
 
 def _without_comments(html: str) -> str:
@@ -63,3 +113,137 @@ def _without_comments(html: str) -> str:
         kept.append(html[at:begin])
         at = end + 3
     return "".join([*kept, html[at:]])
+
+
+def _is_nested_too_deep(html: str) -> bool:
+    """Whether so many elements are open at once that the parser, which is quadratic in that, hangs."""
+    if html.count("<") < MAXIMUM_DEPTH:
+        return False
+    depth = deepest = 0
+    for tag in NESTING_TAG.finditer(html):
+        depth = max(depth - 1, 0) if tag[1] else depth + 1
+        deepest = max(deepest, depth)
+    return deepest > MAXIMUM_DEPTH
+
+
+def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
+    """Every shown node at its beginning, and every element once more at its end."""
+    stack: list[tuple[LexborNode, bool]] = [(root, False)]
+    while stack:
+        node, is_end = stack.pop()
+        tag = node.tag
+        if is_end:
+            yield node, True
+            continue
+        if following := node.next:
+            stack.append((following, False))
+        if tag == "-text":
+            yield node, False
+        elif tag and not tag.startswith(("-", "!")) and tag not in UNSEEN and not _is_hidden(node):
+            yield node, False
+            stack.append((node, True))
+            if child := node.child:
+                stack.append((child, False))
+
+
+def _is_hidden(node: LexborNode) -> bool:
+    attributes = node.attributes
+    if not attributes:
+        return False
+    style = attributes.get("style")
+    return "hidden" in attributes or bool(style and HIDDEN.search(style))
+
+
+def _begins_earlier_message(node: LexborNode) -> bool:
+    attributes = node.attributes
+    return any(value in (attributes.get(name) or "").split() for name, value in EARLIER_MESSAGE)
+
+
+class _Text:
+    """The text so far, and what is open."""
+
+    def __init__(self) -> None:
+        self._done: list[str] = []
+        self._line: list[str] = []
+        self._newlines = 2  # at the beginning, none are needed
+        self._wanted = self._depth = (
+            0  # line ends before the next line; how deep the last was quoted
+        )
+        self._is_blank = True  # whether the line ends with a blank, or is empty
+        self._quotes = self._verbatim = 0
+
+    def begin(self, node: LexborNode) -> None:
+        tag = node.tag
+        if tag == "-text":
+            self._add(node.text_content or "")
+        elif tag == "br":
+            self._break(0)
+        elif tag in CELLS:
+            self._blank()
+        elif tag in PARAGRAPHS:
+            self._break(2)
+            self._quotes += tag == QUOTE
+            self._verbatim += tag in VERBATIM
+        elif tag in BLOCKS:
+            self._break(1)
+            if tag == "li":
+                self._add("- ")
+            elif tag == "div" and self._done and _begins_earlier_message(node):
+                self._add(SEPARATOR)
+                self._break(1)
+
+    def end(self, tag: str) -> None:
+        if tag in PARAGRAPHS:
+            self._break(1)
+            self._quotes -= tag == QUOTE
+            self._verbatim -= tag in VERBATIM
+            self._break(2)
+        elif tag in BLOCKS:
+            self._break(1)
+        elif tag in CELLS:
+            self._blank()
+
+    def finish(self) -> str:
+        self._break(1)
+        text = FILLERS.sub(" ", "".join(self._done))
+        return MANY_LINES.sub("\n\n", TRAILING.sub("", text)).strip("\n") + "\n"
+
+    def _add(self, text: str) -> None:
+        if self._verbatim:
+            first, *others = text.split("\n")
+            self._append(first)
+            for line in others:
+                self._break(0)
+                self._append(line)
+            return
+        text = BLANKS.sub(" ", text)
+        self._append(text[1:] if self._is_blank and text.startswith(" ") else text)
+
+    def _append(self, text: str) -> None:
+        if text:
+            self._line.append(text)
+            self._is_blank = text.endswith(" ") and not self._verbatim
+
+    def _blank(self) -> None:
+        if not self._is_blank:
+            self._append(" ")
+
+    def _break(self, newlines: int) -> None:
+        """End the line, if one is begun, and have so many line ends at least; 0: one more."""
+        line = "".join(self._line)
+        self._line.clear()
+        self._is_blank = True
+        depth = min(self._quotes, MAXIMUM_QUOTES)
+        if line.strip():
+            # A blank line between a quote and what is outside of it is outside.
+            while self._newlines < self._wanted:
+                self._end_line(min(depth, self._depth), "")
+            self._end_line(depth, line)
+            self._newlines, self._wanted, self._depth = 1, 0, depth
+        elif not newlines:
+            self._end_line(depth, "")
+        self._wanted = max(self._wanted, newlines)
+
+    def _end_line(self, depth: int, line: str) -> None:
+        self._done.append(f"{'> ' * depth}{line}\n")
+        self._newlines += 1

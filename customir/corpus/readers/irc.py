@@ -1,4 +1,4 @@
-"""IRC logs: a line a message, "[09:14] <ada> text" or "2004-12-25 09:14:00 <ada> text"."""
+"""IRC logs, a message per line, as irssi, WeeChat, HexChat, mIRC, ZNC and bots write them."""
 
 import re
 from collections.abc import Iterator
@@ -7,13 +7,29 @@ from pathlib import PurePosixPath
 
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.chat import Said, conversations
+from customir.corpus.readers.chat import Channel, ChatMessage
+from customir.corpus.readers.dates import iso_date
 from customir.corpus.readers.files import ReadError, SourceFile
 
-SAID = re.compile(
-    rb"\[?(?:(\d{4}-\d\d-\d\d)[T ])?(\d\d):(\d\d)(?::(\d\d))?\]?\s+<[ @+%&~]?([^<>\s]{1,64})>\s?(.*)"
+CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+WHEN = rf"\[?(?:(?P<day>\d{{4}}-\d\d-\d\d|[A-Z][a-z]{{2}} \d\d)[T ])?{CLOCK}\]?"
+NICK = r"(?P<nick>[^<>\s]{1,64})"
+# "[09:14] <ada> text", "16:59 <@ada> text", "16:59:05< ada> text", "May 03 09:14:00 <ada>\ttext"
+SAID = re.compile(rf"{WHEN}\s*<[ @+%&~!]?{NICK}>\s?(?P<text>.*)")
+# "[09:14] * ada waves", "17:02  * ada waves", "May 03 09:14:00 *\tada waves"
+ACTION = re.compile(rf"{WHEN}\s+\*\s+(?P<nick>[^\s*<>:]{{1,64}})\s+(?P<text>\S.*)")
+# WeeChat: "2021-05-03 09:14:00\t@ada\ttext"; an action has " *" for the nick.
+WEECHAT = re.compile(
+    rf"(?P<day>\d{{4}}-\d\d-\d\d) {CLOCK}\t(?:[@+%&~!]?(?P<nick>[^\s\t<>*=-][^\s\t]{{0,63}})\t"
+    r"(?P<text>.*)|\s*\*\t(?P<actor>\S+) (?P<action>.*))"
 )
-DAY = re.compile(r"\d{4}-\d\d-\d\d")
+# irssi "--- Day changed Tue Oct 01 2019", "--- Log opened ...", HexChat "**** BEGIN LOGGING AT ...",
+# mIRC "Session Start: ...": a date in English.
+DAY_CHANGED = re.compile(
+    r"(?:--- (?:Log (?:opened|closed)|Day changed)|\*{4} (?:BEGIN|ENDING) LOGGING AT|"
+    r"Session (?:Start|Time|Close)(?: \(.*?\))?:)\s+(.*\d{4})\s*$"
+)
+NAME_DAY = re.compile(r"(\d{4})[-_.]?(\d\d)[-_.]?(\d\d)(?!\d)")
 # Where neither a line nor the file's name says the day: times are in order, the day is not known.
 NO_DAY = date(1970, 1, 1)
 LINES_LOOKED_AT = 100
@@ -21,44 +37,79 @@ LINES_LOOKED_AT = 100
 
 def matches(head: bytes, name: str) -> bool:
     """Whether a third of the first lines say something; the rest are joins and leaves."""
+    if b"\0" in head:
+        return False
     lines = [line for line in head.split(b"\n")[:LINES_LOOKED_AT] if line.strip()]
-    said = sum(SAID.match(line) is not None for line in lines)
+    decoded = [decode(line[:400]) for line in lines]
+    said = sum(_said(line) is not None for line in decoded)
     return said >= 2 and said * 3 >= len(lines)
 
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
     """The conversations of the file, cut at silences. After 23:59 another day begins."""
-    messages: list[Said] = []
-    notices = 0
-    day = _day(DAY.search(PurePosixPath(file.name).name))
-    last = time.min
+    channel = Channel()
+    clock = _Clock(_day_of_name(PurePosixPath(file.name).name))
     for number, line in file.lines():
         if isinstance(line, ReadError):
             yield Unreadable(f"{file.name}: line {number}", str(line))
             continue
-        found = SAID.match(line.strip())
-        if found is None:
-            notices += bool(line.strip())
+        text = decode(line).strip("\r\n")
+        if not text.strip():
             continue
-        stated, hour, minute, second, speaker, text = found.groups()
+        if changed := DAY_CHANGED.match(text):
+            clock.set_day(changed[1])
+            continue
+        found = _said(text)
+        when = clock.time_of(found) if found else None
+        if found is None or when is None:
+            channel.add(None)
+            continue
+        if action := found.groupdict().get("action"):
+            channel.add(ChatMessage(found["actor"], when, f"/me {action}"))
+        else:
+            said = f"/me {found['text']}" if found.re is ACTION else found["text"]
+            channel.add(ChatMessage(found["nick"], when, said))
+    yield from channel.documents(file.name)
+
+
+class _Clock:
+    """The day of each line: stated in it, or above it, or one later after midnight."""
+
+    def __init__(self, day: date) -> None:
+        self._day, self._last = day, time.min
+
+    def set_day(self, text: str) -> None:
+        if stated := iso_date(text):
+            self._day, self._last = date.fromisoformat(stated[:10]), time.min
+
+    def time_of(self, found: re.Match[str]) -> datetime | None:
+        """When a line was said, in UTC; None where it states a time that there is not."""
         try:
-            clock = time(int(hour), int(minute), int(second or 0))
-        except ValueError:
-            notices += 1
-            continue
-        if stated:
-            day = _day(DAY.match(stated.decode()))
-        elif clock < last:
-            day += timedelta(days=1)
-        last = clock
-        messages.append(Said(decode(speaker), datetime.combine(day, clock, UTC), decode(text)))
-    yield from conversations(messages, file.name)
-    if notices:
-        yield Unreadable(file.name, f"chat notices: {notices} joins, leaves and other lines")
+            clock = time(int(found["hour"]), int(found["minute"]), int(found["second"] or 0))
+            stated = found["day"]
+            if stated and stated[0].isdigit():
+                self._day = date.fromisoformat(stated)
+            elif stated:  # HexChat: the month and the day, without a year
+                self._day = datetime.strptime(f"{self._year()} {stated}", "%Y %b %d").date()
+            elif clock < self._last:
+                self._day += timedelta(days=1)
+        except (ValueError, OverflowError):
+            return None
+        self._last = clock
+        return datetime.combine(self._day, clock, UTC)
+
+    def _year(self) -> int:
+        return self._day.year
 
 
-def _day(found: re.Match[str] | None) -> date:
+def _said(line: str) -> re.Match[str] | None:
+    """What a line says, of whichever program it is."""
+    return WEECHAT.match(line) or SAID.match(line) or ACTION.match(line)
+
+
+def _day_of_name(name: str) -> date:
+    found = NAME_DAY.search(name)
     try:
-        return date.fromisoformat(found[0]) if found else NO_DAY
+        return date(int(found[1]), int(found[2]), int(found[3])) if found else NO_DAY
     except ValueError:
         return NO_DAY

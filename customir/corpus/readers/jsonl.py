@@ -1,97 +1,128 @@
-"""JSON lines: `_id`, `title`, `text`, and, where the source knows them, `thread`, `sender`, `date`."""
+"""JSON lines and JSON lists: `_id`, `title`, `text`, and, if known, `thread`, `sender`, `date`."""
 
 import json
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from customir.corpus.document import RawDocument, Unreadable
+from customir.corpus.readers.dates import iso_date, iso_date_of_number
 from customir.corpus.readers.files import ReadError, SourceFile
+
+SUFFIXES = (".jsonl", ".ndjson")
+# A list of objects, or an object over several lines: as a whole, not line by line.
+WHOLE = re.compile(rb"\A\s*(?:\[\s*\{|\{\s*\n)")
+TEXT_FIELDS = ("text", "body", "content")
+HAS_TEXT = re.compile(rb'"(?:text|body|content)"\s*:')
+MARK = b"\xef\xbb\xbf"
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether a file that begins with `head` is JSONL."""
-    head = head.lstrip(b"\xef\xbb\xbf\r\n\t ")
-    if name.endswith((".jsonl", ".ndjson")):
+    """Whether a file that begins with `head` holds JSON documents."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return name.endswith(SUFFIXES)
+    head = head.removeprefix(MARK).lstrip(b"\r\n\t ")
+    if name.endswith(SUFFIXES):
         return bool(head) and b"\0" not in head
+    if WHOLE.match(head):
+        return name.endswith(".json") and HAS_TEXT.search(head) is not None
     line, newline, _ = head.partition(b"\n")
     if not line.startswith(b"{"):
         return False
     try:
-        return isinstance(json.loads(line), dict)
+        row = json.loads(line)
+        # In a .json file that is one line, anything may be; a document has a text.
+        return isinstance(row, dict) and (
+            not name.endswith(".json") or HAS_TEXT.search(line) is not None
+        )
     except (ValueError, RecursionError):
-        return not newline and b'"text"' in line  # one line, longer than the head
+        return not newline and HAS_TEXT.search(line) is not None  # one line, longer than the head
 
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
-    """Every line that is not blank, in order. A second document of the same `_id` is refused."""
-    first_line: dict[str, int] = {}
-    for number, line in file.lines():
-        where = f"{file.name}: line {number}"
-        if isinstance(line, ReadError):
-            yield Unreadable(where, str(line))
-            continue
-        if not line.strip():
+    """Every document, in order. A second one with the same `_id` is refused.
+
+    Raises:
+        ReadError: the file is one JSON value, and damaged.
+    """
+    first: dict[str, str] = {}
+    for where, row in _rows(file):
+        if isinstance(row, ReadError):
+            yield Unreadable(f"{file.name}: {where}", str(row))
             continue
         try:
-            document = _document(line, where)
-        except _LineError as fault:
-            yield Unreadable(where, str(fault))
+            document = _document(row, f"{file.name}: {where}")
+        except ReadError as fault:
+            yield Unreadable(f"{file.name}: {where}", str(fault))
             continue
-        earlier = first_line.setdefault(document.identifier, number)
-        if earlier != number:
+        earlier = first.setdefault(document.identifier, where)
+        if earlier != where:
             shown = document.identifier[:80]
-            yield Unreadable(where, f"the _id of an earlier line: {shown!r} is on line {earlier}")
+            yield Unreadable(
+                f"{file.name}: {where}", f"the _id of an earlier line: {shown!r} is on {earlier}"
+            )
         else:
             yield document
 
 
-class _LineError(Exception):
-    """What is wrong with a line."""
+def _rows(file: SourceFile) -> Iterator[tuple[str, Any]]:
+    """("line 7", its value or why it has none)"""
+    if WHOLE.match(file.head.removeprefix(MARK)):
+        value = _value(file.read_all())
+        rows = value if isinstance(value, list) else [value]
+        yield from ((f"item {number}", row) for number, row in enumerate(rows, start=1))
+        return
+    for number, line in file.lines():
+        if isinstance(line, ReadError):
+            yield f"line {number}", line
+        elif line.strip():
+            try:
+                yield f"line {number}", _value(line)
+            except ReadError as error:
+                yield f"line {number}", error
 
 
-def _document(line: bytes, where: str) -> RawDocument:
+def _value(content: bytes) -> Any:
     try:
-        row: Any = json.loads(line.decode("utf-8"))
+        return json.loads(content.removeprefix(MARK).decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise _LineError(f"not UTF-8: byte {error.start + 1} of the line") from error
+        raise ReadError(f"not UTF-8: byte {error.start + 1} of the line") from error
     except RecursionError as error:
-        raise _LineError("JSON nested too deep") from error
+        raise ReadError("JSON nested too deep") from error
     except ValueError as error:
-        raise _LineError(f"not JSON: {error}") from error
+        raise ReadError(f"not JSON: {error}") from error
+
+
+def _document(row: Any, where: str) -> RawDocument:
     if not isinstance(row, dict):
-        raise _LineError("not a JSON object")
-    if "text" not in row:
-        raise _LineError("no text: the field `text` is missing")
+        raise ReadError("not a JSON object")
+    text_field = next((name for name in TEXT_FIELDS if name in row), None)
+    if text_field is None:
+        raise ReadError("no text: the field `text` is missing")
     return RawDocument(
-        identifier=_field(row, "_id", number=True) or where,
-        title=_field(row, "title"),
+        identifier=_field(row, "_id", number=True) or _field(row, "id", number=True) or where,
+        title=_field(row, "title", number=True),
         sender=_field(row, "sender"),
-        date=_date(_field(row, "date")),
-        text=_field(row, "text"),
+        date=_date(row.get("date")),
+        text=_field(row, text_field),
         thread=_field(row, "thread", number=True),
     )
 
 
-def _date(text: str) -> str | None:
-    """An ISO 8601 date in UTC, as all readers give it; without a time zone it is UTC."""
-    if not text:
-        return None
-    try:
-        date = datetime.fromisoformat(text)
-        date = date.replace(tzinfo=date.tzinfo or UTC).astimezone(UTC)
-    except (ValueError, OverflowError) as error:  # in UTC it may be before the year 1
-        raise _LineError(f"no ISO 8601 date: {text[:40]!r}") from error
-    return date.isoformat(timespec="seconds")
+def _date(value: Any) -> str | None:
+    """A date as all readers give it; None where there is none that can be read."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return iso_date_of_number(value)
+    return iso_date(value) if isinstance(value, str) else None
 
 
 def _field(row: dict[str, Any], name: str, *, number: bool = False) -> str:
-    """A text field; absent and null are empty. `number`: a whole number is as good as a text."""
+    """A text field; absent and null are empty. `number`: a number is as good as a text."""
     value = row.get(name)
     if value is None:
         return ""
-    if number and isinstance(value, int) and not isinstance(value, bool):
+    if number and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise _LineError(f"wrong type: `{name}` is a {type(value).__name__}, not a text")
+        raise ReadError(f"wrong type: `{name}` is a {type(value).__name__}, not a text")
     return value

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers.chat import Said, conversations
+from customir.corpus.readers.chat import Channel, ChatMessage
 from customir.corpus.readers.files import ReadError, SourceFile
+from customir.corpus.readers.json_chat import FAULTS, card_lines, dicts_in, text_in, time_of
 
-FAULTS = (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError, OSError)
 POSTS = ("post", "direct_post")
 
 
@@ -24,7 +24,7 @@ def matches(head: bytes, name: str) -> bool:
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
     """The conversations of every channel: posts with their replies, and those without by time."""
-    channels: dict[str, list[Said]] = {}
+    channels: dict[str, Channel] = {}
     for number, line in file.lines():
         if isinstance(line, ReadError):
             yield Unreadable(f"{file.name}: line {number}", str(line))
@@ -32,32 +32,51 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
             try:
                 row = json.loads(line)
                 if row["type"] in POSTS:
-                    where, messages = _post(row[row["type"]], number)
-                    channels.setdefault(where, []).extend(messages)
+                    post = row[row["type"]]
+                    where, is_known = _channel(post, number)
+                    messages = _messages(post, str(number) if not is_known else "", number)
+                    channel = channels.setdefault(where, Channel())
+                    for message in messages:
+                        channel.add(message)
             except FAULTS as error:
                 yield Unreadable(
                     f"{file.name}: line {number}", f"not a line of an export: {error!r}"
                 )
-    for where, messages in channels.items():
-        yield from conversations(messages, f"{file.name}/{where}")
+    for where, channel in channels.items():
+        yield from channel.documents(f"{file.name}/{where}")
 
 
-def _post(post: dict[str, Any], number: int) -> tuple[str, list[Said]]:
-    """(channel, the post and its replies); notices and posts without text left out."""
+def _channel(post: dict[str, Any], number: int) -> tuple[str, bool]:
+    """What a post's channel is called, and whether it is known.
+
+    Some exports leave out who is in a direct channel. Such posts are never joined, for they may be
+    of different private conversations.
+    """
     if "channel" in post:
-        where = f"{post.get('team')}/{post['channel']}"
-    else:
-        where = "direct/" + ",".join(sorted(map(str, post["channel_members"])))
+        return f"{post.get('team')}/{post['channel']}", True
+    members = [str(each) for each in post.get("channel_members") or []]
+    members += [text_in(each, "username") for each in dicts_in(post, "participants")]
+    members = sorted(set(filter(None, members)))
+    if len(members) < 2 and members != [str(post.get("user"))]:
+        return f"direct/unknown (line {number})", False
+    return "direct/" + ",".join(members), True
+
+
+def _messages(post: dict[str, Any], thread: str, number: int) -> list[ChatMessage | None]:
+    """The post and its replies; None for notices and what has no text."""
     replies = post.get("replies") or []
-    thread = str(number) if replies else ""
-    found = [post, *replies]
-    return where, [
-        Said(
-            str(each["user"]),
-            datetime.fromtimestamp(each["create_at"] / 1000, UTC),
-            str(each["message"]),
-            thread,
-        )
-        for each in found
-        if str(each["message"]).strip() and not str(each.get("type") or "").startswith("system_")
-    ]
+    thread = thread or (str(number) if replies else "")
+    return [_message(each, thread) for each in (post, *replies)]
+
+
+def _message(post: dict[str, Any], thread: str) -> ChatMessage | None:
+    if str(post.get("type") or "").startswith("system_"):
+        return None
+    lines = [text_in(post, "message")]
+    for card in dicts_in(post.get("props"), "attachments"):
+        lines += card_lines(card)
+    for attached in dicts_in(post, "attachments"):
+        if path := text_in(attached, "path"):
+            lines.append(f"[file: {PurePosixPath(path).name}]")
+    text = "\n".join(filter(None, lines))
+    return ChatMessage(str(post["user"]), time_of(post["create_at"]), text, thread)

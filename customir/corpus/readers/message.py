@@ -50,6 +50,9 @@ def read_message(mail: RawMail, options: ReadOptions) -> Iterator[RawDocument | 
     except RecursionError:
         yield Unreadable(name, "MIME parts nested too deep")
         return
+    except ReadError as error:
+        yield Unreadable(name, str(error))
+        return
     except Exception as error:  # malformed mail finds new ways to raise in email.*
         yield Unreadable(name, f"broken message: {type(error).__name__}: {error}")
         return

@@ -5,6 +5,8 @@ from typing import Protocol
 
 from customir.corpus.document import RawDocument, RawMail, Unreadable
 from customir.corpus.readers import (
+    discord,
+    discord_package,
     eml,
     emlx,
     irc,
@@ -12,9 +14,14 @@ from customir.corpus.readers import (
     mattermost,
     mbox,
     outlook,
+    signal_export,
     slack,
-    slackxml,
+    slack_day,
+    slack_xml,
     table,
+    teams,
+    telegram,
+    whatsapp,
     zulip,
 )
 from customir.corpus.readers.archives import FileTree
@@ -38,9 +45,10 @@ class ExportReader(Protocol):
 
 
 STREAM_READERS: tuple[StreamReader, ...] = (
-    mbox, outlook, slackxml, mattermost, jsonl, emlx, eml, table, irc,
+    mbox, outlook, slack_xml, mattermost, slack_day, telegram, discord, teams, signal_export, jsonl,
+    emlx, eml, whatsapp, table, irc,
 )  # fmt: skip
-EXPORT_READERS: tuple[ExportReader, ...] = (slack, zulip)
+EXPORT_READERS: tuple[ExportReader, ...] = (slack, zulip, discord_package)
 
 
 def stream_reader(head: bytes, name: str) -> StreamReader | None:

@@ -1,17 +1,15 @@
 """Zulip's export, as a folder or a (gzipped) tar file: messages by channel and topic."""
 
-import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.archives import FileTree
-from customir.corpus.readers.chat import Said, conversations
+from customir.corpus.readers.chat import Channel, ChatMessage
 from customir.corpus.readers.files import ReadError
+from customir.corpus.readers.json_chat import FAULTS, load_json, time_of
 
 STREAM = 2
-FAULTS = (ReadError, ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError)
 
 
 def matches_names(names: Sequence[str]) -> bool:
@@ -24,30 +22,30 @@ def read(tree: FileTree, name: str) -> Iterator[RawDocument | Unreadable]:
     yield from (Unreadable(f"{name}/{below}", why) for below, why in tree.refused)
     try:
         people, places = _directory(tree)
-    except FAULTS as error:
+    except (ReadError, *FAULTS) as error:
         yield Unreadable(f"{name}/realm.json", f"not a list of people and channels: {error}")
         return
-    topics: dict[tuple[str, str], list[Said]] = {}
-    for each in filter(_holds_messages, tree.names):
+    topics: dict[tuple[str, str], Channel] = {}
+    for each in sorted(filter(_holds_messages, tree.names)):
         try:
-            rows = json.loads(tree.read(each))["zerver_message"]
-        except FAULTS as error:
+            rows = load_json(tree.read(each))["zerver_message"]
+            numbered = list(enumerate(rows, start=1))
+        except (ReadError, *FAULTS) as error:
             yield Unreadable(f"{name}/{each}", f"not a file of messages: {error}")
             continue
-        for number, row in enumerate(rows, start=1):
+        for number, row in numbered:
             try:
-                place = places.get(row["recipient"], "direct messages")
+                # Each group of people has a recipient of its own: their messages stay apart.
+                place = places.get(row["recipient"], f"direct messages {row['recipient']}")
                 speaker = people.get(row["sender"], "unknown")
-                time = datetime.fromtimestamp(float(row["date_sent"]), UTC)
                 topic = str(row["subject"])
-                said = Said(speaker, time, str(row["content"]))
-            except (*FAULTS, OSError) as error:
+                message = ChatMessage(speaker, time_of(row["date_sent"]), str(row["content"]))
+            except FAULTS as error:
                 yield Unreadable(f"{name}/{each}: message {number}", f"not a message: {error!r}")
                 continue
-            topics.setdefault((place, topic), []).append(said)
-    for (place, topic), messages in topics.items():
-        where = "/".join(part for part in (name, place, topic) if part)
-        yield from conversations(messages, where, topic)
+            topics.setdefault((place, topic), Channel(topic)).add(message)
+    for (place, topic), channel in topics.items():
+        yield from channel.documents("/".join(part for part in (name, place, topic) if part))
 
 
 def _holds_messages(name: str) -> bool:
@@ -56,7 +54,7 @@ def _holds_messages(name: str) -> bool:
 
 def _directory(tree: FileTree) -> tuple[dict[Any, str], dict[Any, str]]:
     """Names by user id, and channels' names by recipient id."""
-    realm = json.loads(tree.read("realm.json"))
+    realm = load_json(tree.read("realm.json"))
     people = {
         user["id"]: str(user.get("full_name") or user.get("email"))
         for kind in ("zerver_userprofile", "zerver_userprofile_crossrealm")
@@ -64,7 +62,7 @@ def _directory(tree: FileTree) -> tuple[dict[Any, str], dict[Any, str]]:
     }
     channels = {each["id"]: str(each["name"]) for each in realm.get("zerver_stream", ())}
     places = {
-        each["id"]: channels.get(each["type_id"], "unknown channel")
+        each["id"]: channels.get(each["type_id"], f"channel {each['type_id']}")
         for each in realm.get("zerver_recipient", ())
         if each["type"] == STREAM
     }

@@ -1,0 +1,77 @@
+"""What the readers of chat exports in JSON share."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from customir.corpus.readers.dates import iso_date, iso_date_of_number
+from customir.corpus.readers.files import ReadError, SourceFile
+
+# An export is one JSON value, and is held as a whole.
+MAXIMUM_BYTES = 256 << 20
+# What a row that is not as expected leads to.
+FAULTS = (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError, OSError)
+
+
+def load_json(content: bytes) -> Any:
+    """A JSON value.
+
+    Raises:
+        ReadError: it is not JSON.
+    """
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ReadError(f"not JSON: {error}") from error
+
+
+def load_export(file: SourceFile) -> Any:
+    """An export in one JSON file.
+
+    Raises:
+        ReadError: it is damaged, larger than 256 MB or not JSON.
+    """
+    return load_json(file.read_all(MAXIMUM_BYTES))
+
+
+def dicts_in(row: Any, name: str) -> list[dict[str, Any]]:
+    """The objects in a list field; none where it is missing or of another type."""
+    value = row.get(name) if isinstance(row, dict) else None
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def text_in(row: Any, *names: str) -> str:
+    """The first of these fields that holds a text that is not empty."""
+    for name in names:
+        value = row.get(name) if isinstance(row, dict) else None
+        if isinstance(value, str) and value.strip():
+            return value
+    return ""
+
+
+def time_of(value: Any) -> datetime:
+    """A time in UTC.
+
+    Raises:
+        ValueError: it is neither a Unix time in seconds or milliseconds nor a date.
+    """
+    if isinstance(value, str) and value.replace(".", "", 1).isdigit():
+        value = float(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    date = iso_date_of_number(value) if is_number else iso_date(str(value))
+    if date is None:
+        raise ValueError(f"no time: {value!r}"[:100])
+    if isinstance(value, float) and value < 1e11:  # Slack orders messages by microseconds
+        return datetime.fromtimestamp(value, UTC)
+    return datetime.fromisoformat(date)
+
+
+def card_lines(card: dict[str, Any]) -> Iterator[str]:
+    """The lines of a card as bots post them: pretext, title, text, fields; else its fallback."""
+    lines = [text_in(card, name) for name in ("pretext", "author_name", "title", "text")]
+    for each in dicts_in(card, "fields"):
+        name, value = text_in(each, "title", "name"), text_in(each, "value")
+        lines.append(f"{name}: {value}" if name and value else name or value)
+    lines = [line for line in lines if line]
+    yield from lines or filter(None, [text_in(card, "fallback")])

@@ -1,0 +1,71 @@
+"""Telegram Desktop's export in JSON: one chat, or all of them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from customir.corpus.document import RawDocument, Unreadable
+from customir.corpus.readers.chat import Channel, ChatMessage
+from customir.corpus.readers.files import ReadError, SourceFile
+from customir.corpus.readers.json_chat import FAULTS, dicts_in, load_export, text_in, time_of
+
+KIND = re.compile(
+    rb'"type"\s*:\s*"(?:personal_chat|bot_chat|saved_messages|(?:private|public)_(?:super)?group'
+    rb'|(?:private|public)_channel)"'
+)
+MESSAGES = re.compile(rb'"messages"\s*:\s*\[')
+
+
+def matches(head: bytes, name: str) -> bool:
+    """Whether a file that begins with `head` is such an export."""
+    return head.lstrip().startswith(b"{") and bool(KIND.search(head) and MESSAGES.search(head))
+
+
+def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
+    """The conversations of every chat, cut at silences.
+
+    Raises:
+        ReadError: it is not such an export.
+    """
+    export = load_export(file)
+    if not isinstance(export, dict):
+        raise ReadError("not a Telegram export: no object")
+    chats = [export] if "messages" in export else []
+    for part in ("chats", "left_chats"):
+        chats += dicts_in(export.get(part), "list")
+    for number, chat in enumerate(chats, start=1):
+        where = f"{file.name}/{text_in(chat, 'name') or chat.get('type')} {chat.get('id', number)}"
+        channel = Channel()
+        for row in dicts_in(chat, "messages"):
+            try:
+                channel.add(_message(row))
+            except FAULTS as error:
+                yield Unreadable(f"{where}: message {row.get('id')}", f"not a message: {error!r}")
+        yield from channel.documents(where)
+
+
+def _message(row: dict[str, Any]) -> ChatMessage | None:
+    if row.get("type") != "message":
+        return None
+    lines = [_text(row.get("text"))]
+    poll = row.get("poll")
+    if isinstance(poll, dict):
+        lines += [
+            _text(poll.get("question")),
+            *(_text(each.get("text")) for each in dicts_in(poll, "answers")),
+        ]
+    if file := text_in(row, "file_name"):
+        lines.append(f"[file: {file}]")
+    speaker = text_in(row, "from", "from_id", "author") or "unknown"
+    text = "\n".join(filter(None, lines))
+    return ChatMessage(speaker, time_of(row.get("date_unixtime") or row["date"]), text)
+
+
+def _text(value: Any) -> str:
+    """A text, also where it is a list of pieces, some of them links or bold."""
+    if isinstance(value, list):
+        return "".join(map(_text, value))
+    if isinstance(value, dict):
+        shown, address = text_in(value, "text"), text_in(value, "href")
+        return f"{shown} ({address})" if address and address != shown else shown
+    return value if isinstance(value, str) else ""

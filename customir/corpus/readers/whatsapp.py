@@ -1,0 +1,115 @@
+"""Chats as text, as WhatsApp exports them in every locale, and signal-export in its chat.md.
+
+Android: "03.05.21, 12:30 - Ada: text"; iOS: "[5/3/21, 12:30:01 PM] Ada: text". A message goes on
+in the lines below it that begin with no date.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from customir.corpus.charsets import decode
+from customir.corpus.document import RawDocument, Unreadable
+from customir.corpus.readers.chat import Channel, ChatMessage
+from customir.corpus.readers.files import ReadError, SourceFile
+
+# Marks of direction, which WhatsApp writes before dates, names and what is no text.
+MARKS = "\u200e\u200f\u202a\u202c\ufeff"
+HALF = r"(?P<{}>[AaPp]\.?\s?[Mm]\.?|上午|下午|午前|午後|오전|오후|凌晨|早上|中午|晚上|清晨|מ|ص|م)"
+DATE = (
+    r"(?P<first>\d{1,4})(?P<mark>[./-]|\. |年|년 )(?P<second>\d{1,2})(?:[./-]|\. |月|월 )"
+    r"(?P<third>\d{1,4})(?:\.|日|일)?"
+)
+START = re.compile(
+    rf"[{MARKS}]*(?P<bracket>\[)?{DATE},?\s+(?:{HALF.format('before')}\s?)?"
+    r"(?P<hour>\d{1,2})[:.](?P<minute>\d\d)(?:[:.](?P<second_of_minute>\d\d))?"
+    rf"(?:\s?{HALF.format('after')})?(?(bracket)\]\s|(?:\s-\s|,\s))(?P<rest>.*)",
+    re.DOTALL,
+)
+SPEAKER = re.compile(rf"[{MARKS}~\u202f ]*([^:\n]{{1,80}}?) ?: ?", re.DOTALL)
+# What stands for media that was not exported: "<Media omitted>", "<Medien ausgeschlossen>".
+OMITTED = re.compile(r"<[^<>\n]{3,60}>\s*$")
+AFTERNOON = re.compile(r"[Pp]|下午|午後|오후|晚上|م\b")
+LINES_LOOKED_AT = 20
+
+
+def matches(head: bytes, name: str) -> bool:
+    """Whether a file that begins with `head` is such a chat: its first line and half of the others."""
+    if b"\0" in head:
+        return False
+    lines = [line for line in decode(head[:20_000]).split("\n")[:LINES_LOOKED_AT] if line.strip()]
+    if not lines or not START.match(lines[0]):
+        return False
+    starts = [found for line in lines if (found := START.match(line))]
+    return len(starts) * 2 >= len(lines) and any(SPEAKER.match(each["rest"]) for each in starts)
+
+
+def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
+    """The conversations of the chat, cut at silences."""
+    entries: list[tuple[re.Match[str], list[str]]] = []
+    for number, line in file.lines():
+        if isinstance(line, ReadError):
+            yield Unreadable(f"{file.name}: line {number}", str(line))
+            continue
+        text = decode(line).rstrip("\r\n")
+        if found := START.match(text):
+            entries.append((found, [found["rest"]]))
+        elif entries:
+            entries[-1][1].append(text)
+        elif text.strip():
+            yield Unreadable(f"{file.name}: line {number}", "text before the first message")
+    order = _order_of_dates([found for found, _ in entries])
+    channel = Channel()
+    for found, lines in entries:
+        channel.add(_message(found, "\n".join(lines), order))
+    yield from channel.documents(file.name)
+
+
+def _message(found: re.Match[str], content: str, order: str) -> ChatMessage | None:
+    """A message; None for a notice, and for what stands for media."""
+    speaker = SPEAKER.match(content)
+    when = _time(found, order)
+    if speaker is None or when is None:
+        return None
+    text = content[speaker.end() :]
+    if text.startswith("\u200e") or OMITTED.match(text):
+        return None
+    return ChatMessage(speaker[1].strip(), when, text.strip(MARKS))
+
+
+def _order_of_dates(found: list[re.Match[str]]) -> str:
+    """In which order a file's dates are: "ymd", "dmy" or "mdy"."""
+    numbers = [(int(each["first"]), int(each["second"])) for each in found]
+    if any(first > 31 for first, _ in numbers):
+        return "ymd"
+    if any(first > 12 for first, _ in numbers):
+        return "dmy"
+    if any(second > 12 for _, second in numbers):
+        return "mdy"
+    # Messages are in the order of time.
+    for order, other in (("dmy", "mdy"), ("mdy", "dmy")):
+        if not _is_sorted(found, order) and _is_sorted(found, other):
+            return other
+    halves = any(each["after"] for each in found) and any(each["mark"] == "/" for each in found)
+    return "mdy" if halves else "dmy"
+
+
+def _is_sorted(found: list[re.Match[str]], order: str) -> bool:
+    times = [when for each in found if (when := _time(each, order))]
+    return all(one <= other for one, other in pairwise(times))
+
+
+def _time(found: re.Match[str], order: str) -> datetime | None:
+    numbers = (int(found["first"]), int(found["second"]), int(found["third"]))
+    parts = dict(zip(order, numbers, strict=True))
+    year = parts["y"] + (2000 if parts["y"] < 100 else 0)
+    hour = int(found["hour"])
+    half = found["before"] or found["after"]
+    if half and hour <= 12:
+        hour = hour % 12 + (12 if AFTERNOON.match(half) else 0)
+    try:
+        minute, second = int(found["minute"]), int(found["second_of_minute"] or 0)
+        return datetime(year, parts["m"], parts["d"], hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None

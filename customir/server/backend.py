@@ -1,0 +1,145 @@
+"""What answers: the model, the index, and the threads that search it."""
+
+import asyncio
+import queue
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from customir.encoder.folder import Kind
+from customir.runtime.batcher import Batcher
+from customir.runtime.embedder import DEFAULT_FILE, Embedder
+from customir.runtime.filters import Filter
+from customir.runtime.search import MODEL_NAME, Searcher
+from customir.server.errors import Refused
+from customir.server.limits import Limits
+from customir.server.messages import SearchRequest
+from customir.server.metrics import Metrics
+
+Answer = TypeVar("Answer")
+Vectors = npt.NDArray[np.float32]
+
+
+class Backend:
+    """Searches and embeds for one process of the server.
+
+    Args:
+        folder: DIR, with DIR/index.db and DIR/model.
+        threads: Of the model; None: one a usable core.
+
+    Raises:
+        UserError: no index, no model, or a damaged one.
+    """
+
+    def __init__(
+        self, folder: Path, limits: Limits, metrics: Metrics, threads: int | None = None
+    ) -> None:
+        self._folder, self._limits, self._metrics = folder, limits, metrics
+        self.batcher = Batcher(
+            Embedder(folder / MODEL_NAME, DEFAULT_FILE, threads), limits.seconds, self._embedded
+        )
+        self._free: queue.LifoQueue[Searcher] = queue.LifoQueue()
+        self._under_way = 0
+        self._threads = ThreadPoolExecutor(limits.working, "search")
+        self._health_thread = ThreadPoolExecutor(1, "health")
+        try:
+            with self.searcher():
+                pass
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def searcher(self) -> Iterator[Searcher]:
+        """A Searcher for one request, which no other thread uses meanwhile.
+
+        The one place where the server opens the index.
+        """
+        try:
+            searcher = self._free.get_nowait()
+        except queue.Empty:
+            searcher = Searcher(self._folder, embedder=self.batcher)
+        try:
+            yield searcher
+        finally:
+            self._free.put(searcher)
+
+    async def search(self, asked: SearchRequest, only: Filter) -> bytes:
+        """The hits, as JSON.
+
+        Raises:
+            Refused: 429 for too many requests at a time.
+            TimeoutError: no answer in time.
+            UserError: the index was damaged, or made by another model.
+        """
+
+        def work() -> bytes:
+            with self.searcher() as searcher:
+                hits = searcher.search(
+                    asked.query, asked.k, asked.mode, only, asked.by_thread, self._limits.seconds
+                )
+            return orjson.dumps({"hits": hits})
+
+        return await self._turn(self._in(self._threads, work))
+
+    async def thread(self, name: str) -> bytes:
+        """The passages of a thread, as JSON. Raises as `search` does."""
+
+        def work() -> bytes:
+            with self.searcher() as searcher:
+                return orjson.dumps({"passages": searcher.thread(name)})
+
+        return await self._turn(self._in(self._threads, work))
+
+    async def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
+        """Vectors of shape (len(texts), dimensions). Raises as `search` does."""
+        return await self._turn(lambda: asyncio.wrap_future(self.batcher.submit(texts, kind)))
+
+    async def count(self) -> int:
+        """Passages in the index. Waits for no search."""
+
+        def work() -> int:
+            with self.searcher() as searcher:
+                return searcher.count()
+
+        async with asyncio.timeout(self._limits.seconds):
+            return await self._in(self._health_thread, work)()
+
+    def close(self) -> None:
+        """Finish what is under way, and close the index."""
+        self._threads.shutdown()
+        self._health_thread.shutdown()
+        self.batcher.close()
+        with suppress(queue.Empty):
+            while True:
+                self._free.get_nowait().close()
+
+    def _embedded(self, texts: int) -> None:
+        self._metrics.batches.inc()
+        self._metrics.texts.inc(texts)
+
+    def _in(
+        self, threads: ThreadPoolExecutor, work: Callable[[], Answer]
+    ) -> Callable[[], Awaitable[Answer]]:
+        return lambda: asyncio.get_running_loop().run_in_executor(threads, work)
+
+    async def _turn(self, start: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Be one of the requests that are answered at a time."""
+        if self._under_way >= self._limits.waiting:
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests at a time.")
+        self._under_way += 1
+        self._metrics.under_way.inc()
+        try:
+            # What is cancelled here, and has not begun, never begins.
+            async with asyncio.timeout(self._limits.seconds):
+                return await start()
+        finally:
+            self._under_way -= 1
+            self._metrics.under_way.dec()

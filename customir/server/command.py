@@ -1,0 +1,88 @@
+"""What `customir serve` does once it has its socket."""
+
+import os
+import socket
+from pathlib import Path
+
+from customir.errors import UserError
+from customir.listening import is_loopback
+from customir.server.auth import Access, new_token, read_token
+from customir.server.options import Options
+from customir.server.processes import serve, serve_in_processes
+from customir.terminal import echo
+
+TOKEN_VARIABLE = "CUSTOMIR_TOKEN"
+
+
+def serve_folder(
+    folder: Path,
+    bound: socket.socket,
+    *,
+    token_file: Path | None,
+    certificate: tuple[Path | None, Path | None],
+    root: str,
+    workers: int,
+    logged: bool,
+) -> None:
+    """Serve `folder` until SIGINT or SIGTERM, and say where. In the main thread.
+
+    Args:
+        bound: A TCP or Unix socket.
+        token_file: None: the variable CUSTOMIR_TOKEN; where there is none, a random token for TCP,
+            and no token for a Unix socket.
+        root: The path below which a proxy publishes the server; "": none.
+        workers: Processes.
+
+    Raises:
+        UserError: an option can't be used, or as `Service`.
+    """
+    given = os.environ.get(TOKEN_VARIABLE) if token_file is None else read_token(token_file)
+    is_unix = bound.family == socket.AF_UNIX
+    loopback = not is_unix and is_loopback(bound.getsockname()[0])
+    options = Options(
+        folder=folder,
+        access=Access(new_token() if given is None and not is_unix else given, loopback),
+        root=_checked_root(root),
+        certificate=_pair(*certificate),
+        logged=logged,
+    )
+
+    def ready() -> None:
+        where = f"unix:{bound.getsockname()}" if is_unix else address_of(bound, options)
+        if given is None and not is_unix:
+            # After the #, it stays in the browser: no proxy and no log sees it.
+            where += f"#token={options.access.token}"
+        echo(f"{where}  (Ctrl-C stops it)", err=True)
+        if not is_unix and not loopback and options.certificate is None:
+            echo(
+                "Without --tls-cert, or a proxy with TLS in front, others on the network can read "
+                "the token and what is found.",
+                err=True,
+            )
+
+    if workers == 1:
+        serve(bound, options, ready)
+    else:
+        serve_in_processes(bound, options, ready, workers)
+
+
+def address_of(bound: socket.socket, options: Options) -> str:
+    """The address of the search page on a TCP socket."""
+    host, port = bound.getsockname()[:2]
+    scheme = "http" if options.certificate is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{options.root}/"
+
+
+def _checked_root(root: str) -> str:
+    root = root.rstrip("/")
+    if root and not (root.startswith("/") and root.isascii() and root.isprintable()):
+        raise UserError(f"--root-path: {root!r} is no path. Write it as /mail.")
+    return root
+
+
+def _pair(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UserError("--tls-cert and --tls-key: give both.")
+    return certificate, key

@@ -1,0 +1,101 @@
+"""A small index, and servers over it on real sockets."""
+
+import http.client
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from customir.listening import bound_socket
+from customir.progress import Silent
+from customir.runtime.embedder import Embedder
+from customir.runtime.index import IndexedPassage, build_index
+from customir.server.auth import Access
+from customir.server.command import address_of
+from customir.server.limits import Limits
+from customir.server.options import Options
+from customir.server.service import Service
+
+TOKEN = "a-token-of-the-tests"
+Answer = tuple[int, dict[str, str], bytes]
+Start = Callable[..., AbstractContextManager["Running"]]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs in a thread of this process."""
+
+    service: Service
+    port: int
+    url: str  # of the search page, without the token
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        token: str | None = TOKEN,
+    ) -> Answer:
+        """Ask by a connection of its own: status, headers in lower case, content."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        sent = {} if token is None else {"Authorization": f"Bearer {token}"}
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            connection.request(method, path, content, sent | (headers or {}))
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, named, answer.read()
+        finally:
+            connection.close()
+
+    def connect(self, seconds: float = 10) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
+
+
+@contextmanager
+def _running(folder: Path, limits: Limits | None = None, token: str | None = TOKEN) -> Any:
+    with bound_socket("127.0.0.1", 0) as bound:
+        options = Options(folder, Access(token, loopback=True), limits or Limits(), logged=False)
+        service = Service(options)
+        bound.listen()
+        port = bound.getsockname()[1]
+        thread = threading.Thread(target=service.run, args=([bound],))
+        thread.start()
+        try:
+            yield Running(service, port, address_of(bound, options))
+        finally:
+            service.stop()
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def running() -> Start:
+    """Runs a server over a folder for the length of a `with` block."""
+    return _running
+
+
+@pytest.fixture(scope="session")
+def folder(
+    model: Path, passages: list[IndexedPassage], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """DIR with an index of eight passages. Not to be changed by a test."""
+    folder = tmp_path_factory.mktemp("serve")
+    shutil.copytree(model, folder / "model")
+    build_index(folder / "index.db", passages, Embedder(model), Silent())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path) -> Iterator[Running]:
+    """A server with the usual limits over `folder`."""
+    with _running(folder) as server:
+        yield server
