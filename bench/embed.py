@@ -31,6 +31,11 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
+import customir  # noqa: F401 (ONNX Runtime's telemetry is off before a peer imports it)
+
+# OpenVINO and NNCF report to Google Analytics as they are imported, except in CI.
+os.environ |= {"CI": "true", "NNCF_CI": "1"}
+
 TORCH = "sentence-transformers torch fp32"
 ONNX = "sentence-transformers ONNX fp32"
 ONNX_INT8 = "sentence-transformers ONNX qint8_avx512_vnni"
@@ -170,7 +175,6 @@ def quantize_fused(model: Path) -> None:
 
 
 def quantize_openvino(model: Path, texts: list[str]) -> None:
-    os.environ["NNCF_CI"] = "1"  # nothing is sent to its makers
     import nncf
     import openvino
 
