@@ -69,10 +69,10 @@ MAIL = "aeslc-enron/corpus.jsonl"
 def load(contender: str, model: Path, threads: int) -> Any:
     """The encode function of `contender`; imports only what that one needs."""
     if contender in OUR_FILES:
-        from customir.runtime.embedder import Embedder
+        from customir.runtime.embedder import Backend, Embedder
 
-        own_kernel = contender == OURS
-        return Embedder(model, OUR_FILES[contender], threads, own_kernel=own_kernel).encode
+        backend: Backend = "auto" if contender == OURS else "onnxruntime"
+        return Embedder(model, OUR_FILES[contender], threads, backend=backend).encode
     if contender == FASTEMBED:
         return load_fastembed(model, threads)
     if contender == OPENVINO_INT8:
@@ -214,7 +214,7 @@ def export(base: Path, folder: Path, texts: list[str]) -> Path:
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
-    from customir.exporters.parity import HeldOut
+    from customir.exporters.similarity import HeldOut
 
     model = merge_adapter(base, Path(), 0.0, folder / "model")
     export_onnx(model)
