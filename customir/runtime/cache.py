@@ -93,7 +93,10 @@ class VectorCache:
             DamagedVectorError: the floats of one of them are not what was written.
         """
         allowed = None if among is None else np.isin(self.ids, among)
-        return self._scanner.nearest(queries, k, first, allowed=allowed)
+        found: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] = self._scanner.nearest(
+            queries, k, first, allowed=allowed
+        )
+        return found
 
     def products(
         self, query: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]
@@ -132,7 +135,8 @@ class _Layout:
 
     @property
     def width(self) -> int:
-        return code_bytes(self.dimensions)
+        width: int = code_bytes(self.dimensions)
+        return width
 
     @property
     def checksums(self) -> int:

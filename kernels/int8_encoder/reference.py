@@ -1,15 +1,14 @@
 """The encoder in numpy and float64, except for what is quantised: what every kernel approximates."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import erf
 
 Numbers = npt.NDArray[Any]
 Rounding = Callable[[Numbers], Numbers]
-_erf = np.vectorize(math.erf)
 
 
 def quantized(numbers: Numbers) -> Numbers:
@@ -75,7 +74,7 @@ def encode(
             layer["attention_norm"], numbers + linear(layer["attention_output"], context)
         )
         inner = linear(layer["intermediate"], numbers)
-        inner *= (1 + _erf(inner / np.sqrt(2))) / 2
+        inner *= (1 + erf(inner / np.sqrt(2))) / 2
         parts = inner.shape[1] // numbers.shape[1] if inner.shape[1] % numbers.shape[1] == 0 else 1
         numbers = norm(layer["output_norm"], numbers + linear(layer["output"], inner, parts))
     pooled = numbers[0] if weight_map["pooling"] == "cls" else numbers.mean(axis=0)

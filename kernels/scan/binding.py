@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..native import load_library
-from .quantization import CODE_MULTIPLE, INT8_MULTIPLE, Codes, Floats, Int8
+from .quantization import CODE_MULTIPLE, INT8_MULTIPLE, Codes, Floats, Int8, Matrix
 
 Checksums = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
@@ -58,7 +58,7 @@ def has_kernel(name: str) -> bool:
 
 def top_k(
     queries: Int8,
-    matrix: Int8 | Codes,
+    matrix: Matrix,
     k: int,
     threads: int = 1,
     kernel: str | None = None,
@@ -133,7 +133,7 @@ class Scanner:
 
     def __init__(
         self,
-        matrix: Int8 | Codes,
+        matrix: Matrix,
         floats: Floats,
         residuals: Codes | None = None,
         steps: Floats | None = None,
@@ -217,12 +217,12 @@ def checksums(vectors: Floats) -> Checksums:
     return sums
 
 
-def _numbers_per_row(matrix: Int8 | Codes) -> int:
+def _numbers_per_row(matrix: Matrix) -> int:
     width: int = matrix.shape[1]
     return width * 8 // _bits(matrix)
 
 
-def _bits(matrix: Int8 | Codes) -> int:
+def _bits(matrix: Matrix) -> int:
     if matrix.dtype not in (np.int8, np.uint8):
         raise ValueError(f"expected int8 or 2-bit codes in uint8, not {matrix.dtype}")
     return 2 if matrix.dtype == np.uint8 else 8

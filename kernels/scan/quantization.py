@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Int8 = npt.NDArray[np.int8]
+Matrix = npt.NDArray[np.int8 | np.uint8]  # of 8 bits, or of 2-bit codes
 Codes = npt.NDArray[np.uint8]  # four numbers a byte, in the layout of README.md
 
 # A row is padded with zeros to a multiple of this many numbers.

@@ -3,18 +3,18 @@
 import numpy as np
 import numpy.typing as npt
 
-from .quantization import Codes, Int8
+from .quantization import Codes, Int8, Matrix
 
 
 def top_k(
-    queries: Int8, matrix: Int8 | Codes, k: int
+    queries: Int8, matrix: Matrix, k: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """As `binding.top_k`: row numbers and inner products, best first, equal ones by row number.
 
     Args:
         matrix: int8, or uint8 with four 2-bit codes a byte.
     """
-    numbers = unpack(matrix) if matrix.dtype == np.uint8 else matrix
+    numbers = unpack(matrix.view(np.uint8)) if matrix.dtype == np.uint8 else matrix
     products = queries.astype(np.int32) @ numbers.astype(np.int32).T
     order = np.argsort(-products, axis=1, kind="stable")[:, :k]
     return order, np.take_along_axis(products, order, axis=1)
