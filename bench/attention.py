@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from customir.kernels import packed_attention
-from customir.kernels.packed_attention import best_kernel
+from customir.kernels.attention import best_kernel, packed_attention
 from torch import Tensor
 from torch.nn import functional
 from train import WINDOW, read_pairs

@@ -31,6 +31,11 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
+import customir  # noqa: F401 (ONNX Runtime's telemetry is off before a peer imports it)
+
+# OpenVINO and NNCF report to Google Analytics as they are imported, except in CI.
+os.environ |= {"CI": "true", "NNCF_CI": "1"}
+
 TORCH = "sentence-transformers torch fp32"
 ONNX = "sentence-transformers ONNX fp32"
 ONNX_INT8 = "sentence-transformers ONNX qint8_avx512_vnni"
@@ -64,10 +69,10 @@ MAIL = "aeslc-enron/corpus.jsonl"
 def load(contender: str, model: Path, threads: int) -> Any:
     """The encode function of `contender`; imports only what that one needs."""
     if contender in OUR_FILES:
-        from customir.runtime.embedder import Embedder
+        from customir.runtime.embedder import Backend, Embedder
 
-        own_kernel = contender == OURS
-        return Embedder(model, OUR_FILES[contender], threads, own_kernel=own_kernel).encode
+        backend: Backend = "auto" if contender == OURS else "onnxruntime"
+        return Embedder(model, OUR_FILES[contender], threads, backend=backend).encode
     if contender == FASTEMBED:
         return load_fastembed(model, threads)
     if contender == OPENVINO_INT8:
@@ -170,7 +175,6 @@ def quantize_fused(model: Path) -> None:
 
 
 def quantize_openvino(model: Path, texts: list[str]) -> None:
-    os.environ["NNCF_CI"] = "1"  # nothing is sent to its makers
     import nncf
     import openvino
 
@@ -210,7 +214,7 @@ def export(base: Path, folder: Path, texts: list[str]) -> Path:
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
-    from customir.exporters.parity import HeldOut
+    from customir.exporters.similarity import HeldOut
 
     model = merge_adapter(base, Path(), 0.0, folder / "model")
     export_onnx(model)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from customir.kernels import info_nce
+from customir.kernels.infonce import info_nce
 from torch import Tensor
 from torch.nn import functional
 

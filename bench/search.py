@@ -26,11 +26,11 @@ from typing import Any
 import apsw
 import numpy as np
 import sqlite_vec
+from customir.kernels.scan import Scanner, best_kernel, quantize_int8, top_k
 from threadpoolctl import threadpool_limits
 
 from customir.retrieval import dense
 from customir.runtime import cache
-from customir.runtime.scan import Scanner, best_kernel, quantized, top_k
 from customir.runtime.search import depths
 
 K, BATCH, DIMENSIONS = 10, 64, 384
@@ -78,7 +78,7 @@ def embed(folder: Path, model: str) -> tuple[np.ndarray, np.ndarray]:
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
-    from customir.exporters.parity import HeldOut
+    from customir.exporters.similarity import HeldOut
 
     from customir import models
     from customir.runtime.embedder import Embedder
@@ -127,7 +127,7 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
     def ours(queries: np.ndarray) -> np.ndarray:
         return cached.nearest(queries, *depths(K, len(vectors)))[0][:, :K]
 
-    eight = Scanner(quantized(vectors, scale), vectors)
+    eight = Scanner(quantize_int8(vectors, scale), vectors)
 
     def by_eight(queries: np.ndarray) -> np.ndarray:
         return eight.nearest(queries, dense.RESCORED * K)[0][:, :K]
@@ -135,8 +135,8 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
     def alone(queries: np.ndarray) -> np.ndarray:
         asked = queries * cached.steps
         largest = np.abs(asked).max(axis=1, keepdims=True)
-        coded = quantized(asked, 127 / largest, 4 * cached.coarse.shape[1])
-        return top_k(coded, cached.coarse, depths(K, len(vectors))[1])[0][:, :K]
+        coded = quantize_int8(asked, 127 / largest, 4 * cached.codes.shape[1])
+        return top_k(coded, cached.codes, depths(K, len(vectors))[1])[0][:, :K]
 
     def by_sqlite(table: str, coded: Callable[[np.ndarray], bytes], value: str) -> Search:
         statement = f"SELECT rowid FROM {table} WHERE embedding MATCH {value} AND k = {K}"

@@ -43,7 +43,7 @@ def prepare(folder: Path, texts: list[str], model: str) -> None:
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
-    from customir.exporters.parity import HeldOut
+    from customir.exporters.similarity import HeldOut
 
     from customir import models
     from customir.progress import Silent

@@ -36,8 +36,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from customir.kernels import info_nce
-from customir.kernels.linear import product
+from customir.kernels.infonce import info_nce
+from customir.kernels.lora_linear import product
 from peft import LoraConfig
 from torch import Tensor
 

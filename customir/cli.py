@@ -819,7 +819,7 @@ def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
 
 
 def _check_export(folder: Path) -> None:
-    from customir.exporters.chain import losses, measure_chain, table
+    from customir.exporters.parity import losses, measure_parity, table
     from customir.job import Job
     from customir.job.parity_queries import parity_queries_of
     from customir.workspace import Workspace
@@ -833,7 +833,7 @@ def _check_export(folder: Path) -> None:
         f"Measuring on {len(held_out.queries)} held-out queries among {len(held_out.passages)} "
         "passages."
     )
-    chain = measure_chain(folder / "model", held_out, job.reporter)
+    chain = measure_parity(folder / "model", held_out, job.reporter)
     _print_table(table(chain))
     if lost := losses(chain, held_out):
         raise UserError(f"{folder / 'model'}: {'; '.join(lost)}. Run: customir export {folder}")

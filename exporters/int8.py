@@ -10,10 +10,9 @@ from typing import Literal
 import numpy as np
 import onnx
 import onnxruntime
-from customir.exporters.kernel_plan import write_plan
-from customir.exporters.mask import mask_where_padded
+from customir.exporters.gptq import gptq_round
 from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, place, quiet, scratch_folder
-from customir.exporters.parity import (
+from customir.exporters.similarity import (
     LEAST_EXACT_COSINE,
     LEAST_MEAN_COSINE,
     Encoded,
@@ -22,13 +21,14 @@ from customir.exporters.parity import (
     Vectors,
     compare,
 )
-from customir.exporters.rounding import round_weights
+from customir.exporters.skip_mask import skip_mask_without_padding
+from customir.exporters.weight_map import write_weight_map
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from customir.errors import UserError
 from customir.progress import Reporter, Silent, Task
-from customir.runtime.embedder import KERNEL, Embedder
+from customir.runtime.embedder import KERNEL, Backend, Embedder
 
 INT8_NAME = "model_qint8.onnx"
 INT8_FILE = f"{ONNX_FOLDER}/{INT8_NAME}"
@@ -148,8 +148,8 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
             calibrated, moments = _calibrate(plain, seen, setting, scratch / "calibrated.onnx")
             _quantize(calibrated, setting, candidate)
             _round(calibrated, moments, candidate, say)
-            mask_where_padded(candidate)
-            write_plan(model, candidate)
+            skip_mask_without_padding(candidate)
+            write_weight_map(model, candidate)
             made = _encode_both(model, candidate, held_out, say)
             measured = [
                 Measured(
@@ -167,10 +167,10 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
 
 
 def encode_onnx(
-    model: Path, file: str, held_out: HeldOut, task: Task, own_kernel: bool = False
+    model: Path, file: str, held_out: HeldOut, task: Task, backend: Backend = "onnxruntime"
 ) -> Encoded:
     """What is held out, by one ONNX file of a folder, whose path is relative to it."""
-    embedder = Embedder(model, file, own_kernel=own_kernel)
+    embedder = Embedder(model, file, backend=backend)
     return Encoded(
         embedder.encode(held_out.passages, task=task),
         embedder.encode(held_out.queries, "query", task),
@@ -189,17 +189,21 @@ def _encode_both(
     file = str(candidate.relative_to(model))
     made = {INT8_FILE: _encode(model, file, held_out, reporter)}
     if runs_by_kernel(model, file):
-        made[INT8_BY_KERNEL] = _encode(model, file, held_out, reporter, own_kernel=True)
+        made[INT8_BY_KERNEL] = _encode(model, file, held_out, reporter, "auto")
     return made
 
 
 def _encode(
-    model: Path, file: str, held_out: HeldOut, reporter: Reporter, own_kernel: bool = False
+    model: Path,
+    file: str,
+    held_out: HeldOut,
+    reporter: Reporter,
+    backend: Backend = "onnxruntime",
 ) -> Encoded:
     total = len(held_out.passages) + len(held_out.queries)
-    by = " and our kernel" if own_kernel else ""
+    by = " and our kernel" if backend == "auto" else ""
     with reporter.task(f"embedding by {Path(file).name}{by}", total, "texts") as task:
-        return encode_onnx(model, file, held_out, task, own_kernel)
+        return encode_onnx(model, file, held_out, task, backend)
 
 
 def _part_sums(exported: Path, out: Path) -> Path:
@@ -325,7 +329,7 @@ def _round(
         for name, nodes in products.items():
             names = [node.input[1] for node in nodes]
             scales = [numpy_helper.to_array(tensors[f"{each}_scale"]) for each in names]
-            rounded = round_weights(
+            rounded = gptq_round(
                 np.concatenate([weights[each] for each in names], axis=1),
                 np.concatenate(scales),
                 moments[name],

@@ -1,121 +1,137 @@
-"""How near two encoders are to each other, on the same texts."""
+"""The whole chain of a model folder measured: each file against the one that it was made from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from customir.exporters.fp16 import FP16_NAME
+from customir.exporters.gguf import GGUF_NAME, encode_gguf
+from customir.exporters.int8 import INT8_BY_KERNEL, INT8_FILE, encode_onnx, runs_by_kernel
+from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, load_encoder, quiet
+from customir.exporters.similarity import (
+    LEAST_EXACT_COSINE,
+    LEAST_HALF_COSINE,
+    LEAST_MEAN_COSINE,
+    Encoded,
+    HeldOut,
+    Measured,
+    Vectors,
+    compare,
+)
 
-DEPTH = 10
-RECALL = "Recall@10"
-LEAST_MEAN_COSINE = 0.99  # of INT8 to fp32
-LEAST_HALF_COSINE = 0.999  # of half precision to fp32
-LEAST_EXACT_COSINE = 0.9999  # of fp32 to fp32: less is another model
-MOST_LOST_RECALL = 0.005
-QUERIES_BY_CHANCE = 3
+from customir.encoder.folder import WEIGHTS_NAME, read_model_folder
+from customir.progress import Reporter, Silent, Task
 
-Vectors = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Cosine between the two vectors of each text: its mean and minimum over the texts."""
-
-    mean_cosine: float
-    min_cosine: float
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """An encoder's vectors of what is held out, float32 (texts, d) each."""
-
-    passages: Vectors
-    queries: Vectors
-
-    @property
-    def all(self) -> Vectors:
-        return np.concatenate([self.passages, self.queries])
+FP16_FILE = f"{ONNX_FOLDER}/{FP16_NAME}"
+OPTIONAL = (FP16_FILE, GGUF_NAME)
+TEXTS_AT_ONCE = 256  # in torch, between two steps of the progress
 
 
-def _no_metrics(rows: npt.NDArray[np.int64]) -> Mapping[str, float]:
-    return {}
+def measure_parity(
+    model: Path,
+    held_out: HeldOut,
+    reporter: Reporter | None = None,
+    known: Mapping[str, Encoded] | None = None,
+) -> list[Measured]:
+    """safetensors (in torch) -> ONNX fp32 -> ONNX INT8; fp16 and GGUF too, where they are there.
 
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What a step of the chain is measured on.
-
-    Attributes:
-        passages: Among which each query's answers are looked for.
-        queries: None of them may have taken part in training.
-        metrics: From the ten best passages of each query, int64 (queries, 10) with rows of
-            `passages`, to the mean of each metric, 0 to 1, Recall@10 among them.
-    """
-
-    passages: Sequence[str]
-    queries: Sequence[str] = ()
-    metrics: Callable[[npt.NDArray[np.int64]], Mapping[str, float]] = field(default=_no_metrics)
-
-    def measure(self, encoded: Encoded) -> Mapping[str, float]:
-        """The metrics of an encoder; empty where there are no queries."""
-        if not len(encoded.queries):
-            return {}
-        scores = encoded.queries @ encoded.passages.T
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
-        return self.metrics(best.astype(np.int64))
-
-    @property
-    def lost_recall_limit(self) -> float:
-        """0.5 points of Recall@10; with fewer than 600 queries, three queries.
-
-        Any rounding moves a few hits over rank 10 or back, so that of few queries two or three
-        are lost by chance, at whatever setting.
-        """
-        return max(MOST_LOST_RECALL, QUERIES_BY_CHANCE / max(1, len(self.queries)))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One file of the chain.
-
-    Attributes:
-        parity: With `before`; None for the first.
-        metrics: See `HeldOut`.
-        least_mean_cosine: Below it, the step has lost too much.
-        before: The file that it is compared with; None for the first.
-    """
-
-    file: str
-    parity: Parity | None
-    metrics: Mapping[str, float]
-    least_mean_cosine: float
-    before: str | None = None
-
-    def loss(self, before: "Measured", held_out: HeldOut) -> str | None:
-        """What this step loses beyond its limits, for the user; None where it keeps them."""
-        if self.parity is not None and self.parity.mean_cosine < self.least_mean_cosine:
-            return f"mean cosine {self.parity.mean_cosine:.4f}, below {self.least_mean_cosine}"
-        if RECALL in self.metrics:
-            lost = before.metrics[RECALL] - self.metrics[RECALL]
-            if lost > held_out.lost_recall_limit + 1e-9:  # sums of floats
-                return f"{100 * lost:.1f} points of {RECALL} on {len(held_out.queries)} queries"
-        return None
-
-
-def compare(reference: Vectors, other: Vectors) -> Parity:
-    """Compare two encoders' vectors of the same texts.
+    INT8 by ONNX Runtime and, where this machine and the file allow it, by our kernel.
 
     Args:
-        reference: Shape (n, d), n at least 1; rows need not be of length 1, but not of length 0.
-        other: The same shape, rows in the same order.
+        known: What files gave for these texts a moment ago, so that it need not be computed again.
 
     Raises:
-        ValueError: the shapes differ or are empty.
+        UserError: a file is missing or damaged.
     """
-    if reference.shape != other.shape or reference.ndim != 2 or not len(reference):
-        raise ValueError(f"cannot compare vectors of shapes {reference.shape} and {other.shape}")
-    left = reference.astype(np.float64)
-    right = other.astype(np.float64)
-    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    cosines = (left * right).sum(axis=1) / lengths
-    return Parity(mean_cosine=float(cosines.mean()), min_cosine=float(cosines.min()))
+    chain: tuple[tuple[str, str | None, float], ...] = (
+        (WEIGHTS_NAME, None, 0.0),
+        (FP32_FILE, WEIGHTS_NAME, LEAST_EXACT_COSINE),
+        (INT8_FILE, FP32_FILE, LEAST_MEAN_COSINE),
+        (INT8_BY_KERNEL, FP32_FILE, LEAST_MEAN_COSINE),
+        (FP16_FILE, FP32_FILE, LEAST_HALF_COSINE),
+        (GGUF_NAME, WEIGHTS_NAME, LEAST_HALF_COSINE),
+    )
+    absent = {file for file in OPTIONAL if not (model / file).exists()}
+    if not runs_by_kernel(model, INT8_FILE):
+        absent.add(INT8_BY_KERNEL)
+    steps = [step for step in chain if step[0] not in absent]
+    vectors = dict(known or {})
+    missing = [file for file, *_ in steps if file not in vectors]
+    total = len(missing) * (len(held_out.passages) + len(held_out.queries))
+    with (reporter or Silent()).task("embedding by each file", total, "texts") as task:
+        for file in missing:
+            vectors[file] = _encode(model, file, held_out, task)
+    return [
+        Measured(
+            file,
+            None if before is None else compare(vectors[before].all, vectors[file].all),
+            held_out.measure(vectors[file]),
+            least,
+            before,
+        )
+        for file, before, least in steps
+    ]
+
+
+def losses(chain: list[Measured], held_out: HeldOut) -> list[str]:
+    """Each step that loses more than its limit, in words; none where all is well."""
+    files = {step.file: step for step in chain}
+    found = []
+    for step in chain:
+        loss = step.loss(files[step.before], held_out) if step.before else None
+        if loss is not None:
+            found.append(f"{step.before} -> {step.file}: {loss}")
+    return found
+
+
+def table(chain: list[Measured]) -> list[list[str]]:
+    """The measurements as rows of text, with a header."""
+    names = list(chain[0].metrics)
+    rows = [["file", *names, "compared with", "mean cosine", "smallest"]]
+    for step in chain:
+        parity = step.parity
+        cosines = [f"{parity.mean_cosine:.4f}", f"{parity.min_cosine:.4f}"] if parity else ["", ""]
+        metrics = (f"{step.metrics[name]:.4f}" for name in names)
+        rows.append([step.file, *metrics, step.before or "", *cosines])
+    return rows
+
+
+def _encode(model: Path, file: str, held_out: HeldOut, task: Task) -> Encoded:
+    if file == WEIGHTS_NAME:
+        return _encode_in_torch(model, held_out, task)
+    if file == GGUF_NAME:
+        return _encode_in_llama(model, held_out, task)
+    if file == INT8_BY_KERNEL:
+        return encode_onnx(model, INT8_FILE, held_out, task, "auto")
+    return encode_onnx(model, file, held_out, task)
+
+
+def _encode_in_torch(model: Path, held_out: HeldOut, task: Task) -> Encoded:
+    with quiet():
+        encoder = load_encoder(model)
+
+        def encode(texts: Sequence[str], embed: Callable[..., Vectors]) -> Vectors:
+            rows: dict[int, Vectors] = {}
+            # By length, as the encoder sorts what it is given at once: so nothing more is padded.
+            order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+            for start in range(0, len(texts), TEXTS_AT_ONCE):
+                part = order[start : start + TEXTS_AT_ONCE]
+                vectors = embed(
+                    [texts[place] for place in part],
+                    normalize_embeddings=True,
+                    show_progress_bar=False,
+                )
+                rows.update(zip(part, vectors, strict=True))
+                task.advance(len(part))
+            return np.array([rows[place] for place in range(len(texts))], np.float32)
+
+        passages = encode(held_out.passages, encoder.encode_document)
+        queries = encode(held_out.queries, encoder.encode_query)
+    return Encoded(passages, np.reshape(queries, (len(held_out.queries), passages.shape[1])))
+
+
+def _encode_in_llama(model: Path, held_out: HeldOut, task: Task) -> Encoded:
+    prompts = read_model_folder(model).prompts
+    passages = encode_gguf(model, [prompts.passage + text for text in held_out.passages], task)
+    queries = encode_gguf(model, [prompts.query + text for text in held_out.queries], task)
+    return Encoded(passages, np.reshape(queries, (len(held_out.queries), passages.shape[1])))

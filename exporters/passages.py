@@ -7,7 +7,7 @@ from pathlib import Path
 from customir.exporters.int8 import INT8_NAME, quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, export_onnx
-from customir.exporters.parity import HeldOut
+from customir.exporters.similarity import HeldOut
 
 from customir.files import write_atomically
 from customir.progress import Reporter

@@ -47,7 +47,7 @@ def model(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MiniLM with both ONNX files. Not to be changed by a test."""
     from customir.exporters.int8 import quantize
     from customir.exporters.onnx import export_onnx
-    from customir.exporters.parity import HeldOut
+    from customir.exporters.similarity import HeldOut
 
     folder = tmp_path_factory.mktemp("runtime") / "model"
     shutil.copytree(minilm, folder)

@@ -9,12 +9,10 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
-import pytest
+from customir.kernels.native import load_library
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-
-from customir.compiled import load_compiled
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "transformers", "peft", "optimum", "sentence_transformers", "llama_cpp"}
@@ -61,12 +59,26 @@ def test_kernels_and_exporters_are_installed_below_customir() -> None:
 
 def test_runtime_imports_nothing_heavy() -> None:
     modules = sorted((ROOT / "customir" / "runtime").glob("[a-z]*.py"))
-    if not modules:
-        pytest.skip("the runtime has no module yet")
+    assert modules
     imports = "".join(f"import customir.runtime.{module.stem}\n" for module in modules)
+    imports += "import customir.kernels.scan, customir.kernels.int8_encoder\n"
     done = run(f"{imports}import sys\nprint(*sorted(set(sys.modules) & {HEAVY!r}))")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
+
+
+def test_importing_a_kernel_changes_nothing() -> None:
+    """No environment variable, and no torch thread or random state, for whoever imports one."""
+    modules = ["attention", "infonce", "lora_linear", "distillation", "activation_cache", "scan"]
+    imports = "".join(f"import customir.kernels.{module}\n" for module in modules)
+    done = run(
+        "import os, torch\n"
+        "before = dict(os.environ), torch.get_num_threads(), torch.get_rng_state().tolist()\n"
+        f"{imports}"
+        "after = dict(os.environ), torch.get_num_threads(), torch.get_rng_state().tolist()\n"
+        "assert before == after"
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_dependency_is_pinned_within_its_range() -> None:
@@ -119,4 +131,4 @@ def test_every_kernel_was_compiled() -> None:
     for module in modules["ext-modules"]:
         package, _, name = module["name"].rpartition(".")
         folder = Path(import_module(package).__file__).parent
-        assert load_compiled(folder, name) is not None, module["name"]
+        assert load_library(folder, name) is not None, module["name"]

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from customir.encoder.packing import Packed
-from customir.kernels import attention, collect, packed_attention, spread, takes
+from customir.kernels.attention import (
+    gather,
+    is_supported,
+    packed_attention,
+    padded_attention,
+    scatter,
+)
 
 # Families with BERT's layers; positions of all but BERT's start behind the padding index.
 BERTS = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -74,7 +80,7 @@ def _attention(model: Any, states: Tensor, packed: Packed) -> Callable[[Tensor],
     """
     heads = model.config.num_attention_heads
     bias = _bias(model, int(packed.lengths.max()), states) if states.device.type == "cpu" else None
-    if takes(states, states.shape[1] // heads, bias):
+    if is_supported(states, states.shape[1] // heads, bias):
         return partial(packed_attention, lengths=packed.lengths, heads=heads, bias=bias)
     biases = [_bias(model, group.rows.shape[1], states) for group in packed.groups]
     return partial(attend_by_groups, heads=heads, packed=packed, biases=biases)
@@ -87,13 +93,13 @@ def attend_by_groups(
     places = (packed.order, packed.gaps, packed.places)
     found = []
     # Split, not sliced: backward then sets the parts' gradients side by side instead of adding them.
-    dealt = spread(joint, *places).split([group.rows.numel() for group in packed.groups])
+    dealt = scatter(joint, *places).split([group.rows.numel() for group in packed.groups])
     for part, group, bias in zip(dealt, packed.groups, biases, strict=True):
         texts, width = group.rows.shape
         apart = part.view(texts, width, 3, heads, -1).permute(2, 0, 3, 1, 4)
-        context = attention(*apart, group.missing, bias)
+        context = padded_attention(*apart, group.missing, bias)
         found.append(context.transpose(1, 2).reshape(texts * width, -1))
-    together: Tensor = collect(torch.cat(found), *places)
+    together: Tensor = gather(torch.cat(found), *places)
     return together
 
 

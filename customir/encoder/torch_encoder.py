@@ -22,7 +22,7 @@ from customir.encoder.pooling import Head, load_head, pool
 from customir.encoder.tokenizer import lower_cased
 from customir.errors import UserError
 from customir.files import sha256_of
-from customir.kernels import FastLinear
+from customir.kernels.lora_linear import FastLinear, limit_onednn_cache
 from customir.progress import Reporter, Silent
 
 Precision = Literal["fp32", "bf16"]
@@ -87,6 +87,7 @@ class Encoder:
             ("bf16" if _multiplies_bf16(place) else "fp32") if precision == "auto" else precision
         )
         model = load_transformer(folder)
+        limit_onednn_cache()
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = FastLinear

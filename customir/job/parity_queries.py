@@ -8,7 +8,7 @@ from customir.job import Job
 from customir.workspace.queries import read_queries
 
 if TYPE_CHECKING:
-    from customir.exporters.parity import HeldOut
+    from customir.exporters.similarity import HeldOut
 
 # On two cores torch embeds some 60 passages a second.
 PARITY_PASSAGES, PARITY_QUERIES = 1000, 1000
@@ -22,7 +22,7 @@ def parity_queries_of(job: Job) -> "HeldOut":
     """
     from customir.evaluation.held_out import qrels_of, subset_with_answers
     from customir.evaluation.metrics import by_query
-    from customir.exporters.parity import HeldOut
+    from customir.exporters.similarity import HeldOut
 
     queries = read_queries(job.workspace, splits=("dev", "test"))[:PARITY_QUERIES]
     qrels = qrels_of(queries, job.passages)

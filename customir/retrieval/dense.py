@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from customir.kernels import scan
 from customir.processors import usable_processors
-from customir.runtime import scan
 
 BLOCK_QUERIES = 256
 # Of each row asked for, so many that the int8 scan chooses are put in order by their floats.
@@ -45,7 +45,7 @@ def quick_top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> np.ndarray
     """
     if scan.best_kernel() is None or not passages.size:
         return top_k(queries, passages, k)[0]
-    matrix = scan.quantized(passages, 127 / (float(np.abs(passages).max()) or 1.0))
+    matrix = scan.quantize_int8(passages, 127 / (float(np.abs(passages).max()) or 1.0))
     threads = usable_processors()
     scanner = scan.Scanner(matrix, passages)
     blocks = [

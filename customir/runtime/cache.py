@@ -23,15 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from customir.files import written_atomically
-from customir.runtime.fusion import sample, spread_of
-from customir.runtime.scan import (
-    STEP,
+from customir.kernels.scan import (
+    STEP_WIDTH,
     DamagedVectorError,
     Scanner,
     checksums,
-    quartered,
-    quartered_width,
+    code_bytes,
+    quantize_2bit,
 )
+from customir.runtime.fusion import sample, spread_of
 
 CACHE_NAME = "index.vectors"
 FORMAT = 4
@@ -51,8 +51,8 @@ class VectorCache:
         stamp: Names the state of the index that they were made from.
         ids: Of the passages, ascending, int64 (n,).
         checksums: Of each vector's floats, uint64 (n,).
-        steps: What a step of the matrix' numbers is worth in each dimension, float32 (dimensions,).
-        coarse, fine: uint8 (n, width), as `quartered` makes them.
+        steps: What one step of the codes is worth in each dimension, float32 (dimensions,).
+        codes, residuals: uint8 (n, width), as `quantize_2bit` makes them.
         floats: float32 (n, dimensions), as the index has them.
     """
 
@@ -60,13 +60,15 @@ class VectorCache:
     ids: npt.NDArray[np.int64]
     checksums: npt.NDArray[np.uint64]
     steps: npt.NDArray[np.float32]
-    coarse: npt.NDArray[np.uint8]
-    fine: npt.NDArray[np.uint8]
+    codes: npt.NDArray[np.uint8]
+    residuals: npt.NDArray[np.uint8]
     floats: npt.NDArray[np.float32]
 
     @cached_property
     def _scanner(self) -> Scanner:
-        return Scanner(self.coarse, self.floats, self.fine, self.steps, self.checksums, self.ids)
+        return Scanner(
+            self.codes, self.floats, self.residuals, self.steps, self.checksums, self.ids
+        )
 
     def nearest(
         self,
@@ -91,7 +93,10 @@ class VectorCache:
             DamagedVectorError: the floats of one of them are not what was written.
         """
         allowed = None if among is None else np.isin(self.ids, among)
-        return self._scanner.nearest(queries, k, first, allowed=allowed)
+        found: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] = self._scanner.nearest(
+            queries, k, first, allowed=allowed
+        )
+        return found
 
     def products(
         self, query: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]
@@ -130,7 +135,8 @@ class _Layout:
 
     @property
     def width(self) -> int:
-        return quartered_width(self.dimensions)
+        width: int = code_bytes(self.dimensions)
+        return width
 
     @property
     def checksums(self) -> int:
@@ -141,16 +147,16 @@ class _Layout:
         return _page_after(self.checksums + 8 * self.rows)
 
     @property
-    def coarse(self) -> int:
+    def codes(self) -> int:
         return _page_after(self.steps + 4 * self.dimensions)
 
     @property
-    def fine(self) -> int:
-        return _page_after(self.coarse + self.width * self.rows)
+    def residuals(self) -> int:
+        return _page_after(self.codes + self.width * self.rows)
 
     @property
     def floats(self) -> int:
-        return _page_after(self.fine + self.width * self.rows)
+        return _page_after(self.residuals + self.width * self.rows)
 
     @property
     def end(self) -> int:
@@ -201,7 +207,7 @@ def build(
     means = sums / max(1, len(ids))
     deviations = np.sqrt(np.maximum(squares / max(1, len(ids)) - means**2, 0))
     deviations[deviations < LEAST_DEVIATION] = LEAST_DEVIATION
-    coding = means.astype(np.float32), (STEP * deviations).astype(np.float32)
+    coding = means.astype(np.float32), (STEP_WIDTH * deviations).astype(np.float32)
     content: memoryview | mmap.mmap
     try:
         with written_atomically(path) as file:
@@ -225,11 +231,14 @@ def _write(
     vectors: Iterable[tuple[int, bytes]],
 ) -> None:
     sums: list[int] = []
-    coarse_crc = fine_crc = 0
+    codes_crc = residuals_crc = 0
     for _, floats in _blocks(vectors, layout.dimensions):
-        coarse, fine = (matrix.tobytes() for matrix in quartered(floats, *coding))
-        coarse_crc, fine_crc = zlib.crc32(coarse, coarse_crc), zlib.crc32(fine, fine_crc)
-        for start, matrix in ((layout.coarse, coarse), (layout.fine, fine)):
+        codes, residuals = (matrix.tobytes() for matrix in quantize_2bit(floats, *coding))
+        codes_crc, residuals_crc = (
+            zlib.crc32(codes, codes_crc),
+            zlib.crc32(residuals, residuals_crc),
+        )
+        for start, matrix in ((layout.codes, codes), (layout.residuals, residuals)):
             file.seek(start + layout.width * len(sums))
             file.write(matrix)
         file.seek(layout.floats + 4 * layout.dimensions * len(sums))
@@ -249,7 +258,7 @@ def _write(
         "stamp": stamp,
         "rows": layout.rows,
         "dimensions": layout.dimensions,
-        "crc32": [*(zlib.crc32(part) for part in parts), coarse_crc, fine_crc],
+        "crc32": [*(zlib.crc32(part) for part in parts), codes_crc, residuals_crc],
     }
     file.seek(0)
     file.write(json.dumps(header).encode().ljust(PAGE_BYTES))
@@ -272,8 +281,8 @@ def _crcs(content: memoryview, layout: _Layout) -> list[int]:
             (PAGE_BYTES, 8 * layout.rows),
             (layout.checksums, 8 * layout.rows),
             (layout.steps, 4 * layout.dimensions),
-            (layout.coarse, layout.width * layout.rows),
-            (layout.fine, layout.width * layout.rows),
+            (layout.codes, layout.width * layout.rows),
+            (layout.residuals, layout.width * layout.rows),
         )
     ]
 
@@ -286,8 +295,10 @@ def _parts(content: memoryview, stamp: str, layout: _Layout) -> VectorCache:
         np.frombuffer(content, np.uint64, rows, layout.checksums),
         np.frombuffer(content, np.float32, dimensions, layout.steps),
         # Copied: numpy asks for huge pages, and a scan of what is mapped waits for page tables.
-        np.frombuffer(content, np.uint8, rows * width, layout.coarse).reshape(rows, width).copy(),
-        np.frombuffer(content, np.uint8, rows * width, layout.fine).reshape(rows, width).copy(),
+        np.frombuffer(content, np.uint8, rows * width, layout.codes).reshape(rows, width).copy(),
+        np.frombuffer(content, np.uint8, rows * width, layout.residuals)
+        .reshape(rows, width)
+        .copy(),
         np.frombuffer(content, np.float32, rows * dimensions, layout.floats).reshape(
             rows, dimensions
         ),

@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,12 @@ from customir.encoder.tokenizer import lower_cased
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.processors import usable_processors
-from customir.runtime.int8_encoder import read_encoder
+from customir.runtime.int8_file import read_encoder
 
 if TYPE_CHECKING:
     from customir.progress import Task
 
+Backend = Literal["auto", "onnxruntime"]
 Vectors = npt.NDArray[np.float32]
 
 DEFAULT_FILE = "onnx/model_qint8.onnx"
@@ -52,7 +53,7 @@ class Embedder:
 
     Each core embeds batches of its own: they never wait for one another within a batch.
     On a processor with AVX512-VNNI, an INT8 file of BERT's family is run by our own kernel
-    (customir/runtime/int8_encoder.py). All else is run by ONNX Runtime; there, an INT8 vector
+    (kernels/int8_encoder). All else is run by ONNX Runtime; there, an INT8 vector
     depends a little on the texts that share its batch, since activations are quantised with one
     scale a batch. The same texts in one call give the same vectors.
 
@@ -63,8 +64,8 @@ class Embedder:
         threads: Batches under way at a time, one core each; None: one a usable core.
         dimensions: Keep this many of the first, scaled to length 1 again; None: all. For models
             that were trained for it (Matryoshka; arXiv 2205.13147) it costs little.
-        own_kernel: False: ONNX Runtime also where our kernel could do it, as anybody else who loads
-            the file would; `customir export` compares the two.
+        backend: auto: our kernel where it can run the file, and ONNX Runtime elsewhere. onnxruntime:
+            ONNX Runtime everywhere, as for others who load the file; `customir export` compares both.
 
     Attributes:
         dimensions: Length of a vector.
@@ -82,14 +83,14 @@ class Embedder:
         file: str = DEFAULT_FILE,
         threads: int | None = None,
         dimensions: int | None = None,
-        own_kernel: bool = True,
+        backend: Backend = "auto",
     ) -> None:
         self._folder = read_model_folder(folder)
         self._tokenizer = _read_tokenizer(self._folder)
         path = folder / file
         checksum = verified_checksum(path)
         self.fingerprint = _fingerprint(self._folder, checksum, dimensions)
-        self._encoder = read_encoder(path) if own_kernel and INT8 in path.name else None
+        self._encoder = read_encoder(path) if backend == "auto" and INT8 in path.name else None
         if self._encoder is None:
             self._session = _open_session(path)
             width = _vector_length(self._session, path)

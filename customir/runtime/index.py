@@ -21,10 +21,10 @@ import sqlite_vec
 
 from customir.errors import UserError
 from customir.files import make_private_folder
+from customir.kernels.scan import best_kernel
 from customir.runtime import cache, fts_tokenizer
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
-from customir.runtime.scan import best_kernel
 
 if TYPE_CHECKING:
     from customir.progress import Reporter

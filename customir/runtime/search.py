@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from customir.errors import UserError
+from customir.kernels.scan import DamagedVectorError
 from customir.runtime.batcher import Batcher
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, index_fingerprint
@@ -30,7 +31,6 @@ from customir.runtime.index import (
     live_generation,
     vectors,
 )
-from customir.runtime.scan import DamagedVectorError
 
 Mode = Literal["hybrid", "vector", "text"]
 

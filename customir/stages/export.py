@@ -23,12 +23,12 @@ def run(job: Job) -> StageSummary:
     from customir.embeddings import stored_embeddings
     from customir.evaluation.compare import measure_int8
     from customir.exporters.card import SUFFIXES, Facts, base_licence, write_card
-    from customir.exporters.chain import losses, measure_chain, table
     from customir.exporters.fp16 import export_fp16
     from customir.exporters.gguf import export_gguf
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
+    from customir.exporters.parity import losses, measure_parity, table
     from customir.exporters.passages import write_passage_model
 
     evaluated, trained = job.summary("evaluate"), job.summary("train")
@@ -55,7 +55,7 @@ def run(job: Job) -> StageSummary:
         job.reporter.say("  exporting the base, which embeds the passages")
         write_passage_model(job.embedder, job.folder / PASSAGE_MODEL, model, held_out, job.reporter)
     job.reporter.say("  measuring each file against the one that it was made from")
-    chain = measure_chain(model, held_out, job.reporter, quantized.encoded)
+    chain = measure_parity(model, held_out, job.reporter, quantized.encoded)
     if lost := losses(chain, held_out):
         raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
     int8 = measure_int8(

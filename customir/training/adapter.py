@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from customir.encoder.torch_encoder import Encoder, encoder_layers
 from customir.files import make_private_folder, write_atomically
-from customir.kernels import lora_linear, merged_linear
+from customir.kernels.lora_linear import lora_linear, merged_linear
 from customir.settings import TrainingSettings
 
 CONFIG_NAME = "adapter_config.json"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from customir.kernels import NegativeMask
+from customir.kernels.infonce import NegativeMask
 from customir.training.examples import Example, TrainingPassage
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 import torch
 from torch import Tensor, distributed
 
-from customir.kernels import Results, kept_in, taken_from
+from customir.kernels.activation_cache import ActivationCache, recording, replaying
 from customir.training.distributed import rank_and_world_size
 
 
@@ -39,7 +39,7 @@ def backward(
         kept: The last so many micro-batches (of this process) are represented once: their graphs
             are kept. A batch of no more is what it would be without gradient caching.
         kept_in_part: Of so many micro-batches before these, some results are kept
-            (kernels/results.py), so that the second forward has less to do.
+            (kernels/activation_cache.py), so that the second forward has less to do.
 
     Returns:
         The loss.
@@ -47,10 +47,10 @@ def backward(
     rank, processes = rank_and_world_size()
     mine = range(rank, len(passes), processes)
     again, once = mine[: max(0, len(mine) - kept)], mine[max(0, len(mine) - kept) :]
-    results = {number: Results() for number in again[max(0, len(again) - kept_in_part) :]}
+    results = {number: ActivationCache() for number in again[max(0, len(again) - kept_in_part) :]}
 
     def represent(
-        number: int, use: Callable[[Results], AbstractContextManager[None]] = kept_in
+        number: int, use: Callable[[ActivationCache], AbstractContextManager[None]] = recording
     ) -> Tensor:
         in_part = use(results[number]) if number in results else nullcontext()
         with _seeded(seed + number), in_part:
@@ -71,7 +71,7 @@ def backward(
     for number in once:
         graphs.pop(number).backward(parts[number])
     for number in again:
-        represent(number, taken_from).backward(parts[number])
+        represent(number, replaying).backward(parts[number])
     return loss.item()
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from customir.kernels import info_nce, listwise_kl
+from customir.kernels.distillation import listwise_kl
+from customir.kernels.infonce import info_nce
 from customir.progress import Reporter
 from customir.settings import TrainingSettings
 from customir.training.batches import Batch

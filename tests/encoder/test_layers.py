@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from customir.kernels.packed_attention import best_kernel
+from customir.kernels.attention import best_kernel
 from torch import Tensor
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 

@@ -8,7 +8,7 @@ import pytest
 from customir.exporters.int8 import quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
-from customir.exporters.parity import HeldOut
+from customir.exporters.similarity import HeldOut
 
 from customir.errors import UserError
 from customir.evaluation.beir import BeirSet, clusters_of, compare_on, read_beir

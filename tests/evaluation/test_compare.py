@@ -8,7 +8,7 @@ import pytest
 from customir.exporters.int8 import quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
-from customir.exporters.parity import HeldOut
+from customir.exporters.similarity import HeldOut
 
 from customir.embeddings import stored_embeddings
 from customir.evaluation.compare import compare, measure_int8

@@ -9,7 +9,7 @@ import torch
 from customir.exporters.int8 import Quantized, quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
-from customir.exporters.parity import HeldOut
+from customir.exporters.similarity import HeldOut
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModel
 

@@ -57,6 +57,6 @@ def test_the_example_with_plain_onnxruntime(exported) -> None:
         patch.setattr("sys.argv", [EXAMPLE.name, str(exported.folder)])
         exec(code, names)
     invoice = ["an invoice that was paid twice"]
-    ours = Embedder(exported.folder, own_kernel=False).encode(invoice)
+    ours = Embedder(exported.folder, backend="onnxruntime").encode(invoice)
     np.testing.assert_allclose(names["vectors"], ours, atol=1e-5)
     assert names["vectors"][0] @ Embedder(exported.folder).encode(invoice)[0] > 0.98

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from customir.exporters.fp16 import export_fp16
-from customir.exporters.parity import compare
+from customir.exporters.similarity import compare
 
 from customir.errors import UserError
 from customir.runtime.embedder import Embedder

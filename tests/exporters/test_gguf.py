@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from customir.exporters.gguf import GGUF_NAME, encode_gguf, export_gguf
-from customir.exporters.parity import compare
+from customir.exporters.similarity import compare
 from llama_cpp import Llama
 from sentence_transformers import SentenceTransformer
 

@@ -6,13 +6,13 @@ import onnxruntime
 import pytest
 from customir.exporters import int8
 from customir.exporters.int8 import SETTINGS, quantize
-from customir.exporters.parity import HeldOut, compare
+from customir.exporters.similarity import HeldOut, compare
 from sentence_transformers import SentenceTransformer
 
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime.embedder import Embedder
-from customir.runtime.int8_encoder import read_encoder
+from customir.runtime.int8_file import read_encoder
 
 
 def test_int8_stays_near_fp32_and_is_half_its_size(exported, texts: list[str]) -> None:
@@ -21,7 +21,7 @@ def test_int8_stays_near_fp32_and_is_half_its_size(exported, texts: list[str]) -
     assert quantized.path.stat().st_size * 2 < (quantized.path.parent / "model.onnx").stat().st_size
 
     fp32 = Embedder(exported.folder, "onnx/model.onnx").encode(texts)
-    by_runtime = Embedder(exported.folder, own_kernel=False).encode(texts)
+    by_runtime = Embedder(exported.folder, backend="onnxruntime").encode(texts)
     assert compare(fp32, by_runtime) == quantized.measured.parity
 
 
@@ -46,7 +46,7 @@ def test_sentence_transformers_loads_it(exported, texts: list[str]) -> None:
     )
     # One text a batch: an INT8 vector depends on the texts that share its batch.
     theirs = model.encode(texts, batch_size=1)
-    embedder = Embedder(exported.folder, own_kernel=False)
+    embedder = Embedder(exported.folder, backend="onnxruntime")
     ours = np.concatenate([embedder.encode([text]) for text in texts])
     np.testing.assert_allclose(theirs, ours, atol=1e-5)
 

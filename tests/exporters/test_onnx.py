@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from customir.exporters.fp16 import export_fp16
 from customir.exporters.onnx import export_onnx
-from customir.exporters.parity import compare
+from customir.exporters.similarity import compare
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
@@ -68,7 +68,7 @@ def test_equal_vectors_of_each_onnx_file(copied: Path, texts: list[str]) -> None
             backend="onnx",
             model_kwargs={"file_name": f"onnx/{file}", "provider": "CPUExecutionProvider"},
         )
-        embedder = Embedder(copied, f"onnx/{file}", own_kernel=False)
+        embedder = Embedder(copied, f"onnx/{file}", backend="onnxruntime")
         # One by one: what shares a batch with a text changes its INT8 vector a little.
         vectors = np.concatenate([theirs.encode([text]) for text in texts])
         ours = np.concatenate([embedder.encode([text]) for text in texts])

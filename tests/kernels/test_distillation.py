@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from customir.kernels import listwise_kl
+from customir.kernels.distillation import listwise_kl
 
 
 def test_equals_the_definition() -> None:

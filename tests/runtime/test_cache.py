@@ -13,6 +13,7 @@ from pathlib import Path
 import apsw
 import numpy as np
 import pytest
+from customir.kernels.scan import DamagedVectorError, best_kernel
 
 from customir.errors import UserError
 from customir.progress import Silent
@@ -21,7 +22,6 @@ from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
 from customir.runtime.index import IndexedPassage, build_index, connect
-from customir.runtime.scan import DamagedVectorError, best_kernel
 from customir.runtime.search import Hit, Searcher
 
 needs_kernel = pytest.mark.skipif(best_kernel() is None, reason="no scan kernel was compiled")
@@ -180,8 +180,8 @@ def flip(place: int) -> Callable[[Path], None]:
         "id",
         "checksum",
         "step",
-        "coarse",
-        "fine",
+        "codes",
+        "residuals",
         "float",
         "cut",
         "header cut",

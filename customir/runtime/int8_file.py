@@ -1,0 +1,38 @@
+"""INT8 files that our own kernel can run, instead of ONNX Runtime.
+
+The metadata of such a file hold a weight map (`customir.exporters.weight_map`): which of its tensors is
+what. The weights are those that ONNX Runtime multiplies; what they multiply is quantised token by token
+(kernels/int8_encoder), where ONNX Runtime has one scale for a whole batch.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+from customir.kernels.int8_encoder import FORMAT, METADATA_KEY, Encoder, is_compiled
+from customir.runtime.onnx_file import OnnxFile
+
+log = logging.getLogger(__name__)
+
+
+def read_encoder(path: Path) -> Encoder | None:
+    """The encoder of an INT8 file. None where ONNX Runtime has to run it, on this machine or on any.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if not is_compiled():
+        return None
+    try:
+        file = OnnxFile(path)
+        weight_map = json.loads(file.notes.get(METADATA_KEY, "{}"))
+        if weight_map.get("format") != FORMAT:
+            return None
+        return Encoder(weight_map, file.tensors())
+    except RuntimeError:  # this processor has no kernel
+        return None
+    except (ValueError, KeyError, IndexError) as error:
+        log.warning(
+            "%s: its weight map is not usable (%r). ONNX Runtime runs the file.", path, error
+        )
+        return None
