@@ -395,6 +395,19 @@ def index(folder: Path) -> None:
     _run_stage("index", folder, (), {})
 
 
+@cli.command(cls=Examples, examples="customir rollback mail")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def rollback(folder: Path) -> None:
+    """Go back to the model and the index that were current before the last change.
+
+    Run it again to return. None is kept where it holds what has left the sources.
+    """
+    from customir.runtime.generations import roll_back
+
+    pointer = roll_back(folder)
+    echo(f"{folder}: generation {pointer.current} is current, {pointer.previous} is kept.")
+
+
 @cli.command(
     cls=Examples,
     examples="""
@@ -807,8 +820,6 @@ def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
     from customir.workspace import Workspace
 
     settings = read_settings(folder, {})
-    if not (folder / "model").is_dir():
-        raise UserError(f"{folder}: no model there yet. Run: customir adapt SOURCE --out {folder}")
     with Workspace(folder) as workspace:
         results = measure_on(Job(workspace, settings, reporter_for_terminal()), test_set)
     rows = [result.as_row() for result in results]
@@ -822,21 +833,22 @@ def _check_export(folder: Path) -> None:
     from customir.exporters.parity import losses, measure_parity, table
     from customir.job import Job
     from customir.job.parity_queries import parity_queries_of
+    from customir.stages.export import model_folder
     from customir.workspace import Workspace
 
     with Workspace(folder, write=False) as workspace:
         job = Job(workspace, read_settings(folder, {}), reporter_for_terminal())
-        held_out = parity_queries_of(job)
+        held_out, model = parity_queries_of(job), model_folder(job)
     if not held_out.passages:
         raise UserError(f"{folder}: nothing to measure with. Run: customir adapt --out {folder}")
     job.reporter.say(
         f"Measuring on {len(held_out.queries)} held-out queries among {len(held_out.passages)} "
         "passages."
     )
-    chain = measure_parity(folder / "model", held_out, job.reporter)
+    chain = measure_parity(model, held_out, job.reporter)
     _print_table(table(chain))
     if lost := losses(chain, held_out):
-        raise UserError(f"{folder / 'model'}: {'; '.join(lost)}. Run: customir export {folder}")
+        raise UserError(f"{model}: {'; '.join(lost)}. Run: customir export {folder}")
     echo("Each file keeps within the limits of the one before.")
 
 
