@@ -39,7 +39,7 @@ TYPED = re.compile(r"\s{0,4}>\s?[\w.]+\s*(?:<-|\(|=)")
 COMMAND = re.compile(r"\s{0,4}>\s?(?:[\w./-]+:\s|[\w./-]+\s-{1,2}\w|-{1,2}\w|[$#%]\s)")
 MAXIMUM_COMMANDS = 4
 
-RULE = re.compile(r"\s*[-_=*~]{5,}\s*$")
+RULE = re.compile(r"\s*(?:[-_=*~] ?){3,}\s*$")
 MARGIN = re.compile(r"[-_*=~–—:\s]+")
 LOTUS_DATE = re.compile(r".*\d{1,2}/\d{1,2}/\d{2,4}\s+\d{1,2}:\d\d(?::\d\d)?\s*(?:[AP]M)?\s*$")
 # Between "Forwarded by" and its header Lotus puts the rest of a date, a company, blank lines.
@@ -201,21 +201,27 @@ def _copy_at(lines: Sequence[str], at: int) -> tuple[int, int, str, bool, bool] 
         ):
             start += 1
         end = _below_header(lines, start, separated=True) if start < len(lines) else None
-        return at, (at + 1 if end is None else end), HEADER, separator, True
+        return _rule_above(lines, at), (at + 1 if end is None else end), HEADER, separator, True
     field = header_field(line)
     if field and field[0] not in ("cc", "other"):
         start = _author_line(lines, at)
         end = _below_header(lines, at, separated=start < at)
         if end is None:
             return None
-        while start and RULE.match(lines[start - 1]):
-            start -= 1
-        return start, end, HEADER, False, False
+        return _rule_above(lines, start), end, HEADER, False, False
     if line.endswith((":", "：", "\u202c", "\u200f", "\u200e", "\u2069")):
         begin = _unmarked_attribution(lines, at)
         if begin is not None:
             return begin, at + 1, ATTRIBUTION, False, True
     return None
+
+
+def _rule_above(lines: Sequence[str], at: int) -> int:
+    """Where the rule above line `at` begins, with blank lines; `at` where there is none."""
+    start = at
+    while start and not lines[start - 1].strip():
+        start -= 1
+    return start - 1 if start and RULE.match(lines[start - 1][:300]) else at
 
 
 def _separator(line: str) -> bool | None:
