@@ -90,8 +90,7 @@ def test_subjects_and_replies_judge_and_inverse_cloze_pairs_where_these_are_few(
     assert {query.style for query in few} == {"ict"}
     assert {query.answer for query in few} == {REST}
     assert (
-        held_out_pairs(pairs(members, subject=20, ict=30), members, splits, MINIMUM_THREADS)
-        == []
+        held_out_pairs(pairs(members, subject=20, ict=30), members, splits, MINIMUM_THREADS) == []
     )
 
 
