@@ -385,7 +385,7 @@ def test_ctrl_c_says_how_to_go_on(mail: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command goes on where it was" in told
+    assert "Run the same command again to continue" in told
     assert "Traceback" not in told
 
 

@@ -234,7 +234,7 @@ class Servers:
         if not self._alive:
             raise UserError(
                 f"no LLM server is left; the last one failed with: {self._last_error}. "
-                "Start them and run the same command again: it goes on where it was."
+                "Start them and run the same command again: it continues where it stopped."
             )
 
     def _count(self, usage: dict[str, Any]) -> None:

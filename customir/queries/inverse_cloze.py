@@ -14,7 +14,7 @@ from customir.queries.own_words import (
     without_wraps,
 )
 from customir.queries.speakers import SPEAKER, TIMED_SPEAKER, speakers, without_names
-from customir.tokenize import length_of, words_of
+from customir.text.tokenize import length_of, words_of
 from customir.workspace.passages import Passage
 
 STYLE = "ict"

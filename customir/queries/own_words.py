@@ -7,8 +7,8 @@ a message is about. Pairs that hold them teach an embedder to match names and ma
 import itertools
 import re
 
-from customir.corpus.mail_labels import header_field
-from customir.corpus.quotes import is_attribution
+from customir.text.mail_labels import header_field
+from customir.text.quotes import is_attribution
 
 # Mail programs break lines before here; a longer line was not broken at all.
 MAXIMUM_WIDTH = 100

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from customir.queries.own_words import is_prose, without_closing_name, without_opening_lines
 from customir.queries.subjects import bare_title
-from customir.tokenize import length_of, words_of
+from customir.text.tokenize import length_of, words_of
 from customir.workspace.documents import Document
 from customir.workspace.passages import Passage
 

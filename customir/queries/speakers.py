@@ -7,8 +7,7 @@ conversations Recall@10 fell (docs/log/2026-11-26-recipe.md).
 
 import re
 
-from customir.corpus.readers.chat import BLANK_LINES
-
+BLANK_LINES = re.compile(r"\n\s*\n")
 # "Ada 2004-12-25 09:14: ", as customir/corpus/readers/chat.py has it, or "Ada: ".
 SPEAKER = re.compile(r"([^\s:][^:\n]{0,40}?)(?:\s(?:\d{4}-\d\d-\d\d )?\d\d:\d\d)?:\s+")
 

@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from customir.corpus.mail_labels import without_prefixes
-from customir.tokenize import length_of, words_of
+from customir.text.mail_labels import without_prefixes
+from customir.text.tokenize import length_of, words_of
 from customir.workspace.passages import Passage
 
 MINIMUM_WORDS = 2

@@ -7,7 +7,7 @@ measured beside mail-parser-reply and talon (bench/quotes.py, docs/results/readi
 import re
 from collections.abc import Sequence
 
-from customir.corpus.mail_labels import (
+from customir.text.mail_labels import (
     BEGINS,
     DIRECTION_MARKS,
     FORWARDED,
