@@ -35,10 +35,10 @@ FORMAT = 5
 CHECKSUMS = "cksmvfs"  # SQLite's name for the layer that checks pages
 CHECKSUM_BYTES = 8  # of each page
 # Passages a transaction: some seconds of work on two cores, and all that a kill can cost.
-PASSAGES_A_COMMIT = 256
+PASSAGES_PER_COMMIT = 256
 # Beside the index of a generation that is being made: from what, and of which passages.
 PLAN_NAME = "index.plan"
-PAGES_A_STEP = 4096  # of a copy
+PAGES_PER_STEP = 4096  # of a copy
 BUSY_MILLISECONDS = 30_000
 # Checked pages cannot be mapped into memory; in SQLite's own 2 MB, scattered rows are read 20 times.
 PAGE_CACHE_KIB = 32 << 10
@@ -262,7 +262,7 @@ def copy_index(source: Path, target: Path) -> None:
         copy.backup("main", original, "main") as backup,
     ):
         while not backup.done:
-            backup.step(PAGES_A_STEP)
+            backup.step(PAGES_PER_STEP)
 
 
 def adopt(folder: Path) -> None:
@@ -325,7 +325,7 @@ def put_documents(
     """Add the documents that `passages` are of, or replace those of the same source and identifier.
 
     The others stay as they are. Each document is replaced in one transaction, with
-    `PASSAGES_A_COMMIT` passages or more in each; only passages that the index lacks are embedded.
+    `PASSAGES_PER_COMMIT` passages or more in each; only passages that the index lacks are embedded.
     Where passages are replaced, the file is rewritten afterwards, as by `delete_documents`.
 
     Args:
@@ -595,7 +595,7 @@ def _update(
 
 
 def _batches(fresh: dict[Document, list[IndexedPassage]]) -> Iterator[list[Document]]:
-    """Whole documents, some `PASSAGES_A_COMMIT` passages at a time.
+    """Whole documents, some `PASSAGES_PER_COMMIT` passages at a time.
 
     Those with short passages first, so that a batch wastes little padding; the rest of a killed run
     is cut the same way.
@@ -607,7 +607,7 @@ def _batches(fresh: dict[Document, list[IndexedPassage]]) -> Iterator[list[Docum
     ):
         batch.append(document)
         passages += len(fresh[document])
-        if passages >= PASSAGES_A_COMMIT:
+        if passages >= PASSAGES_PER_COMMIT:
             yield batch
             batch, passages = [], 0
     if batch:

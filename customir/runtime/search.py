@@ -22,7 +22,7 @@ from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, fingerprint, index_fingerprint
 from customir.runtime.filters import Filter
 from customir.runtime.fts_tokenizer import any_of, is_compound, words_in
-from customir.runtime.fusion import fuse, sample, spread_of
+from customir.runtime.fusion import cosine_std, fuse, sample
 from customir.runtime.generations import INDEX_NAME, MODEL_NAME
 from customir.runtime.index import (
     Generation,
@@ -144,7 +144,7 @@ class Searcher:
         self._path, self._model, self._database = path, model, database
         self._fingerprint, self._model_fingerprint = made_by, own
         self._vectors: VectorCache | None = None
-        self._spreads: dict[str, float] = {}  # by the index's state: the newest alone
+        self._cosine_stds: dict[str, float] = {}  # by the index's state: the newest alone
         if updating:
             log.warning(
                 "%s: an update is under way or was cut short; new documents may be missing. "
@@ -316,7 +316,7 @@ class Searcher:
             generation.number, vector, [key for key, _ in worded if key not in cosines]
         )
         shares = {key: score / most for key, score in worded}
-        return fuse(cosines, shares, self._spread(generation))
+        return fuse(cosines, shares, self._cosine_std(generation))
 
     def _by_vector(
         self,
@@ -377,20 +377,20 @@ class Searcher:
             found = self._vectors.products(vector, np.array(ids, dtype=np.int64)).tolist()
         return dict(zip(keys, found, strict=True))
 
-    def _spread(self, generation: Generation) -> float:
-        """How far the cosines of the index's vectors lie apart (`spread_of` a sample)."""
-        if generation.stamp not in self._spreads:
+    def _cosine_std(self, generation: Generation) -> float:
+        """The standard deviation of the cosines of the index's vectors, from a sample."""
+        if generation.stamp not in self._cosine_stds:
             cached = self._vectors
-            found = cached.spread() if cached else self._spread_in_sqlite(generation)
-            self._spreads = {generation.stamp: found}
-        return self._spreads[generation.stamp]
+            found = cached.cosine_std() if cached else self._cosine_std_in_sqlite(generation)
+            self._cosine_stds = {generation.stamp: found}
+        return self._cosine_stds[generation.stamp]
 
-    def _spread_in_sqlite(self, generation: Generation) -> float:
+    def _cosine_std_in_sqlite(self, generation: Generation) -> float:
         number = generation.number
         ids = self._database.execute(f"SELECT id FROM passage_{number} ORDER BY id").fetchall()
         statement = f"SELECT embedding FROM vector_{number} WHERE rowid = ?"
         blobs = [self._row(statement, ids[place][0])[0] for place in sample(len(ids)).tolist()]
-        return spread_of(
+        return cosine_std(
             np.frombuffer(b"".join(blobs), np.float32).reshape(len(blobs), generation.dimensions)
         )
 

@@ -18,7 +18,7 @@ from customir.workspace.migrations import MIGRATIONS, migrate, version_of
 
 DATABASE_NAME = "workspace.db"
 LOCK_NAME = "workspace.lock"
-KEYS_A_STATEMENT = 500
+KEYS_PER_STATEMENT = 500
 TEXT_KINDS = ("query", "judgment", "embedding", "topic")  # of results that are made of texts
 
 
@@ -136,8 +136,8 @@ class Workspace:
         """The results that are there for `keys`, by key."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, bytes] = {}
-        for start in range(0, len(wanted), KEYS_A_STATEMENT):
-            part = wanted[start : start + KEYS_A_STATEMENT]
+        for start in range(0, len(wanted), KEYS_PER_STATEMENT):
+            part = wanted[start : start + KEYS_PER_STATEMENT]
             marks = ",".join("?" * len(part))
             found.update(
                 self.database.execute(f"SELECT key, value FROM result WHERE key IN ({marks})", part)

@@ -187,7 +187,7 @@ elif moment == "before":
     generations._point = die
 elif moment == "after":
     generations.tidy = die
-index.PASSAGES_A_COMMIT = 4
+index.PASSAGES_PER_COMMIT = 4
 folder = Path(folder)
 generation = generations.unfinished(folder)
 if generation is None:
