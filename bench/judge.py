@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 
 from customir import models
-from customir.corpus.mail_labels import without_prefixes
 from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.negatives.calibration import calibrate
 from customir.negatives.judge import EXAMPLES, INSTRUCTION, PASSAGE_TOKENS, Pair, relevance
 from customir.processors import usable_processors
 from customir.queries.styles import ROTATIONS, STYLES, query_prompt
 from customir.retrieval.bm25 import Bm25
+from customir.text.mail_labels import without_prefixes
 
 # Folder and qrels. scifact's test part stays unseen; aeslc-enron has only the one.
 SETS = (("aeslc-enron", "dev"), ("scifact", "train"))

@@ -1,7 +1,7 @@
 """One training step on a very large batch: how long it takes and how much memory.
 
 By default the texts are made up and short (a few tokens each), so that a laptop gets through: memory
-depends on the number of texts, and on `tokens_per_pass`, not on their length but for their token
+depends on the number of texts, and on `mini_batch_num_tokens`, not on their length but for their token
 ids. With `--mail` they are subjects and bodies of Enron mail, over and over, each with a number of
 its own in front.
 

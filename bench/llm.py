@@ -49,7 +49,7 @@ VERDICT_TOKENS = 8
 SHOWN = 2
 # Of its queries, those in this style are of average length: some 8 words.
 ONE_STYLE = next(style for style in STYLES if style.name == "need")
-QUERIES_A_PASSAGE = 4
+QUERIES_PER_PASSAGE = 4
 SENTENCES = (
     "The {thing} in {place} stopped working on {day}, and nobody knows whom to call about it.",
     "{person} asked for a signature until {day}, otherwise the order for the {thing} is cancelled.",
@@ -125,7 +125,7 @@ def judged_pairs(passages: list[str]) -> list[Pair]:
     pairs = [
         Pair(EXAMPLES[(number + step) % len(EXAMPLES)].need, passage)
         for number, passage in enumerate(passages)
-        for step in range(QUERIES_A_PASSAGE)
+        for step in range(QUERIES_PER_PASSAGE)
     ]
     return sorted(pairs, key=lambda pair: pair.query)
 
@@ -374,7 +374,7 @@ def compare_engines(arguments: argparse.Namespace, folder: Path) -> list[dict[st
         if "judging" in arguments.parts:
             pairs = judged_pairs(passages[: max(3, 2 * count // 3)])
             about = measured(
-                [answer_prompt(pair) for pair in pairs], len(pairs) // QUERIES_A_PASSAGE
+                [answer_prompt(pair) for pair in pairs], len(pairs) // QUERIES_PER_PASSAGE
             )
             claims += compare_judging(engine, peer, arguments.peers, pairs, rounds, about)
         prefill = measure_speed(engine).prefill

@@ -27,7 +27,7 @@ from customir.queries import filters
 from customir.queries.personas import ROLES
 from customir.queries.styles import ROTATIONS, STYLES, query_prompt, shown_queries
 from customir.retrieval.bm25 import Bm25
-from customir.tokenize import words_of
+from customir.text.tokenize import words_of
 
 SET, MATTER, SEED = "aeslc-enron", "business mail", 0
 DEPTH, MAX_TOKENS, PASSAGE_TOKENS = 50, 32, 128

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from customir.errors import UserError
+
 READ_BYTES = 1 << 20
 
 
@@ -27,17 +29,45 @@ def write_atomically(path: Path, content: bytes) -> None:
 def written_atomically(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that becomes `path`, with mode 0600, at the end; after an error it is gone."""
     temporary = path.with_name(path.name + ".part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary.unlink(missing_ok=True)  # a crash may have left it, or somebody planted a link
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)  # a crash may have left the file, with another mode
+            os.fchmod(descriptor, 0o600)  # whatever the umask is
             yield file
             file.flush()
             os.fsync(descriptor)
         os.replace(temporary, path)
+        fsync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def fsync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk, as `os.fsync` does with a file's content."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create_database_file(path: Path) -> None:
+    """Create an SQLite file with mode 0600 where there is none yet.
+
+    Raises:
+        UserError: it, or a file that SQLite writes beside it, is a symbolic link, through which
+            another file would be overwritten.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        beside = path.with_name(path.name + suffix)
+        if beside.is_symlink():
+            raise UserError(
+                f"{beside}: a symbolic link, which is not written through. Delete it, or move the "
+                "file itself to this place."
+            )
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
 
 
 def sha256_of(path: Path) -> str:

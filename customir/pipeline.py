@@ -29,14 +29,14 @@ class Stage:
         title: What it does, for the user.
         run: Does it, and returns what the report shows.
         basis: What decides its result, beside the stages before it.
-        artifacts: What it leaves in DIR, beside rows; without them it is not done.
+        is_present: Whether the files that it leaves in DIR are there; without them it is not done.
     """
 
     name: str
     title: str
     run: Callable[[Job], StageSummary]
     fingerprint_inputs: Callable[[Job], Sequence[str]]
-    artifacts: tuple[str, ...] = ()
+    is_present: Callable[[Job], bool] = lambda job: True
 
 
 def check(settings: Settings) -> None:
@@ -112,7 +112,7 @@ def is_done(stage: Stage, job: Job) -> bool:
         state is not None
         and state.finished
         and state.fingerprint == _fingerprint(stage, job)
-        and all((job.folder / name).exists() for name in stage.artifacts)
+        and stage.is_present(job)
     )
 
 
@@ -143,9 +143,11 @@ STAGES = (
     Stage("ingest", "Reading the corpus", ingest.run, ingest.fingerprint_inputs),
     Stage("generate", "Writing queries", generate.run, generate.fingerprint_inputs),
     Stage("mine", "Mining and judging hard negatives", mine.run, mine.fingerprint_inputs),
-    Stage("train", "Training the adapter", train.run, train.fingerprint_inputs, ("training",)),
+    Stage("train", "Training the adapter", train.run, train.fingerprint_inputs, train.is_present),
     Stage("evaluate", "Evaluating on held-out queries", evaluate.run, evaluate.fingerprint_inputs),
-    Stage("export", "Exporting the model", export.run, export.fingerprint_inputs, ("model",)),
-    Stage("index", "Indexing the corpus", index.run, index.fingerprint_inputs, ("index.db",)),
+    Stage(
+        "export", "Exporting the model", export.run, export.fingerprint_inputs, export.is_present
+    ),
+    Stage("index", "Indexing the corpus", index.run, index.fingerprint_inputs, index.is_present),
 )
 STAGE = {stage.name: stage for stage in STAGES}

@@ -70,7 +70,7 @@ def _text(model: Path, facts: Facts) -> str:
         "adapter was trained with InfoNCE on search queries that a local LLM wrote for passages of "
         "the corpus, with hard negatives that the LLM judged (CustomIR, arXiv 2510.21729)."
         if facts.weight
-        else "The weights are the base's own: nothing that was trained was surely better."
+        else "The weights are those of the base: no adapted model was significantly better."
     )
     files = [path for path in sorted(model.rglob("*")) if path.suffix in SUFFIXES]
     lines = [

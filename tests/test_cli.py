@@ -11,7 +11,8 @@ import click
 import pytest
 from mail import THINGS, write_mailbox
 
-from customir.cli import Examples, cli
+from customir.cli import cli
+from customir.cli.options import Examples
 
 
 def commands(

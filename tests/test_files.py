@@ -4,7 +4,12 @@ import hashlib
 import os
 from pathlib import Path
 
+import pytest
+
+from customir.errors import UserError
 from customir.files import READ_BYTES, make_private_folder, sha256_of, write_atomically
+from customir.settings import Settings, write_settings
+from customir.workspace import Workspace
 
 
 def test_folders_are_their_owner_s_alone(tmp_path: Path) -> None:
@@ -41,6 +46,23 @@ def test_a_crash_s_rest_that_others_could_read_is_made_private(tmp_path: Path) -
     part.chmod(0o644)
     write_atomically(tmp_path / "f", b"secret")
     assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_that_somebody_planted_is_not_written_through(tmp_path: Path) -> None:
+    foreign, folder = tmp_path / "foreign", tmp_path / "mail"
+    foreign.write_text("precious")
+    folder.mkdir()
+    (folder / "customir.toml.part").symlink_to(foreign)
+    (folder / "customir.toml").symlink_to(foreign)
+    write_settings(folder, Settings())
+    assert not (folder / "customir.toml").is_symlink()
+    for name in ("workspace.lock", "workspace.db", "workspace.db-wal"):
+        (folder / name).symlink_to(foreign)
+        with pytest.raises(UserError, match="symbolic link"):
+            Workspace(folder)
+        (folder / name).unlink()
+    assert foreign.read_text() == "precious"
+    Workspace(folder).close()
 
 
 def test_sha256_of_any_size(tmp_path: Path) -> None:

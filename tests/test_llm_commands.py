@@ -115,7 +115,7 @@ def test_a_model_that_babbles_trains_nothing_and_is_not_believed(babbling: Babbl
     report = (out / "report.md").read_text()
     counted = re.findall(r"^\| rejected: (.+) \| (\d+) \|$", report, re.MULTILINE)
     assert {reason: int(count) for reason, count in counted} == by_reason != {}
-    assert "No hard negatives were mined" in report or "too low to be believed" in report
+    assert "No hard negatives were mined" in report or "too low to be trusted" in report
 
 
 def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(

@@ -17,6 +17,7 @@ from mail import write_mailbox
 from safetensors.torch import load_file, save_file
 
 from customir.files import sha256_of
+from customir.runtime import Searcher
 from customir.workspace.queries import SELF_SUPERVISED_STYLES
 
 STAGES = ("ingest", "generate", "mine", "train", "evaluate", "export", "index")
@@ -338,6 +339,38 @@ def test_killed_in_every_stage_it_ends_as_an_uninterrupted_run(
         assert sha256_of(out / name) == sha256_of(whole / name), name
 
 
+def test_a_reader_runs_on_while_mail_is_removed_and_no_byte_of_it_is_left(
+    done: tuple[Path, str], tmp_path: Path
+) -> None:
+    out = shutil.copytree(done[0], tmp_path / "out", symlinks=True)
+    fewer = write_mailbox(tmp_path / "fewer.mbox", threads=24)
+
+    def traces() -> set[str]:
+        wanted = b"invoice template", b"24.0@example.org", b"24.1@example.org"
+        files = (path for path in out.rglob("*") if path.is_file() and not path.is_symlink())
+        return {
+            path.name for path in files if any(part in path.read_bytes().lower() for part in wanted)
+        }
+
+    assert traces() >= {"index.db", "workspace.db", "report.html"}
+    process = subprocess.Popen(
+        command(fewer, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    counts = []
+    with Searcher(out) as kept:
+        while process.poll() is None:
+            with Searcher(out) as fresh:
+                for searcher in (kept, fresh):
+                    assert "coffee machine" in searcher.search("coffee machine", 1)[0].title
+                    counts.append(searcher.count())
+            time.sleep(0.1)
+        counts.append(kept.count())
+    assert process.returncode == 0, process.communicate()[1]
+    assert sorted(set(counts), reverse=True) == list(dict.fromkeys(counts))
+    assert len(set(counts)) == 2, "the old index, and then the new one"
+    assert traces() == set()
+
+
 @pytest.mark.usefixtures("heeded_interrupts")
 def test_ctrl_c_says_how_to_go_on(mail: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
@@ -352,7 +385,7 @@ def test_ctrl_c_says_how_to_go_on(mail: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command goes on where it was" in told
+    assert "Run the same command again to continue" in told
     assert "Traceback" not in told
 
 
@@ -361,7 +394,7 @@ def test_settings_there_and_back_leave_what_they_found(
 ) -> None:
     whole, _ = done
     out = tmp_path / "out"
-    shutil.copytree(whole, out)
+    shutil.copytree(whole, out, symlinks=True)
     negatives = "SELECT query, passage, score, verdict FROM negative ORDER BY query, passage"
     assert rows(out, negatives)
     for seed in ("1", "0"):

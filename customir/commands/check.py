@@ -11,6 +11,7 @@ from customir.errors import UserError
 from customir.job import CHECK_NAME, Job
 from customir.job.llm import open_llm
 from customir.pipeline import STAGE, is_done
+from customir.stages.export import model_folder
 from customir.workspace import Workspace, content_key
 from customir.workspace.passages import read_passages
 from customir.workspace.queries import Query
@@ -41,11 +42,12 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
     from customir.queries.sampling import sample_passages
     from customir.runtime.embedder import passage_model
 
-    settings, model = job.settings, job.folder / "model"
+    settings = job.settings
     if not is_done(STAGE["export"], job):
         raise UserError(
             f"{job.folder}: nothing adapted yet. Run: customir adapt --out {job.folder}"
         )
+    model = model_folder(job)
     with Workspace(job.folder / CHECK_NAME) as arrived:
         ingest(arrived, sources, settings.corpus, job.embedder / "tokenizer.json", job.reporter)
         known = {passage.key for passage in job.passages}

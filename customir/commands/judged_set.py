@@ -4,17 +4,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from customir.job import Job
+from customir.stages.export import model_folder
 
 if TYPE_CHECKING:
     from customir.evaluation.systems import SystemResult
 
 
 def measure_on(job: Job, test_set: Path) -> "list[SystemResult]":
-    """DIR/model, the base and the baselines on a judged test set in BEIR's layout."""
+    """The newest model in DIR, the base and the baselines on a judged test set in BEIR's layout."""
     from customir.evaluation.beir import compare_on, read_beir
     from customir.evaluation.systems import ADAPTED, embedders
 
-    model = job.folder / "model"
+    model = model_folder(job)
     return compare_on(
         read_beir(test_set),
         embedders(job.embedder, model, job.settings.evaluation),

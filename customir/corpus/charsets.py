@@ -77,6 +77,8 @@ def decode(content: bytes, declared: str | None = None) -> str:
         if content.startswith(mark):
             return content.decode(name, "replace")
     charset = codec_of(declared) if declared else ""
+    if not charset and (order := is_utf16(content)):
+        return content.decode(order, "replace")
     if charset.startswith(SEVEN_BIT):
         return _decode_seven_bit(content, charset)
     try:
@@ -126,6 +128,18 @@ def codec_of(declared: str) -> str:
         if info._is_text_encoding and info.name not in ("undefined", "idna", "punycode"):  # type: ignore[attr-defined]
             return candidate if candidate in NAMES.values() else info.name
     return ""
+
+
+def is_utf16(content: bytes) -> str:
+    """The codec of UTF-16 without a byte order mark; empty where it is not that.
+
+    Where half of the text is Latin, every other byte of that half is zero.
+    """
+    head = content[:1000]
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if max(even, odd) * 4 <= len(head) // 2 or min(even, odd) * 20 > max(even, odd):
+        return ""
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def is_mostly_utf8(content: bytes) -> bool:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from customir.corpus.document import RawDocument
 from customir.corpus.links import plain_links
-from customir.corpus.mail_labels import says_answer, says_forward
-from customir.corpus.quotes import earlier_messages, quotes
 from customir.corpus.signatures import (
     ARCHIVE_NOTE,
     device_lines,
@@ -22,6 +20,8 @@ from customir.corpus.signatures import (
     legal_notices,
     signatures,
 )
+from customir.text.mail_labels import says_answer, says_forward
+from customir.text.quotes import earlier_messages, quotes
 
 # A title is embedded with every passage of its document; nobody writes a longer one.
 MAXIMUM_TITLE = 1000

@@ -6,7 +6,7 @@ Each function looks at lines and gives the positions of those to cut, with the c
 import re
 from collections.abc import Sequence
 
-from customir.corpus.mail_labels import CLOSINGS, POSTSCRIPT, is_device_line, is_legal_notice
+from customir.text.mail_labels import CLOSINGS, POSTSCRIPT, is_device_line, is_legal_notice
 
 SIGNATURE, CLOSING, DEVICE = "signature", "closing formula", "line of a device"
 FOOTER, NOTICE, ARCHIVE_NOTE = "list footer", "legal notice", "archive note"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from customir.corpus.disjoint_set import DisjointSet
-from customir.corpus.mail_labels import prefixes, without_prefixes
+from customir.text.mail_labels import prefixes, without_prefixes
 
 ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 # An announcement to thousands, and one subject of thousands of messages ("Re: hello").

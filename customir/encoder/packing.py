@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 # Rows are a multiple of this: oneDNN compiles and keeps code for each shape that it meets.
-ROWS_A_STEP = 128
+ROWS_PER_STEP = 128
 # Torch's attention runs over texts of like length at once, padded to a multiple of this.
-TOKENS_A_STEP = 16
+TOKENS_PER_STEP = 16
 
 TokenIds = Sequence[int] | np.ndarray
 
@@ -89,7 +89,7 @@ def fill_by_tokens(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 def rows_for(tokens: int) -> int:
     """How many rows a micro-batch of so many tokens is computed in."""
-    return -(-tokens // ROWS_A_STEP) * ROWS_A_STEP
+    return -(-tokens // ROWS_PER_STEP) * ROWS_PER_STEP
 
 
 def pack(tokens: Sequence[TokenIds], device: torch.device) -> Packed:
@@ -136,7 +136,7 @@ def _widths(lengths: np.ndarray, coarse: bool) -> np.ndarray:
 
     A GPU is slowed by many small groups more than by padding, so there it is the next power of 2.
     """
-    steps = -(-lengths // TOKENS_A_STEP)
+    steps = -(-lengths // TOKENS_PER_STEP)
     if coarse:
         steps = 2 ** np.ceil(np.log2(steps)).astype(np.int64)
-    return steps * TOKENS_A_STEP
+    return steps * TOKENS_PER_STEP

@@ -1,4 +1,4 @@
-"""Does an adapted model still hold for new mail? How far it lies off, and what the model gains there."""
+"""Drift: whether an adapted model still gains on new mail, and how far that mail is from the old."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,20 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Distance:
-    """How far two sets of embeddings lie apart.
+    """How far two sets of embeddings are apart.
 
     Attributes:
         share: The energy distance as a share of the mean distance between the sets, 0 (the same
             distribution) to 1.
-        p: How often threads dealt out at random lie as far apart.
+        p: How often threads assigned at random are as far apart.
     """
 
     share: float
     p: float
 
     @property
-    def surely_apart(self) -> bool:
+    def is_significant(self) -> bool:
+        """Whether the distance is more than chance."""
         return self.p < SIGNIFICANT
 
 
@@ -36,12 +37,12 @@ class Drift:
     """What `customir check` found.
 
     Attributes:
-        passages: New ones; those that the model was adapted to are not counted.
-        threads: Of the passages that the queries were written for.
+        passages: New passages, which the model was not adapted to.
+        threads: Threads of the passages that the queries were written for.
         base, adapted: Recall@10 on the new queries, among old and new passages; None without any.
         gain: adapted - base on them.
         gain_then: The same on the test queries of the adaptation.
-        holds: None where it can't be told.
+        holds: None if it cannot be said.
     """
 
     passages: int
@@ -65,9 +66,9 @@ def energy_distance(
 ) -> Distance:
     """The energy distance with a permutation test (Székely and Rizzo 2013, J. Stat. Plan. Inf.).
 
-    2 E|X-Y| - E|X-X'| - E|Y-Y'|, as a share of 2 E|X-Y|. What is dealt out anew are threads:
-    passages of one thread are alike, and dealt out one by one they would make any two months
-    differ for sure.
+    2 E|X-Y| - E|X-X'| - E|Y-Y'|, as a share of 2 E|X-Y|. Whole threads are permuted, because
+    passages of one thread are alike: permuted one by one, they would make any two months differ
+    significantly.
 
     Args:
         old, new: float32 (n, d), unit norm; at least one each.
@@ -92,36 +93,36 @@ def energy_distance(
 def judge_drift(
     gain: Difference | None, gain_then: Difference | None, threads: int, distance: Distance | None
 ) -> tuple[bool | None, str]:
-    """Whether the model still holds, and why, in a sentence or two.
+    """Whether the model is still better than the base, and why, in a sentence or two.
 
-    It holds where it is still surely better than the base; it does not where it is surely worse.
-    In between nobody knows, and the distance says whether to adapt again.
+    It holds if it is still significantly better, and it does not if it is significantly worse. In
+    between it cannot be said, and the distance decides whether to adapt again.
     """
     if distance is None:
-        return None, "There is nothing new in it: every passage is in the corpus already."
+        return None, "There is nothing new: every passage is in the corpus already."
     if gain_then is None:
         return (
             None,
-            "What ships is the base, so there is no adapted model to hold. Run adapt again.",
+            "The base ships, so there is no adapted model to check. Run adapt again.",
         )
     if gain is None or threads < MINIMUM_THREADS:
         return None, (
-            f"Too little new mail to tell: queries about {threads} threads, and {MINIMUM_THREADS} "
-            "are needed."
+            f"There is too little new mail: the queries are about {threads} threads, and "
+            f"{MINIMUM_THREADS} are needed."
         )
     said = f"Recall@10 {gain.mean:+.3f} against the base, {gain.low:+.3f} to {gain.high:+.3f}"
     if gain.significantly_worse:
-        return False, f"It no longer holds: {said}. Adapt again."
+        return False, f"The adapted model no longer holds: {said}. Adapt again."
     if gain.significantly_better:
-        less = ", though it gains less than it did" if _surely_less(gain, gain_then) else ""
-        return True, f"It holds: {said}{less}."
-    if distance.surely_apart:
+        less = ", though it gains less than it did" if _significantly_less(gain, gain_then) else ""
+        return True, f"The adapted model holds: {said}{less}."
+    if distance.is_significant:
         return None, (
-            f"Neither better nor worse for sure: {said}. The new mail is about other things "
+            f"Neither significantly better nor worse: {said}. The new mail is about other things "
             f"(distance {distance.share:.3f}, p {distance.p:.3f}): adapt again."
         )
     return None, (
-        f"Neither better nor worse for sure: {said}. The new mail is like the old (p "
+        f"Neither significantly better nor worse: {said}. The new mail is like the old (p "
         f"{distance.p:.3f}): check again with more of it."
     )
 
@@ -132,8 +133,8 @@ def _share(apart: np.ndarray, is_new: np.ndarray) -> float:
     return float(-weight @ apart @ weight) / between if between else 0.0
 
 
-def _surely_less(now: Difference, then: Difference) -> bool:
-    """Whether the gain fell, by the normal approximation; both intervals are 95% ones."""
+def _significantly_less(now: Difference, then: Difference) -> bool:
+    """Whether the gain fell significantly (normal approximation from two 95% intervals)."""
     wide = NormalDist().inv_cdf(0.975)
     error = np.hypot(now.high - now.low, then.high - then.low) / (2 * wide)
     return bool(then.mean - now.mean > wide * error)

@@ -13,7 +13,7 @@ from customir.evaluation.metrics import DEPTH, Qrels, Rankings, by_query, recall
 from customir.evaluation.significance import Difference, paired_difference
 from customir.retrieval.bm25 import Bm25
 from customir.retrieval.dense import top_k
-from customir.runtime.fusion import WORD_WEIGHT, fuse, sample, spread_of
+from customir.runtime.fusion import WORD_WEIGHT, cosine_std, fuse, sample
 from customir.settings import EvaluationSettings
 
 BM25, BASE, ADAPTED = "BM25", "base", "adapted"
@@ -76,7 +76,7 @@ def rrf(name: str) -> str:
 
 
 def reference_embedder(settings: EvaluationSettings) -> tuple[str, Path] | None:
-    """The larger embedder's name and folder; None where none is wanted or it is not here."""
+    """Name and folder of the reference model; None if none is wanted or it is not on this machine."""
     if not settings.reference_model:
         return None
     try:
@@ -130,7 +130,7 @@ def fuse_with_words(
         queries, passages: float32 (n, d).
     """
     rows, cosines = top_k(queries, passages, DEPTH)
-    spread = spread_of(passages[sample(len(passages))])
+    std = cosine_std(passages[sample(len(passages))])
     hybrids, by_ranks = [], []
     for number, (worded, shares) in enumerate(zip(by_words.rows, by_words.shares, strict=True)):
         by_ranks.append(_reciprocal_rank_fusion([rows[number], worded]))
@@ -138,7 +138,7 @@ def fuse_with_words(
         others = [row for row in worded.tolist() if row not in near]
         near |= dict(zip(others, (passages[others] @ queries[number]).tolist(), strict=True))
         words = dict(zip(worded.tolist(), shares.tolist(), strict=True))
-        best = fuse(near, words, spread, weight)
+        best = fuse(near, words, std, weight)
         hybrids.append(np.array([row for row, _ in best[:DEPTH]], dtype=np.int64))
     return Fused(hybrids, by_ranks)
 

@@ -30,7 +30,7 @@ TIMEOUT_SECONDS = 300
 # Most of these servers name no more.
 TOP_LOGPROBS = 20
 # There is no tokenizer here: of English text a token is some 4 characters, of other text fewer.
-CHARACTERS_A_TOKEN = 3
+CHARACTERS_PER_TOKEN = 3
 CONTEXT_TOKENS = 2048
 Answer = TypeVar("Answer")
 FAILURES = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError)
@@ -114,13 +114,13 @@ class Servers:
 
     def count_tokens(self, text: str) -> int:
         """An estimate, rather too high."""
-        return math.ceil(len(text) / CHARACTERS_A_TOKEN)
+        return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
     def truncate(self, text: str, tokens: int) -> str:
         """The start of `text`, at most about `tokens` long, cut after a sentence or word."""
         if self.count_tokens(text) <= tokens:
             return text
-        return cut_at_sentence(text[: tokens * CHARACTERS_A_TOKEN].strip())
+        return cut_at_sentence(text[: tokens * CHARACTERS_PER_TOKEN].strip())
 
     def room(self, prompt: Prompt, max_tokens: int) -> int:
         """How many more tokens `prompt` may have in a context of CONTEXT_TOKENS."""
@@ -143,7 +143,7 @@ class Servers:
             }
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
-        return self._spread(bodies, lambda choice: str(choice["text"]).split("\n")[0].strip())
+        return self._distribute(bodies, lambda choice: str(choice["text"]).split("\n")[0].strip())
 
     def choice(self, prompts: Sequence[Prompt], first: str, second: str) -> list[float]:
         """Log-odds of `first` against `second`; as `Engine.choice`, among the likeliest tokens.
@@ -164,9 +164,9 @@ class Servers:
             }
             for prompt in prompts
         ]
-        return self._spread(bodies, odds)
+        return self._distribute(bodies, odds)
 
-    def _spread(
+    def _distribute(
         self, bodies: Sequence[dict[str, Any]], read: Callable[[Any], Answer]
     ) -> list[Answer]:
         """Ask the servers, each taking the next body when it is free; answers in order.
@@ -234,7 +234,7 @@ class Servers:
         if not self._alive:
             raise UserError(
                 f"no LLM server is left; the last one failed with: {self._last_error}. "
-                "Start them and run the same command again: it goes on where it was."
+                "Start them and run the same command again: it continues where it stopped."
             )
 
     def _count(self, usage: dict[str, Any]) -> None:

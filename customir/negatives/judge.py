@@ -20,7 +20,7 @@ from customir.workspace import Unit, Workspace, complete, content_key
 
 PASSAGE_TOKENS = 128
 # Pairs that share one call of the engine, and one transaction.
-PAIRS_A_BATCH = 64
+PAIRS_PER_BATCH = 64
 
 EXAMPLES = (
     (
@@ -123,7 +123,7 @@ def judge(
             return [np.float64(value).tobytes() for value in _ask(engine, batch)]
 
         found = complete(
-            workspace, stage, "judgment", ordered, compute, PAIRS_A_BATCH, reporter, title
+            workspace, stage, "judgment", ordered, compute, PAIRS_PER_BATCH, reporter, title
         )
         return [float(np.frombuffer(found[unit.key])[0]) for unit in units]
 

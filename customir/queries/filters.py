@@ -11,7 +11,7 @@ import numpy as np
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from customir.queries.speakers import names_a_speaker
-from customir.tokenize import length_of, words_of
+from customir.text.tokenize import length_of, words_of
 from customir.workspace.passages import Passage
 
 # Of 793 English queries of four words and more none was below; none of six in other languages above.

@@ -15,7 +15,7 @@ from customir.workspace.passages import Passage
 PASSAGE_TOKENS = 256
 SHORTEST_PASSAGE_TOKENS = 32
 # Units that share one call of the engine, and one transaction.
-PASSAGES_A_BATCH = 16
+PASSAGES_PER_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _batches(units: Sequence[Unit[_Work]]) -> list[list[Unit[_Work]]]:
     rotation = -1
     for unit in units:
         request = unit.work.request
-        full = len(in_batch) == PASSAGES_A_BATCH and request.passage.key not in in_batch
+        full = len(in_batch) == PASSAGES_PER_BATCH and request.passage.key not in in_batch
         if full or request.rotation != rotation:
             batches.append([])
             in_batch, rotation = set(), request.rotation

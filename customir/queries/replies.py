@@ -1,10 +1,11 @@
-"""Free queries: what somebody wrote, for the passage that somebody else answered with."""
+"""Reply pairs: what somebody wrote, for the passage that somebody else answered with."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 
-from customir.corpus.mail_labels import without_prefixes
-from customir.tokenize import length_of, words_of
+from customir.queries.own_words import is_prose, without_closing_name, without_opening_lines
+from customir.queries.subjects import bare_title
+from customir.text.tokenize import length_of, words_of
 from customir.workspace.documents import Document
 from customir.workspace.passages import Passage
 
@@ -18,7 +19,7 @@ MAXIMUM_WORDS = 120
 def reply_queries(
     documents: Sequence[Document], passages: Sequence[Passage], count: int
 ) -> list[tuple[Passage, str]]:
-    """At most `count` passages a thread: each the first answer by another person to a message.
+    """At most `count` passages per thread: each the first answer by another person to a message.
 
     The query is the message's text; messages with a question mark come first, then the earlier
     ones. A message without a date or a sender is neither: it can't be told who answered whom.
@@ -54,11 +55,13 @@ def _answer(
             and document.sender != message.sender
             and (own is None or passage.duplicates != own.duplicates)
             and length_of(words_of(passage.text)) >= MINIMUM_WORDS
+            and is_prose(without_opening_lines(passage.text))
         ):
             return passage
     return None
 
 
 def _asked(message: Document) -> str:
-    subject = without_prefixes(message.title)
-    return " ".join(f"{subject}\n{message.text}".split()[:MAXIMUM_WORDS])
+    """The message's subject and text, without salutations and its author's name at the end."""
+    text = without_closing_name(without_opening_lines(message.text), message.sender)
+    return " ".join(f"{bare_title(message.title)}\n{text}".split()[:MAXIMUM_WORDS])

@@ -7,10 +7,11 @@ conversations Recall@10 fell (docs/log/2026-11-26-recipe.md).
 
 import re
 
-from customir.corpus.readers.chat import BLANK_LINES
-
+BLANK_LINES = re.compile(r"\n\s*\n")
 # "Ada 2004-12-25 09:14: ", as customir/corpus/readers/chat.py has it, or "Ada: ".
 SPEAKER = re.compile(r"([^\s:][^:\n]{0,40}?)(?:\s(?:\d{4}-\d\d-\d\d )?\d\d:\d\d)?:\s+")
+
+TIMED_SPEAKER = re.compile(r"[^\s:][^:\n]{0,40}?\s(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\s+")
 
 
 def speakers(text: str) -> frozenset[str]:
@@ -19,9 +20,9 @@ def speakers(text: str) -> frozenset[str]:
     A chat has two turns at least, and a speaker begins every second of its lines or paragraphs.
     """
     for pieces in (text.split("\n"), BLANK_LINES.split(text)):
-        there = [piece for piece in pieces if piece.strip()]
-        turns = [found for piece in there if (found := SPEAKER.match(piece))]
-        if len(turns) > 1 and 2 * len(turns) >= len(there):
+        filled = [piece for piece in pieces if piece.strip()]
+        turns = [found for piece in filled if (found := SPEAKER.match(piece))]
+        if len(turns) > 1 and 2 * len(turns) >= len(filled):
             return frozenset(turn[1] for turn in turns)
     return frozenset()
 

@@ -108,10 +108,10 @@ INSTRUCTION = (
     "People search a private archive. For each passage, write what somebody who needs it but does "
     "not remember its words would type.\n\n"
 )
-EXAMPLES_A_PROMPT = 3
+EXAMPLES_PER_PROMPT = 3
 # Rotated, so that no example's manner gets into every query.
 ROTATIONS = tuple(
-    tuple(EXAMPLES[(start + step) % len(EXAMPLES)] for step in range(EXAMPLES_A_PROMPT))
+    tuple(EXAMPLES[(start + step) % len(EXAMPLES)] for step in range(EXAMPLES_PER_PROMPT))
     for start in range(len(EXAMPLES))
 )
 

@@ -10,7 +10,7 @@ import py3langid
 
 from customir.queries.boilerplate import automatic, boilerplate
 from customir.queries.topics import Topic
-from customir.tokenize import length_of, words_of
+from customir.text.tokenize import length_of, words_of
 from customir.workspace import content_key
 from customir.workspace.passages import Passage
 

@@ -8,7 +8,7 @@ import numpy as np
 from customir.llm import Llm, Prompt, Sampling
 from customir.progress import Reporter
 from customir.queries.topics import Topic
-from customir.tokenize import length_of, words_of
+from customir.text.tokenize import length_of, words_of
 from customir.workspace import Unit, Workspace, complete, content_key
 
 SHOWN = 3

@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from threadpoolctl import threadpool_limits
 
 MOST_TOPICS = 24
-PASSAGES_A_TOPIC = 25
+PASSAGES_PER_TOPIC = 25
 TERMS = 4
 PERIODS = 8
 
@@ -39,7 +39,7 @@ def cluster(vectors: np.ndarray, seed: int) -> np.ndarray:
     Args:
         vectors: float32 (passages, d), unit norm.
     """
-    count = min(MOST_TOPICS, len(vectors) // PASSAGES_A_TOPIC)
+    count = min(MOST_TOPICS, len(vectors) // PASSAGES_PER_TOPIC)
     if count < 2:
         return np.zeros(len(vectors), dtype=np.int64)
     # On one thread, so that a run that goes on adds up in the same order and samples the same.

@@ -76,25 +76,27 @@ def difference_text(difference: Difference) -> str:
 
 def verdict_line(evaluated: StageSummary) -> str:
     """What ships, and why, in one line."""
-    what = f"{evaluated['weight']:g} of the adapter" if evaluated["weight"] else "the base model"
+    what = "the base model"
+    if weight := evaluated["weight"]:
+        what = f"the adapted model, with interpolation weight {weight:g}"
     return f"Ships: {what}. {evaluated['reason']}"
 
 
-def free_line(evaluated: StageSummary) -> str:
-    """What the free queries were that the gate asked."""
+def pairs_line(evaluated: StageSummary) -> str:
+    """What kinds of self-supervised queries the gate decided by."""
     styles = evaluated["self_supervised"]["styles"].items()
     kinds = ", ".join(f"{count} of style {style}" for style, count in sorted(styles))
     return (
-        f"On test queries that people wrote ({kinds}), each for its own passage without what it was "
-        "taken from, the rest of its thread left out"
+        f"On test queries that people wrote ({kinds}): each searches for its own passage without the "
+        "part that the query was taken from, and without the rest of its thread"
     )
 
 
 def chosen_by(evaluated: StageSummary) -> list[tuple[str, list[StageSummary]]]:
-    """The dev queries' metrics by share: on which queries, those that chose last."""
+    """The dev metrics by interpolation weight, on each kind of queries."""
     found = [
         ("the LLM's dev queries", evaluated["dev"]),
-        ("people's dev queries, which choose the share", evaluated["self_supervised"]["dev"]),
+        ("people's dev queries, which choose the weight", evaluated["self_supervised"]["dev"]),
     ]
     return [(title, rows) for title, rows in found if len(rows) > 1]
 
@@ -123,13 +125,13 @@ def _verdict(detail: StageSummary, exported: StageSummary, settings: Settings) -
     ]
     compared = [*detail["table"], *exported.get("table", [])]
     lines += _table(comparison_rows(compared, settings.evaluation.confidence))
-    if free := detail["self_supervised"]["table"]:
-        lines += ["", f"{free_line(detail)}:", ""]
-        lines += _table(comparison_rows(free, settings.evaluation.confidence))
+    if pairs := detail["self_supervised"]["table"]:
+        lines += ["", f"{pairs_line(detail)}:", ""]
+        lines += _table(comparison_rows(pairs, settings.evaluation.confidence))
     for title, dev in chosen_by(detail):
-        lines += ["", f"Shares of the adapter on {title}:", ""]
+        lines += ["", f"Interpolation weights of the adapter on {title}:", ""]
         lines += _table(
-            [["share", "Recall@10", "nDCG@10"]]
+            [["weight", "Recall@10", "nDCG@10"]]
             + [
                 [f"{row['weight']:g}", _three(row["Recall@10"]), _three(row["nDCG@10"])]
                 for row in dev
@@ -158,16 +160,16 @@ def _corpus(detail: StageSummary, settings: Settings) -> list[str]:
         "read": detail["read"],
         "kept": detail["kept"],
         "skipped": detail["skipped"],
-        "new since the last reading": detail["new"],
+        "new since the last run": detail["new"],
         "changed since then": detail["changed"],
-        "gone since then": detail["removed"],
-        "characters in what is kept": detail["characters"],
-        **{f"of them cut: {cause}": count for cause, count in detail["cut"].items()},
+        "removed since then": detail["removed"],
+        "characters in the kept documents": detail["characters"],
+        **{f"characters cut: {cause}": count for cause, count in detail["cut"].items()},
         "threads": detail["threads"],
         "passages": detail["passages"],
         "near-duplicate groups": detail["duplicate_groups"],
-        "passages in them": detail["duplicate_passages"],
-        "of them a part of a longer one": detail["contained_passages"],
+        "passages in these groups": detail["duplicate_passages"],
+        "of these, passages that a longer one contains": detail["contained_passages"],
     }
     return ["## Corpus", "", f"Sources: {sources}", "", *_figures(figures), ""]
 
@@ -191,14 +193,9 @@ def _queries(detail: StageSummary) -> list[str]:
 
 
 def sampled_from(detail: StageSummary) -> str:
-    """What is sampled: with free pairs enough, the LLM writes for no thread that is trained on.
-
-    Workspaces of before that don't say.
-    """
+    """What the LLM wrote for: with enough self-supervised pairs, held-out threads alone."""
     return (
-        "passages sampled, of held-out threads"
-        if detail.get("held_out_only")
-        else "passages sampled"
+        "passages sampled, from held-out threads" if detail["held_out_only"] else "passages sampled"
     )
 
 
@@ -210,7 +207,8 @@ def _judge(detail: StageSummary) -> list[str]:
         said = "No hard negatives were mined."
         if detail["candidates"]:
             said = (
-                f"The {detail['candidates']} candidates were not judged; all may be hard negatives."
+                f"The {detail['candidates']} candidates were not judged; all of them may be used as hard "
+                "negatives."
             )
         return ["## Judge", "", said, ""]
     rates = (
@@ -232,8 +230,8 @@ def _judge(detail: StageSummary) -> list[str]:
         f"below {calibration['low']:+.2f} and are kept, {verdicts['ambiguous']} are ambiguous and "
         f"dropped, {verdicts['relevant']} score from {calibration['high']:+.2f} on and are masked."
         if calibration["used"]
-        else f"That is too low to be believed: the {detail['candidates']} candidates were not "
-        "judged, and all may be hard negatives."
+        else f"That is too low to be trusted: the {detail['candidates']} candidates were not "
+        "judged, and all of them may be used as hard negatives."
     )
     return ["## Judge", "", *(part for part in (rates, near, use) if part), ""]
 
@@ -282,7 +280,7 @@ def _skipped(workspace: Workspace) -> list[str]:
         return []
     table = [["source", "message, line or file", "reason"]]
     table += [[_cell(value) for value in astuple(row)] for row in rows]
-    return ["## Skipped", "", "Read, but not used:", "", *_table(table), ""]
+    return ["## Skipped", "", "Read, but not kept:", "", *_table(table), ""]
 
 
 def _figures(figures: dict[str, Any]) -> list[str]:
@@ -296,7 +294,7 @@ def _table(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Text that can't break out of a table's cell, nor be taken for HTML."""
+    """Text that cannot break out of a table cell and is not taken for HTML."""
     return " ".join(re.sub(r"([\\|<`])", r"\\\1", text).split())
 
 
@@ -305,6 +303,6 @@ def _three(value: float | None) -> str:
 
 
 def stage_detail(workspace: Workspace, stage: str) -> StageSummary:
-    """What a stage left for the report; empty where it has not finished."""
+    """The summary of a finished stage; empty if it has not finished."""
     state = workspace.stage(stage)
     return state.detail if state and state.finished else {}

@@ -13,7 +13,7 @@ from customir.report.markdown import (
     COMPARED,
     chosen_by,
     difference_text,
-    free_line,
+    pairs_line,
     sampled_from,
     stage_detail,
     verdict_line,
@@ -106,7 +106,7 @@ def _systems(evaluated: StageSummary, exported: StageSummary, settings: Settings
     if not rows:
         return ""
     percent = round(100 * settings.evaluation.confidence)
-    free = evaluated["self_supervised"]["table"] if evaluated else []
+    pairs = evaluated["self_supervised"]["table"] if evaluated else []
     differences = [
         Interval(row["system"], *row[f"{COMPARED[0]} difference"][:3])
         for row in rows
@@ -127,9 +127,9 @@ def _systems(evaluated: StageSummary, exported: StageSummary, settings: Settings
     )  # fmt: skip
     return _section(
         "Every system",
-        _card("", _metrics(rows), f"Below each figure: its difference to the base, with the {percent}% interval "
-              "of a paired bootstrap over threads, and p of a randomisation test.", wide=True)
-        + (_card("", _metrics(free), f"{free_line(evaluated)}.", wide=True) if free else "")
+        _card("", _metrics(rows), f"Below each figure: the difference to the base with its {percent}% interval "
+              "(paired bootstrap over threads), and p of a randomisation test.", wide=True)
+        + (_card("", _metrics(pairs), f"{pairs_line(evaluated)}.", wide=True) if pairs else "")
         + _card(f"{COMPARED[0]} against base", intervals(f"{COMPARED[0]} against base", differences))
         + _card("Recall@k", curve),
     )  # fmt: skip
@@ -153,24 +153,24 @@ def _gains(evaluated: StageSummary) -> str:
         Interval(f"{row['style']}, {row['queries']} queries", *row["difference"][:3])
         for row in evaluated.get("by_style", [])
     ]  # fmt: skip
-    shares = "".join(
+    weights = "".join(
         lines(
-            f"Share of the adapter, on {title}",
+            f"Interpolation weight, on {title}",
             [
                 Series(name, [(row["weight"], row[name]) for row in dev], number)
                 for number, name in enumerate(COMPARED)
             ],
-            "share of the adapter (0: the base)",
+            "interpolation weight of the adapter (0: the base)",
             f"on {title}",
         )
         for title, dev in (chosen_by(evaluated) if evaluated else [])
     )
     found = _card(
-        "Gain by query style", intervals("Gain by query style", styles), f"{COMPARED[0]}, adapted less base."
+        "Gain by query style", intervals("Gain by query style", styles), f"{COMPARED[0]} of the adapted model minus that of the base."
     ) + _card(
-        "Share of the adapter",
-        shares,
-        "The share is chosen on dev queries; the test queries above took no part in it.",
+        "Interpolation weight",
+        weights,
+        "The weight is chosen on dev queries; the test queries above took no part in the choice.",
     )  # fmt: skip
     return _section("Where the gain comes from", found)
 
@@ -178,7 +178,7 @@ def _gains(evaluated: StageSummary) -> str:
 def _examples(evaluated: StageSummary) -> str:
     found = evaluated.get("examples", {})
     parts = []
-    for kind, title in (("won", "Won most"), ("lost", "Lost most")):
+    for kind, title in (("won", "Largest gains"), ("lost", "Largest losses")):
         items = "".join(_example(example) for example in found.get(kind, []))
         parts.append(_card(title, items, wide=True) if items else "")
     return _section("Single queries", "".join(parts))
@@ -190,7 +190,7 @@ def _example(example: StageSummary) -> str:
             f"<li{' class=answer' if right else ''}>{escape(text)}</li>"
             for text, right in example[f"hits_{name}"]
         )
-        place = f"answer at {rank}" if rank else "answer not among 100"
+        place = f"answer at {rank}" if rank else "answer not in the first 100"
         return f"<div><h4>{'base' if name == 'before' else 'adapted'}: {place}</h4><ol>{items}</ol></div>"
 
     before, after = (str(rank or "–") for rank in (example["before"], example["after"]))
@@ -235,7 +235,7 @@ def _corpus(read: StageSummary, generated: StageSummary, settings: Settings) -> 
             scatter("Passages by topic", points, names)
             + (f'<ul class="legend">{legend}</ul>' if names else "") if points else "",
             f"{len(points)} passages by their base embeddings, in the plane of the two principal "
-            "components; neighbours are about like things. The largest topics are coloured.",
+            "components; passages near each other are about similar things. The largest topics are coloured.",
         ),
     )  # fmt: skip
 
@@ -280,7 +280,7 @@ def _judge(mined: StageSummary) -> str:
     }
     if calibration.get("near_auc") is not None:
         figures["area against the hardest candidates"] = f"{calibration['near_auc']:.3f}"
-    said = "" if calibration["used"] else "Too low to be believed: the candidates were not judged."
+    said = "" if calibration["used"] else "Too low to be trusted: the candidates were not judged."
     return _section(
         "The judge", _card("Figures", _figures(figures), said) + _card("ROC curve", curve)
     )

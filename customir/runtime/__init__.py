@@ -8,6 +8,7 @@ from customir.runtime.index import (
     delete_documents,
     put_documents,
 )
+from customir.runtime.reload import SharedEmbedder
 from customir.runtime.search import Hit, Searcher
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Hit",
     "IndexedPassage",
     "Searcher",
+    "SharedEmbedder",
     "build_index",
     "delete_documents",
     "put_documents",

@@ -31,12 +31,12 @@ from customir.kernels.scan import (
     code_bytes,
     quantize_2bit,
 )
-from customir.runtime.fusion import sample, spread_of
+from customir.runtime.fusion import cosine_std, sample
 
 CACHE_NAME = "index.vectors"
 FORMAT = 4
 PAGE_BYTES = 4096
-ROWS_A_BLOCK = 4096
+ROWS_PER_BLOCK = 4096
 # Below it, a dimension in which all vectors are the same is not told from rounding.
 LEAST_DEVIATION = 1e-6
 
@@ -111,13 +111,13 @@ class VectorCache:
         """
         return self._checked(np.searchsorted(self.ids, ids)) @ query
 
-    def spread(self) -> float:
-        """How far the vectors' cosines lie apart (`spread_of` a sample).
+    def cosine_std(self) -> float:
+        """How far the vectors' cosines lie apart (`cosine_std` a sample).
 
         Raises:
             DamagedVectorError: as `products`.
         """
-        return spread_of(self._checked(sample(len(self.ids))))
+        return cosine_std(self._checked(sample(len(self.ids))))
 
     def _checked(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         floats = self.floats[rows]
@@ -269,7 +269,7 @@ def _blocks(
     vectors: Iterable[tuple[int, bytes]], dimensions: int
 ) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
     rest = iter(vectors)
-    while block := list(islice(rest, ROWS_A_BLOCK)):
+    while block := list(islice(rest, ROWS_PER_BLOCK)):
         floats = np.frombuffer(b"".join(vector for _, vector in block), np.float32)
         yield [identifier for identifier, _ in block], floats.reshape(len(block), dimensions)
 

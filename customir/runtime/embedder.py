@@ -34,11 +34,11 @@ DEFAULT_FILE = "onnx/model_qint8.onnx"
 TOKENIZER_NAME = "tokenizer.json"
 CHECKSUMS_NAME = "SHA256SUMS"
 # Padded tokens in a batch, which one core embeds. More does not fit its caches.
-TOKENS_A_BATCH = 512
-TOKENS_A_GPU_BATCH = 16384
+TOKENS_PER_BATCH = 512
+TOKENS_PER_GPU_BATCH = 16384
 # In a model folder that was adapted for queries alone: which model embeds passages.
 PASSAGES_NAME = "passages.json"
-TEXTS_A_TOKENIZATION = 1024
+TEXTS_PER_TOKENIZATION = 1024
 CACHED_QUERIES = 1024
 ERRORS_ONLY, FATAL_ONLY = 3, 4
 INT8 = "qint8"  # in the name of a file for CPUs: CUDA has no such nodes
@@ -99,7 +99,7 @@ class Embedder:
             width, self.provider = self._encoder.width, KERNEL
         on_gpu = self.provider == CUDA
         self._threads = 1 if on_gpu else threads or usable_processors()
-        self._tokens_a_batch = TOKENS_A_GPU_BATCH if on_gpu else TOKENS_A_BATCH
+        self._tokens_a_batch = TOKENS_PER_GPU_BATCH if on_gpu else TOKENS_PER_BATCH
         self._cache: OrderedDict[str, Vectors] = OrderedDict()
         if dimensions is not None and not 1 <= dimensions <= width:
             raise UserError(f"{folder}: no {dimensions} dimensions; its vectors have {width}.")
@@ -173,13 +173,15 @@ class Embedder:
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, cut at the model's limit, without padding."""
         tokens: list[list[int]] = []
-        for start in range(0, len(texts), TEXTS_A_TOKENIZATION):
-            part = [_valid(text) for text in texts[start : start + TEXTS_A_TOKENIZATION]]
+        for start in range(0, len(texts), TEXTS_PER_TOKENIZATION):
+            part = [_valid(text) for text in texts[start : start + TEXTS_PER_TOKENIZATION]]
             tokens += [encoding.ids for encoding in self._tokenizer.encode_batch_fast(part)]
         return tokens
 
 
-def batches_by_length(lengths: Sequence[int], budget: int = TOKENS_A_BATCH) -> Iterator[list[int]]:
+def batches_by_length(
+    lengths: Sequence[int], budget: int = TOKENS_PER_BATCH
+) -> Iterator[list[int]]:
     """Positions in batches of at most `budget` padded tokens, shortest texts first.
 
     A text longer than the budget is a batch of its own.

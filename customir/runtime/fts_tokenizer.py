@@ -18,7 +18,7 @@ from typing import Any
 
 import apsw
 
-from customir.tokenize import UNSPACED
+from customir.text.tokenize import UNSPACED
 
 NAME = "customir"
 # FTS5's reason for asking (https://sqlite.org/fts5.html#custom_tokenizers).

@@ -5,10 +5,10 @@ whenever SQLite reads the page: a flipped bit in a text, a vector, the words or 
 is an error where it would change an answer.
 """
 
-import fcntl
 import functools
+import hashlib
+import json
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
@@ -20,22 +20,25 @@ import apsw.sqlite_extra
 import sqlite_vec
 
 from customir.errors import UserError
-from customir.files import make_private_folder
+from customir.files import create_database_file, make_private_folder, write_atomically
 from customir.kernels.scan import best_kernel
-from customir.runtime import cache, fts_tokenizer
+from customir.runtime import cache, fts_tokenizer, generations
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
+from customir.runtime.generations import INDEX_NAME, MODEL_NAME, owner, writer_lock
 
 if TYPE_CHECKING:
     from customir.progress import Reporter
 
-INDEX_NAME = "index.db"
 APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
 FORMAT = 5
 CHECKSUMS = "cksmvfs"  # SQLite's name for the layer that checks pages
 CHECKSUM_BYTES = 8  # of each page
 # Passages a transaction: some seconds of work on two cores, and all that a kill can cost.
-PASSAGES_A_COMMIT = 256
+PASSAGES_PER_COMMIT = 256
+# Beside the index of a generation that is being made: from what, and of which passages.
+PLAN_NAME = "index.plan"
+PAGES_PER_STEP = 4096  # of a copy
 BUSY_MILLISECONDS = 30_000
 # Checked pages cannot be mapped into memory; in SQLite's own 2 MB, scattered rows are read 20 times.
 PAGE_CACHE_KIB = 32 << 10
@@ -174,9 +177,14 @@ def build_index(
         UserError: another process is building it, the file is no index of this version, or two
             passages have the same key.
     """
+    path = generations.index_file(path)
     wanted = _by_key(path, passages)
     make_private_folder(path.parent)
-    with _writer_lock(path), explained(path), closing(connect(path, write=True)) as database:
+    with (
+        writer_lock(owner(path.parent)),
+        explained(path),
+        closing(connect(path, write=True)) as database,
+    ):
         generation = _generation_for(database, embedder)
         held = database.execute(f"SELECT * FROM passage_{generation.number}")
         summary = _update(database, generation, held, wanted, embedder, reporter)
@@ -185,13 +193,139 @@ def build_index(
         return summary
 
 
+def build_successor(
+    folder: Path,
+    generation: Path,
+    passages: Sequence[IndexedPassage],
+    embedder: Embedder,
+    reporter: "Reporter",
+) -> IndexSummary:
+    """Make the index of DIR's next generation and let the two, its model and the index, be current.
+
+    Where the same model made the current index, that is copied and only passages that it lacks are
+    embedded; it stays as it is, and is searched meanwhile. A run that was killed goes on with the
+    copy where it was if the current index and the passages are the same as then, and starts from
+    another copy if not: both end with the same vectors as a run that was not killed.
+
+    The current generation is kept as the one to go back to, unless it holds a document that none of
+    `passages` is of: what has left the sources is not kept.
+
+    Args:
+        folder: DIR.
+        generation: With the new model in it, not published yet.
+
+    Raises:
+        UserError: as `build_index`.
+    """
+    path, before = generation / INDEX_NAME, generations.current(folder) / INDEX_NAME
+    base = _usable(before)
+    plan = _plan(before, base, passages, embedder)
+    plan_path = generation / PLAN_NAME
+    if not plan_path.exists() or plan_path.read_bytes() != plan:
+        _delete_index(path)
+        if base and (base.fingerprint, base.dimensions) == _stamp_of(embedder):
+            copy_index(before, path)
+        write_atomically(plan_path, plan)
+    summary = build_index(path, passages, embedder, reporter)
+    wanted = {passage.document for passage in passages}
+    with writer_lock(folder):
+        plan_path.unlink()
+        kept = base is not None and _documents(before, base) <= wanted
+        generations.publish(folder, generation, keep_previous=kept)
+    return summary
+
+
+def holds(folder: Path, passages: Sequence[IndexedPassage], embedder: Embedder) -> bool:
+    """Whether DIR's current index is whole, made by this model, and holds exactly `passages`."""
+    path = generations.current(folder) / INDEX_NAME
+    found = _usable(path)
+    if found is None or (found.fingerprint, found.dimensions) != _stamp_of(embedder):
+        return False
+    with closing(connect(path)) as database:
+        rows = database.execute(f"SELECT * FROM passage_{found.number}")
+        held = {row[1]: IndexedPassage(*row[1:]) for row in rows}
+    return not found.updating and held == {passage.key: passage for passage in passages}
+
+
+def copy_index(source: Path, target: Path) -> None:
+    """Copy an index as it is at this moment, while others read it.
+
+    Raises:
+        UserError: it is damaged, or there is no room.
+    """
+    create_database_file(target)
+    flags = apsw.SQLITE_OPEN_READWRITE
+    with (
+        explained(source),
+        closing(connect(source)) as original,
+        closing(apsw.Connection(str(target), flags=flags, vfs=CHECKSUMS)) as copy,
+        copy.backup("main", original, "main") as backup,
+    ):
+        while not backup.done:
+            backup.step(PAGES_PER_STEP)
+
+
+def adopt(folder: Path) -> None:
+    """Make a DIR with generations of one that an earlier version left without."""
+    if generations.read_pointer(folder) or not (folder / MODEL_NAME).is_dir():
+        return
+    generation = generations.begin(folder)
+    generations.link_model(folder, generation)
+    if (folder / INDEX_NAME).exists():
+        try:
+            copy_index(folder / INDEX_NAME, generation / INDEX_NAME)
+        except UserError as error:
+            log.warning("%s It is left out.", error)
+            _delete_index(generation / INDEX_NAME)
+    generations.publish(folder, generation, keep_previous=False)
+
+
+def _plan(
+    before: Path, base: Generation | None, passages: Sequence[IndexedPassage], embedder: Embedder
+) -> bytes:
+    """Names what decides the vectors of an index that is made from another."""
+    digest = hashlib.sha256()
+    for passage in sorted(passages, key=lambda passage: passage.key):
+        digest.update(json.dumps(astuple(passage)).encode())
+    start = f"{before.parent.name} {base.stamp}" if base else None
+    return json.dumps([start, embedder.fingerprint, digest.hexdigest()]).encode()
+
+
+def _usable(path: Path) -> Generation | None:
+    """What the index in `path` holds; None where it is missing, unfinished or damaged."""
+    try:
+        with explained(path), closing(connect(path)) as database:
+            if database.execute("PRAGMA quick_check").fetchone() == ("ok",):
+                return live_generation(database)
+    except UserError as error:
+        log.debug("%s", error)
+    return None
+
+
+def _delete_index(path: Path) -> None:
+    """Delete an index, and all that belongs to it, in a generation that nobody reads yet."""
+    for leftover in path.parent.glob(f"{path.stem}.*"):
+        leftover.unlink()
+
+
+def _stamp_of(embedder: Embedder) -> tuple[str, int]:
+    return embedder.fingerprint, embedder.dimensions
+
+
+def _documents(path: Path, found: Generation) -> set[str]:
+    """Keys of the documents in an index."""
+    with closing(connect(path)) as database:
+        statement = f"SELECT DISTINCT document FROM passage_{found.number}"
+        return {document for (document,) in database.execute(statement)}
+
+
 def put_documents(
     path: Path, passages: Sequence[IndexedPassage], embedder: Embedder, reporter: "Reporter"
 ) -> IndexSummary:
     """Add the documents that `passages` are of, or replace those of the same source and identifier.
 
     The others stay as they are. Each document is replaced in one transaction, with
-    `PASSAGES_A_COMMIT` passages or more in each; only passages that the index lacks are embedded.
+    `PASSAGES_PER_COMMIT` passages or more in each; only passages that the index lacks are embedded.
     Where passages are replaced, the file is rewritten afterwards, as by `delete_documents`.
 
     Args:
@@ -201,12 +335,13 @@ def put_documents(
         UserError: there is no finished index, it is damaged or was made by another model, another
             process is writing it, or a key is there twice.
     """
+    path = generations.index_file(path)
     wanted = _by_key(path, passages)
     with _writing(path) as (database, generation):
         if generation.fingerprint != embedder.fingerprint:
             raise UserError(
                 f"{path}: made by another model than the one given. "
-                f"Run: customir index {path.parent}"
+                f"Run: customir index {owner(path.parent)}"
             )
         number = generation.number
         held = _rows_of(database, number, {passage.of for passage in passages})
@@ -228,7 +363,7 @@ def delete_documents(path: Path, documents: Collection[Document]) -> IndexSummar
     Raises:
         UserError: there is no finished index, it is damaged, or another process is writing it.
     """
-    with _writing(path) as (database, generation):
+    with _writing(generations.index_file(path)) as (database, generation):
         number = generation.number
         with database:
             rows = list(_rows_of(database, number, set(documents)))
@@ -245,9 +380,10 @@ def connect(path: Path, *, write: bool = False) -> apsw.Connection:
         UserError: the file is missing (unless `write`) or no index of this version.
     """
     if write:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        create_database_file(path)
     elif not path.exists():
-        raise UserError(f"{path.parent}: no index here. Run: customir index {path.parent}")
+        folder = owner(path.parent)
+        raise UserError(f"{folder}: no index here. Run: customir index {folder}")
     _check_pages()
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
     database = apsw.Connection(str(path), flags=flags, vfs=CHECKSUMS)
@@ -324,7 +460,7 @@ def _is_damaged(path: Path) -> bool:
 
 
 def _rebuild(path: Path) -> str:
-    return f"Delete it and run: customir index {path.parent}"
+    return f"Delete it and run: customir index {owner(path.parent)}"
 
 
 def live_generation(database: apsw.Connection) -> Generation | None:
@@ -367,11 +503,11 @@ def _generations(database: apsw.Connection) -> list[Generation]:
 
 def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation:
     """The generation to work on: the embedder's own, or a new one; half-made others are dropped."""
-    stamp = (embedder.fingerprint, embedder.dimensions)
-    generations = _generations(database)
-    fitting = [entry for entry in generations if (entry.fingerprint, entry.dimensions) == stamp]
+    stamp = _stamp_of(embedder)
+    held = _generations(database)
+    fitting = [entry for entry in held if (entry.fingerprint, entry.dimensions) == stamp]
     with database:
-        for entry in generations:
+        for entry in held:
             if not entry.whole and entry not in fitting:
                 _drop(database, entry.number)
             else:
@@ -381,7 +517,7 @@ def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation
                 "UPDATE generation SET updating = 1 WHERE number = ?", (fitting[-1].number,)
             )
             return fitting[-1]
-        number = max((entry.number for entry in generations), default=0) + 1
+        number = max((entry.number for entry in held), default=0) + 1
         database.execute("INSERT INTO generation VALUES (?, ?, ?, 0, 1, '')", (number, *stamp))
         database.execute(
             GENERATION_SCHEMA.format(
@@ -459,7 +595,7 @@ def _update(
 
 
 def _batches(fresh: dict[Document, list[IndexedPassage]]) -> Iterator[list[Document]]:
-    """Whole documents, some `PASSAGES_A_COMMIT` passages at a time.
+    """Whole documents, some `PASSAGES_PER_COMMIT` passages at a time.
 
     Those with short passages first, so that a batch wastes little padding; the rest of a killed run
     is cut the same way.
@@ -471,7 +607,7 @@ def _batches(fresh: dict[Document, list[IndexedPassage]]) -> Iterator[list[Docum
     ):
         batch.append(document)
         passages += len(fresh[document])
-        if passages >= PASSAGES_A_COMMIT:
+        if passages >= PASSAGES_PER_COMMIT:
             yield batch
             batch, passages = [], 0
     if batch:
@@ -543,6 +679,9 @@ def _settle(database: apsw.Connection, path: Path) -> None:
             )
         else:
             database.execute("DELETE FROM removal")
+        folder = owner(path.parent)
+        if folder != path.parent == generations.current(folder):
+            generations.drop_previous(folder)  # it holds what was removed
 
 
 def _by_key(path: Path, passages: Sequence[IndexedPassage]) -> dict[str, IndexedPassage]:
@@ -594,24 +733,14 @@ def _writing(path: Path) -> Iterator[tuple[apsw.Connection, Generation]]:
     """A finished index, open for changes, which are settled afterwards."""
     if not path.exists():
         connect(path)
-    with _writer_lock(path), explained(path), closing(connect(path, write=True)) as database:
+    with (
+        writer_lock(owner(path.parent)),
+        explained(path),
+        closing(connect(path, write=True)) as database,
+    ):
         generation = live_generation(database)
         if generation is None:
-            raise UserError(f"{path}: unfinished. Run: customir index {path.parent}")
+            raise UserError(f"{path}: unfinished. Run: customir index {owner(path.parent)}")
         _delete_words_securely(database, generation.number)
         yield database, generation
         _settle(database, path)
-
-
-@contextmanager
-def _writer_lock(path: Path) -> Iterator[None]:
-    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise UserError(
-            f"{path}: another customir is building it. Wait for it, or stop it first."
-        ) from error
-    finally:
-        os.close(descriptor)

@@ -16,14 +16,15 @@ import numpy.typing as npt
 
 from customir.errors import UserError
 from customir.kernels.scan import DamagedVectorError
+from customir.runtime import generations
 from customir.runtime.batcher import Batcher
 from customir.runtime.cache import VectorCache
-from customir.runtime.embedder import DEFAULT_FILE, Embedder, index_fingerprint
+from customir.runtime.embedder import DEFAULT_FILE, Embedder, fingerprint, index_fingerprint
 from customir.runtime.filters import Filter
 from customir.runtime.fts_tokenizer import any_of, is_compound, words_in
-from customir.runtime.fusion import fuse, sample, spread_of
+from customir.runtime.fusion import cosine_std, fuse, sample
+from customir.runtime.generations import INDEX_NAME, MODEL_NAME
 from customir.runtime.index import (
-    INDEX_NAME,
     Generation,
     IndexedPassage,
     connect,
@@ -31,10 +32,10 @@ from customir.runtime.index import (
     live_generation,
     vectors,
 )
+from customir.runtime.reload import SharedEmbedder
 
 Mode = Literal["hybrid", "vector", "text"]
 
-MODEL_NAME = "model"
 CANDIDATES = 100  # of each ranking; more where folding leaves fewer than asked for
 MOST_CANDIDATES = 4096  # sqlite-vec's own limit
 EVERYTHING = Filter()
@@ -82,11 +83,16 @@ class Hit:
 
 
 class Searcher:
-    """An index and its model, open for searching. Use as a context manager.
+    """An index and its model, open for searching. Use as a context manager, in one thread at a time.
+
+    When another generation becomes DIR's current one (after `customir adapt`, `index` or
+    `rollback`), the next call opens that and closes the old one. Each call is answered by one
+    generation, model and index.
 
     Args:
-        folder: DIR, with DIR/index.db and DIR/model.
-        embedder: Where there is one already, DIR/model's; None: loaded when it is needed.
+        folder: DIR.
+        embedder: Where there is one already, of DIR's current model, or one that several searchers
+            share; None: loaded when it is needed.
 
     Raises:
         UserError: no index there, an unfinished one, one made by another model, or a damaged file.
@@ -97,34 +103,60 @@ class Searcher:
         folder: Path,
         file: str = DEFAULT_FILE,
         threads: int | None = None,
-        embedder: Embedder | Batcher | None = None,
+        embedder: Embedder | Batcher | SharedEmbedder | None = None,
     ) -> None:
         self._folder, self._file, self._threads = folder, file, threads
-        self._path = folder / INDEX_NAME
-        self._embedder = embedder
-        self._vectors: VectorCache | None = None
-        self._spreads: dict[str, float] = {}  # by the index's state: the newest alone
-        with explained(self._path):
-            self._database = connect(self._path)
+        self._shared = embedder if isinstance(embedder, SharedEmbedder) else None
+        self._embedder = None if isinstance(embedder, SharedEmbedder) else embedder
+        self._model_fingerprint: str | None = None
         self._deadline = math.inf  # by time.monotonic
-        self._database.set_progress_handler(
-            lambda: time.monotonic() > self._deadline, PROGRESS_STEPS
-        )
-        self._database.create_scalar_function("folded", _folded, 1, deterministic=True)
+        self._open()
+
+    def _open(self) -> None:
+        """Open DIR's current generation. Where another one replaces it meanwhile, open that."""
+        while True:
+            stamp = generations.stamp(self._folder)
+            try:
+                self._open_generation(generations.current(self._folder))
+            except (UserError, OSError):
+                if generations.stamp(self._folder) == stamp:
+                    raise
+            else:
+                self._stamp = stamp
+                return
+
+    def _open_generation(self, generation: Path) -> None:
+        path, model = generation / INDEX_NAME, generation / MODEL_NAME
+        with explained(path):
+            database = connect(path)
         try:
-            self._fingerprint = index_fingerprint(folder / MODEL_NAME, file)
-            with explained(self._path):
-                updating = self._generation().updating
+            database.set_progress_handler(lambda: time.monotonic() > self._deadline, PROGRESS_STEPS)
+            database.create_scalar_function("folded", _folded, 1, deterministic=True)
+            made_by, own = (read(model, self._file) for read in (index_fingerprint, fingerprint))
+            with explained(path):
+                updating = self._generation_in(database, path, made_by).updating
         except BaseException:
-            self.close()
+            database.close()
             raise
+        self.close()
+        if own != self._model_fingerprint and self._model_fingerprint is not None:
+            self._embedder = None
+        self._path, self._model, self._database = path, model, database
+        self._fingerprint, self._model_fingerprint = made_by, own
+        self._vectors: VectorCache | None = None
+        self._cosine_stds: dict[str, float] = {}  # by the index's state: the newest alone
         if updating:
             log.warning(
                 "%s: an update is under way or was cut short; new documents may be missing. "
                 "Run: customir index %s",
-                self._path,
-                folder,
+                path,
+                self._folder,
             )
+
+    def _follow(self) -> None:
+        """Open DIR's current generation, where that is not the open one."""
+        if generations.stamp(self._folder) != self._stamp:
+            self._open()
 
     def __enter__(self) -> Self:
         return self
@@ -139,13 +171,18 @@ class Searcher:
 
     def close(self) -> None:
         """Close the index."""
-        self._database.close()
+        if hasattr(self, "_database"):
+            self._database.close()
 
     @property
     def embedder(self) -> Embedder | Batcher:
-        """The model, loaded when it is first asked for."""
+        """The model of the open generation, loaded when it is first asked for."""
         if self._embedder is None:
-            self._embedder = Embedder(self._folder / MODEL_NAME, self._file, self._threads)
+            self._embedder = (
+                self._shared.of(self._model)
+                if self._shared
+                else Embedder(self._model, self._file, self._threads)
+            )
         return self._embedder
 
     def search(
@@ -179,6 +216,7 @@ class Searcher:
         hits: list[Hit] = []
         if not query.strip():
             return hits
+        self._follow()
         self._deadline = time.monotonic() + seconds
         try:
             return self._search(query, k, mode, only, by_thread)
@@ -216,6 +254,7 @@ class Searcher:
     def count(self) -> int:
         """Passages in the index."""
         total = 0
+        self._follow()
         with explained(self._path), self._database:
             total += self._count(self._generation().number)
         return total
@@ -223,6 +262,7 @@ class Searcher:
     def thread(self, name: str) -> list[IndexedPassage]:
         """The passages of a thread, by date; none where there is no such thread."""
         passages: list[IndexedPassage] = []
+        self._follow()
         with explained(self._path), self._database:
             rows = self._database.execute(
                 f"SELECT * FROM passage_{self._generation().number} WHERE thread = ? "
@@ -233,12 +273,15 @@ class Searcher:
         return passages
 
     def _generation(self) -> Generation:
-        generation = live_generation(self._database)
+        return self._generation_in(self._database, self._path, self._fingerprint)
+
+    def _generation_in(self, database: apsw.Connection, path: Path, made_by: str) -> Generation:
+        generation = live_generation(database)
         if generation is None:
-            raise UserError(f"{self._path}: unfinished. Run: customir index {self._folder}")
-        if generation.fingerprint != self._fingerprint:
+            raise UserError(f"{path}: unfinished. Run: customir index {self._folder}")
+        if generation.fingerprint != made_by:
             raise UserError(
-                f"{self._path}: made by another model than {self._folder / MODEL_NAME} is now. "
+                f"{path}: made by another model than {path.with_name(MODEL_NAME)} is now. "
                 f"Run: customir index {self._folder}"
             )
         return generation
@@ -273,7 +316,7 @@ class Searcher:
             generation.number, vector, [key for key, _ in worded if key not in cosines]
         )
         shares = {key: score / most for key, score in worded}
-        return fuse(cosines, shares, self._spread(generation))
+        return fuse(cosines, shares, self._cosine_std(generation))
 
     def _by_vector(
         self,
@@ -334,20 +377,20 @@ class Searcher:
             found = self._vectors.products(vector, np.array(ids, dtype=np.int64)).tolist()
         return dict(zip(keys, found, strict=True))
 
-    def _spread(self, generation: Generation) -> float:
-        """How far the cosines of the index's vectors lie apart (`spread_of` a sample)."""
-        if generation.stamp not in self._spreads:
+    def _cosine_std(self, generation: Generation) -> float:
+        """The standard deviation of the cosines of the index's vectors, from a sample."""
+        if generation.stamp not in self._cosine_stds:
             cached = self._vectors
-            found = cached.spread() if cached else self._spread_in_sqlite(generation)
-            self._spreads = {generation.stamp: found}
-        return self._spreads[generation.stamp]
+            found = cached.cosine_std() if cached else self._cosine_std_in_sqlite(generation)
+            self._cosine_stds = {generation.stamp: found}
+        return self._cosine_stds[generation.stamp]
 
-    def _spread_in_sqlite(self, generation: Generation) -> float:
+    def _cosine_std_in_sqlite(self, generation: Generation) -> float:
         number = generation.number
         ids = self._database.execute(f"SELECT id FROM passage_{number} ORDER BY id").fetchall()
         statement = f"SELECT embedding FROM vector_{number} WHERE rowid = ?"
         blobs = [self._row(statement, ids[place][0])[0] for place in sample(len(ids)).tolist()]
-        return spread_of(
+        return cosine_std(
             np.frombuffer(b"".join(blobs), np.float32).reshape(len(blobs), generation.dimensions)
         )
 

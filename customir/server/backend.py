@@ -14,10 +14,9 @@ import numpy.typing as npt
 import orjson
 
 from customir.encoder.folder import Kind
-from customir.runtime.batcher import Batcher
-from customir.runtime.embedder import DEFAULT_FILE, Embedder
 from customir.runtime.filters import Filter
-from customir.runtime.search import MODEL_NAME, Searcher
+from customir.runtime.reload import SharedEmbedder
+from customir.runtime.search import Searcher
 from customir.server.errors import Refused
 from customir.server.limits import Limits
 from customir.server.messages import SearchRequest
@@ -31,7 +30,7 @@ class Backend:
     """Searches and embeds for one process of the server.
 
     Args:
-        folder: DIR, with DIR/index.db and DIR/model.
+        folder: DIR. Another generation that becomes its current one is followed.
         threads: Of the model; None: one a usable core.
 
     Raises:
@@ -42,8 +41,8 @@ class Backend:
         self, folder: Path, limits: Limits, metrics: Metrics, threads: int | None = None
     ) -> None:
         self._folder, self._limits, self._metrics = folder, limits, metrics
-        self.batcher = Batcher(
-            Embedder(folder / MODEL_NAME, DEFAULT_FILE, threads), limits.seconds, self._embedded
+        self.batcher = SharedEmbedder(
+            folder, threads=threads, seconds=limits.seconds, on_batch=self._embedded
         )
         self._free: queue.LifoQueue[Searcher] = queue.LifoQueue()
         self._under_way = 0

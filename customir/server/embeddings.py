@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from customir.runtime.search import MODEL_NAME
+from customir.runtime.generations import MODEL_NAME
 from customir.server.errors import bad
 from customir.server.messages import EmbeddingsRequest
 

@@ -1,22 +1,62 @@
 """Exporting the model: merged, ONNX, INT8, each file measured against the one before; its card."""
 
 import dataclasses
-import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from customir import __version__, models
 from customir.errors import UserError
+from customir.files import sha256_of
 from customir.job import Job, StageSummary
 from customir.job.parity_queries import parity_queries_of
 from customir.report.markdown import comparison_rows
 from customir.workspace.queries import read_queries
 
-# Beside DIR/model, where that is adapted for queries alone.
-PASSAGE_MODEL = "passage-model"
-
 
 def fingerprint_inputs(job: Job) -> Sequence[str]:
     return tuple(file for file, wanted in job.settings.export if wanted)
+
+
+def is_present(job: Job) -> bool:
+    """Whether the model that this stage made is there."""
+    return exported_generation(job) is not None
+
+
+def exported_generation(job: Job) -> Path | None:
+    """The folder that holds the model which this stage made: of DIR's next generation, or published."""
+    from customir.runtime import generations
+
+    state = job.workspace.stage("export")
+    made = state.detail.get("model") if state else None
+    places = (
+        generations.unfinished(job.folder) if state and state.finished else None,
+        generations.current(job.folder),
+        generations.previous(job.folder),
+    )
+    return next(
+        (
+            place
+            for place in places
+            if place and (checksums := place / "model" / "onnx" / "SHA256SUMS").exists()
+            # An earlier version left no checksum, and a single model.
+            if made in (None, sha256_of(checksums))
+        ),
+        None,
+    )
+
+
+def model_folder(job: Job) -> Path:
+    """The newest model: what `index` will make current, or else DIR's current one.
+
+    Raises:
+        UserError: there is none.
+    """
+    generation = exported_generation(job)
+    if generation is None:
+        raise UserError(
+            f"{job.folder}: no model there yet. Run: customir adapt SOURCE --out {job.folder}"
+        )
+    return generation / "model"
 
 
 def run(job: Job) -> StageSummary:
@@ -30,9 +70,13 @@ def run(job: Job) -> StageSummary:
     from customir.exporters.onnx import export_onnx
     from customir.exporters.parity import losses, measure_parity, table
     from customir.exporters.passages import write_passage_model
+    from customir.runtime import generations
+    from customir.runtime.index import adopt
 
     evaluated, trained = job.summary("evaluate"), job.summary("train")
-    weight, model = evaluated["weight"], job.folder / "model"
+    adopt(job.folder)
+    generation = generations.begin(job.folder)
+    weight, model = evaluated["weight"], generation / generations.MODEL_NAME
     job.reporter.say(
         f"  merging the adapter with weight {weight:g}" if weight else "  copying the base"
     )
@@ -50,10 +94,11 @@ def run(job: Job) -> StageSummary:
     if job.settings.export.gguf:
         job.reporter.say("  writing GGUF")
         export_gguf(model)
-    shutil.rmtree(job.folder / PASSAGE_MODEL, ignore_errors=True)
     if weight and job.settings.training.freeze_passage_encoder:
         job.reporter.say("  exporting the base, which embeds the passages")
-        write_passage_model(job.embedder, job.folder / PASSAGE_MODEL, model, held_out, job.reporter)
+        write_passage_model(
+            job.embedder, generation / generations.PASSAGE_MODEL_NAME, model, held_out, job.reporter
+        )
     job.reporter.say("  measuring each file against the one that it was made from")
     chain = measure_parity(model, held_out, job.reporter, quantized.encoded)
     if lost := losses(chain, held_out):
@@ -92,7 +137,15 @@ def run(job: Job) -> StageSummary:
         },
     )
     write_card(model, facts)
+    if not (generations.current(job.folder) / generations.INDEX_NAME).exists():
+        # Nothing can be searched yet, so that this changes nothing under anybody.
+        generations.publish(job.folder, generation, keep_previous=False)
+    else:
+        job.reporter.say(
+            f"  {model}: searched as soon as its index is made (customir index {job.folder})"
+        )
     return {
+        "model": sha256_of(model / "onnx" / "SHA256SUMS"),
         "table": [int8],
         "setting": quantized.setting,
         "given_up": quantized.given_up,

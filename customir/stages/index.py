@@ -1,9 +1,10 @@
-"""Indexing the corpus with the exported model."""
+"""Indexing the corpus with the exported model, which becomes DIR's current one with its index."""
 
 import dataclasses
 from collections.abc import Sequence
 
 from customir.job import Job, StageSummary
+from customir.stages.export import exported_generation
 from customir.workspace.passages import read_passages_to_index
 
 
@@ -11,11 +12,38 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
     return ()
 
 
+def is_present(job: Job) -> bool:
+    """Whether DIR has an index to be searched."""
+    from customir.runtime import generations
+
+    return (generations.current(job.folder) / generations.INDEX_NAME).exists()
+
+
 def run(job: Job) -> StageSummary:
+    from customir.runtime import generations
     from customir.runtime.embedder import Embedder, passage_model
-    from customir.runtime.index import INDEX_NAME, IndexedPassage, build_index
+    from customir.runtime.index import (
+        IndexedPassage,
+        IndexSummary,
+        adopt,
+        build_successor,
+        holds,
+    )
 
     passages = [IndexedPassage(*row) for row in read_passages_to_index(job.workspace)]  # type: ignore[arg-type]
-    embedder = Embedder(passage_model(job.folder / "model"), threads=job.threads)
-    summary = build_index(job.folder / INDEX_NAME, passages, embedder, job.reporter)
+    adopt(job.folder)
+    made_in = exported_generation(job)
+    assert made_in is not None, "stage export is checked to be done before this one runs"
+    embedder = Embedder(passage_model(made_in / generations.MODEL_NAME), threads=job.threads)
+    if made_in == generations.current(job.folder) and holds(job.folder, passages, embedder):
+        # Stopped after the change.
+        generations.tidy(job.folder)
+        summary = IndexSummary(0, 0, 0, len(passages), rebuilt=False)
+    else:
+        if made_in == generations.unfinished(job.folder):
+            generation = made_in
+        else:
+            generation = generations.begin(job.folder)
+            generations.link_model(made_in, generation)
+        summary = build_successor(job.folder, generation, passages, embedder, job.reporter)
     return {**dataclasses.asdict(summary), "fingerprint": embedder.fingerprint}

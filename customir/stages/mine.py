@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def fingerprint_inputs(job: Job) -> Sequence[str]:
     return (
         job.settings.negatives.model_dump_json(),
-        *(("taught",) if _judge_teaches(job) else ()),
+        *(("distilled",) if _distills_judge(job) else ()),
     )
 
 
@@ -107,12 +107,12 @@ def _judged(
 
         judged = judge_candidates(
             queries, job.passages, found, scores, settings.min_judge_auc, job.settings.seed,
-            own_too=_judge_teaches(job),
+            own_too=_distills_judge(job),
         )  # fmt: skip
         return judged, dataclasses.asdict(engine.usage)
 
 
-def _judge_teaches(job: Job) -> bool:
+def _distills_judge(job: Job) -> bool:
     """Whether distillation learns from the judge, who then scores the queries' own passages too."""
     training = job.settings.training
     return training.distillation_weight > 0 and training.teacher == "judge"

@@ -30,6 +30,11 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
     )
 
 
+def is_present(job: Job) -> bool:
+    """Whether the folder with the adapter and the checkpoint is there."""
+    return (job.folder / "training").exists()
+
+
 def run(job: Job) -> StageSummary:
     from customir.queries.self_supervised import without_query_text
     from customir.training.examples import Example, TrainingPassage

@@ -1,6 +1,6 @@
 """Teachers for distillation whose scores of a whole batch cost next to nothing.
 
-A teacher's unit is its own (a cosine, BM25's sums), so scores are divided by their spread within
+A teacher's unit is its own (a cosine, BM25's sums), so scores are divided by their standard deviation within
 queries' rows.
 """
 
@@ -31,7 +31,7 @@ class Teacher(Protocol):
     fingerprint: str
 
     def scores(self, queries: Sequence[str], passages: Sequence[str]) -> np.ndarray:
-        """float32 (queries, passages), in units of their spread within rows."""
+        """float32 (queries, passages), divided by their standard deviation within rows."""
 
 
 class DenseTeacher:

@@ -127,7 +127,8 @@ class FrozenLayers(Texts):
     ) -> np.memmap[Any, Any]:
         """Run the frozen layers over every text once, into the file."""
         encoder = self.encoder
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
+        self._path.unlink(missing_ok=True)  # a crash may have left it, or somebody planted a link
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         # numpy has no bfloat16: its bits are kept as int16.
         kind, bits = (
             (np.int16, torch.int16)

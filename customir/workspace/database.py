@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from customir.errors import UserError
-from customir.files import make_private_folder
+from customir.files import create_database_file, make_private_folder
 from customir.workspace.migrations import MIGRATIONS, migrate, version_of
 
 DATABASE_NAME = "workspace.db"
 LOCK_NAME = "workspace.lock"
-KEYS_A_STATEMENT = 500
+KEYS_PER_STATEMENT = 500
 TEXT_KINDS = ("query", "judgment", "embedding", "topic")  # of results that are made of texts
 
 
@@ -75,7 +75,7 @@ class Workspace:
             if write:
                 make_private_folder(folder)
                 self._lock = _take_lock(folder / LOCK_NAME)
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+                create_database_file(path)
             self.database = sqlite3.connect(path, isolation_level=None, timeout=30)
             self.database.execute("PRAGMA journal_mode = WAL")
             self.database.execute("PRAGMA synchronous = FULL")
@@ -86,6 +86,9 @@ class Workspace:
             elif version_of(self.database) < len(MIGRATIONS):
                 # Reading must not write: another process may be at work there.
                 raise ValueError("its schema is older than this CustomIR's")
+        except UserError:
+            self.close()
+            raise
         except (OSError, sqlite3.DatabaseError, ValueError) as error:
             self.close()
             raise UserError(
@@ -133,8 +136,8 @@ class Workspace:
         """The results that are there for `keys`, by key."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, bytes] = {}
-        for start in range(0, len(wanted), KEYS_A_STATEMENT):
-            part = wanted[start : start + KEYS_A_STATEMENT]
+        for start in range(0, len(wanted), KEYS_PER_STATEMENT):
+            part = wanted[start : start + KEYS_PER_STATEMENT]
             marks = ",".join("?" * len(part))
             found.update(
                 self.database.execute(f"SELECT key, value FROM result WHERE key IN ({marks})", part)
@@ -275,7 +278,7 @@ class Workspace:
 
 
 def _take_lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -30,7 +30,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 
 # The same examples every time, and as many as take a minute in all.
 BOUNDED = settings(
-    max_examples=400,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     database=None,
@@ -73,7 +73,33 @@ MIME = (
 CSV_MAIL = (
     b'file,message\na,"Message-ID: <1@x>\nDate: Mon, 1 Jan 2001 00:00:00\nSubject: s\n\nBody"\n'
 )
+CHAT_MESSAGE = {
+    "id": 1,
+    "type": "message",
+    "date": "2021-05-03T09:00:00",
+    "from": "A",
+    "text": ["a"],
+}
 SEEDS = {
+    "q.emlx": b"30\nFrom: a@x\nDate: x\n\nOne.\n<plist><dict><key>flags</key></dict></plist>",
+    "r.json": json.dumps(
+        {"name": "T", "type": "private_group", "id": 1, "messages": [CHAT_MESSAGE, CHAT_MESSAGE]}
+    ).encode(),
+    "s.txt": b"03.05.21, 12:30 - Ada: a\n03.05.21, 12:31 - Ben: b\nc\n13.05.21, 12:31 - Ben: d\n",
+    "t.json": json.dumps(
+        {"guild": {}, "channel": {}, "messages": [{"timestamp": "2021-05-03", "content": "a"}]}
+    ).encode(),
+    "u.json": json.dumps(
+        {"exportDate": "x", "conversations": [{"id": "1", "MessageList": [{"content": "<p>a",
+         "originalarrivaltime": "2021-05-03T09:00:00Z", "from": "b"}]}]}
+    ).encode(),
+    "v.vtt": b"WEBVTT\n\n00:00.000 --> 00:02.000\n<v Ada>who?\n",
+    "w.rtf": b"{\\rtf1\\ansi The \\b mill\\b0 \\'e4.\\par}",
+    "x.ics": b"BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20210507T130000Z\nSUMMARY:S\nEND:VEVENT\n"
+    b"END:VCALENDAR\n",
+    "y.odt": zipped({"content.xml": b"<a xmlns:t='u:text'><t:p>One</t:p></a>",
+                     "META-INF/manifest.xml": b"<a/>"}),
+    "z.zip": zipped({"M/1.eml": MIME, "M/2.zip": zipped({"3.txt": b"Three"}), "4.md": b"# Four"}),
     "a.mbox": mbox(mail(b"One.\n", message_id="<1@x>"), MIME, mail(b"> q\nTwo.", subject="Re: x")),
     "b.mbox.gz": gzip.compress(mbox(mail(b"One.\n"), mail(b"Two."))),
     "c.eml": MIME,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers import is_readable, parsed, read_source
+from customir.corpus.readers import is_readable, parsed, read_source, regular_files
 from customir.corpus.readers import mbox as mbox_format
 from customir.corpus.readers.documents import document_reader
 from customir.corpus.readers.files import SourceFile
@@ -407,3 +407,24 @@ def test_the_format_is_found_by_content(
     found = stream_reader(file.head, name) or document_reader(file.head, name)
     assert (found and found.__name__.rpartition(".")[2]) == module  # type: ignore[union-attr]
     assert is_readable(path) == (found is not None)
+
+
+def test_a_workspace_inside_a_source_is_not_read(tmp_path: Path) -> None:
+    def make(folder: Path) -> None:
+        for name in ("workspace.db", "workspace.lock", "report.md", "model/README.md"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("The report shows what the mill is made of.")
+
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "plan.md").write_text("The mill is ready.")
+    make(tmp_path / "notes" / "out")
+    found = read(tmp_path / "notes")
+    assert [each.identifier for each in found] == ["plan.md", "out"]
+    assert reason_of(found[1]) == "a folder of CustomIR, not read"
+    assert [name for _, name in regular_files(tmp_path / "notes")] == ["plan.md"]
+
+    make(tmp_path / "notes")  # `--out` is the source itself
+    (tmp_path / "notes" / "report.pdf.md").write_text("The mill was paid.")
+    assert [each.identifier for each in read(tmp_path / "notes")] == [
+        "plan.md", "report.pdf.md", "out",
+    ]  # fmt: skip

@@ -26,7 +26,7 @@ def test_the_distance_is_that_of_its_definition() -> None:
     expected = (between - cdist(old, old).mean() - cdist(new, new).mean()) / between
     found = energy_distance(old, new, own(40), own(30), 0)
     assert found.share == pytest.approx(expected, abs=1e-6)
-    assert found.surely_apart
+    assert found.is_significant
     assert energy_distance(old, old, own(40), own(40), 0) == Distance(
         pytest.approx(0, abs=1e-5), 1.0
     )
@@ -41,8 +41,8 @@ def test_threads_are_dealt_out_whole() -> None:
         vectors = middles + random.normal(0, 0.3, (160, 16))
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         threads = np.repeat(own(10), 8).tolist()
-        whole += energy_distance(vectors[:80], vectors[80:], threads, threads, seed).surely_apart
-        alone += energy_distance(vectors[:80], vectors[80:], own(80), own(80), seed).surely_apart
+        whole += energy_distance(vectors[:80], vectors[80:], threads, threads, seed).is_significant
+        alone += energy_distance(vectors[:80], vectors[80:], own(80), own(80), seed).is_significant
     assert whole <= 6, "5% is what p promises"
     assert alone > 30
 
@@ -55,14 +55,14 @@ THREADS = MINIMUM_THREADS
 @pytest.mark.parametrize(
     ("gain", "then", "threads", "distance", "holds", "said"),
     [
-        (Difference(0.09, 0.03, 0.15, 0.01), GAIN_THEN, THREADS, FAR, True, "It holds: Recall@10 +0.090"),
+        (Difference(0.09, 0.03, 0.15, 0.01), GAIN_THEN, THREADS, FAR, True, "The adapted model holds: Recall@10 +0.090"),
         (Difference(0.02, 0.01, 0.03, 0.01), GAIN_THEN, THREADS, NEAR, True, "less than it did"),
         (Difference(-0.1, -0.2, -0.01, 0.01), GAIN_THEN, THREADS, NEAR, False, "no longer holds"),
         (Difference(0.0, -0.1, 0.1, 0.9), GAIN_THEN, THREADS, FAR, None, "about other things"),
         (Difference(0.0, -0.1, 0.1, 0.9), GAIN_THEN, THREADS, NEAR, None, "like the old"),
-        (Difference(0.1, 0.05, 0.2, 0.01), GAIN_THEN, THREADS - 1, FAR, None, "Too little new mail"),
-        (None, GAIN_THEN, 0, FAR, None, "Too little new mail"),
-        (Difference(0.0, 0.0, 0.0, 1.0), None, THREADS, FAR, None, "What ships is the base"),
+        (Difference(0.1, 0.05, 0.2, 0.01), GAIN_THEN, THREADS - 1, FAR, None, "There is too little new mail"),
+        (None, GAIN_THEN, 0, FAR, None, "There is too little new mail"),
+        (Difference(0.0, 0.0, 0.0, 1.0), None, THREADS, FAR, None, "The base ships"),
         (None, GAIN_THEN, 0, None, None, "nothing new"),
     ],
 )  # fmt: skip

@@ -75,7 +75,7 @@ def test_the_bootstrap_is_paired_repeatable_and_centred() -> None:
     assert made.low < bootstrap(noisy, base, 0.6, 2000, 0).low
 
 
-def test_surely_means_beyond_zero() -> None:
+def test_significant_means_beyond_zero() -> None:
     assert Difference(0.1, 0.01, 0.2, 0.5).significantly_better
     assert not Difference(0.1, 0.0, 0.2, 0.5).significantly_better
     assert Difference(-0.1, -0.2, -0.01, 0.5).significantly_worse
@@ -88,7 +88,7 @@ def test_a_real_gain_ships() -> None:
     assert verdict.ships_adapted
     assert verdict.weight == 0.5
     assert verdict.reason.startswith(
-        "Surely better than the base: on the LLM's queries nDCG@10 +0.100 (95% interval +0.100 to "
+        "Significantly better than the base: on the LLM's queries nDCG@10 +0.100 (95% interval +0.100 to "
         "+0.100), Recall@10 +0.100"
     )
     assert set(verdict.differences) == {"nDCG@10", "Recall@10"}
@@ -100,7 +100,7 @@ def test_no_gain_does_not_ship() -> None:
     for candidate in (base, base - 0.1, base + random.normal(0, 0.3, 60)):
         verdict = gate(1.0, metrics(candidate), metrics(base), SETTINGS, 0)
         assert not verdict.ships_adapted
-        assert verdict.reason.startswith("Not surely better")
+        assert verdict.reason.startswith("Not significantly better")
 
 
 def test_a_gain_by_one_metric_alone_does_not_ship() -> None:
@@ -108,7 +108,7 @@ def test_a_gain_by_one_metric_alone_does_not_ship() -> None:
     for ndcg, recall in ((0.1, -0.1), (0.1, 0.0), (0.0, 0.1)):
         verdict = gate(1.0, metrics(base + ndcg, base + recall), metrics(base, base), SETTINGS, 0)
         assert verdict.weight == 0
-        assert verdict.reason.startswith("Not surely better than the base: on the LLM's")
+        assert verdict.reason.startswith("Not significantly better than the base: on the LLM's")
         assert set(verdict.differences) == {"nDCG@10", "Recall@10"}
 
 
@@ -132,7 +132,7 @@ def test_too_few_threads_ship_nothing() -> None:
     [(0.1, 0.1, True), (0.1, 0.0, True), (0.0, 0.1, True), (0.0, 0.0, False), (0.1, -0.1, False)],
 )
 def test_people_have_to_agree(ndcg: float, recall: float, ships: bool) -> None:
-    """On their queries one metric surely better, and none surely worse."""
+    """On their queries one metric significantly better, and none significantly worse."""
     base = np.random.default_rng(0).random(60) * 0.8
     own = [str(number) for number in range(60)]
     written = PairedMetrics(metrics(base + 0.1), metrics(base), own)
@@ -140,7 +140,7 @@ def test_people_have_to_agree(ndcg: float, recall: float, ships: bool) -> None:
     verdict = decide(1.0, written, free, SETTINGS, 0)
     assert verdict.ships_adapted == ships
     assert "on the LLM's queries nDCG@10 +0.100" in verdict.reason
-    assert f"on people's nDCG@10 {ndcg:+.3f}" in verdict.reason
+    assert f"on people's queries nDCG@10 {ndcg:+.3f}" in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_people_have_to_agree(ndcg: float, recall: float, ships: bool) -> None:
     [(0.01, 0.0, True), (0.01, -0.1, False), (0.0, 0.1, False), (-0.1, -0.1, False)],
 )
 def test_the_llm_must_not_object(ndcg: float, recall: float, ships: bool) -> None:
-    """Where people's queries are surely better: on the LLM's nDCG@10 higher, and none surely worse."""
+    """Where people's queries are significantly better: on the LLM's nDCG@10 higher, and none significantly worse."""
     random = np.random.default_rng(0)
     base, spread = random.random(60) * 0.8, random.normal(0, 0.2, 60)
     spread -= spread.mean()

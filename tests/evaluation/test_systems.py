@@ -5,7 +5,7 @@ import pytest
 
 from customir.evaluation.systems import ByWords, fuse_with_words, rank_by_words
 from customir.retrieval.bm25 import Bm25
-from customir.runtime.fusion import WORD_WEIGHT, spread_of
+from customir.runtime.fusion import WORD_WEIGHT, cosine_std
 
 PASSAGES = ["pump oil", "pump gate", "the roof of the garden house", "gate"]
 
@@ -30,7 +30,7 @@ def test_the_fusions_are_what_their_formulas_say() -> None:
         [np.array([2, 1]), np.array([], dtype=np.int64)], [np.array([0.9, 0.2]), np.array([])]
     )
     fused = fuse_with_words(queries, passages, by_words)
-    factor = WORD_WEIGHT * spread_of(passages)
+    factor = WORD_WEIGHT * cosine_std(passages)
     expected = [0.9, 0.5 + 0.2 * factor, 0.1 + 0.9 * factor]
     assert fused.hybrid[0].tolist() == np.argsort(-np.array(expected)).tolist()
     by_ranks = [1 / 61, 1 / 62 + 1 / 62, 1 / 63 + 1 / 61]

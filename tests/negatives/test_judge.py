@@ -84,7 +84,7 @@ from customir.progress import Silent
 from customir.workspace import Workspace
 folder, model, dies = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "dies"
 pairs = [room.Pair(*pair) for pair in json.load(sys.stdin)]
-room.PAIRS_A_BATCH = 2
+room.PAIRS_PER_BATCH = 2
 class Mortal(Engine):
     calls = 0
     def score(self, *asked):

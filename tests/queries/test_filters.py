@@ -19,7 +19,7 @@ from customir.queries.filters import (
     wrong_language,
 )
 from customir.queries.styles import ROTATIONS, shown_queries
-from customir.tokenize import words_of
+from customir.text.tokenize import words_of
 from customir.workspace.passages import Passage
 
 PASSAGE = "Hi Ann, the big pump in hall two has been leaking oil since Monday. Call the plumber!"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from customir.queries.generate import PASSAGES_A_BATCH, Request, _batches, _Work, requests
+from customir.queries.generate import PASSAGES_PER_BATCH, Request, _batches, _Work, requests
 from customir.queries.styles import EXAMPLES, ROTATIONS, STYLES, query_prompt
 from customir.settings import QuerySettings
 from customir.workspace import Unit
@@ -88,7 +88,7 @@ def test_batches_hold_whole_passages_of_one_rotation(queries: int) -> None:
     homes: dict[str, int] = {}
     for number, batch in enumerate(batches):
         assert len({unit.work.prompt.shared for unit in batch}) == 1
-        assert 1 <= len({unit.work.request.passage.key for unit in batch}) <= PASSAGES_A_BATCH
+        assert 1 <= len({unit.work.request.passage.key for unit in batch}) <= PASSAGES_PER_BATCH
         for unit in batch:
             assert homes.setdefault(unit.work.request.passage.key, number) == number
     # However far a run came, the rest is cut where the whole was.
@@ -125,7 +125,7 @@ from customir.settings import QuerySettings
 from customir.queries import generate
 from customir.workspace import Workspace
 folder, model, dies = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "dies"
-generate.PASSAGES_A_BATCH = 2
+generate.PASSAGES_PER_BATCH = 2
 class Mortal(Engine):
     calls = 0
     def generate(self, *asked):

@@ -1,8 +1,8 @@
-"""Free queries: how a text begins, for what follows it."""
+"""ICT pairs: how a text begins, for what follows it."""
 
 import pytest
 
-from customir.queries.inverse_cloze import inverse_cloze_queries, parts, without_wraps
+from customir.queries.inverse_cloze import inverse_cloze_queries, parts
 from customir.workspace.passages import Passage
 
 REST = (
@@ -15,8 +15,16 @@ REST = (
     ("text", "opening", "rest"),
     [
         (f"Who oils the pump in hall two? {REST}", "Who oils the pump in hall two?", REST),
-        # A greeting opens nothing: it stays with the sentence after it.
-        (f"Hi all,\nthe pump in hall two squeaks.\n{REST}", "Hi all, the pump in hall two squeaks.", REST),
+        # A greeting opens nothing.
+        (f"Hi all,\nthe pump in hall two squeaks.\n{REST}", "the pump in hall two squeaks.", REST),
+        (f"Dear Ada Byron\n\nThe pump in hall two squeaks.\n{REST}", "The pump in hall two squeaks.", REST),
+        (f"URL: http://example.org/1\nDate: Not supplied\n\nThe pump in hall two squeaks. {REST}", "The pump in hall two squeaks.", REST),
+        (f"From: Ada\nSubject: pump\n\nThe pump in hall two squeaks. {REST}", "The pump in hall two squeaks.", REST),
+        # All that one person said in a chat.
+        (f"Ada 2019-01-14 22:22: the pump in hall two squeaks. {REST}", "the pump in hall two squeaks.", REST),
+        # A point after an abbreviation or an initial ends nothing, nor does one in parentheses.
+        (f"The pumps, e.g. the one of J. Smith (two. of them), all squeak. {REST}", "The pumps, e.g. the one of J. Smith (two. of them), all squeak.", REST),
+        (f"The pump in the second hall squeaks\nand nobody oils it. {REST}", "The pump in the second hall squeaks and nobody oils it.", REST),
         (f"Ada 2004-12-25 09:14: who oils the pump now?\n\nBob 09:15: {REST}", "who oils the pump now?", f"Bob 09:15: {REST}"),
         # A name would lead from one to the other whatever they are about.
         (f"Ada: bob, who oils the pump now? @Bob?\nBob: Ada: {REST}", "who oils the pump now? ?", f"Bob: Ada: {REST}"),
@@ -42,35 +50,18 @@ def test_the_first_turn_or_sentence_is_the_query(text: str, opening: str, rest: 
         "Who oils the pump in hall two? The plumber.",
         REST.replace(".", ","),
         f"Ada: pump?\nBob: {REST}",
+        # No language of a person.
+        f"=> 508284 17 2.40 508 113 :: 12-12 =>. {REST}",
     ],
 )
 def test_short_openings_and_short_rests_are_left_out(text: str) -> None:
     assert parts(text) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "flowing"),
-    [
-        ("", ""),
-        # "else" would not have fit into a line as wide as the widest.
-        ("for a year I wonder who\nelse oils it", "for a year I wonder who else oils it"),
-        # "as" would have: whoever broke the line meant it.
-        ("the widest line of this mail\nshort\nas before", "the widest line of this mail short\nas before"),
-        # A list and a quote begin lines of their own, a paragraph after an empty one.
-        ("the widest line of all\n- a pump\n> oil\n\nKeys", "the widest line of all\n- a pump\n> oil\n\nKeys"),
-        # What announces something ends its line.
-        ("the widest line of all is this:\npumps", "the widest line of all is this:\npumps"),
-        # Nothing was broken where a line goes on and on.
-        (f"{'very ' * 30}long\nand another", f"{'very ' * 30}long\nand another"),
-    ],
-)  # fmt: skip
-def test_line_breaks_of_mail_programs_are_spaces(text: str, flowing: str) -> None:
-    assert without_wraps(text) == flowing
-
-
 def test_only_a_documents_first_passage_has_an_opening() -> None:
     text = f"Who oils the pump in hall two? {REST}"
     passages = [Passage(f"p{n}", "d", n, text, f"p{n}", "Oil", "t") for n in range(2)]
+    passages.append(Passage("p3", "e", 0, text, "p0", "Oil", "u"))  # a near-duplicate
     assert [(p.key, query) for p, query in inverse_cloze_queries(passages)] == [
         ("p0", "Who oils the pump in hall two?")
     ]

@@ -1,4 +1,4 @@
-"""Free queries: a question, for the passage that answers it."""
+"""Reply pairs: a question, for the passage that answers it."""
 
 import pytest
 
@@ -84,3 +84,13 @@ def test_a_long_question_is_cut() -> None:
         3,
     )
     assert len(query.split()) == MAXIMUM_WORDS
+
+
+def test_names_salutations_and_consoles_are_in_no_pair() -> None:
+    asked = document(
+        "a", "Hi all,\n\nWho oils the pump, and when?\n\nAnn", "Ann Lee <a@x>", 1, "Oil"
+    )
+    console = document("b", f"> pumps(2)\n[1] {'0.5 ' * 40}\n> q()", "Bob", 2)
+    documents = [asked, console, document("c", f"Hi Ann,\n\n{ANSWER}", "Cleo", 3)]
+    made = reply_queries(documents, passages(documents), 1)
+    assert [(p.key, q) for p, q in made] == [("pc", "Oil Who oils the pump, and when?")]

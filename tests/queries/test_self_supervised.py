@@ -54,7 +54,7 @@ def test_what_the_query_was_taken_from_is_hidden() -> None:
     assert "Oil" in passage.content
 
 
-def test_openings_are_half_as_many_as_other_pairs_or_no_more_than_all_of_these() -> None:
+def test_inverse_cloze_pairs_are_half_as_many_as_other_pairs_or_no_more_than_all_of_these() -> None:
     def count(**of: int) -> dict[str, int]:
         found = {
             style: [
@@ -69,29 +69,28 @@ def test_openings_are_half_as_many_as_other_pairs_or_no_more_than_all_of_these()
             assert mine == keys[: len(mine)]
         return dict(Counter(query.style for query in kept))
 
-    assert count(opening=90) == {"ict": 20}
-    assert count(reply=15, opening=90) == {"reply": 15, "ict": 20}
-    assert count(subject=13, reply=15, opening=90) == {"subject": 13, "reply": 15, "ict": 28}
-    assert count(subject=90, opening=90) == {"subject": 40, "ict": 40}
-    assert count(subject=50, reply=10, opening=9) == {"subject": 40, "reply": 10, "ict": 9}
+    assert count(ict=90) == {"ict": 20}
+    assert count(reply=15, ict=90) == {"reply": 15, "ict": 20}
+    assert count(subject=13, reply=15, ict=90) == {"subject": 13, "reply": 15, "ict": 28}
+    assert count(subject=90, ict=90) == {"subject": 40, "ict": 40}
+    assert count(subject=50, reply=10, ict=9) == {"subject": 40, "reply": 10, "ict": 9}
 
 
-def test_subjects_and_replies_judge_and_openings_where_these_are_few() -> None:
+def test_subjects_and_replies_judge_and_inverse_cloze_pairs_where_these_are_few() -> None:
     members = passages(1000)
     splits = splits_of(members)
     found = held_out_pairs(
-        pairs(members, subject=1000, reply=400, opening=1000), members, splits, MINIMUM_THREADS
+        pairs(members, subject=1000, reply=400, ict=1000), members, splits, MINIMUM_THREADS
     )
     assert {query.style for query in found} == {"subject", "reply"}
     assert all(splits[members[query.row].key] == query.split for query in found)
     assert {query.split for query in found} == {"dev", "test"}
     assert len(found) == 100 + 40 + 200 + 80
-    few = held_out_pairs(pairs(members, subject=20, opening=1000), members, splits, MINIMUM_THREADS)
+    few = held_out_pairs(pairs(members, subject=20, ict=1000), members, splits, MINIMUM_THREADS)
     assert {query.style for query in few} == {"ict"}
     assert {query.answer for query in few} == {REST}
     assert (
-        held_out_pairs(pairs(members, subject=20, opening=30), members, splits, MINIMUM_THREADS)
-        == []
+        held_out_pairs(pairs(members, subject=20, ict=30), members, splits, MINIMUM_THREADS) == []
     )
 
 

@@ -1,13 +1,15 @@
-"""Free queries: a thread's own subject."""
+"""Subject pairs: a thread's own subject."""
 
 import pytest
 
 from customir.queries.subjects import subject_queries
 from customir.workspace.passages import Passage
 
+TEXT = "It has stood in a puddle since Monday, and nobody knows who has to look after it."
 
-def passage(key: str, title: str, thread: str = "t", ordinal: int = 0) -> Passage:
-    return Passage(key, f"d{key}", ordinal, "text", key, title, thread)
+
+def passage(key: str, title: str, thread: str = "t", ordinal: int = 0, text: str = TEXT) -> Passage:
+    return Passage(key, f"d{key}", ordinal, text, key, title, thread)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,7 @@ def passage(key: str, title: str, thread: str = "t", ordinal: int = 0) -> Passag
         ("Re: RE: Fwd: Oil pump leaks", "Oil pump leaks"),
         ("[R-sig] Re[2]: AW : [list x] Oil pump leaks", "Oil pump leaks"),
         ("SV: WG: Antw: Oil pump", "Oil pump"),
+        ("Oil pump (was: Re: [x] Keys)", "Oil pump"),
         ("Reply to the oil pump offer", "Reply to the oil pump offer"),
         ("Oil pump: re: leaks [urgent]", "Oil pump: re: leaks [urgent]"),
     ],
@@ -42,3 +45,16 @@ def test_one_a_thread_and_only_a_document_s_first_passage() -> None:
     expected = [(passages[1], "Oil pump"), (passages[4], "Lunch at noon")]
     assert subject_queries(passages) == expected
     assert subject_queries(passages[::-1]) == expected
+
+
+def test_texts_that_say_little_or_repeat_the_subject_are_left_out() -> None:
+    thin = passage("a", "Re: Oil pump", text="Sure.")
+    copied = passage("b", "Oil pump leaks", "t2", text=f"Oil pump leaks\nagain. {TEXT}")
+    other = passage("c", "Re: Oil pump")
+    assert subject_queries([thin, copied, other]) == [(other, "Oil pump")]
+
+
+def test_subjects_that_differ_in_numbers_alone_are_a_programs() -> None:
+    several = [passage(f"a{n}", f"Stories of 2002-10-0{n}", f"t{n}") for n in range(3)]
+    assert subject_queries(several) == []
+    assert len(subject_queries(several[:2])) == 2

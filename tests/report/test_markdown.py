@@ -85,7 +85,7 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     lines = text.splitlines()
     assert lines[2] == f"**{verdict_line(EVALUATED)}**"
-    assert "Ships: 0.5 of the adapter. Surely better" in lines[2]
+    assert "Ships: the adapted model, with interpolation weight 0.5. Surely better" in lines[2]
     assert "On 40 test queries" in text
     worse, better = "-0.100 (-0.200 to +0.000)", "+0.081 (+0.020 to +0.150)"
     assert f"| BM25 | 0.500 | 0.400 | 0.300 | {worse} | {worse} | 0.0400 |" in lines
@@ -97,7 +97,7 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
     assert "95% interval" in text
     assert "| 0.5 | 0.700 | 0.600 |" in lines
     assert "| need | 20 | 0.600 | 0.700 | +0.100 (+0.000 to +0.200) |" in lines
-    assert "| passages sampled, of held-out threads | 50 |" in lines
+    assert "| passages sampled, from held-out threads | 50 |" in lines
     assert "0.877 on 150 known positives" in text
     assert "the hardest candidates the area is 0.741 (at least 0.67 is required)" in text
     assert "of these it calls 30% relevant" in text
@@ -118,7 +118,7 @@ def test_a_judge_that_was_not_believed_and_no_judge_at_all(tmp_path: Path) -> No
         finish(workspace, "mine", unbelieved)
         text = report_text(workspace, Settings())
         assert "0.550" in text
-        assert "too low to be believed: the 80 candidates were not judged" in text
+        assert "too low to be trusted: the 80 candidates were not judged" in text
         finish(workspace, "mine", {"candidates": 0, "calibration": None})
         assert "No hard negatives were mined." in report_text(workspace, Settings())
 

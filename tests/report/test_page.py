@@ -155,12 +155,14 @@ def test_it_says_all_the_verdict_first_and_takes_nothing_from_elsewhere(tmp_path
     assert path.stat().st_mode & 0o777 == 0o600
     found = read(path)
     for title in (
-        "Recall@k", "Gain by query style", "Share of the adapter", "Won most", "Lost most", "Map",
+        "Recall@k", "Gain by query style", "Interpolation weight", "Largest gains", "Largest losses", "Map",
         "ROC curve", "Loss", "Stages", "Files", "mpnet", "adapted INT8",
         "+0.070 (+0.040 to +0.100)", "rank 40 → 1", "rank 1 → –", "22.8 MB",
     ):  # fmt: skip
         assert title in found.text, title
-    assert found.text.index("Ships: 0.75 of the adapter") < found.text.index("Every system")
+    assert found.text.index(
+        "Ships: the adapted model, with interpolation weight 0.75"
+    ) < found.text.index("Every system")
     assert not {"script", "link", "img", "iframe", "object", "base", "form"} & found.tags
     assert not {"src", "href", "action", "style"} & found.attributes
     assert "url(" not in path.read_text()

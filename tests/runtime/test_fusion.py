@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from customir.runtime.fusion import SAMPLE, WORD_WEIGHT, fuse, sample, spread_of
+from customir.runtime.fusion import SAMPLE, WORD_WEIGHT, cosine_std, fuse, sample
 
 
 def test_scores_are_cosines_and_a_weighted_share_of_the_words() -> None:
@@ -34,16 +34,16 @@ def test_cosines_that_lie_closer_together_give_the_same_order() -> None:
     for asked, *passages in (vectors, squeezed):
         held = np.array(passages)
         cosines = dict(enumerate((held @ asked).tolist()))
-        orders.append([row for row, _ in fuse(cosines, shares, spread_of(held))])
-    assert spread_of(squeezed) < spread_of(vectors) / 5
+        orders.append([row for row, _ in fuse(cosines, shares, cosine_std(held))])
+    assert cosine_std(squeezed) < cosine_std(vectors) / 5
     assert orders[0] == orders[1]
 
 
 def test_the_spread_is_that_of_all_pairs() -> None:
     vectors = unit(np.random.default_rng(1).standard_normal((20, 8)))
     pairs = [vectors[a] @ vectors[b] for a in range(20) for b in range(a)]
-    assert spread_of(vectors) == pytest.approx(np.std(pairs), rel=1e-5)
-    assert spread_of(vectors[:1]) == spread_of(vectors[:0]) == 0
+    assert cosine_std(vectors) == pytest.approx(np.std(pairs), rel=1e-5)
+    assert cosine_std(vectors[:1]) == cosine_std(vectors[:0]) == 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, SAMPLE, 12345])

@@ -41,7 +41,7 @@ class Deadly(Silent):
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-index.PASSAGES_A_COMMIT = 2
+index.PASSAGES_PER_COMMIT = 2
 passages = [index.IndexedPassage(*values) for values in eval(sys.argv[3])]
 index.build_index(Path(sys.argv[1]), passages, Embedder(Path(sys.argv[2])), Deadly())
 """
@@ -138,7 +138,7 @@ def test_killed_and_run_again_equals_uninterrupted(
     monkeypatch: pytest.MonkeyPatch,
     steps: int,
 ) -> None:
-    monkeypatch.setattr(index, "PASSAGES_A_COMMIT", 2)
+    monkeypatch.setattr(index, "PASSAGES_PER_COMMIT", 2)
     build_index(tmp_path / "whole.db", passages, embedder, Silent())
 
     path = tmp_path / "index.db"
@@ -235,7 +235,7 @@ def test_a_reader_finds_a_changed_document_as_it_was_or_as_it_is(
     passages: list[IndexedPassage],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(index, "PASSAGES_A_COMMIT", 1)
+    monkeypatch.setattr(index, "PASSAGES_PER_COMMIT", 1)
     path = tmp_path / "index.db"
     shutil.copytree(model, tmp_path / "model")
     parts = [

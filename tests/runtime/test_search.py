@@ -13,7 +13,7 @@ from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime import index as index_module
 from customir.runtime.embedder import Embedder
-from customir.runtime.fusion import WORD_WEIGHT, spread_of
+from customir.runtime.fusion import WORD_WEIGHT, cosine_std
 from customir.runtime.index import IndexedPassage, build_index
 from customir.runtime.search import EVERYTHING, Searcher, any_of, search, split_marks, words_in
 
@@ -88,7 +88,7 @@ def test_hybrid_is_the_cosine_and_a_share_of_the_words(
         monkeypatch.setattr(index_module, "best_kernel", lambda: None)
     with Searcher(folder) as searcher:
         hits = searcher.search(query)
-    factor = WORD_WEIGHT * spread_of(Embedder(model).encode([one.content for one in passages]))
+    factor = WORD_WEIGHT * cosine_std(Embedder(model).encode([one.content for one in passages]))
     expected = {key: cosine[key] + factor * bm25.get(key, 0.0) / limit for key in cosine}
     best = sorted(expected, key=lambda key: -expected[key])
     assert [hit.key for hit in hits] == best

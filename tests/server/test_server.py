@@ -149,7 +149,7 @@ def test_the_description_names_every_route(server: Any) -> None:
 
 def hold(server: Any) -> tuple[threading.Event, threading.Event]:
     """Let the model wait until the first event is set; the second says that it waits."""
-    embedder = server.service.backend.batcher._embedder
+    embedder = server.service.backend.batcher._current._embedder
     inner, gate, waits = embedder.encode, threading.Event(), threading.Event()
 
     def slow(*arguments: Any) -> Any:
@@ -287,7 +287,7 @@ def test_a_fault_names_its_kind_and_nothing_else(running: Any, folder: Path) -> 
         def fail(*_: Any) -> None:
             raise ValueError("a secret word")
 
-        server.service.backend.batcher._embedder.encode = fail
+        server.service.backend.batcher._current._embedder.encode = fail
         status, _, content = server.ask("POST", "/v1/embeddings", {"input": "x"})
         assert status == 500
         assert b"ValueError" in content

@@ -189,5 +189,5 @@ def test_fewer_pairs_than_a_batch_are_one_batch(minilm: Path, tmp_path: Path) ->
 
 
 def test_layers_below_cannot_be_frozen_beyond_the_model(minilm: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="top_layers is 7"):
+    with pytest.raises(UserError, match="trainable_layers is 7"):
         run(minilm, tmp_path, full_fine_tuning=True, trainable_layers=7)

@@ -31,9 +31,9 @@ def test_two_gloo_processes_equal_one(minilm: Path, tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import test_processes; from pathlib import Path; from torch import distributed\n"
+        "import test_distributed; from pathlib import Path; from torch import distributed\n"
         "distributed.init_process_group('gloo')\n"
-        f"test_processes.run(Path({str(minilm)!r}), Path({str(tmp_path / 'two')!r}))\n"
+        f"test_distributed.run(Path({str(minilm)!r}), Path({str(tmp_path / 'two')!r}))\n"
         "distributed.destroy_process_group()\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -17,9 +17,10 @@ from customir.errors import UserError
 from customir.job import Job
 from customir.progress import Silent
 from customir.queries.splits import split_passages
-from customir.runtime.embedder import Embedder, fingerprint, index_fingerprint
+from customir.runtime.embedder import Embedder, fingerprint, index_fingerprint, passage_model
 from customir.runtime.search import search
 from customir.settings import Settings, read_settings, write_settings
+from customir.stages.export import model_folder
 from customir.workspace import Workspace
 from customir.workspace.queries import Query, read_negatives, read_queries, write_queries
 
@@ -134,7 +135,8 @@ def test_queries_alone_keep_the_index_of_the_base(workspace: Make, minilm: Path)
         pretend(job, "evaluate", {**verdict.detail, "weight": 1.0})  # as if it had been better
         pipeline.run_stage(stage("export"), job)
         pipeline.run_stage(stage("index"), job)
-        model, base = folder / "model", folder / "passage-model"
+        model = folder / "model"
+        base = passage_model(model)
         assert fingerprint(model) != fingerprint(base) == index_fingerprint(model)
         assert (base / "model.safetensors").read_bytes() == (
             minilm / "model.safetensors"
@@ -149,9 +151,12 @@ def test_queries_alone_keep_the_index_of_the_base(workspace: Make, minilm: Path)
         # The base ships after all: its own vectors are the same, so the index needs no work.
         pretend(job, "evaluate", {**verdict.detail, "weight": 0.0})
         pipeline.run_stage(stage("export"), job)
-        assert not base.exists()
-        assert index_fingerprint(model) == fingerprint(model)
+        newest = model_folder(job)
+        assert passage_model(newest) == newest
+        assert index_fingerprint(newest) == fingerprint(newest) != fingerprint(model)
+        assert search(folder, asked, 3, "vector")[0].key == best, "until the index is made"
         pipeline.run_stage(stage("index"), job)
+        assert fingerprint(newest) == fingerprint(model)
         state = database.stage("index")
         assert state is not None
         assert state.detail["added"] == 0

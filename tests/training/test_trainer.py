@@ -121,12 +121,12 @@ def test_a_loss_that_is_no_number_stops_with_advice(minilm: Path, tmp_path: Path
     assert not list(tmp_path.glob("frozen*")), "passages' states are not left behind"
 
 
-def test_top_layers_train_and_resume_like_the_rest(minilm: Path, tmp_path: Path) -> None:
+def test_trainable_layers_train_and_resume_like_the_rest(minilm: Path, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"trainable_layers": 2})
     result = train(minilm, examples(), settings, 0, "cpu", tmp_path, Silent())
     assert sum(result.losses[-3:]) < sum(result.losses[:3])
     assert not list(tmp_path.glob("frozen*"))
-    with pytest.raises(UserError, match="top_layers is 9"):
+    with pytest.raises(UserError, match="trainable_layers is 9"):
         run(minilm, tmp_path, SETTINGS.model_copy(update={"trainable_layers": 9}))
 
 
@@ -148,7 +148,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
     reporter = Silent()
     monkeypatch.setattr(reporter, "say", said.append)
     result = train(minilm, examples(), settings, 0, "cpu", tmp_path / "small", reporter)
-    assert [line for line in said if "tokens_per_pass = 64" in line]
+    assert [line for line in said if "mini_batch_num_tokens = 64" in line]
     assert result.losses == pytest.approx(exact.losses, rel=1e-3)
     limit = 1
     with pytest.raises(torch.OutOfMemoryError):

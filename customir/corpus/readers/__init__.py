@@ -63,6 +63,15 @@ MAXIMUM_NESTING = 2
 MAXIMUM_FOLDERS = 20
 
 
+# By these a folder that `--out` made is known; its reports hold texts of the corpus.
+WORKSPACE_NAMES = {"workspace.db", "workspace.lock"}
+OWN_FILES = WORKSPACE_NAMES | {
+    "workspace.db-wal", "workspace.db-shm", "index.db", "index.db-wal", "index.db-shm",
+    "index.lock", "index.vectors", "report.md", "report.html", "customir.toml",
+}  # fmt: skip
+OWN_FOLDERS = {"generations", "model", "passage-model", "training", "check"}
+
+
 @dataclass
 class Position:
     """How far the files of the sources are read, in bytes on disk."""
@@ -232,6 +241,14 @@ def _walk(
         return
     for folder, folders, names in os.walk(source):
         below = Path(folder)
+        if set(names) >= WORKSPACE_NAMES:
+            if below != source:
+                folders.clear()
+                yield below, str(below.relative_to(source)), "a folder of CustomIR, not read"
+                continue
+            # A workspace amid what it is made from.
+            folders[:] = [each for each in folders if each not in OWN_FOLDERS]
+            names = [each for each in names if each not in OWN_FILES]
         export = export_reader(_names_below(below, names, folders)) if whole_exports else None
         if export:
             folders.clear()

@@ -105,4 +105,4 @@ def _read_tnef(data: bytes, name: str, options: ReadOptions) -> list[RawDocument
     package = tnef.read(data)
     for title, content in package.files:
         found += _read(Attachment(content, OCTETS, title), f"{name} / {title}", options)
-    return found or [Unreadable(name, "attachment not read: a winmail.dat without files")]
+    return found or [Unreadable(name, "no files in this winmail.dat")]

@@ -8,7 +8,19 @@ from io import BytesIO
 from typing import Protocol
 
 from customir.corpus.document import RawDocument
-from customir.corpus.readers import calendar, docx, pdf, rtf, text, web
+from customir.corpus.readers import (
+    calendar,
+    docx,
+    epub,
+    odf,
+    pdf,
+    pptx,
+    rtf,
+    spreadsheet,
+    subtitles,
+    text,
+    web,
+)
 from customir.corpus.readers.archives import ZIP_MAGIC, open_archive
 from customir.corpus.readers.files import HEAD_BYTES, Content
 
@@ -29,8 +41,10 @@ class ZippedDocumentReader(Protocol):
     def read_document(self, content: Content) -> RawDocument: ...
 
 
-DOCUMENT_READERS: tuple[DocumentReader, ...] = (pdf, rtf, calendar, web, text)
-ZIPPED_DOCUMENT_READERS: tuple[ZippedDocumentReader, ...] = (docx,)
+DOCUMENT_READERS: tuple[DocumentReader, ...] = (
+    pdf, rtf, spreadsheet, calendar, subtitles, web, text,
+)  # fmt: skip
+ZIPPED_DOCUMENT_READERS: tuple[ZippedDocumentReader, ...] = (docx, spreadsheet, pptx, odf, epub)
 
 
 def document_reader(head: bytes, name: str) -> DocumentReader | None:

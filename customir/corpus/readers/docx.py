@@ -1,4 +1,8 @@
-"""Word's .docx, by python-docx: one file, one document."""
+"""Word's .docx: opened by python-docx, walked by rules of our own.
+
+python-docx's own text leaves out insertions of tracked changes, content controls, text boxes, notes
+and nested tables, and gives merged cells several times.
+"""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -6,6 +10,15 @@ from typing import Any
 
 from customir.corpus.document import RawDocument
 from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
+from customir.corpus.readers.xml import local_name, parse_xml
+
+W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+NOTES = (("footnotes", "footnoteReference"), ("endnotes", "endnoteReference"))
+# What was deleted or moved away, the code of a field, and an older program's copy of a text box.
+LEFT_OUT = frozenset(
+    ("del", "moveFrom", "delText", "instrText", "Fallback", "pPr", "rPr", "sectPr")
+)
+CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 
 
 def matches_names(names: Sequence[str]) -> bool:
@@ -14,7 +27,7 @@ def matches_names(names: Sequence[str]) -> bool:
 
 
 def read_document(content: Content) -> RawDocument:
-    """The paragraphs and tables, in order; cells of a row on one line.
+    """The paragraphs, tables, text boxes and notes, in order; cells of a row on one line.
 
     Raises:
         ReadError: it is damaged or has no text, or python-docx is not installed.
@@ -25,9 +38,11 @@ def read_document(content: Content) -> RawDocument:
         raise ReadError(NOT_INSTALLED.format(".docx")) from error
     try:
         document = docx.Document(BytesIO(content.data))
-        text = "\n\n".join(_blocks(document))
+        text = "\n\n".join(_Walk(_notes(document.part)).blocks(document.element.body))
         properties = document.core_properties
         title, author = properties.title or "", properties.author or ""
+    except ReadError:
+        raise
     except Exception as error:  # lxml, zipfile and python-docx each have their own
         raise ReadError(f"not readable as .docx: {type(error).__name__}: {error}") from error
     if not text:
@@ -35,14 +50,79 @@ def read_document(content: Content) -> RawDocument:
     return RawDocument(content.name, title, author, None, text)
 
 
-def _blocks(document: Any) -> Iterator[str]:
-    from docx.table import Table
+def _notes(part: Any) -> dict[tuple[str, str], Any]:
+    """Footnotes and endnotes by the tag and the number that refer to them."""
+    notes: dict[tuple[str, str], Any] = {}
+    for relation in part.rels.values():
+        for kind, reference in NOTES:
+            if not relation.is_external and relation.reltype.endswith(f"/{kind}"):
+                root = parse_xml(relation.target_part.blob, ".docx")
+                for note in root:
+                    notes[reference, note.get(f"{W}id", "")] = note
+    return notes
 
-    for block in document.iter_inner_content():
-        if isinstance(block, Table):
-            rows = (" | ".join(cell.text.strip() for cell in row.cells) for row in block.rows)
-            text = "\n".join(row for row in rows if row.strip(" |"))
-        else:
-            text = block.text
-        if text.strip():
-            yield text
+
+class _Walk:
+    """Goes through the elements in the order in which they are read."""
+
+    def __init__(self, notes: dict[tuple[str, str], Any]) -> None:
+        self._notes = notes
+        # What a paragraph carries along, and comes below it: text boxes and notes.
+        self._below: list[str] = []
+
+    def blocks(self, container: Any) -> Iterator[str]:
+        """The texts of paragraphs and tables in an element."""
+        for child in container:
+            name = local_name(child)
+            if name == "p":
+                text = "".join(self._pieces(child)).strip()
+                below, self._below = self._below, []
+                yield from filter(None, [text, *below])
+            elif name == "tbl":
+                rows = filter(None, map(self._row, self._in(child, "tr")))
+                yield from filter(None, ["\n".join(rows)])
+            elif name not in LEFT_OUT:
+                yield from self.blocks(child)
+
+    def _row(self, row: Any) -> str:
+        cells = (
+            " ".join(self.blocks(cell)) for cell in self._in(row, "tc") if not _is_merged(cell)
+        )
+        text = " | ".join(cells)
+        return text if text.strip(" |") else ""
+
+    def _in(self, element: Any, wanted: str) -> Iterator[Any]:
+        """The rows or cells of an element, also those in a content control or an insertion."""
+        for child in element:
+            name = local_name(child)
+            if name == wanted:
+                yield child
+            elif name not in LEFT_OUT and name not in ("tblPr", "tblGrid", "trPr", "p"):
+                yield from self._in(child, wanted)
+
+    def _pieces(self, element: Any) -> Iterator[str]:
+        """The text in a paragraph."""
+        for child in element:
+            name = local_name(child)
+            if name == "t":
+                yield child.text or ""
+            elif name in CHARACTERS:
+                yield CHARACTERS[name]
+            elif name == "txbxContent":
+                outside, self._below = self._below, []
+                outside += self.blocks(child)
+                self._below = outside + self._below
+            elif (key := (name, child.get(f"{W}id", ""))) in self._notes:
+                note = self._notes[key]
+                yield f"[{key[1]}]"
+                outside, self._below = self._below, []
+                outside.append(f"[{key[1]}] {' '.join(self.blocks(note))}")
+                self._below = outside
+            elif name not in LEFT_OUT:
+                yield from self._pieces(child)
+
+
+def _is_merged(cell: Any) -> bool:
+    """Whether a cell goes on from the one above it."""
+    merge = cell.find(f"{W}tcPr/{W}vMerge")
+    return merge is not None and merge.get(f"{W}val", "continue") == "continue"

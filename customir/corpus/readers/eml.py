@@ -14,6 +14,12 @@ MAIL_HEADER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
+MACHINE_HEADER = re.compile(
+    rb"^(?:received|return-path|delivered-to|message-id|mime-version|x-[a-z-]+|from)[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+TEXT_SUFFIXES = (".txt", ".text", ".md", ".org", ".rst")
+
 
 def matches(head: bytes, name: str) -> bool:
     """Whether a file that begins with `head` is a message."""
@@ -21,8 +27,11 @@ def matches(head: bytes, name: str) -> bool:
     if not HEADER_LINE.match(head):
         return False
     headers = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
-    needed = 1 if name.lower().endswith(".eml") else 2
-    return len(MAIL_HEADER.findall(headers)) >= needed
+    if name.endswith(".eml"):
+        return MAIL_HEADER.search(headers) is not None
+    # What people type into a text file may look like a header; they type no route and no number.
+    is_text = name.endswith(TEXT_SUFFIXES) and not MACHINE_HEADER.search(headers)
+    return not is_text and len(MAIL_HEADER.findall(headers)) >= 2
 
 
 def read(file: SourceFile) -> Iterator[RawMail]:

@@ -58,8 +58,12 @@ UNCLOSED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
 # Where mail programs begin the message that is answered, whatever the language: (attribute, value).
 EARLIER_MESSAGE = (
     ("id", "divRplyFwdMsg"), ("id", "OLK_SRC_BODY_SECTION"), ("name", "quote"),
-    ("class", "yahoo_quoted"), ("class", "moz-forward-container"),
+    ("class", "yahoo_quoted"), ("class", "moz-forward-container"), ("id", "appendonsend"),
+    ("id", "x_divRplyFwdMsg"), ("class", "ms-outlook-mobile-reference-message"),
+    ("id", "mail-editor-reference-message-container"), ("class", "zmail_extra"),
 )  # fmt: skip
+# Outlook on the desktop draws a rule above the header that it copies, and nothing else in this colour.
+OUTLOOK_RULE = re.compile(r"border-top:\s*solid\s*#(?:E1E1E1|B5C4DF)", re.IGNORECASE)
 SEPARATOR = "-----Original Message-----"
 # Characters without width, which fill the preview of a message; in words of some scripts, and
 # in emoji, single ones have a meaning.
@@ -156,6 +160,8 @@ def _is_hidden(node: LexborNode) -> bool:
 
 def _begins_earlier_message(node: LexborNode) -> bool:
     attributes = node.attributes
+    if OUTLOOK_RULE.search(attributes.get("style") or ""):
+        return True
     return any(value in (attributes.get(name) or "").split() for name, value in EARLIER_MESSAGE)
 
 
@@ -191,6 +197,11 @@ class _Text:
             elif tag == "div" and self._done and _begins_earlier_message(node):
                 self._add(SEPARATOR)
                 self._break(1)
+
+        elif tag == "span" and self._done and _begins_earlier_message(node):
+            self._break(1)
+            self._add(SEPARATOR)
+            self._break(1)
 
     def end(self, tag: str) -> None:
         if tag in PARAGRAPHS:

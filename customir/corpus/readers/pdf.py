@@ -1,25 +1,33 @@
-"""PDF files, by PDFium: one file, one document."""
+"""PDF files, by PDFium: one file, one document; scanned pages by tesseract, where that is asked for."""
 
+import shutil
+import subprocess
 from io import BytesIO
+from typing import Any
 
 from customir.corpus.document import RawDocument
 from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
+from customir.corpus.readers.page_layout import MAXIMUM_PIECES, Piece, columns_in_order, join_lines
 
 MAGIC = b"%PDF-"
 MAXIMUM_PAGES = 5000
 MAXIMUM_CHARACTERS = 64_000_000
+# How PDFium marks a hyphen at a line's end, by the way in which the text is asked for.
+SOFT_HYPHENS = ("\ufffe", "\x02")
+OCR_DPI, OCR_SECONDS, POINTS_PER_INCH = 300, 120, 72
+SCANNED = "no text in the PDF: its pages are pictures (scans)"
 
 
 def matches(head: bytes, name: str) -> bool:
     """Whether a file that begins with `head` is a PDF: its sign may stand anywhere in 1 KB."""
-    return MAGIC in head[:1024] and (head.startswith(MAGIC) or name.lower().endswith(".pdf"))
+    return MAGIC in head[:1024] and (head.startswith(MAGIC) or name.endswith(".pdf"))
 
 
 def read_document(content: Content) -> RawDocument:
-    """The text of all pages, a blank line between two.
+    """The text of all pages, a blank line between two; columns one after the other.
 
     Raises:
-        ReadError: it is damaged or encrypted, has no text, or pypdfium2 is not installed.
+        ReadError: it is damaged or encrypted, has no text, or a library is not installed.
     """
     try:
         import pypdfium2
@@ -31,14 +39,66 @@ def read_document(content: Content) -> RawDocument:
         with pypdfium2.PdfDocument(BytesIO(content.data)) as document:
             title = document.get_metadata_dict().get("Title", "")
             for number in range(min(len(document), MAXIMUM_PAGES)):
-                page = document[number].get_textpage().get_text_range(errors="replace")
-                size += len(page)
+                page = document[number]
+                text = _text_of(page)
+                if content.options.ocr and not text.strip():
+                    text = _recognised(page)
+                size += len(text)
                 if size > MAXIMUM_CHARACTERS:
                     raise ReadError(f"more than {MAXIMUM_CHARACTERS:,} characters")
-                pages.append(page.replace("\r\n", "\n").replace("\x02", ""))
+                pages.append(text)
     except (pypdfium2.PdfiumError, ValueError, OSError) as error:
         raise ReadError(f"not readable as PDF: {error}") from error
     text = "\n\n".join(page for page in pages if page.strip())
     if not text:
-        raise ReadError("no text in the PDF: pictures of pages, perhaps")
+        raise ReadError(SCANNED + ("" if content.options.ocr else "; try --ocr"))
     return RawDocument(content.name, title, "", None, text)
+
+
+def _text_of(page: Any) -> str:
+    """A page's text: in the order of its columns where it has some, else in PDFium's."""
+    text_page = page.get_textpage()
+    count = text_page.count_rects()
+    if 0 < count <= MAXIMUM_PIECES:
+        pieces = []
+        for number in range(count):
+            left, bottom, right, top = text_page.get_rect(number)
+            text = text_page.get_text_bounded(left, bottom, right, top).strip(" \r\n")
+            if text:
+                pieces.append(Piece(left, bottom, right, top, text))
+        if lines := columns_in_order(pieces, is_turned=page.get_rotation() != 0):
+            return join_lines(lines)
+    text = text_page.get_text_range(errors="replace").replace("\r\n", "\n")
+    for mark in SOFT_HYPHENS:
+        text = text.replace(f"{mark}\n", "").replace(mark, "")
+    return str(text)
+
+
+def _recognised(page: Any) -> str:
+    """The text of a scanned page, by tesseract.
+
+    Raises:
+        ReadError: tesseract is not installed, or fails.
+    """
+    program = shutil.which("tesseract")
+    if program is None:
+        raise ReadError(f"{SCANNED}, and tesseract, which would recognise them, is not installed")
+    picture = page.render(scale=OCR_DPI / POINTS_PER_INCH, grayscale=True).to_numpy()
+    height, width = picture.shape[:2]
+    graymap = b"P5 %d %d 255\n" % (width, height) + picture.reshape(height, width).tobytes()
+    command = [program, "stdin", "stdout", "--dpi", str(OCR_DPI), *_languages(program)]
+    try:
+        done = subprocess.run(
+            command, input=graymap, capture_output=True, timeout=OCR_SECONDS, check=True
+        )
+    except (subprocess.SubprocessError, OSError) as error:
+        raise ReadError(f"tesseract failed: {error}") from error
+    return str(done.stdout, "utf-8", "replace").replace("\f", "")
+
+
+def _languages(program: str) -> list[str]:
+    """Every language that tesseract has here, English first."""
+    done = subprocess.run([program, "--list-langs"], capture_output=True, timeout=20, check=False)
+    names = [name for name in done.stdout.decode().split("\n")[1:] if name and name != "osd"]
+    names.sort(key=lambda name: (name != "eng", name))
+    return ["-l", "+".join(names)] if names else []

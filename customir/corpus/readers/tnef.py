@@ -1,6 +1,7 @@
 """winmail.dat: how Outlook and Exchange pack a message for their own kind (TNEF), by tnefparse."""
 
 import logging
+import struct
 from dataclasses import dataclass
 
 from customir.corpus.charsets import decode
@@ -9,6 +10,9 @@ from customir.corpus.readers.files import NOT_INSTALLED, ReadError
 from customir.corpus.readers.html import decode_html, html_to_text
 
 MAGIC = b"\x78\x9f\x3e\x22"
+# The signature and a key; then come attributes: https://learn.microsoft.com/openspecs/MS-OXTNEF
+HEADER_BYTES = 6
+CODEPAGE, CODEPAGE_TYPE, CODEPAGE_WITHIN = 0x9007, 0x0006, 200
 KINDS = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
 
 
@@ -42,7 +46,7 @@ def read(content: bytes) -> Package:
         raise ReadError(NOT_INSTALLED.format("winmail.dat (TNEF)")) from error
     logging.getLogger("tnef-decode").setLevel(logging.CRITICAL)
     try:
-        package = TNEF(content, do_checksum=False)
+        package = TNEF(_with_codepage(content), do_checksum=False)
         text = _text(package.body, package.htmlbody, package.rtfbody)
         files = tuple(
             (_name(each.long_filename() or each.name), each.data) for each in package.attachments
@@ -52,6 +56,14 @@ def read(content: bytes) -> Package:
     except Exception as error:  # struct, codecs and tnefparse each have their own
         raise ReadError(f"not readable as TNEF: {type(error).__name__}: {error}") from error
     return Package(text, files)
+
+
+def _with_codepage(content: bytes) -> bytes:
+    """The same with a code page, without which tnefparse reads nothing: Windows-1252."""
+    if struct.pack("<HH", CODEPAGE, CODEPAGE_TYPE) in content[:CODEPAGE_WITHIN]:
+        return content
+    attribute = struct.pack("<BHHIIIH", 1, CODEPAGE, CODEPAGE_TYPE, 8, 1252, 0, 0)
+    return content[:HEADER_BYTES] + attribute + content[HEADER_BYTES:]
 
 
 def _text(plain: bytes | str | None, html: bytes | str | None, rich: bytes | None) -> str:

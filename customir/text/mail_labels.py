@@ -126,8 +126,8 @@ def says_answer(subject: str) -> bool:
 
 
 def says_forward(subject: str) -> bool:
-    """Whether a subject's first prefix is that of a forward, in any language."""
-    return _first(subject, _FORWARD)
+    """Whether a subject's first prefix is that of a forward; "VS" is that of an answer, too."""
+    return _first(subject, _FORWARD) and not _first(subject, _REPLY)
 
 
 def _first(subject: str, pattern: re.Pattern[str]) -> bool:

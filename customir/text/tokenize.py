@@ -11,7 +11,7 @@ UNSPACED = (
 WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 LONE = re.compile(rf"[{UNSPACED}]")
 # A word of Chinese or Japanese is two characters on average.
-CHARACTERS_A_WORD = 2
+CHARACTERS_PER_WORD = 2
 
 
 def words_of(text: str) -> list[str]:
@@ -23,4 +23,4 @@ def words_of(text: str) -> list[str]:
 def length_of(words: Sequence[str]) -> float:
     """How many words these are, a character of a script without spaces being half of one."""
     lone = sum(LONE.fullmatch(word) is not None for word in words)
-    return len(words) - lone + lone / CHARACTERS_A_WORD
+    return len(words) - lone + lone / CHARACTERS_PER_WORD

@@ -2,7 +2,7 @@
 
 import pytest
 
-from customir.tokenize import length_of, words_of
+from customir.text.tokenize import length_of, words_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ measured beside mail-parser-reply and talon (bench/quotes.py, docs/results/readi
 import re
 from collections.abc import Sequence
 
-from customir.corpus.mail_labels import (
+from customir.text.mail_labels import (
     BEGINS,
     DIRECTION_MARKS,
     FORWARDED,
@@ -21,6 +21,10 @@ QUOTE, ATTRIBUTION, HEADER, EARLIER = "quote", "attribution", "copied header", "
 QUOTED = re.compile(r"\s{0,4}[>＞]")
 # Some quote with bars; so do tables: a quote only below an attribution.
 BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
+# Marks that are a quote's only right below a dated attribution.
+RARE_MARK = re.compile(r"\s{0,2}(--\]|[#:%}])(?:\s|(?<=\]))")
+# What stands for the part of a quote that is left out.
+OMISSION = re.compile(r"\s*(?:[\[(<]?\s*(?:\.{3,}|…|snip|cut|lost)\s*[\])>]?)\s*$", re.IGNORECASE)
 # Supercite and The Bat quote with the author's initials or first name.
 INITIALS = re.compile(r"\s{0,4}([A-Za-z]{1,4})>+(?:\s|$)")
 # Prompts of interpreters and shells, which look the same.
@@ -35,7 +39,7 @@ TYPED = re.compile(r"\s{0,4}>\s?[\w.]+\s*(?:<-|\(|=)")
 COMMAND = re.compile(r"\s{0,4}>\s?(?:[\w./-]+:\s|[\w./-]+\s-{1,2}\w|-{1,2}\w|[$#%]\s)")
 MAXIMUM_COMMANDS = 4
 
-RULE = re.compile(r"\s*[-_=*~]{5,}\s*$")
+RULE = re.compile(r"\s*(?:[-_=*~] ?){3,}\s*$")
 MARGIN = re.compile(r"[-_*=~–—:\s]+")
 LOTUS_DATE = re.compile(r".*\d{1,2}/\d{1,2}/\d{2,4}\s+\d{1,2}:\d\d(?::\d\d)?\s*(?:[AP]M)?\s*$")
 # Between "Forwarded by" and its header Lotus puts the rest of a date, a company, blank lines.
@@ -81,6 +85,9 @@ def earlier_messages(lines: Sequence[str], *, forwards: bool) -> dict[int, str]:
         start, end, cause, says_forward, separated = found
         cut.update((place, cause) for place in range(start, end))
         first = None if first is None or first >= start else first
+        if cause == ATTRIBUTION and first is None:  # whose answer is below cannot be told
+            at = end
+            continue
         forwards = forwards or says_forward or (first is None and not separated)
         if not _is_quote_next(lines, end):
             if not forwards or (forwarded and anything):
@@ -101,6 +108,7 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
     cut: dict[int, str] = {}
     initials: set[str] = set()
     inside = bars = consoles = begun = False
+    rare = ""
     for at, line in enumerate(lines):
         mark = _mark(line, initials)
         if mark is None and (found := INITIALS.match(line)) and found[1] not in PROMPTS:
@@ -108,6 +116,10 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
             if named or _attribution_above(lines, at, cut) is not None:
                 initials.add(found[1])
                 mark = ">"
+        if mark is None and rare and (found := RARE_MARK.match(line)) and found[1] == rare:
+            mark = rare
+        elif mark is None and (found := RARE_MARK.match(line)) and _is_dated_above(lines, at, cut):
+            mark = rare = found[1]
         if mark is None:
             inside = inside and not line.strip()
             continue
@@ -125,6 +137,7 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
                 console = False
             consoles, begun = consoles or console, True
             inside = bars if mark == "|" else (above is not None or (answers and not console))
+            inside = inside or (mark != "|" and mark == rare)
             if found := SUPERCITE.match(line):
                 initials.add(found[1])
         if inside:
@@ -188,21 +201,27 @@ def _copy_at(lines: Sequence[str], at: int) -> tuple[int, int, str, bool, bool] 
         ):
             start += 1
         end = _below_header(lines, start, separated=True) if start < len(lines) else None
-        return at, (at + 1 if end is None else end), HEADER, separator, True
+        return _rule_above(lines, at), (at + 1 if end is None else end), HEADER, separator, True
     field = header_field(line)
     if field and field[0] not in ("cc", "other"):
         start = _author_line(lines, at)
         end = _below_header(lines, at, separated=start < at)
         if end is None:
             return None
-        while start and RULE.match(lines[start - 1]):
-            start -= 1
-        return start, end, HEADER, False, False
+        return _rule_above(lines, start), end, HEADER, False, False
     if line.endswith((":", "：", "\u202c", "\u200f", "\u200e", "\u2069")):
         begin = _unmarked_attribution(lines, at)
         if begin is not None:
             return begin, at + 1, ATTRIBUTION, False, True
     return None
+
+
+def _rule_above(lines: Sequence[str], at: int) -> int:
+    """Where the rule above line `at` begins, with blank lines; `at` where there is none."""
+    start = at
+    while start and not lines[start - 1].strip():
+        start -= 1
+    return start - 1 if start and RULE.match(lines[start - 1][:300]) else at
 
 
 def _separator(line: str) -> bool | None:
@@ -332,9 +351,7 @@ def _unmarked_attribution(lines: Sequence[str], at: int) -> int | None:
         if len(text) > LONGEST_ATTRIBUTION:
             return None
         if _dates_author(text):
-            start -= _name_above(lines, start)
-            above = any(line.strip() for line in lines[:start])
-            return start if above else None
+            return start - _name_above(lines, start)
         start -= 1
         if start < 0 or not lines[start].strip():
             return None
@@ -367,7 +384,7 @@ def _attribution_above(
 ) -> tuple[int, int] | None:
     """Begin and end of the attribution right above line `at`, where there is one."""
     end = at
-    while end and not lines[end - 1].strip() and at - end < 3:
+    while end and at - end < 4 and (not lines[end - 1].strip() or OMISSION.match(lines[end - 1])):
         end -= 1
     start = end
     text = ""
@@ -385,8 +402,15 @@ def _attribution_above(
                 longer = f"{lines[start - 1]} {text}"
                 if BEGINS.match(lines[start - 1]) and _names_author(longer, alone=True):
                     start -= 1
-            return start - _name_above(lines, start), end
+            return start - _name_above(lines, start), at
     return None
+
+
+def _is_dated_above(lines: Sequence[str], at: int, cut: dict[int, str]) -> bool:
+    """Whether an attribution with a date or an address stands right above line `at`."""
+    above = _attribution_above(lines, at, cut)
+    text = " ".join(lines[above[0] : above[1]]) if above else ""
+    return bool(DATE.search(text) or ADDRESS.search(text))
 
 
 def _name_at_top(lines: Sequence[str], at: int) -> tuple[int, int] | None:

@@ -1,0 +1,5 @@
+"""`python -m customir.cli`."""
+
+from customir.cli.main import main
+
+main()

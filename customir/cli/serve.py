@@ -1,0 +1,93 @@
+"""`customir serve`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from customir.cli.network import block
+from customir.cli.options import FOLDER, Examples
+from customir.errors import UserError
+from customir.listening import bound_socket, bound_unix_socket
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command(
+    cls=Examples,
+    examples="""
+    customir serve mail
+    customir serve mail --unix-socket /run/customir/mail.sock
+    customir serve mail --host 192.0.2.7 --token-file token.txt --tls-cert mail.pem --tls-key mail.key
+    """,
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any."
+)
+@click.option(
+    "--unix-socket",
+    type=click.Path(path_type=Path),
+    help="Listen on this Unix socket, which only you can open, instead of an address.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The token that clients send; else the variable CUSTOMIR_TOKEN; else a random one.",
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="A certificate in PEM form.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key.")
+@click.option("--root-path", default="", help="The path that a proxy in front takes away: /mail.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
+)
+@click.option(
+    "--access-log/--no-access-log",
+    default=True,
+    help="Write a line of JSON for each request to stderr, without what was asked for.",
+)
+@click.pass_context
+def serve(
+    context: click.Context,
+    folder: Path,
+    host: str,
+    port: int,
+    unix_socket: Path | None,
+    token_file: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    root_path: str,
+    workers: int,
+    access_log: bool,
+) -> None:
+    """Serve DIR: a search page, /search (JSON), OpenAI's /v1/embeddings, /health and /metrics.
+
+    It prints a link that holds the token, without which nothing of DIR is shown to anybody. On a
+    Unix socket no token is needed unless one is given.
+    """
+    if unix_socket is not None:
+        for name in ("host", "port"):
+            if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+                raise UserError(
+                    f"--{name}: not together with --unix-socket. Leave one of them out."
+                )
+    with bound_unix_socket(unix_socket) if unix_socket else bound_socket(host, port) as bound:
+        block()
+        try:
+            from customir.server.command import serve_folder
+        except ImportError as error:
+            raise UserError(
+                f"`customir serve` needs {error.name}. Run: pip install 'customir[serve]'"
+            ) from error
+
+        serve_folder(
+            folder,
+            bound,
+            token_file=token_file,
+            certificate=(tls_cert, tls_key),
+            root=root_path,
+            workers=workers,
+            logged=access_log,
+        )

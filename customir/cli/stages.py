@@ -1,0 +1,271 @@
+"""The commands that run stages: adapt, ingest, generate, mine, train, evaluate, export, index."""
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from customir.airgap import refuse_in_python
+from customir.cli.jobs import help_to_train, open_job, run_stage
+from customir.cli.network import KERNEL_DOES_NOT_BLOCK, block
+from customir.cli.options import FOLDER, Examples, reading_options, settings_options
+from customir.cli.output import print_table, relative_path
+from customir.errors import UserError
+from customir.progress import reporter_for_terminal
+from customir.settings import (
+    read_settings,
+)
+from customir.terminal import echo
+
+if TYPE_CHECKING:
+    from customir.job import Job
+
+
+@click.command(
+    cls=Examples,
+    examples="""
+    customir adapt archive.mbox --out mail
+    customir adapt archive.mbox notes/ --out mail --passages 1000 --seed 1
+    customir adapt corpus.jsonl --out papers --llm models/qwen2.5-7b-q4_k_m.gguf --device cuda
+    """,
+)
+@click.argument("sources", nargs=-1, metavar="SOURCE...", type=click.Path(path_type=Path))
+@click.option(
+    "--out", "folder", type=FOLDER, required=True, help="DIR: the folder where everything is kept."
+)
+@reading_options
+@settings_options
+def adapt(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
+    """Adapt an embedder to SOURCE and index it: all stages, from reading to the index.
+
+    SOURCE is an mbox file, a folder of .eml, .txt or .md files, or a JSONL file with `_id`,
+    `title` and `text`. Run it again to continue where it was stopped. DIR/customir.toml holds every
+    setting; flags override it.
+    """
+    with open_job(folder, sources, flags, uses_llm=True) as job:
+        from customir import pipeline
+
+        pipeline.run_all(job)
+        _print_outcome(job)
+
+
+@click.command(cls=Examples, examples="customir ingest archive.mbox notes/ --out mail")
+@click.argument("sources", nargs=-1, metavar="SOURCE...", type=click.Path(path_type=Path))
+@click.option(
+    "--out", "folder", type=FOLDER, required=True, help="DIR: the folder where everything is kept."
+)
+@reading_options
+@settings_options
+def ingest(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
+    """Read and clean SOURCE, split it into passages, and find threads and near-duplicates."""
+    run_stage("ingest", folder, sources, flags)
+
+
+@click.command(cls=Examples, examples="customir generate mail --passages 1000 --queries 4")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@settings_options
+def generate(folder: Path, **flags: Any) -> None:
+    """Let the LLM write queries for sampled passages, and drop the bad ones."""
+    run_stage("generate", folder, (), flags, uses_llm=True)
+
+
+@click.command(cls=Examples, examples="customir mine mail")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def mine(folder: Path) -> None:
+    """Mine hard negatives by BM25 and the base embedder, and let the LLM judge them.
+
+    The setting negatives.candidates_per_query says how many are mined for each query. The default
+    is none, because on judged sets they gained nothing over in-batch negatives.
+    """
+    run_stage("mine", folder, (), {}, uses_llm=True)
+
+
+@click.command(
+    cls=Examples,
+    examples="""
+    customir train mail --device cuda
+    torchrun --nproc-per-node 2 -m customir train mail
+    """,
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run.")
+@click.option("--full/--lora", default=None, help="Train every weight, or a LoRA adapter.")
+@click.option(
+    "--freeze-passage-encoder/--train-passage-encoder",
+    default=None,
+    help="Adapt queries alone, so that passages keep the base's vectors.",
+)
+def train(folder: Path, **flags: Any) -> None:
+    """Train the embedder on queries, passages and hard negatives.
+
+    Under torchrun its processes share the work, and the first one writes the result.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        block()
+        run_stage("train", folder, (), flags)
+        return
+    refuse_in_python()
+    from customir.training.distributed import (
+        barrier,
+        connects_later,
+        process_group,
+        rank_and_world_size,
+    )
+
+    with process_group():
+        if connects_later():
+            echo(f"{KERNEL_DOES_NOT_BLOCK}: NCCL connects its processes later on.", err=True)
+        else:
+            block()
+        if rank_and_world_size()[0] == 0:
+            run_stage("train", folder, (), flags, opened=barrier)
+        else:
+            barrier()  # until the first has written the settings
+            help_to_train(folder, flags)
+
+
+@click.command(
+    cls=Examples,
+    examples="""
+    customir evaluate mail
+    customir evaluate mail --beir testsets/scifact
+    """,
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option(
+    "--beir",
+    "test_set",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Measure DIR/model on a judged test set: corpus.jsonl, queries.jsonl and qrels/.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the test set's table as JSON.")
+def evaluate(folder: Path, test_set: Path | None, as_json: bool) -> None:
+    """Compare base, adapted and BM25 on held-out queries, and decide what ships."""
+    if test_set:
+        _print_test_set(folder, test_set, as_json)
+    else:
+        run_stage("evaluate", folder, (), {})
+
+
+@click.command(
+    cls=Examples,
+    examples="""
+    customir export mail
+    customir export mail --gguf
+    customir export --check mail
+    """,
+)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; compare the files in DIR/model with each other.",
+)
+@click.option(
+    "--fp16/--no-fp16", default=None, help="Also ONNX in half precision, for a GPU. Default: no."
+)
+@click.option("--gguf/--no-gguf", default=None, help="Also GGUF, for llama.cpp. Default: no.")
+def export(folder: Path, check: bool, fp16: bool | None, gguf: bool | None) -> None:
+    """Write DIR/model: merged safetensors, ONNX, ONNX INT8, and a model card.
+
+    Each file is compared with the one that it was made from, on held-out queries: cosine, Recall@10
+    and nDCG@10. If INT8 loses more than 0.5 points of Recall@10, it is made again with a less lossy
+    setting.
+    """
+    if not check:
+        run_stage("export", folder, (), {"fp16": fp16, "gguf": gguf})
+    elif fp16 is None and gguf is None:
+        _check_export(folder)
+    else:
+        raise UserError("--check compares existing files. Leave --fp16 and --gguf out.")
+
+
+@click.command(cls=Examples, examples="customir index mail")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def index(folder: Path) -> None:
+    """Write DIR/index.db: every passage, its vector and its words."""
+    run_stage("index", folder, (), {})
+
+
+@click.command(cls=Examples, examples="customir rollback mail")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def rollback(folder: Path) -> None:
+    """Go back to the model and the index that were current before the last change.
+
+    Run it again to return. No earlier generation is kept if it holds mail that has left the sources.
+    """
+    from customir.runtime.generations import roll_back
+
+    pointer = roll_back(folder)
+    echo(f"{folder}: generation {pointer.current} is current, {pointer.previous} is kept.")
+
+
+def _print_outcome(job: "Job") -> None:
+    """Print the table, the verdict, where the files are, and how to search."""
+    from customir.report.markdown import REPORT_NAME, comparison_rows, verdict_line
+    from customir.report.page import PAGE_NAME
+
+    state = job.workspace.stage("evaluate")
+    if state is None:
+        return
+    folder = relative_path(job.folder)
+    echo(f"\nOn {state.detail['queries']} held-out test queries:\n")
+    exported = job.workspace.stage("export")
+    table = [*state.detail["table"], *(exported.detail["table"] if exported else [])]
+    print_table(comparison_rows(table, job.settings.evaluation.confidence))
+    echo(f"\n{verdict_line(state.detail)}\n")
+    artifacts = {
+        "model": folder / "model",
+        "ONNX": folder / "model" / "onnx" / "model.onnx",
+        "ONNX INT8": folder / "model" / "onnx" / "model_qint8.onnx",
+        "index": folder / "index.db",
+        "report": folder / REPORT_NAME,
+        "web page": folder / PAGE_NAME,
+    }
+    for name, path in artifacts.items():
+        echo(f"{name:10} {path}")
+    echo(f'\nSearch it:  customir search {shlex.quote(str(folder))} "what you are looking for"')
+
+
+def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
+    from customir.commands.judged_set import measure_on
+    from customir.job import Job
+    from customir.report.markdown import comparison_rows
+    from customir.workspace import Workspace
+
+    settings = read_settings(folder, {})
+    with Workspace(folder) as workspace:
+        results = measure_on(Job(workspace, settings, reporter_for_terminal()), test_set)
+    rows = [result.as_row() for result in results]
+    if as_json:
+        echo(json.dumps(rows))
+    else:
+        print_table(comparison_rows(rows, settings.evaluation.confidence))
+
+
+def _check_export(folder: Path) -> None:
+    from customir.exporters.parity import losses, measure_parity, table
+    from customir.job import Job
+    from customir.job.parity_queries import parity_queries_of
+    from customir.stages.export import model_folder
+    from customir.workspace import Workspace
+
+    with Workspace(folder, write=False) as workspace:
+        job = Job(workspace, read_settings(folder, {}), reporter_for_terminal())
+        held_out, model = parity_queries_of(job), model_folder(job)
+    if not held_out.passages:
+        raise UserError(
+            f"{folder}: no held-out queries to compare with. Run: customir adapt --out {folder}"
+        )
+    job.reporter.say(
+        f"Measuring on {len(held_out.queries)} held-out queries among {len(held_out.passages)} "
+        "passages."
+    )
+    chain = measure_parity(model, held_out, job.reporter)
+    print_table(table(chain))
+    if lost := losses(chain, held_out):
+        raise UserError(f"{model}: {'; '.join(lost)}. Run: customir export {folder}")
+    echo("Each file is within the limits of the one that it was made from.")

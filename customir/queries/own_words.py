@@ -1,0 +1,120 @@
+"""What of a message are its author's own sentences: pairs that are learned from hold nothing else.
+
+Salutations, links, dates, copied fields, what a console prints and a bare name at the end are not what
+a message is about. Pairs that hold them teach an embedder to match names and machines.
+"""
+
+import itertools
+import re
+
+from customir.text.mail_labels import header_field
+from customir.text.quotes import is_attribution
+
+# Mail programs break lines before here; a longer line was not broken at all.
+MAXIMUM_WIDTH = 100
+FIRST_WORD = re.compile(r"[\w\"'(]\S*")  # not what marks a list or a quote
+# Where a text comes from and of when it is, in feeds: "URL: http://... Date: 2002-10-02".
+LINK_OR_DATE = re.compile(r"\b(?:https?://|www\.)\S+|\b\d{4}-\d\d-\d\d(?:T\S+)?")
+SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]]*\s+|\n")
+# What ends with a point that ends no sentence.
+ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|dr|mr|mrs|ms|prof|st|no|nr|fig|z\.b|d\.h|bzw|ca|p\.ex|a\.k\.a)"
+    r"|\b[^\W\d_])\.$",
+    re.IGNORECASE,
+)
+# "Hi Ada", "Dear all,", "Ada:"; a line of its own above the text.
+SALUTATION_WORDS = 4
+# Prompts and quotes, file listings, rules, CVS; a field that a form or a machine wrote.
+MACHINE_START = re.compile(
+    r"\s*(?:[>|#$=*~+_<{}\\-]|\[[^\]\n]*\]\s*(?:[$#>]|$)|[\w.-]+(?:@| at )[\w.-]+:\S*[$#]|[\w.]{1,8}>\s|```"
+    r"|\(See attached|Update of /|In this issue\b|Forwarded[ -]by\b|Date: Not supplied)",
+    re.IGNORECASE,
+)
+LETTERS_SHARE = 0.6
+
+
+def is_prose(text: str) -> bool:
+    """Whether a person wrote this as language: mostly letters, and not after a prompt or a mark."""
+    if MACHINE_START.match(text):
+        return False
+    characters = [character for character in LINK_OR_DATE.sub(" ", text) if not character.isspace()]
+    letters = sum(map(str.isalpha, characters))
+    return bool(characters) and letters >= LETTERS_SHARE * len(characters)
+
+
+def without_opening_lines(text: str) -> str:
+    """The text from its first line that says something.
+
+    Empty lines, links and dates with their labels, fields of copied headers, attributions, rules
+    and salutations above it are left out.
+    """
+    start = 0
+    while (end := text.find("\n", start)) >= 0 and _says_nothing(text[start:end], text[end + 1 :]):
+        start = end + 1
+    return text[start:]
+
+
+def without_closing_name(text: str, sender: str) -> str:
+    """The text without a last line that is nothing but a part of the sender's name."""
+    body, _, last = text.rstrip().rpartition("\n")
+    words = re.findall(r"[^\W\d_]+", last.casefold())
+    names = set(re.findall(r"[^\W\d_]+", sender.casefold()))
+    return body.rstrip() if body.strip() and words and set(words) <= names else text.rstrip()
+
+
+def without_wraps(text: str) -> str:
+    """The text with a space for each line break that a mail program made: of the same length.
+
+    That is one where the next line's first word would have made its line wider than any.
+    """
+    lines = text.split("\n")
+    width = max((len(line) for line in lines if len(line) <= MAXIMUM_WIDTH), default=0)
+    flowing = lines[:1]
+    for before, line in itertools.pairwise(lines):
+        word = FIRST_WORD.match(line)
+        broken = (
+            word
+            and width < len(before) + 1 + len(word[0])
+            and max(len(before), len(line)) <= MAXIMUM_WIDTH
+            and not before.endswith(":")
+        )
+        flowing.append((" " if broken else "\n") + line)
+    return "".join(flowing)
+
+
+def sentence_end(text: str, at: int) -> re.Match[str] | None:
+    """The white space after the first sentence that ends at character `at` or later.
+
+    A line break ends a sentence unless the next line goes on with a small letter; a point after an
+    abbreviation or an initial does not, and neither does one inside parentheses.
+    """
+    for found in SENTENCE_END.finditer(text, at):
+        before = text[: found.start()]
+        following = text[found.end() : found.end() + 1]
+        broken = found[0] == "\n" and before[-1:].isalnum() and following.islower()
+        inside = before.count("(") > before.count(")") and ")" in text[found.end() :]
+        if not broken and not inside and not ABBREVIATION.search(before[-12:]):
+            return found
+    return None
+
+
+def _says_nothing(line: str, rest: str) -> bool:
+    line = line.strip()
+    left = LINK_OR_DATE.sub(" ", line).split()
+    if LINK_OR_DATE.search(line) and all(piece.endswith(":") for piece in left):
+        return True
+    if not line or not any(map(str.isalnum, line)) or is_attribution(line):
+        return True
+    return (
+        header_field(line) is not None
+        or MACHINE_START.match(line) is not None
+        or (_is_salutation(line, rest))
+    )
+
+
+def _is_salutation(line: str, rest: str) -> bool:
+    """Whether a first line greets somebody: a few words and no sentence, and a text begins below."""
+    if len(line.split()) > SALUTATION_WORDS or line.endswith((".", "?", ";")) or ": " in line:
+        return False
+    below = rest.lstrip()
+    return line.endswith((",", "!", ":")) or rest.startswith("\n") or below[:1].isupper()

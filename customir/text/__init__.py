@@ -1,0 +1,1 @@
+"""Text of mail in every language: words, the labels that mail programs write, and quotes."""
