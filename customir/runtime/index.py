@@ -5,10 +5,8 @@ whenever SQLite reads the page: a flipped bit in a text, a vector, the words or 
 is an error where it would change an answer.
 """
 
-import functools
 import hashlib
 import json
-import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
@@ -17,81 +15,33 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 import apsw.sqlite_extra
-import sqlite_vec
 
 from customir.errors import UserError
 from customir.files import create_database_file, make_private_folder, write_atomically
-from customir.kernels.scan import best_kernel
 from customir.runtime import cache, fts_tokenizer, generations
-from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
 from customir.runtime.generations import INDEX_NAME, MODEL_NAME, owner, writer_lock
+from customir.runtime.index_file import (
+    CHECKSUMS,
+    GENERATION_SCHEMA,
+    REMOVAL_SCHEMA,
+    Generation,
+    connect,
+    explained,
+    generations_of,
+    live_generation,
+    log,
+    vectors,
+)
 
 if TYPE_CHECKING:
     from customir.progress import Reporter
 
-APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
-FORMAT = 5
-CHECKSUMS = "cksmvfs"  # SQLite's name for the layer that checks pages
-CHECKSUM_BYTES = 8  # of each page
 # Passages a transaction: some seconds of work on two cores, and all that a kill can cost.
 PASSAGES_PER_COMMIT = 256
 # Beside the index of a generation that is being made: from what, and of which passages.
 PLAN_NAME = "index.plan"
 PAGES_PER_STEP = 4096  # of a copy
-BUSY_MILLISECONDS = 30_000
-# Checked pages cannot be mapped into memory; in SQLite's own 2 MB, scattered rows are read 20 times.
-PAGE_CACHE_KIB = 32 << 10
-
-log = logging.getLogger("customir")
-
-SCHEMA = f"""
-    CREATE TABLE generation (           -- the newest whole one is searched
-        number INTEGER PRIMARY KEY,
-        fingerprint TEXT NOT NULL,      -- of the embedder
-        dimensions INTEGER NOT NULL,
-        whole INTEGER NOT NULL,         -- 0: never finished, so never searched
-        updating INTEGER NOT NULL,      -- 1: an update is under way or was cut short
-        revision TEXT NOT NULL          -- random; a new one whenever vectors changed
-    ) STRICT;
-    PRAGMA application_id = {APPLICATION};
-    PRAGMA user_version = {FORMAT};
-"""
-# One row from a removal until the file has been rewritten without what was removed.
-REMOVAL_SCHEMA = "CREATE TABLE IF NOT EXISTS removal (pending INTEGER PRIMARY KEY) STRICT"
-
-GENERATION_SCHEMA = """
-    CREATE TABLE passage_{number} (
-        id INTEGER PRIMARY KEY,
-        key TEXT NOT NULL UNIQUE,
-        document TEXT NOT NULL,
-        identifier TEXT NOT NULL,
-        source TEXT NOT NULL,
-        title TEXT NOT NULL,
-        sender TEXT NOT NULL,
-        date TEXT,                      -- ISO 8601
-        thread TEXT NOT NULL,
-        duplicates TEXT NOT NULL,       -- near-duplicate group
-        text TEXT NOT NULL,
-        header TEXT                     -- above the text where it is embedded; NULL: the title
-    ) STRICT;
-    CREATE INDEX passage_{number}_duplicates ON passage_{number} (duplicates);
-    CREATE INDEX passage_{number}_thread ON passage_{number} (thread);
-    CREATE INDEX passage_{number}_of ON passage_{number} (identifier, source);
-    CREATE VIRTUAL TABLE vector_{number} USING vec0(
-        embedding float[{dimensions}] distance_metric=cosine
-    );
-    CREATE VIRTUAL TABLE words_{number} USING fts5(
-        title, text, content='passage_{number}', content_rowid='id', tokenize='{tokenizer}'
-    );
-    CREATE TRIGGER words_{number}_insert AFTER INSERT ON passage_{number} BEGIN
-        INSERT INTO words_{number} (rowid, title, text) VALUES (new.id, new.title, new.text);
-    END;
-    CREATE TRIGGER words_{number}_delete AFTER DELETE ON passage_{number} BEGIN
-        INSERT INTO words_{number} (words_{number}, rowid, title, text)
-        VALUES ('delete', old.id, old.title, old.text);
-    END;
-"""
 
 
 Document = tuple[str, str]  # source, identifier
@@ -144,23 +94,6 @@ class IndexSummary:
     changed: int
     total: int
     rebuilt: bool
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A complete set of tables in the file, and the model that made its vectors."""
-
-    number: int
-    fingerprint: str
-    dimensions: int
-    whole: bool
-    updating: bool
-    revision: str
-
-    @property
-    def stamp(self) -> str:
-        """Names the vectors that it holds now, for their cache."""
-        return f"{self.number} {self.revision}"
 
 
 def build_index(
@@ -373,138 +306,10 @@ def delete_documents(path: Path, documents: Collection[Document]) -> IndexSummar
         return IndexSummary(0, len(rows), 0, _count(database, number), rebuilt=False)
 
 
-def connect(path: Path, *, write: bool = False) -> apsw.Connection:
-    """Open an index, with sqlite-vec loaded. Call it, and use it, within `explained`.
-
-    Raises:
-        UserError: the file is missing (unless `write`) or no index of this version.
-    """
-    if write:
-        create_database_file(path)
-    elif not path.exists():
-        folder = owner(path.parent)
-        raise UserError(f"{folder}: no index here. Run: customir index {folder}")
-    _check_pages()
-    flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
-    database = apsw.Connection(str(path), flags=flags, vfs=CHECKSUMS)
-    try:
-        database.set_busy_timeout(BUSY_MILLISECONDS)
-        database.pragma("cache_size", -PAGE_CACHE_KIB)
-        database.pragma("secure_delete", "on")  # what is deleted is overwritten with zeros
-        database.enable_load_extension(True)
-        database.load_extension(sqlite_vec.loadable_path())
-        database.enable_load_extension(False)
-        fts_tokenizer.register(database)
-        if write and not next(database.execute("SELECT count(*) FROM sqlite_schema"))[0]:
-            # New, or left by a run for which there was no room to begin in.
-            database.reserve_bytes(reserve=CHECKSUM_BYTES)
-            database.pragma("journal_mode", "wal")
-            with database:
-                database.execute(SCHEMA)
-        if database.pragma("application_id") != APPLICATION:
-            raise UserError(f"{path}: not an index of CustomIR. Move it away.")
-        if database.pragma("user_version") != FORMAT:
-            raise UserError(f"{path}: written by another version of CustomIR. {_rebuild(path)}")
-        if not int(database.pragma("checksum_verification")):
-            raise UserError(f"{path}: damaged (its pages have no checksums). {_rebuild(path)}")
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-@functools.cache
-def _check_pages() -> None:
-    """Have SQLite know the layer that checks pages; only what asks for it by name uses it."""
-    usual = apsw.vfs_names()[0]
-    with closing(apsw.Connection(":memory:")) as database:
-        apsw.sqlite_extra.load(database, "cksumvfs")
-    apsw.set_default_vfs(usual)
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's complaints about the file into errors that say what to do."""
-    try:
-        yield
-    except (apsw.NotADBError, apsw.CorruptError) as error:
-        raise UserError(f"{path}: damaged ({error}). {_rebuild(path)}") from error
-    except apsw.BusyError as error:
-        raise UserError(f"{path}: in use by another process. Try again later.") from error
-    except (apsw.FullError, apsw.IOError, apsw.SQLError) as error:
-        if _is_damaged(path):
-            raise UserError(f"{path}: damaged (checksum of a page). {_rebuild(path)}") from error
-        # Of a full disk SQLite rolls back by itself; then it is the second rollback that fails.
-        cause = error.__context__ if isinstance(error, apsw.SQLError) else error
-        if not isinstance(cause, (apsw.FullError, apsw.IOError)):
-            raise
-        raise UserError(
-            f"{path}: cannot be read or written ({cause}). Is the disk full? Make room and run it "
-            "again."
-        ) from cause
-    except apsw.CantOpenError as error:
-        raise UserError(f"{path}: cannot be opened ({error}). May you read its folder?") from error
-
-
-def _is_damaged(path: Path) -> bool:
-    """Whether a page is not what its checksum says. FTS5 and sqlite-vec hide it in their own errors."""
-    try:
-        with closing(
-            apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=CHECKSUMS)
-        ) as database:
-            return bool(database.execute("PRAGMA quick_check").fetchone() != ("ok",))
-    except (apsw.NotADBError, apsw.CorruptError):
-        return True
-    except apsw.IOError as error:
-        return getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA
-
-
-def _rebuild(path: Path) -> str:
-    return f"Delete it and run: customir index {owner(path.parent)}"
-
-
-def live_generation(database: apsw.Connection) -> Generation | None:
-    """The generation that is to be searched; None where none was ever finished."""
-    whole = [generation for generation in _generations(database) if generation.whole]
-    return whole[-1] if whole else None
-
-
-def vectors(database: apsw.Connection, path: Path, *, again: bool = False) -> VectorCache | None:
-    """The live generation's vectors for the scan kernel, made again where the cache is not theirs.
-
-    None where there is no kernel, or nothing to search. Call it in a transaction.
-
-    Args:
-        again: Make the cache again, even where it looks right.
-    """
-    generation = live_generation(database)
-    if generation is None or best_kernel() is None:
-        return None
-    file = path.with_name(cache.CACHE_NAME)
-    cached = None if again else cache.load(file, generation.stamp)
-    if cached is not None:
-        return cached
-    statement = f"SELECT rowid, embedding FROM vector_{generation.number} ORDER BY rowid"
-    return cache.build(
-        file, generation.stamp, generation.dimensions, lambda: database.execute(statement)
-    )
-
-
-def _generations(database: apsw.Connection) -> list[Generation]:
-    rows = database.execute(
-        "SELECT number, fingerprint, dimensions, whole, updating, revision FROM generation "
-        "ORDER BY number"
-    )
-    return [
-        Generation(number, fingerprint, dimensions, bool(whole), bool(updating), revision)
-        for number, fingerprint, dimensions, whole, updating, revision in rows
-    ]
-
-
 def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation:
     """The generation to work on: the embedder's own, or a new one; half-made others are dropped."""
     stamp = _stamp_of(embedder)
-    held = _generations(database)
+    held = generations_of(database)
     fitting = [entry for entry in held if (entry.fingerprint, entry.dimensions) == stamp]
     with database:
         for entry in held:
@@ -620,7 +425,7 @@ def _finish(database: apsw.Connection, generation: Generation) -> None:
         database.execute(
             "UPDATE generation SET whole = 1, updating = 0 WHERE number = ?", (generation.number,)
         )
-        for entry in _generations(database):
+        for entry in generations_of(database):
             if entry.number != generation.number:
                 _drop(database, entry.number)
 
@@ -660,7 +465,7 @@ def _settle(database: apsw.Connection, path: Path) -> None:
     database.execute(REMOVAL_SCHEMA)
     pending = database.execute("SELECT pending FROM removal").fetchone()
     if pending:
-        for generation in _generations(database):
+        for generation in generations_of(database):
             number = generation.number
             database.execute(f"INSERT INTO words_{number} (words_{number}) VALUES ('rebuild')")
         database.execute("VACUUM")

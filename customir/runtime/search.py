@@ -24,9 +24,9 @@ from customir.runtime.filters import Filter
 from customir.runtime.fts_tokenizer import any_of, is_compound, words_in
 from customir.runtime.fusion import cosine_std, fuse, sample
 from customir.runtime.generations import INDEX_NAME, MODEL_NAME
-from customir.runtime.index import (
+from customir.runtime.index import IndexedPassage
+from customir.runtime.index_file import (
     Generation,
-    IndexedPassage,
     connect,
     explained,
     live_generation,

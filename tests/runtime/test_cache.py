@@ -17,7 +17,7 @@ from customir.kernels.scan import DamagedVectorError, best_kernel
 
 from customir.errors import UserError
 from customir.progress import Silent
-from customir.runtime import cache, index, search
+from customir.runtime import cache, index, index_file, search
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
@@ -60,7 +60,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def without_kernel(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setattr(index, "best_kernel", lambda: None)
+    return lambda: monkeypatch.setattr(index_file, "best_kernel", lambda: None)
 
 
 def found(folder: Path, query: str = "budget contract", **options: object) -> list[Hit]:

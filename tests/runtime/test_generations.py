@@ -35,7 +35,7 @@ from customir.runtime.search import Searcher
 @pytest.fixture(scope="module")
 def embedder(model: Path) -> Embedder:
     """By ONNX Runtime, whose vectors depend on what shares a batch."""
-    return Embedder(model, own_kernel=False)
+    return Embedder(model, backend="onnxruntime")
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ if generation is None:
     generation.mkdir()
     generations.link_model(folder / "generations" / "000001", generation)
 passages = [index.IndexedPassage(*each) for each in eval(values)]
-embedder = Embedder(Path(model), own_kernel=False, threads=1)
+embedder = Embedder(Path(model), backend="onnxruntime", threads=1)
 index.build_successor(folder, generation, passages, embedder, Deadly())
 """
 

@@ -14,7 +14,7 @@ import pytest
 
 from customir.errors import UserError
 from customir.progress import Silent
-from customir.runtime import index
+from customir.runtime import index, index_file
 from customir.runtime.cache import CACHE_NAME
 from customir.runtime.embedder import Embedder
 from customir.runtime.index import (
@@ -31,7 +31,7 @@ BUILD_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from customir.progress import Silent
-from customir.runtime import index
+from customir.runtime import index, index_file
 from customir.runtime.embedder import Embedder
 
 class Deadly(Silent):
@@ -380,7 +380,7 @@ def test_one_flipped_bit_is_an_error_wherever_it_would_change_an_answer(
 ) -> None:
     """`first`: where sqlite-vec looks at the vectors, not the cache beside it."""
     if first:
-        monkeypatch.setattr(index, "best_kernel", lambda: None)
+        monkeypatch.setattr(index_file, "best_kernel", lambda: None)
     folder = Path(shutil.copytree(small, tmp_path / "copy"))
     path = folder / "index.db"
     whole = path.read_bytes()
@@ -497,7 +497,7 @@ PUT_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from customir.progress import Silent
-from customir.runtime import index
+from customir.runtime import index, index_file
 from customir.runtime.embedder import Embedder
 
 inner = index._insert_row

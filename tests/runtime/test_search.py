@@ -11,7 +11,7 @@ import pytest
 
 from customir.errors import UserError
 from customir.progress import Silent
-from customir.runtime import index as index_module
+from customir.runtime import index_file
 from customir.runtime.embedder import Embedder
 from customir.runtime.fusion import WORD_WEIGHT, cosine_std
 from customir.runtime.index import IndexedPassage, build_index
@@ -85,7 +85,7 @@ def test_hybrid_is_the_cosine_and_a_share_of_the_words(
     )
     assert having["zebra"] == 0 < having["pipeline"] < total / 2 <= having["the"]
     if not kernel:
-        monkeypatch.setattr(index_module, "best_kernel", lambda: None)
+        monkeypatch.setattr(index_file, "best_kernel", lambda: None)
     with Searcher(folder) as searcher:
         hits = searcher.search(query)
     factor = WORD_WEIGHT * cosine_std(Embedder(model).encode([one.content for one in passages]))
@@ -101,7 +101,7 @@ def test_a_passage_that_only_words_find_has_its_own_cosine(
 ) -> None:
     query = "quarter pipeline sushi: emails not delivered, passwords stolen, nobody at the office"
     if not kernel:
-        monkeypatch.setattr(index_module, "best_kernel", lambda: None)
+        monkeypatch.setattr(index_file, "best_kernel", lambda: None)
     with Searcher(folder) as searcher:
         generation = searcher._generation()
         limits = searcher._limits(generation.number, query)
