@@ -1,6 +1,7 @@
 """What tests share: the real models, as `make test` fetched them."""
 
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,11 @@ def heeded_interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def open_network() -> Iterator[None]:
+    """A test that blocks the network of this process would fail all tests after it: fail it here."""
+    yield
+    with socket.socket():
+        pass

@@ -118,7 +118,7 @@ def test_a_model_that_babbles_trains_nothing_and_is_not_believed(babbling: Babbl
     assert "No hard negatives were mined" in report or "too low to be trusted" in report
 
 
-def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
+def test_with_enough_self_supervised_pairs_the_llm_writes_for_held_out_threads_alone(
     babbling: Babbling,
 ) -> None:
     out = babbling.out
@@ -131,7 +131,9 @@ def test_with_enough_free_pairs_the_llm_writes_for_held_out_threads_alone(
     found = 0
     for more, expected in ((0, ["dev", "test"]), (1, ["dev", "test", "train"])):
         enough = found + more  # as many as there are, and one more
-        settings, changed = re.subn(r"(enough_free_pairs = )\d+", rf"\g<1>{enough}", toml)
+        settings, changed = re.subn(
+            r"(sufficient_self_supervised_pairs = )\d+", rf"\g<1>{enough}", toml
+        )
         assert changed == 1
         (out / "customir.toml").write_text(settings)
         run = babbling.generate("--passages", "25", "--queries", "1")

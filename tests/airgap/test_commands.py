@@ -36,6 +36,7 @@ ARGUMENTS = {
     "models optimize": ["no-such-model"],
     "models path": ["no-such-model"],
     "models verify": ["no-such-model"],
+    "rollback": ["DIR"],
     "search": ["DIR", "query"],
     "serve": ["DIR", "--port", "0"],
     "show": ["DIR", "id"],

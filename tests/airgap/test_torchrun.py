@@ -11,7 +11,7 @@ import ctypes, os, re, socket
 import torch
 from torch import distributed
 from customir.airgap import block_network
-from customir.training.distributed import together
+from customir.training.distributed import process_group
 
 def own_addresses():
     """Local addresses of this process's TCP sockets, as /proc/net writes them."""
@@ -22,7 +22,7 @@ def own_addresses():
             for line in open(f"/proc/net/{table}").readlines()[1:]]
     return {row[1].partition(":")[0] for row in rows if row[9] in own}
 
-with together():
+with process_group():
     assert block_network() is None
     assert ctypes.CDLL(None).socket(socket.AF_INET, socket.SOCK_STREAM, 0) == -1
     value = torch.tensor([distributed.get_rank() + 1.0])

@@ -56,7 +56,7 @@ def test_states_and_gradients(family: str, compiled: bool, monkeypatch: pytest.M
     if compiled and best_kernel() is None:
         pytest.skip("no attention kernel was compiled")
     if not compiled:
-        monkeypatch.setattr(layers, "takes", lambda *_: False)
+        monkeypatch.setattr(layers, "is_supported", lambda *_: False)
     model = small(family)
     taught = [weight for name, weight in model.named_parameters() if "layer.0." in name]
     model.requires_grad_(False)

@@ -38,16 +38,16 @@ def test_each_passage_gets_its_styles_in_turn() -> None:
     assert all(0 <= request.seed < 2**32 for request in planned)
 
 
-def test_searchers_are_crossed_with_styles() -> None:
+def test_personas_are_crossed_with_styles() -> None:
     planned = requests(PASSAGES, WHO, QuerySettings(queries_per_passage=7), 0)
-    asked = {(request.searcher.split()[0], request.style.name) for request in planned}
+    asked = {(request.persona.split()[0], request.style.name) for request in planned}
     assert asked == {(role, style.name) for role in ("new", "old") for style in STYLES}
     for request in planned:
-        assert request.searcher in WHO[request.passage.key]
+        assert request.persona in WHO[request.passage.key]
     # One searcher asks in every style, so that the passage is read once for all of them.
     for own, variant in {(request.passage.key, request.variant) for request in planned}:
         assert (
-            len({r.searcher for r in planned if (r.passage.key, r.variant) == (own, variant)}) == 1
+            len({r.persona for r in planned if (r.passage.key, r.variant) == (own, variant)}) == 1
         )
 
 
@@ -74,7 +74,7 @@ def units(planned: list[Request]) -> list[Unit[_Work]]:
     return [
         Unit(
             f"{request.passage.key}{request.style.name}{request.variant}",
-            _Work(request, query_prompt("x", request.searcher, request.style, request.rotation)),
+            _Work(request, query_prompt("x", request.persona, request.style, request.rotation)),
         )
         for request in planned
     ]
@@ -107,9 +107,9 @@ def test_a_prompt_reads_like_its_examples() -> None:
         assert f"{shown}{example.keywords}\nQuestion: " in whole
 
 
-def test_without_searchers_nobody_is_named() -> None:
+def test_without_personas_nobody_is_named() -> None:
     (request, *_) = requests(PASSAGES, {}, QuerySettings(), 0)
-    assert request.searcher == ""
+    assert request.persona == ""
     prompt = query_prompt("It leaks.", "", STYLES[0], 1)
     assert "Searcher" not in prompt.shared + prompt.branch + prompt.leaf
 
