@@ -26,7 +26,9 @@ def bound_socket(host: str, port: int) -> socket.socket:
             ipaddress.ip_address(host)
         except ValueError as error:
             raise UserError(f"{host}: give an IP address of this machine, or localhost.") from error
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Only where the protocol is named does asyncio send small packets without delay (TCP_NODELAY).
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))

@@ -2,8 +2,13 @@
 
 import http.client
 import json
+import os
+import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,6 +29,12 @@ from customir.server.options import Options
 from customir.server.service import Service
 
 TOKEN = "a-token-of-the-tests"
+SERVE = """
+import sys
+from customir.cli import main
+sys.argv = ["customir", "serve", *sys.argv[1:]]
+main()
+"""
 Answer = tuple[int, dict[str, str], bytes]
 Start = Callable[..., AbstractContextManager["Running"]]
 
@@ -99,3 +110,52 @@ def server(folder: Path) -> Iterator[Running]:
     """A server with the usual limits over `folder`."""
     with _running(folder) as server:
         yield server
+
+
+@dataclass(frozen=True)
+class Command:
+    process: "subprocess.Popen[str]"
+    link: str  # what the first line begins with
+    lines: list[str]  # the further ones, once it has ended
+
+    @property
+    def port(self) -> int:
+        found = re.match(r"https?://[^/]*:(\d+)/", self.link)
+        assert found
+        return int(found[1])
+
+    @property
+    def token(self) -> str:
+        return self.link.partition("#token=")[2]
+
+
+@contextmanager
+def command(*arguments: str, token: str | None = None, status: int = 0) -> Iterator[Command]:
+    """`customir serve` with these arguments, until the end of the `with` block; then its status."""
+    environment = {name: value for name, value in os.environ.items() if name != "CUSTOMIR_TOKEN"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | ({} if token is None else {"CUSTOMIR_TOKEN": token}),
+    )
+    try:
+        assert process.stderr is not None
+        made = Command(process, process.stderr.readline().split()[0], [])
+        yield made
+        process.send_signal(signal.SIGTERM)
+        made.lines.extend(process.communicate(timeout=30)[1].splitlines())
+        assert process.returncode == status
+    finally:
+        process.kill()
+
+
+def get(port: int, path: str, token: str | None = None, **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found

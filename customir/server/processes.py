@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 
@@ -81,6 +81,8 @@ class _Supervisor:
         self._alive, self._held = os.pipe()
 
     def run(self, number: int) -> None:
+        from prometheus_client.multiprocess import mark_process_dead
+
         failed = False
         with _handling(lambda *_: self._stop()):
             self._start(self._ready)
@@ -89,6 +91,8 @@ class _Supervisor:
             while self._started:
                 identifier, status = os.wait()
                 lived = time.monotonic() - self._started.pop(identifier)
+                # Takes its gauges out of the sums.
+                mark_process_dead(identifier)  # type: ignore[no-untyped-call]
                 if os.waitstatus_to_exitcode(status) == WILL_FAIL_AGAIN:
                     failed = True
                     self._stop()
@@ -137,7 +141,8 @@ class _Supervisor:
     def _stop(self) -> None:
         self._stopping = True
         for identifier in self._started:
-            os.kill(identifier, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended just now
+                os.kill(identifier, signal.SIGTERM)
 
 
 @contextmanager

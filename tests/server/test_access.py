@@ -1,84 +1,24 @@
 """Who may read: the token, Unix sockets, other users of the machine, and the command line."""
 
-import http.client
 import json
 import os
 import re
-import signal
 import socket
 import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import TOKEN
+from serving import SERVE, TOKEN, command, get
 
 from customir.errors import UserError
 from customir.listening import bound_unix_socket, is_loopback
 from customir.server.auth import Access, new_token
 
 NOBODY = 65534
-SERVE = """
-import sys
-from customir.cli import main
-sys.argv = ["customir", "serve", *sys.argv[1:]]
-main()
-"""
-
-
-@dataclass(frozen=True)
-class Command:
-    process: "subprocess.Popen[str]"
-    link: str  # what the first line begins with
-    lines: list[str]  # the further ones, once it has ended
-
-    @property
-    def port(self) -> int:
-        found = re.match(r"https?://[^/]*:(\d+)/", self.link)
-        assert found
-        return int(found[1])
-
-    @property
-    def token(self) -> str:
-        return self.link.partition("#token=")[2]
-
-
-@contextmanager
-def command(*arguments: str, token: str | None = None) -> Iterator[Command]:
-    """`customir serve` with these arguments, until the end of the `with` block."""
-    environment = {name: value for name, value in os.environ.items() if name != "CUSTOMIR_TOKEN"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment | ({} if token is None else {"CUSTOMIR_TOKEN": token}),
-    )
-    try:
-        assert process.stderr is not None
-        made = Command(process, process.stderr.readline().split()[0], [])
-        yield made
-        process.send_signal(signal.SIGTERM)
-        made.lines.extend(process.communicate(timeout=30)[1].splitlines())
-        assert process.returncode == 0
-    finally:
-        process.kill()
-
-
-def get(port: int, path: str, token: str | None = None, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    connection.request("GET", path, headers=headers)
-    answer = connection.getresponse()
-    found = answer.status, answer.read()
-    connection.close()
-    return found
 
 
 def as_another_user(code: str) -> str:

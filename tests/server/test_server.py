@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import shutil
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -319,3 +320,13 @@ def test_an_idle_connection_does_not_hold_up_the_end(running: Any, folder: Path)
         start = time.monotonic()
     assert time.monotonic() - start < 10
     idle.close()
+
+
+def test_answers_are_not_held_back(running: Any, folder: Path) -> None:
+    """Head and body are two packets; with Nagle's algorithm the second takes 40 ms longer."""
+    with running(folder) as server, server.connect() as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        (accepted,) = server.service._server.server_state.connections
+        kept = accepted.transport.get_extra_info("socket")
+        assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
