@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from customir import models
 from customir.errors import UserError
 from customir.evaluation.systems import ADAPTED, BASE
 from customir.files import make_private_folder, write_atomically
@@ -72,8 +73,8 @@ def adapt(
     given = {
         **(settings or {}),
         "sources": [str(path.resolve()) for path in _sources(corpus, folder)],
-        "embedder": embedder,
-        "llm": llm,
+        "embedder": models.absolute(embedder),
+        "llm": models.absolute(llm),
     }
     resolved = read_settings(folder, given)
     check(resolved)

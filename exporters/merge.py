@@ -1,25 +1,24 @@
 """A LoRA adapter added to its base, in any proportion."""
 
-import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from customir.exporters.plain_folder import write_plain_folder
 from peft import LoraConfig, PeftModel
 from peft.tuners.lora import Linear
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel
 
-from customir.encoder.folder import WEIGHTS_NAME, read_model_folder, weight_files
+from customir.encoder.folder import WEIGHTS_NAME, read_model_folder
+from customir.encoder.torch_encoder import load_transformer
 from customir.errors import UserError
 from customir.files import make_private_folder
 
 FULL_NAME = "full_model.safetensors"  # as customir.training writes the weights that it changed
-# Made from other weights than the merged ones, or of no use to anybody who loads the folder.
-LEFT_OUT = ("onnx", "openvino", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", ".*")
 
 
 def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
@@ -32,7 +31,7 @@ def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
     Xiao et al., "LM-Cocktail" (arXiv 2311.13534).
 
     Args:
-        base: A sentence-transformers folder with model.safetensors.
+        base: A sentence-transformers folder.
         adapter: A folder that peft saved for that base's transformer, or one with the changed
             weights in full_model.safetensors.
         alpha: Share of the adapter, usually 0 to 1.
@@ -44,39 +43,38 @@ def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
     Raises:
         UserError: a folder is not what it should be, or the adapter is for another model.
     """
-    (weights_path,) = weight_files(read_model_folder(base))
+    folder = read_model_folder(base)
+    transformer = load_transformer(folder)
     unfinished = out.with_name(out.name + ".part")
     if unfinished.exists():
         shutil.rmtree(unfinished)
     make_private_folder(out.parent)
-    shutil.copytree(base, unfinished, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    write_plain_folder(folder, transformer, unfinished)
     if alpha != 0:
-        weights = load_file(weights_path)
-        for name, delta in _deltas(base, adapter).items():
+        weights = load_file(unfinished / WEIGHTS_NAME)
+        for name, delta in _deltas(adapter, base, transformer, weights).items():
             if name not in weights:
-                raise UserError(f"{adapter}: changes {name}, which {weights_path} does not have.")
+                raise UserError(f"{adapter}: changes {name}, which {base} does not have.")
             weight = weights[name]
             weights[name] = (weight.double() + alpha * delta).to(weight.dtype)
         save_file(weights, unfinished / WEIGHTS_NAME, metadata={"format": "pt"})
-    _state_limit(unfinished)
     _make_private(unfinished)
     _replace_folder(unfinished, out)
     return out
 
 
-def _deltas(base: Path, adapter: Path) -> dict[str, torch.Tensor]:
+def _deltas(
+    adapter: Path, base: Path, transformer: Any, weights: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """What was learned, float64, by the name of the weight: scaling * B A, or the difference."""
     if (adapter / FULL_NAME).exists():
-        return _differences(base, adapter)
+        return _differences(adapter, base, weights)
     if not (adapter / "adapter_model.safetensors").exists():
         raise UserError(f"{adapter}: no adapter_model.safetensors. Train again.")
     try:
         config = LoraConfig.from_pretrained(str(adapter))
         if config.bias != "none" or config.modules_to_save or config.use_dora:
             raise UserError(f"{adapter}: more than plain LoRA (bias, saved modules or DoRA).")
-        transformer: Any = AutoModel.from_pretrained(
-            base, local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
         PeftModel.from_pretrained(transformer, str(adapter), config=config).double()
     except (ValueError, TypeError, RuntimeError, KeyError, OSError, SafetensorError) as error:
         raise UserError(f"{adapter}: not a LoRA adapter for {base} ({error}).") from error
@@ -87,18 +85,10 @@ def _deltas(base: Path, adapter: Path) -> dict[str, torch.Tensor]:
     return deltas
 
 
-def _state_limit(folder: Path) -> None:
-    """Let tokenizer_config.json say where sentence-transformers cuts: others look only there."""
-    path = folder / "tokenizer_config.json"
-    if path.exists():
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["model_max_length"] = read_model_folder(folder).limits.max_tokens
-        path.write_text(json.dumps(content, indent=2), encoding="utf-8")
-
-
-def _differences(base: Path, changed: Path) -> dict[str, torch.Tensor]:
+def _differences(
+    changed: Path, base: Path, before: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """Of weights that were changed themselves from the base's."""
-    before = load_file(base / WEIGHTS_NAME)
     try:
         after = load_file(changed / FULL_NAME)
     except SafetensorError as error:

@@ -13,12 +13,13 @@ import onnx
 from optimum.exporters.onnx import onnx_export_from_model
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
+from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
-from customir.encoder.folder import read_model_folder, weight_files
+from customir.encoder.folder import TOKENIZER_NAME, read_model_folder, weight_files
 from customir.errors import UserError
 from customir.files import make_private_folder, sha256_of, write_atomically
-from customir.runtime.embedder import CHECKSUMS_NAME, TOKENIZER_NAME
+from customir.runtime.embedder import CHECKSUMS_NAME
 
 ONNX_FOLDER = "onnx"
 FP32_NAME = "model.onnx"
@@ -43,7 +44,9 @@ def export_onnx(model: Path) -> Path:
     with quiet():
         # "eager": the attention that onnxruntime.transformers knows how to fuse.
         encoder = load_encoder(model, attention="eager")
-        if not any(isinstance(module, Normalize) for module in encoder):
+        if (width := read_model_folder(model).truncate_dim) is not None:
+            encoder.append(_Truncate(width))
+        if not isinstance(encoder[-1], Normalize):
             encoder.append(Normalize())
         with scratch_folder(model / ".onnx.part") as scratch:
             onnx_export_from_model(
@@ -54,6 +57,18 @@ def export_onnx(model: Path) -> Path:
     tokenizer = model / TOKENIZER_NAME
     _record_checksum(made.parent, f"../{TOKENIZER_NAME}", sha256_of(tokenizer))
     return made
+
+
+class _Truncate(nn.Module):
+    """Keeps the first dimensions, as sentence-transformers' `truncate_dim` does."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self._dimensions = dimensions
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        vectors = features["sentence_embedding"][:, : self._dimensions]
+        return {**features, "sentence_embedding": vectors}
 
 
 def load_encoder(model: Path, attention: str = "sdpa") -> SentenceTransformer:

@@ -45,10 +45,12 @@ def require_folder(folder: Path, command: str) -> None:
 
 def overrides(sources: Sequence[Path], flags: dict[str, Any]) -> dict[str, Any]:
     """The settings that the command line sets, by dotted name."""
+    from customir.models import absolute
+
     return {
         "sources": [str(source.resolve()) for source in sources] or None,
-        "embedder": flags.get("embedder"),
-        "llm": flags.get("llm"),
+        "embedder": absolute(flags.get("embedder")),
+        "llm": absolute(flags.get("llm")),
         "llm_urls": list(flags.get("llm_url") or ()) or None,
         "device": flags.get("device"),
         "seed": flags.get("seed"),

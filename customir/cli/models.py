@@ -3,7 +3,7 @@
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -98,6 +98,28 @@ def model_path(name: str) -> None:
     from customir import models as known_models
 
     echo(known_models.locate(name))
+
+
+@models.command(
+    cls=Examples, examples="customir models convert bert-base-uncased models/bert --pooling mean"
+)
+@click.argument("folder", metavar="FOLDER", type=FOLDER)
+@click.argument("out", metavar="NEW", type=FOLDER)
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "cls", "lasttoken"]),
+    required=True,
+    help="How token vectors become one: their mean, the first, or the last. Its authors say which.",
+)
+def convert(folder: Path, out: Path, pooling: Any) -> None:
+    """Make a folder of transformers, FOLDER, into a sentence-transformers folder, NEW.
+
+    The files are copied. No code of FOLDER runs, and weights in pickles are left out.
+    """
+    block()
+    from customir import models as known_models
+
+    echo(known_models.convert(folder, out, pooling))
 
 
 @models.command(

@@ -9,6 +9,7 @@ import numpy as np
 from customir.corpus.ingest import ingest
 from customir.errors import UserError
 from customir.job import CHECK_NAME, Job
+from customir.job.base_encoder import base_tokenizer_file
 from customir.job.llm import open_llm
 from customir.pipeline import STAGE, is_done
 from customir.stages.export import model_folder
@@ -49,7 +50,7 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
         )
     model = model_folder(job)
     with Workspace(job.folder / CHECK_NAME) as arrived:
-        ingest(arrived, sources, settings.corpus, job.embedder / "tokenizer.json", job.reporter)
+        ingest(arrived, sources, settings.corpus, base_tokenizer_file(job), job.reporter)
         known = {passage.key for passage in job.passages}
         new = [passage for passage in read_passages(arrived) if passage.key not in known]
     evaluated = job.summary("evaluate")

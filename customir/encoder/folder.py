@@ -21,6 +21,7 @@ MODULES_NAME = "modules.json"
 CONFIG_NAME = "config.json"
 PROMPTS_NAME = "config_sentence_transformers.json"
 LIMITS_NAME = "sentence_bert_config.json"
+TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
@@ -288,18 +289,22 @@ def _names_code(content: Any) -> bool:
     return isinstance(content, list) and any(map(_names_code, content))
 
 
-def _modules(root: Path) -> list[tuple[str, str]]:
-    """Kind and subfolder of each module: a Transformer, a Pooling, and what comes after."""
+def read_modules(root: Path) -> list[dict[str, Any]]:
+    """The entries of modules.json, whose classes are all known: see `CLASSES`.
+
+    Raises:
+        UserError: it is missing or damaged, or names another class.
+    """
     path = root / MODULES_NAME
     if not path.is_file():
         raise UserError(
-            f"{root}: no {MODULES_NAME}, so no sentence-transformers model. Save the model with "
-            "SentenceTransformer.save_pretrained and give that folder."
+            f"{root}: no {MODULES_NAME}, so no sentence-transformers model. A folder of "
+            "transformers lacks only the pooling, which its authors state: mean, cls or lasttoken. "
+            f"Add it with: customir models convert {root} NEW --pooling mean"
         )
     entries = _read(path)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{path}: not a list of modules. Copy the model folder again.")
-    found = []
     for entry in entries:
         named = str(entry.get("type"))
         if not named.startswith("sentence_transformers."):
@@ -307,17 +312,28 @@ def _modules(root: Path) -> list[tuple[str, str]]:
                 f"{path}: names the class {named}, which is not part of sentence-transformers. "
                 "Custom code is never run. Choose a model without it."
             )
+        if named.endswith(".StaticEmbedding"):
+            raise UserError(
+                f"{path}: a StaticEmbedding is a table of token vectors; it has no layers that "
+                "could be adapted. Choose a transformer."
+            )
         if named not in CLASSES:
             raise UserError(
                 f"{path}: the module {named} is not supported; Transformer, Pooling, Dense, "
                 "LayerNorm and Normalize are. Choose another model."
             )
-        found.append((CLASSES[named], str(entry.get("path", ""))))
+    return entries
+
+
+def _modules(root: Path) -> list[tuple[str, str]]:
+    """Kind and subfolder of each module: a Transformer, a Pooling, and what comes after."""
+    found = [(CLASSES[entry["type"]], str(entry.get("path", ""))) for entry in read_modules(root)]
     kinds = [kind for kind, _ in found]
     if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & set(kinds[2:]):
         raise UserError(
-            f"{path}: its modules are {', '.join(kinds) or 'none'}; needed are a Transformer, a "
-            "Pooling, and after them Dense, LayerNorm or Normalize. Choose another model."
+            f"{root / MODULES_NAME}: its modules are {', '.join(kinds) or 'none'}; needed are a "
+            "Transformer, a Pooling, and after them Dense, LayerNorm or Normalize. Choose another "
+            "model."
         )
     return found
 

@@ -52,6 +52,17 @@ def locate(name_or_path: str, kind: Kind | None = None) -> Path:
     return entry(model)
 
 
+def absolute(name_or_path: str | None) -> str | None:
+    """A known name as it is; a path in full, so that it holds from any working directory.
+
+    What is neither, and None, stays as it is: `locate` says what is wrong with it.
+    """
+    if name_or_path is None or any(model.name == name_or_path for model in known()):
+        return name_or_path
+    path = Path(name_or_path).expanduser()
+    return str(path.resolve()) if path.exists() else name_or_path
+
+
 def entry(model: Model) -> Path:
     """What is loaded: an embedder's folder, an LLM's one file."""
     folder = models_folder() / model.name

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnxruntime
 from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
-from customir.encoder.folder import Kind, ModelFolder, read_json, read_model_folder
+from customir.encoder.folder import TOKENIZER_NAME, Kind, ModelFolder, read_json, read_model_folder
 from customir.encoder.tokenizer import lower_cased
 from customir.errors import UserError
 from customir.files import sha256_of
@@ -31,7 +31,6 @@ Backend = Literal["auto", "onnxruntime"]
 Vectors = npt.NDArray[np.float32]
 
 DEFAULT_FILE = "onnx/model_qint8.onnx"
-TOKENIZER_NAME = "tokenizer.json"
 CHECKSUMS_NAME = "SHA256SUMS"
 # Padded tokens in a batch, which one core embeds. More does not fit its caches.
 TOKENS_PER_BATCH = 512

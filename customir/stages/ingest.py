@@ -9,6 +9,7 @@ from customir.corpus.ingest import ingest, require_enough
 from customir.corpus.sources import sources_fingerprint
 from customir.corpus.workers import worth_processes
 from customir.job import CHECK_NAME, Job, StageSummary
+from customir.job.base_encoder import base_tokenizer_file
 
 
 def fingerprint_inputs(job: Job) -> Sequence[str]:
@@ -20,11 +21,12 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
 
 
 def run(job: Job) -> StageSummary:
+    _rehearse(job)
     summary = ingest(
         job.workspace,
         _sources(job),
         job.settings.corpus,
-        job.embedder / "tokenizer.json",
+        base_tokenizer_file(job),
         job.reporter,
         worth_processes(_sources(job)),
     )
@@ -34,6 +36,16 @@ def run(job: Job) -> StageSummary:
         shutil.rmtree(job.folder / CHECK_NAME, ignore_errors=True)
     require_enough(job.workspace)
     return summary.as_detail()
+
+
+def _rehearse(job: Job) -> None:
+    """Try whether a base of the user's own can be adapted and exported, before the long work."""
+    if any(model.name == job.settings.embedder for model in models.known()):
+        return
+    from customir.job.rehearsal import rehearse
+
+    job.reporter.say(f"  trying whether {job.embedder.name} can be adapted and exported")
+    rehearse(job.embedder)
 
 
 def _sources(job: Job) -> list[Path]:

@@ -40,7 +40,10 @@ def word_pieces(limit: int | None = 64, lowercase: bool = True) -> PreTrainedTok
     limits = {} if limit is None else {"model_max_length": limit}
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, **dict(zip(names, SPECIAL, strict=True)), **limits
+        tokenizer_object=tokenizer,
+        model_input_names=["input_ids", "attention_mask"],
+        **dict(zip(names, SPECIAL, strict=True)),
+        **limits,
     )
 
 
