@@ -4,8 +4,8 @@ Texts of mixed length in their natural order, each contender in a process of its
 medians over the rounds. Cosines are to sentence-transformers' torch in fp32, the same texts. The
 texts are mail of `--data`, or given (`--jsonl FILE`, the "text" of each line; `--maildir FOLDER`, one
 mail a file), or, where there is none, generated with the lengths of mail: then the speed means
-something and the cosine little. Our INT8 file is run by our own kernel, where the processor can, and
-once more by ONNX Runtime. fastembed and OpenVINO are measured where they are installed;
+something and the cosine little. Our INT8 file is run by the fastest of our own kernels that the
+processor has, by each slower one, and by ONNX Runtime. fastembed and OpenVINO are measured where they are installed;
 OpenVINO's INT8 is calibrated by NNCF on a part of the texts, and gets our tokens in our batches.
 
 With `--judged FOLDER ...` (BEIR's layout) nothing is timed: Recall@10 and nDCG@10 of our files, and
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from customir.kernels.int8_encoder import KERNELS, has_kernel
 from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
 import customir  # noqa: F401 (ONNX Runtime's telemetry is off before a peer imports it)
@@ -47,11 +48,16 @@ OURS_BY_RUNTIME = "CustomIR ONNX int8, run by ONNX Runtime"
 OURS = "CustomIR ONNX int8"
 OURS_MIXED = "CustomIR ONNX int8, queries run by ONNX Runtime"
 NEEDS = {FASTEMBED: ("fastembed",), OPENVINO_INT8: ("openvino", "nncf")}
+# The kernels that this processor can run besides the fastest one.
+SLOWER_KERNELS = {
+    f"{OURS}, forced to {kernel}": kernel
+    for kernel in [name for name in KERNELS if has_kernel(name)][1:]
+}
 CONTENDERS = tuple(
     name
     for name in (
         TORCH, ONNX, ONNX_INT8, FASTEMBED, OPENVINO_INT8,
-        OURS_FP32, OURS_FUSED, OURS_BY_RUNTIME, OURS,
+        OURS_FP32, OURS_FUSED, OURS_BY_RUNTIME, *SLOWER_KERNELS, OURS,
     )
     if all(find_spec(module) for module in NEEDS.get(name, ()))
 )  # fmt: skip
@@ -61,7 +67,7 @@ OUR_FILES = {
     OURS_FP32: "onnx/model.onnx",
     OURS_FUSED: "onnx/fused_qint8.onnx",
     OURS_BY_RUNTIME: "onnx/model_qint8.onnx",
-    OURS: "onnx/model_qint8.onnx",
+    **dict.fromkeys((*SLOWER_KERNELS, OURS), "onnx/model_qint8.onnx"),
 }
 MAIL = "aeslc-enron/corpus.jsonl"
 
@@ -70,8 +76,10 @@ def load(contender: str, model: Path, threads: int) -> Any:
     """The encode function of `contender`; imports only what that one needs."""
     if contender in OUR_FILES:
         from customir.runtime.embedder import Backend, Embedder
+        from customir.runtime.int8_file import KERNEL_VARIABLE
 
-        backend: Backend = "auto" if contender == OURS else "onnxruntime"
+        os.environ[KERNEL_VARIABLE] = SLOWER_KERNELS.get(contender, "")
+        backend: Backend = "auto" if contender in (OURS, *SLOWER_KERNELS) else "onnxruntime"
         return Embedder(model, OUR_FILES[contender], threads, backend=backend).encode
     if contender == FASTEMBED:
         return load_fastembed(model, threads)

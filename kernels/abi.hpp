@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #ifndef ABI_VERSION
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 #endif
 
 #if defined(_WIN32)

@@ -8,7 +8,7 @@ import logging
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-ABI_VERSION = 1  # as in abi.hpp
+ABI_VERSION = 2  # as in abi.hpp
 
 log = logging.getLogger(__name__)
 

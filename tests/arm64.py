@@ -16,8 +16,10 @@ on_arm64 = pytest.mark.skipif(
 )
 
 
-def run_on_arm64(source: str, main: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Compile `kernels/source` with a `main` behind it in `folder`, and run it."""
+def run_on_arm64(
+    source: str, main: str, folder: Path, cpu: str = "max"
+) -> subprocess.CompletedProcess[str]:
+    """Compile `kernels/source` with a `main` behind it in `folder`, and run it on a processor."""
     program = folder / "compare"
     (folder / "compare.cpp").write_text(f'#include "{KERNELS / source}"\n{main}')
     subprocess.run(
@@ -26,5 +28,9 @@ def run_on_arm64(source: str, main: str, folder: Path) -> subprocess.CompletedPr
         check=True,
     )  # fmt: skip
     return subprocess.run(
-        [str(EMULATOR), str(program)], capture_output=True, text=True, timeout=120, check=False
+        [str(EMULATOR), "-cpu", cpu, str(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )

@@ -51,8 +51,8 @@ class Embedder:
     """Turns texts into unit vectors, as sentence-transformers would with the same folder.
 
     Each core embeds batches of its own: they never wait for one another within a batch.
-    On a processor with AVX512-VNNI, an INT8 file of BERT's family is run by our own kernel
-    (kernels/int8_encoder). All else is run by ONNX Runtime; there, an INT8 vector
+    An INT8 file of BERT's family is run by our own kernel on processors with AVX2 and more, and on
+    arm64 with dot products (kernels/int8_encoder). All else is run by ONNX Runtime; there, an INT8 vector
     depends a little on the texts that share its batch, since activations are quantised with one
     scale a batch. The same texts in one call give the same vectors.
 

@@ -7,10 +7,15 @@ what. The weights are those that ONNX Runtime multiplies; what they multiply is 
 
 import json
 import logging
+import os
 from pathlib import Path
 
+from customir.errors import UserError
 from customir.kernels.int8_encoder import FORMAT, METADATA_KEY, Encoder, is_compiled
 from customir.runtime.onnx_file import OnnxFile
+
+# Names a kernel that is to be used instead of the fastest one, for tests and measurements.
+KERNEL_VARIABLE = "CUSTOMIR_INT8_KERNEL"
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +25,9 @@ def read_encoder(path: Path) -> Encoder | None:
 
     Raises:
         OSError: the file cannot be read.
+        UserError: this processor cannot run the kernel that CUSTOMIR_INT8_KERNEL names.
     """
+    forced = os.environ.get(KERNEL_VARIABLE) or None
     if not is_compiled():
         return None
     try:
@@ -28,8 +35,10 @@ def read_encoder(path: Path) -> Encoder | None:
         weight_map = json.loads(file.notes.get(METADATA_KEY, "{}"))
         if weight_map.get("format") != FORMAT:
             return None
-        return Encoder(weight_map, file.tensors())
-    except RuntimeError:  # this processor has no kernel
+        return Encoder(weight_map, file.tensors(), forced)
+    except RuntimeError as error:  # this processor has no kernel
+        if forced:
+            raise UserError(f"{KERNEL_VARIABLE}: this processor cannot run {forced}.") from error
         return None
     except (ValueError, KeyError, IndexError) as error:
         log.warning(

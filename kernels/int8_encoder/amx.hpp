@@ -150,7 +150,7 @@ TARGET_AMX void attend(const Encoder &encoder, const Batch &batch, uint16_t *qkv
 
 void encode_batch(const Encoder &encoder, const Batch &batch, const int32_t *ids, float *out) {
   const ConfiguredTiles configured;
-  avx512_vnni::encode<uint16_t>(encoder, batch, ids, multiply, attend, out);
+  int8_avx512_vnni::encode<uint16_t>(encoder, batch, ids, multiply, attend, out);
 }
 
 }  // namespace int8_amx

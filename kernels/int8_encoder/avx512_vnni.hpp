@@ -7,14 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <type_traits>
 
 #include "../attention/avx512.hpp"
 #include "../capabilities.hpp"
 #include "encoder.hpp"
 
 namespace {
-namespace avx512_vnni {
+namespace int8_avx512_vnni {
 
 #define TARGET TARGET_AVX512_VNNI
 
@@ -90,16 +89,12 @@ TARGET void multiply(const uint8_t *left, const Matrix &matrix, int64_t column, 
 #include "loops.hpp"
 
 void attend(const Encoder &encoder, const Batch &batch, float *qkv, float *context, Buffers &buffers) {
-  const Task task{batch.lengths, batch.starts.data(), batch.texts, encoder.heads, encoder.width / encoder.heads,
-                  encoder.bias, encoder.max_tokens, false, qkv, context, nullptr, nullptr};
-  float *scratch = reserve(buffers.scratch, size_t(avx512::scratch_floats(batch.longest, task.width)));
-  for (int64_t text = 0; text < batch.texts; ++text)
-    for (int64_t head = 0; head < encoder.heads; ++head) avx512::forward(task, text, head, scratch);
+  attend_by(avx512::forward, avx512::scratch_floats, encoder, batch, qkv, context, buffers);
 }
 
 void encode_batch(const Encoder &encoder, const Batch &batch, const int32_t *ids, float *out) {
   encode<float>(encoder, batch, ids, multiply, attend, out);
 }
 
-}  // namespace avx512_vnni
+}  // namespace int8_avx512_vnni
 }  // namespace

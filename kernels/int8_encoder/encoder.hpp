@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "../attention/attention.hpp"
+
 // A weight matrix, quantised by column. Depths are multiples of 64, and columns of 32.
 struct Matrix {
   const int8_t *weights;      // (depth, columns), laid out by `customir_int8_encoder_pack`
@@ -78,16 +80,26 @@ Number *reserve(std::vector<Number> &buffer, size_t count) {
 }
 
 // Writes the BLOCK by BLOCK whole numbers of left * matrix, for columns from `column` on and the first `rows` rows of
-// `left`, which has `matrix.depth` numbers a row. Up to the next multiple of 16 rows, memory behind `left` is read too.
+// `left`, which has `matrix.depth` numbers a row. Memory behind `left` is read too, up to 16 rows.
 using Multiply = void (*)(const uint8_t *left, const Matrix &matrix, int64_t column, int64_t rows, int32_t *out);
 
 // Attention within each text of the batch, from (tokens, 3 * width) to (tokens, width).
 template <typename Number>
 using Attend = void (*)(const Encoder &encoder, const Batch &batch, Number *qkv, Number *context, Buffers &buffers);
 
-// What happens to a product with its bias: it is stored in bfloat16 or float32, its GELU is stored, or it is added to
-// what is there.
-enum Epilogue { TO_BFLOAT16, TO_FLOAT, TO_GELU, ADD };
+// Attention in float32, by the functions of an instruction set in ../attention.
+void attend_by(void (*forward)(const Task &, int64_t text, int64_t head, float *scratch),
+               int64_t (*scratch_floats)(int64_t longest, int64_t width), const Encoder &encoder, const Batch &batch,
+               float *qkv, float *context, Buffers &buffers) {
+  const Task task{batch.lengths, batch.starts.data(), batch.texts, encoder.heads, encoder.width / encoder.heads,
+                  encoder.bias, encoder.max_tokens, false, qkv, context, nullptr, nullptr};
+  float *scratch = reserve(buffers.scratch, size_t(scratch_floats(batch.longest, task.width)));
+  for (int64_t text = 0; text < batch.texts; ++text)
+    for (int64_t head = 0; head < encoder.heads; ++head) forward(task, text, head, scratch);
+}
+
+// What happens to a product with its bias: it is stored, its GELU is stored, or it is added to what is there.
+enum Epilogue { STORE, STORE_GELU, ADD };
 
 // The layout for instructions that multiply four numbers of a column at a time: for each 16 columns and each 4 of the
 // depth, the numbers of one column stand together.
@@ -97,5 +109,8 @@ void pack_by_fours(const int8_t *weights, int64_t depth, int64_t columns, int8_t
       for (int64_t j = 0; j < PACKED_COLUMNS; ++j)
         for (int64_t i = 0; i < PACKED_DEPTH; ++i) *out++ = weights[(k + i) * columns + column + j];
 }
+
+// Bytes of a matrix in a layout that holds nothing but its weights.
+int64_t plain_size(const int8_t *, int64_t depth, int64_t columns) { return depth * columns; }
 
 }  // namespace

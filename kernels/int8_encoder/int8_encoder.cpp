@@ -10,7 +10,12 @@
 #include "../capabilities.hpp"
 #include "encoder.hpp"
 #if defined(__x86_64__)
+#include "avx2.hpp"
 #include "avx512_vnni.hpp"
+#include "avx_vnni.hpp"
+#elif defined(__aarch64__)
+#include "neon_dotprod.hpp"
+#include "neon_i8mm.hpp"
 #endif
 #ifdef COMPILES_AMX
 #include "amx.hpp"
@@ -20,6 +25,7 @@ namespace {
 
 struct Kernel {
   const char *name;
+  int64_t (*packed_size)(const int8_t *weights, int64_t depth, int64_t columns);
   void (*pack)(const int8_t *weights, int64_t depth, int64_t columns, int8_t *out);
   void (*encode)(const Encoder &, const Batch &, const int32_t *ids, float *out);
   bool (*is_supported)(int64_t head_width);
@@ -27,14 +33,24 @@ struct Kernel {
 
 const Kernel KERNELS[] = {
 #ifdef COMPILES_AMX
-    {"amx", pack_by_fours, int8_amx::encode_batch,
+    {"amx", plain_size, pack_by_fours, int8_amx::encode_batch,
      [](int64_t head_width) { return head_width % TILE_INNER == 0 && has_avx512_vnni() && has_amx(); }},
 #endif
 #if defined(__x86_64__)
-    {"avx512_vnni", pack_by_fours, avx512_vnni::encode_batch,
+    {"avx512_vnni", plain_size, pack_by_fours, int8_avx512_vnni::encode_batch,
      [](int64_t head_width) { return head_width % 16 == 0 && has_avx512_vnni(); }},
+    {"avx_vnni", plain_size, pack_by_fours, int8_avx_vnni::encode_batch,
+     [](int64_t head_width) { return head_width % 16 == 0 && has_avx_vnni(); }},
+    {"avx2", int8_avx2::packed_size, int8_avx2::pack, int8_avx2::encode_batch,
+     [](int64_t head_width) { return head_width % 16 == 0 && has_avx2(); }},
+#elif defined(__aarch64__)
+    {"neon_i8mm", plain_size, int8_neon_i8mm::pack, int8_neon_i8mm::encode_batch,
+     [](int64_t head_width) { return head_width % 16 == 0 && has_neon_i8mm(); }},
+    {"neon_dotprod", plain_size, pack_by_fours, int8_neon_dotprod::encode_batch,
+     [](int64_t head_width) { return head_width % 16 == 0 && has_neon_dotprod(); }},
+#else
+    {"none", nullptr, nullptr, nullptr, [](int64_t) { return false; }},
 #endif
-    {"none", nullptr, nullptr, [](int64_t) { return false; }},  // so that the list is never empty
 };
 
 enum Status { OK = 0, NO_KERNEL = -1, NO_MEMORY = -2, BAD_INPUT = -3 };
@@ -47,7 +63,14 @@ EXPORT const char *customir_int8_encoder_kernel(const char *name, int64_t head_w
   return kernel ? kernel->name : nullptr;
 }
 
-// Lays `weights`, (depth, columns), out for a kernel. `out` has as many numbers.
+// Bytes of `weights`, (depth, columns), in the layout of a kernel; -1 where this processor cannot run it.
+EXPORT int64_t customir_int8_encoder_packed_size(const char *name, int64_t head_width, const int8_t *weights,
+                                                 int64_t depth, int64_t columns) {
+  const Kernel *kernel = select_kernel(KERNELS, name, head_width);
+  return kernel ? kernel->packed_size(weights, depth, columns) : -1;
+}
+
+// Lays `weights`, (depth, columns), out for a kernel, in as many bytes as customir_int8_encoder_packed_size says.
 EXPORT void customir_int8_encoder_pack(const char *name, int64_t head_width, const int8_t *weights, int64_t depth,
                                        int64_t columns, int8_t *out) {
   if (const Kernel *kernel = select_kernel(KERNELS, name, head_width)) kernel->pack(weights, depth, columns, out);

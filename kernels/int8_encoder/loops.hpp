@@ -19,9 +19,9 @@ TARGET INLINE Vector gelu(Vector x) {
 
 // Multiplies the rows of `left` from `start` on with a matrix. `out` has `matrix.columns` numbers a row, and its first
 // row is that of `start`.
-template <Epilogue EPILOGUE>
+template <Epilogue EPILOGUE, typename Number>
 TARGET void multiply_rows(const Matrix &matrix, const QuantizedRows &left, int64_t start, int64_t rows,
-                          Multiply multiply, void *out) {
+                          Multiply multiply, Number *out) {
   alignas(64) int32_t products[BLOCK * BLOCK];
   for (int64_t column = 0; column < matrix.columns; column += BLOCK)
     for (int64_t first = 0; first < rows; first += BLOCK) {
@@ -31,20 +31,18 @@ TARGET void multiply_rows(const Matrix &matrix, const QuantizedRows &left, int64
         const Vector scales = load(matrix.scales + j), sums = load(matrix.sums + j);
         const Vector bias = load(matrix.bias + j);
         for (int64_t i = 0; i < count; ++i) {
-          const int64_t row = first + i, place = row * matrix.columns + j;
+          const int64_t row = first + i;
           const Vector whole = load_integers(products + i * BLOCK + j - column);
           const Vector lowest = mul(sums, broadcast(left.minima[start + row]));
           const Vector sum = fma(whole, broadcast(left.scales[start + row]), lowest);
           const Vector number = fma(sum, scales, bias);
-          float *floats = static_cast<float *>(out) + place;
-          if constexpr (EPILOGUE == TO_BFLOAT16)
-            store(static_cast<uint16_t *>(out) + place, number);
-          else if constexpr (EPILOGUE == TO_GELU)
-            store(floats, gelu(number));
-          else if constexpr (EPILOGUE == ADD)
-            store(floats, add(load(floats), number));
+          Number *to = out + row * matrix.columns + j;
+          if constexpr (EPILOGUE == STORE)
+            store(to, number);
+          else if constexpr (EPILOGUE == STORE_GELU)
+            store(to, gelu(number));
           else
-            store(floats, number);
+            store(to, add(load(to), number));
         }
       }
     }
@@ -118,7 +116,6 @@ void encode(const Encoder &encoder, const Batch &batch, const int32_t *ids, Mult
             Attend<Number> attend, float *out) {
   static thread_local Buffers held;
   Buffers &buffers = held;
-  constexpr Epilogue TO_NUMBER = std::is_same_v<Number, float> ? TO_FLOAT : TO_BFLOAT16;
   constexpr size_t UNITS = sizeof(Number) / sizeof(uint16_t);
   const int64_t tokens = batch.tokens, width = encoder.width;
   const int64_t part_width = encoder.layers[0].intermediate[0].columns;
@@ -142,7 +139,7 @@ void encode(const Encoder &encoder, const Batch &batch, const int32_t *ids, Mult
     const Layer &layer = encoder.layers[number];
     by_chunks([&](int64_t first, int64_t rows, float *chunk) {
       quantize_rows(chunk, rows, layer.qkv, narrow, first);
-      multiply_rows<TO_NUMBER>(layer.qkv, narrow, first, rows, multiply, qkv + first * 3 * width);
+      multiply_rows<STORE>(layer.qkv, narrow, first, rows, multiply, qkv + first * 3 * width);
     });
     attend(encoder, batch, qkv, context, buffers);
     by_chunks([&](int64_t first, int64_t rows, float *chunk) {
@@ -153,7 +150,7 @@ void encode(const Encoder &encoder, const Batch &batch, const int32_t *ids, Mult
     });
     for (int64_t part = 0; part < layer.parts; ++part)
       by_chunks([&](int64_t first, int64_t rows, float *chunk) {
-        multiply_rows<TO_GELU>(layer.intermediate[part], narrow, first, rows, multiply, intermediate);
+        multiply_rows<STORE_GELU>(layer.intermediate[part], narrow, first, rows, multiply, intermediate);
         quantize_rows(intermediate, rows, layer.output[part], wide, 0);
         multiply_rows<ADD>(layer.output[part], wide, 0, rows, multiply, chunk);
       });

@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from arm64 import on_arm64, run_on_arm64
 from customir.exporters.int8 import quantize
 from customir.exporters.onnx import export_onnx
 from customir.exporters.similarity import HeldOut, compare
-from customir.kernels.int8_encoder import METADATA_KEY, Encoder, binding, has_kernel
+from customir.kernels.int8_encoder import KERNELS, METADATA_KEY, Encoder, binding, has_kernel
 from customir.kernels.int8_encoder.reference import encode as reference
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
+from customir.errors import UserError
 from customir.runtime import int8_file
 from customir.runtime.int8_file import read_encoder
 from customir.runtime.onnx_file import OnnxFile
@@ -32,21 +32,12 @@ TEXTS = (
 )
 LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 64, 65, 256)
 
-NO_KERNEL = """
-int main() {
-  if (customir_int8_encoder_kernel(nullptr, 32)) return 1;
-  Encoder nothing{};
-  nothing.heads = 1;
-  return customir_int8_encode(&nothing, nullptr, nullptr, nullptr, 0, nullptr) == -1 ? 0 : 2;
-}
-"""
-
 
 def kernels() -> list[Any]:
     reason = "this processor has no such instructions, or no kernel was compiled"
     return [
         pytest.param(name, marks=pytest.mark.skipif(not has_kernel(name), reason=reason))
-        for name in ("avx512_vnni", "amx")
+        for name in KERNELS
     ]
 
 
@@ -118,6 +109,13 @@ def assert_same(
     # Numbers near the middle of two of 255 steps may fall to either side.
     assert min(cosines) > 0.9998
     assert np.mean(cosines) > 0.99999
+
+
+@pytest.mark.skipif(not (has_kernel("avx2") and has_kernel("avx_vnni")), reason="not both are here")
+def test_avx2_without_and_with_vnni_gives_the_same_bits(file: OnnxFile) -> None:
+    """Their integers are the same, and all else is the same code."""
+    texts = tokens(LENGTHS)
+    assert np.array_equal(made(file, "avx2").encode(texts), made(file, "avx_vnni").encode(texts))
 
 
 @pytest.mark.parametrize("kernel", kernels())
@@ -242,6 +240,17 @@ def test_distances_are_those_of_mpnet() -> None:
     np.testing.assert_array_equal(binding.relative_bias(values, 514), expected)
 
 
-@on_arm64
-def test_it_compiles_for_arm64_and_says_no(tmp_path: Path) -> None:
-    assert run_on_arm64("int8_encoder/int8_encoder.cpp", NO_KERNEL, tmp_path).returncode == 0
+@pytest.mark.parametrize("kernel", kernels())
+def test_a_kernel_can_be_forced(model: Path, monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
+    monkeypatch.setenv(int8_file.KERNEL_VARIABLE, kernel)
+    encoder = read_encoder(model / INT8)
+    assert encoder is not None
+    assert encoder.kernel == kernel
+
+
+def test_a_forced_kernel_that_is_not_here_is_an_error(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(int8_file.KERNEL_VARIABLE, "abacus")
+    with pytest.raises(UserError, match="CUSTOMIR_INT8_KERNEL: this processor cannot run abacus"):
+        read_encoder(model / INT8)
