@@ -30,7 +30,7 @@ with process_group():
     value = torch.tensor([distributed.get_rank() + 1.0])
     distributed.all_reduce(value)
     # One write, so that the lines of two processes do not run into each other.
-    sys.stdout.write(f"SUM {value.item()} ADDRESSES {sorted(own_addresses())}\n")
+    sys.stdout.write(f"SUM {value.item()} ADDRESSES {sorted(own_addresses())}\\n")
     sys.stdout.flush()
 '''
 LOOPBACK = {"0100007F", "0" * 24 + "01000000", "0000000000000000FFFF00000100007F"}
