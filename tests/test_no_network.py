@@ -22,7 +22,10 @@ from pathlib import Path
 import pytest
 from mail import write_mailbox
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="strace is for Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="strace is for Linux"),
+]
 
 IDLE_SECONDS = 30
 SETTINGS = """

@@ -9,6 +9,7 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import pytest
 from customir.kernels.native import load_library
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -36,6 +37,7 @@ def constraints() -> dict[str, Version]:
     return pins
 
 
+@pytest.mark.slow
 def test_transformers_imports_beside_our_kernels() -> None:
     """transformers tries `import kernels`, which is a folder of ours where the root is on sys.path."""
     done = run(

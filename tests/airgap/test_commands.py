@@ -10,6 +10,8 @@ from mail import write_mailbox
 
 from customir.cli import cli
 
+pytestmark = pytest.mark.slow
+
 # Runs a command that fails for want of data, then tells whether the kernel filters this process.
 RUN_AND_TELL = """
 import re, sys

@@ -148,6 +148,7 @@ print(len(items), grown // 1024, *reasons, sep="|")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "head", "tail", "read"),
     [

@@ -26,6 +26,8 @@ from .messages import mail, mbox
 from .test_chat import SLACK, ZULIP
 from .test_formats import PDF
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 # The same examples every time, and as many as take a minute in all.

@@ -26,6 +26,7 @@ Ingest = Callable[..., IngestSummary]
 Rows = Callable[..., list[tuple[object, ...]]]
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not Path(DOVECOT).exists(), reason="Dovecot is not installed"),
     pytest.mark.skipif(MBSYNC is None, reason="isync (mbsync) is not installed"),
     pytest.mark.skipif(os.geteuid() != 0, reason="Dovecot's login processes change their user"),

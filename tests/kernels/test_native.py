@@ -13,6 +13,8 @@ from customir.kernels.int8_encoder import binding as int8_encoder
 from customir.kernels.native import ABI_VERSION, load_library
 from customir.kernels.scan import binding as scan
 
+pytestmark = pytest.mark.slow
+
 KERNELS = Path(__file__).parent.parent.parent / "kernels"
 COMPILER = shutil.which("c++") or shutil.which("g++")
 compiled = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")

@@ -101,6 +101,7 @@ def test_scores_of_some_passages_are_those_of_the_ranking() -> None:
     assert Bm25([""]).scores(["oil"], [0]).tolist() == [[0.0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import jax.lax; "], ids=["not yet there", "there before"])
 def test_jax_is_not_started_and_is_there_for_others(tmp_path: Path, first: str) -> None:
     """It would take three quarters of a GPU's memory as soon as bm25s asked it for anything."""

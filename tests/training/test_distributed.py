@@ -4,11 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import safetensors.torch
 
 from customir.progress import Silent
 from customir.settings import TrainingSettings
 from customir.training import Example, TrainingPassage, train
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = TrainingSettings(
     batch_size=6, epochs=1, mini_batch_num_tokens=256, precision="fp32", learning_rate=1e-3

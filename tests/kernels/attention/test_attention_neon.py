@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from arm64 import on_arm64, run_on_arm64
+
+pytestmark = pytest.mark.slow
 
 COMPARE = """
 #include <cstdio>

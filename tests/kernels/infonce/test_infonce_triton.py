@@ -11,6 +11,8 @@ from customir.kernels.infonce import NegativeMask, info_nce, reference
 from customir.kernels.infonce import loss as loss_module
 from torch import Tensor
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 TEMPERATURE = 0.05

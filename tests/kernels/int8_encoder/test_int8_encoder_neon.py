@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from arm64 import on_arm64, run_on_arm64
 from customir.kernels.int8_encoder import reference
+
+pytestmark = pytest.mark.slow
 
 # The inner width is no multiple of the width, so the feed-forward block has one part, as in MAIN.
 WIDTH, INNER, HEADS, VOCABULARY, POSITIONS = 128, 192, 4, 50, 40

@@ -234,6 +234,7 @@ def test_rows_that_are_not_allowed_are_as_if_they_were_not_there(kernel: str, sh
         top_k(asked, matrix, 30, 2, kernel, allowed[1:])
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_package_installs_without_the_kernels(tmp_path: Path) -> None:
     script = "from setuptools import setup; setup()"
     folder = tmp_path / "tree"
