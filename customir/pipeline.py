@@ -39,8 +39,11 @@ class Stage:
     is_present: Callable[[Job], bool] = lambda job: True
 
 
-def check(settings: Settings) -> None:
-    """All that can be wrong before any work: sources and models.
+def check(settings: Settings, *, adapts: bool = True) -> None:
+    """Check sources and models before any work is done.
+
+    Args:
+        adapts: Whether the LLM and the teacher are needed, too.
 
     Raises:
         UserError: says which, and what to do.
@@ -49,6 +52,8 @@ def check(settings: Settings) -> None:
         raise UserError("No source. Give an mbox, a folder of .eml, .txt or .md files, or a JSONL.")
     check_sources([Path(source) for source in settings.sources])
     models.locate(settings.embedder, "embedder")
+    if not adapts:
+        return
     if not settings.llm_urls:
         models.locate(settings.llm, "llm")
     training, negatives = settings.training, settings.negatives

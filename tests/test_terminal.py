@@ -40,8 +40,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"The mill turns all night {HOSTILE} and grinds the corn of the whole village.\n"
     )
     (folder / "in.mbox").write_text(mail)
-    # Too little to adapt a model to, which it says at the end.
-    run("ingest", str(folder / "in.mbox"), "--out", str(folder / "out"), status=2)
+    run("ingest", str(folder / "in.mbox"), "--out", str(folder / "out"))
     return folder / "out"
 
 

@@ -19,9 +19,18 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_job(
-    folder: Path, sources: Sequence[Path], flags: dict[str, Any], uses_llm: bool = False
+    folder: Path,
+    sources: Sequence[Path],
+    flags: dict[str, Any],
+    uses_llm: bool = False,
+    adapts: bool = True,
 ) -> Iterator["Job"]:
-    """The job for DIR: settings read, checked and recorded, the workspace open for writing."""
+    """The job for DIR: settings read, checked and recorded, the workspace open for writing.
+
+    Args:
+        uses_llm: Whether servers of the LLM may be connected to.
+        adapts: Whether the command belongs to adapting, so that all models have to be there.
+    """
     settings = read_settings(folder, overrides(sources, flags))
     if uses_llm:
         if not flags.get("llm_url"):
@@ -31,7 +40,7 @@ def open_job(
     from customir.pipeline import check
     from customir.workspace import Workspace
 
-    check(settings)
+    check(settings, adapts=adapts)
     with Workspace(folder) as workspace:
         write_settings(folder, settings)
         yield Job(workspace, settings, reporter_for_terminal())

@@ -183,11 +183,37 @@ def export(folder: Path, check: bool, fp16: bool | None, gguf: bool | None) -> N
         raise UserError("--check compares existing files. Leave --fp16 and --gguf out.")
 
 
-@click.command(cls=Examples, examples="customir index mail")
-@click.argument("folder", metavar="DIR", type=FOLDER)
-def index(folder: Path) -> None:
-    """Write DIR/index.db: every passage, its vector and its words."""
-    run_stage("index", folder, (), {})
+@click.command(
+    cls=Examples,
+    examples="""
+    customir index archive.mbox notes/ --out mail
+    customir index mail
+    """,
+)
+@click.argument(
+    "paths", nargs=-1, metavar="SOURCE... | DIR", required=True, type=click.Path(path_type=Path)
+)
+@click.option("--out", "folder", type=FOLDER, help="DIR: the folder where everything is kept.")
+@click.option("--embedder", help="A name from `customir models list`, or a folder.")
+@reading_options
+def index(folder: Path | None, paths: tuple[Path, ...], **flags: Any) -> None:
+    """Make SOURCE searchable at once, or index what `customir export` made in DIR.
+
+    With --out, SOURCE is read and indexed by DIR's current model, or by the base if DIR has none: no
+    LLM, no training. `customir adapt` with the same DIR improves it later. Without --out, this is
+    the last stage of `customir adapt`.
+    """
+    if folder is None:
+        if len(paths) != 1 or any(flags.values()):
+            raise UserError("Give the folder: customir index SOURCE... --out DIR")
+        run_stage("index", paths[0], (), {})
+        return
+    with open_job(folder, paths, flags, adapts=False) as job:
+        from customir.commands.index_at_once import index_at_once
+
+        count = index_at_once(job)
+    shown = shlex.quote(str(relative_path(folder)))
+    echo(f'{count} passages. Search them:  customir search {shown} "what you are looking for"')
 
 
 @click.command(cls=Examples, examples="customir rollback mail")

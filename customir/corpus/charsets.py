@@ -192,10 +192,10 @@ def _decode_seven_bit(content: bytes, charset: str) -> str:
         return content.decode(charset)
     except (UnicodeError, ValueError):
         pass
+    if not content.isascii() and b"\x1b" not in content:
+        return decode(content)
     if charset.replace("_", "-").startswith(("iso2022-jp", "iso-2022-jp")):
         return _decode_iso_2022_jp(content)
-    if not content.isascii() and (charset in ("utf-7", "hz") or b"\x1b" not in content):
-        return decode(content)
     return content.decode(charset, "replace")
 
 

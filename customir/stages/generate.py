@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from customir.corpus.ingest import require_enough
 from customir.job import Job, StageSummary
 from customir.job.base_encoder import base_encoder
 from customir.job.llm import llm_fingerprint, open_llm
@@ -48,6 +49,7 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
 def run(job: Job) -> StageSummary:
     from customir.queries.corpus_map import corpus_map
 
+    require_enough(job.workspace)
     settings = job.settings
     splits = split_passages(job.passages, settings.evaluation.held_out_fraction, settings.seed)
     corpus = _embed_corpus(job)

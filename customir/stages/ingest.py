@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from customir import models
-from customir.corpus.ingest import ingest, require_enough
+from customir.corpus.ingest import ingest
 from customir.corpus.sources import sources_fingerprint
 from customir.corpus.workers import worth_processes
 from customir.job import CHECK_NAME, Job, StageSummary
@@ -34,7 +34,6 @@ def run(job: Job) -> StageSummary:
     if job.workspace.removal_pending:
         # Of `customir check`, which reads its sources anew anyway: they may hold what was removed.
         shutil.rmtree(job.folder / CHECK_NAME, ignore_errors=True)
-    require_enough(job.workspace)
     return summary.as_detail()
 
 

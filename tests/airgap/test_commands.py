@@ -34,6 +34,7 @@ ARGUMENTS = {
     "index": ["DIR"],
     "ingest": ["--out", "DIR"],
     "mine": ["DIR"],
+    "models convert": ["no-such-folder", "new", "--pooling", "mean"],
     "models list": [],
     "models optimize": ["no-such-model"],
     "models path": ["no-such-model"],

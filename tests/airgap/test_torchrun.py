@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 WORKER = '''
-import ctypes, os, re, socket
+import ctypes, os, re, socket, sys
 import torch
 from torch import distributed
 from customir.airgap import block_network
@@ -29,7 +29,9 @@ with process_group():
     assert ctypes.CDLL(None).socket(socket.AF_INET, socket.SOCK_STREAM, 0) == -1
     value = torch.tensor([distributed.get_rank() + 1.0])
     distributed.all_reduce(value)
-    print("SUM", value.item(), "ADDRESSES", sorted(own_addresses()), flush=True)
+    # One write, so that the lines of two processes do not run into each other.
+    sys.stdout.write(f"SUM {value.item()} ADDRESSES {sorted(own_addresses())}\\n")
+    sys.stdout.flush()
 '''
 LOOPBACK = {"0100007F", "0" * 24 + "01000000", "0000000000000000FFFF00000100007F"}
 

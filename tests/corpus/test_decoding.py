@@ -163,9 +163,9 @@ def test_transfer_encodings(encoding: str, body: bytes, text: str) -> None:
 
 def test_large_base64_takes_no_time() -> None:
     data = base64.encodebytes(b"x" * (20 << 20))
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(decode_base64(data)) == len(decode_base64(b"QQ==\n" + data)) - 1 == 20 << 20
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_message_in_base64() -> None:

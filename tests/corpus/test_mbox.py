@@ -61,10 +61,10 @@ def test_separators_of_every_kind_also_mixed(separator: bytes) -> None:
 
 def test_36000_bare_separators_are_counted_independently() -> None:
     content = b"".join(b"From \n" + message(number) + b"\n" for number in range(36_000))
-    start = time.perf_counter()
+    start = time.process_time()
     items = split(content)
     assert len(items) == content.count(b"\nMessage-ID:") == 36_000
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_separator_at_the_edge_of_a_block_is_seen() -> None:
 
 def test_false_separators_by_the_hundred_thousand_take_no_time() -> None:
     body = b"\nFrom x 12:34\nSubject: a\n" * 100_000
-    start = time.perf_counter()
+    start = time.process_time()
     (item,) = split(SEPARATOR + message(1, body, b'Content-Type: multipart/mixed; boundary="b"\n'))
     assert isinstance(item, RawMail)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20

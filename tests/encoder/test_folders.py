@@ -15,7 +15,7 @@ import torch
 from customir.exporters.int8 import quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import FP32_FILE, export_onnx
-from customir.exporters.parity import HeldOut
+from customir.exporters.similarity import HeldOut
 from encoder.folders import (
     SPECIAL,
     TEXTS,

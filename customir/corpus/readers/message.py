@@ -158,16 +158,21 @@ def clean_name(part: Message) -> str:
 def inner_messages(part: Message) -> list[Message]:
     """The messages in a message/rfc822 part, also where it is encoded, against RFC 2046."""
     children: list[Message] = part.get_payload()  # type: ignore[assignment]
-    encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
-    if part.get_content_maintype() != "message" or encoding not in ("base64", "quoted-printable"):
+    if part.get_content_maintype() != "message" or not is_encoded(part):
         return children
     decoded: list[Message] = []
     for child in children:
         holder = Message()
-        holder["Content-Transfer-Encoding"] = encoding
+        holder["Content-Transfer-Encoding"] = str(part["Content-Transfer-Encoding"])
         holder.set_payload(child.as_bytes().decode("ascii", "surrogateescape").lstrip("\n"))
         decoded.append(_parse(body_of(holder)))
     return decoded
+
+
+def is_encoded(part: Message) -> bool:
+    """Whether a part is encoded as a whole, which a multipart or a message must not be."""
+    encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+    return encoding in ("base64", "quoted-printable")
 
 
 def charset_of(part: Message) -> str | None:
@@ -292,6 +297,10 @@ class _Parts:
             return
         if kind == calendar.KIND:
             self.calendars.append(part)
+            return
+        if kind.startswith("multipart/") and is_encoded(part):
+            whole = b"Content-Type: " + str(part["Content-Type"]).encode("utf-8", "replace")
+            self.take(_parse(whole + b"\n\n" + body_of(part)), depth + 1)
             return
         # A multipart whose boundary never comes is what its lines say.
         if not (kind in TEXT_KINDS or kind.startswith("multipart/")):

@@ -9,7 +9,10 @@ from customir.corpus.charsets import codec_of, decode
 ENCODED_WORD = re.compile(r"=\?\s*([^\s?]+?)\s*\?\s*([bBqQ])\s*\?(.*?)\?=", re.DOTALL)
 SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r?\n|\Z)")
 BASE64_PIECE = re.compile(rb"[A-Za-z0-9+/]+")
-NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+NOT_ALPHABET = bytes(set(range(256)) - set(ALPHABET))
+# Of base64, so little is not of its alphabet; of text, blanks and stops are a fifth.
+OTHER_SHARE, SHORT_BYTES = 0.1, 40
 UUENCODED = ("x-uuencode", "uuencode", "uue", "x-uue")
 QUOTE = re.compile(r">*")
 
@@ -27,7 +30,7 @@ def body_of(part: Message) -> bytes:
     encoding = str(part.get("Content-Transfer-Encoding", "")).strip().strip("\"'").lower()
     raw = payload.encode("utf-8", "surrogateescape")
     if encoding == "base64":
-        return decode_base64(raw)
+        return decode_base64(raw) if _is_base64(raw) else raw
     if encoding == "quoted-printable":
         return binascii.a2b_qp(SOFT_BREAK.sub(b"=", raw))
     if encoding not in UUENCODED:
@@ -46,9 +49,15 @@ def decode_base64(content: bytes) -> bytes:
         return _decode_pieces(content)
 
 
+def _is_base64(content: bytes) -> bool:
+    """Whether a text may be base64; some programs declare it, and do not encode."""
+    others = len(content.translate(None, ALPHABET))
+    return len(content) < SHORT_BYTES or others <= OTHER_SHARE * len(content)
+
+
 def _decode_pieces(content: bytes) -> bytes:
     decoded = b""
-    for piece in BASE64_PIECE.findall(NOT_BASE64.sub(b"", content)):
+    for piece in BASE64_PIECE.findall(content.translate(None, NOT_ALPHABET)):
         whole = piece[:-1] if len(piece) % 4 == 1 else piece
         decoded += binascii.a2b_base64(whole + b"=" * (-len(whole) % 4))
     return decoded

@@ -108,7 +108,15 @@ def messages_of(rows: Any, people: Mapping[str, str]) -> list[ChatMessage | None
         if (name := _name(row.get("user_profile"), {}))
     }
     known = {**guests, **people}
-    return [_message(row, known) for row in rows]
+    return [_message_or_none(row, known) for row in rows]
+
+
+def _message_or_none(row: Any, people: Mapping[str, str]) -> ChatMessage | None:
+    """A message; what is damaged counts as a notice, and costs no more than itself."""
+    try:
+        return _message(row, people)
+    except FAULTS:
+        return None
 
 
 def _message(row: dict[str, Any], people: Mapping[str, str]) -> ChatMessage | None:

@@ -22,9 +22,9 @@ DATE = (
     r"(?P<third>\d{1,4})(?:\.|日|일)?"
 )
 START = re.compile(
-    rf"[{MARKS}]*(?P<bracket>\[)?{DATE},?\s+(?:{HALF.format('before')}\s?)?"
+    rf"[{MARKS}]*(?P<bracket>\[)?{DATE},?(?: à| um| at| kl\.| a las)?\s+(?:{HALF.format('before')}\s?)?"
     r"(?P<hour>\d{1,2})[:.](?P<minute>\d\d)(?:[:.](?P<second_of_minute>\d\d))?"
-    rf"(?:\s?{HALF.format('after')})?(?(bracket)\]\s|(?:\s-\s|,\s))(?P<rest>.*)",
+    rf"(?:\s?{HALF.format('after')})?(?(bracket)\]\s|(?:\s-\s|[,:]\s))(?P<rest>.*)",
     re.DOTALL,
 )
 SPEAKER = re.compile(rf"[{MARKS}~\u202f ]*([^:\n]{{1,80}}?) ?: ?", re.DOTALL)

@@ -1,0 +1,59 @@
+"""`customir index SOURCE --out DIR`: a searchable index at once, by the model that DIR has."""
+
+from pathlib import Path
+
+from customir.job import Job
+from customir.pipeline import STAGE, run_stage
+from customir.runtime import generations
+from customir.workspace.passages import read_passages_to_index
+
+# Passages that the base's INT8 weights are calibrated on.
+CALIBRATION_PASSAGES = 200
+
+
+def index_at_once(job: Job) -> int:
+    """Read the sources and index them by DIR's current model, or by the base if there is none.
+
+    No LLM is used and nothing is trained. `customir adapt` on the same DIR continues from here: its
+    model and index replace these together, and a search meanwhile finds the old ones.
+
+    Returns:
+        Passages in the index.
+
+    Raises:
+        UserError: a source or the model cannot be read.
+    """
+    from customir.runtime.embedder import Embedder, passage_model
+    from customir.runtime.index import IndexedPassage, adopt, build_successor, holds
+
+    run_stage(STAGE["ingest"], job)
+    adopt(job.folder)
+    passages = [IndexedPassage(*row) for row in read_passages_to_index(job.workspace)]  # type: ignore[arg-type]
+    current = generations.current(job.folder)
+    has_model = (current / generations.MODEL_NAME / "onnx" / "SHA256SUMS").exists()
+    if has_model:
+        embedder = Embedder(passage_model(current / generations.MODEL_NAME), threads=job.threads)
+        if (current / generations.INDEX_NAME).exists() and holds(job.folder, passages, embedder):
+            return len(passages)
+    generation = generations.begin(job.folder)
+    if has_model:
+        generations.link_model(current, generation)
+    else:
+        _export_base(job, generation)
+    embedder = Embedder(passage_model(generation / generations.MODEL_NAME), threads=job.threads)
+    build_successor(job.folder, generation, passages, embedder, job.reporter)
+    return len(passages)
+
+
+def _export_base(job: Job, generation: Path) -> None:
+    from customir.exporters.int8 import quantize
+    from customir.exporters.merge import merge_adapter
+    from customir.exporters.onnx import export_onnx
+    from customir.exporters.similarity import HeldOut
+
+    model = generation / generations.MODEL_NAME
+    job.reporter.say("exporting the base")
+    merge_adapter(job.embedder, job.folder, 0.0, model)
+    export_onnx(model)
+    texts = [passage.content for passage in job.passages[:CALIBRATION_PASSAGES]]
+    quantize(model, HeldOut(texts), job.reporter)
