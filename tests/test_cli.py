@@ -184,10 +184,9 @@ def test_the_gap_is_closed_in_every_command_but_models_fetch(tmp_path: Path) -> 
         "from customir import cli, errors\n"
         "try:\n    cli.cli(sys.argv[1:], standalone_mode=False)\n"
         "except (errors.UserError, SystemExit):\n    pass\n"
-        "listener = socket.create_server(('127.0.0.1', 0))\n"
-        "try:\n    socket.create_connection(listener.getsockname(), 2)\n"
+        "try:\n    socket.socket()\n"
         "except errors.UserError:\n    print('refused')\n"
-        "else:\n    print('connected')\n"
+        "else:\n    print('opened')\n"
     )
     lines = {
         "adapt": ["adapt", str(tmp_path / "none.mbox"), "--out", str(tmp_path / "out")],
@@ -201,5 +200,5 @@ def test_the_gap_is_closed_in_every_command_but_models_fetch(tmp_path: Path) -> 
         result = subprocess.run(
             [sys.executable, "-c", code, *arguments], capture_output=True, text=True
         )
-        expected = "connected" if name == "models fetch" else "refused"
+        expected = "opened" if name == "models fetch" else "refused"
         assert result.stdout.splitlines()[-1:] == [expected], (name, result.stderr)

@@ -17,8 +17,8 @@ llm = "{llm}"
 device = "cpu"
 threads = 2
 [queries]
-passages = 8
-queries_per_passage = 1
+passages = 40
+queries_per_passage = 2
 max_tokens = 12
 [training]
 epochs = 1

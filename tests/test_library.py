@@ -40,7 +40,7 @@ def test_a_list_of_texts_is_adapted_embedded_and_searched(
     minilm: Path, smollm: Path, tmp_path: Path
 ) -> None:
     settings = {
-        "queries.passages": 8, "queries.queries_per_passage": 1, "queries.max_tokens": 12,
+        "queries.passages": 40, "queries.queries_per_passage": 2, "queries.max_tokens": 12,
         "training.epochs": 1, "training.batch_size": 16, "evaluation.interpolation_weights": [1.0],
         "evaluation.reference_model": "", "device": "cpu", "threads": 2,
     }  # fmt: skip

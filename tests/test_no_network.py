@@ -74,7 +74,7 @@ HARMLESS = {
     'connect({sa_family=AF_UNIX, sun_path="/run/uuidd/request"}, 110)',
     "socket(AF_INET, SOCK_DGRAM, IPPROTO_IP)",
 }
-LISTENER = "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_IP)"
+LISTENER = "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_TCP)"
 
 
 def attempts(trace: str) -> list[str]:

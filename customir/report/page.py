@@ -392,8 +392,9 @@ def _value(row: StageSummary, name: str) -> str:
     return f"{row[name]:.3f}<small class={css}>{difference_text(difference)}, p {difference.p:.2g}</small>"
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:.1f}"
+def _points(value: float | None) -> str:
+    """A metric in points; a dash where no query measured it."""
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def _colour(system: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from customir.evaluation.breakdown import EXAMPLES, SHOWN_HITS, by_style, won_and_lost
-from customir.report.page import page_text, write_page
+from customir.report.page import _points, page_text, write_page
 from customir.settings import EvaluationSettings, Settings
 from customir.workspace import Workspace
 from customir.workspace.passages import Passage
@@ -275,3 +275,8 @@ def test_the_gain_of_each_style_is_its_own() -> None:
         1.0,
         [1.0, 1.0, 1.0],
     )
+
+
+def test_no_query_to_measure_by_is_a_dash() -> None:
+    assert _points(None) == "–"
+    assert _points(0.9) == "90.0"

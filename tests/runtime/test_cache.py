@@ -17,7 +17,7 @@ from customir.kernels.scan import DamagedVectorError, best_kernel
 
 from customir.errors import UserError
 from customir.progress import Silent
-from customir.runtime import cache, index, index_file, search
+from customir.runtime import cache, index_file, search
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
@@ -342,7 +342,7 @@ def test_an_index_of_another_format_is_named(
 def test_a_locked_database_is_named(
     folder: Path, model: Path, passages: list[IndexedPassage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "BUSY_MILLISECONDS", 100)
+    monkeypatch.setattr(index_file, "BUSY_MILLISECONDS", 100)
     with closing(apsw.Connection(str(folder / "index.db"))) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(UserError, match=r"index\.db: in use by another process"):

@@ -83,7 +83,7 @@ def test_a_finished_run_is_not_done_again(
 ) -> None:
     first = run(minilm, tmp_path)
     made = bytes_of(first)
-    monkeypatch.setattr(trainer, "backward", None)
+    monkeypatch.setattr(trainer, "accumulate_gradient", None)
     assert bytes_of(run(minilm, tmp_path)) == made
 
 
