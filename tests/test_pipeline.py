@@ -273,7 +273,7 @@ def test_check_looks_at_what_is_new_and_changes_nothing(
 
 
 def test_export_check_measures_the_files_anywhere(done: tuple[Path, str], tmp_path: Path) -> None:
-    out = shutil.copytree(done[0], tmp_path / "elsewhere")
+    out = shutil.copytree(done[0], tmp_path / "elsewhere", symlinks=True)
 
     def check() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
