@@ -1,13 +1,14 @@
 """Tiny sentence-transformers folders with random weights, one a family or a way of saving."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, BertConfig, PretrainedConfig, PreTrainedTokenizerFast
 
 TEXTS = (
@@ -26,13 +27,16 @@ WIDTH = 32
 
 def word_pieces(limit: int | None = 64, lowercase: bool = True) -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer of a few hundred tokens, with BERT's special ones."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    texts = [text.lower() if lowercase else text for text in TEXTS]
+    letters = sorted(set("".join(texts).replace(" ", "")))
+    words = sorted(set(re.findall(r"\w{3,}", " ".join(texts))))
+    # Not trained: a trainer breaks ties as it likes, and each run would have other vectors.
+    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *words]
+    tokenizer = Tokenizer(
+        models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]")
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=300, special_tokens=list(SPECIAL), show_progress=False
-    )
-    tokenizer.train_from_iterator(TEXTS, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         special_tokens=[(token, SPECIAL.index(token)) for token in ("[CLS]", "[SEP]")],
