@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +13,6 @@ from customir.settings import (
     read_settings,
 )
 from customir.terminal import echo
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(

@@ -5,7 +5,6 @@ Heavy imports stand in the commands that need them, so that `search` starts with
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
@@ -30,10 +29,6 @@ from customir.cli.stages import (
 from customir.errors import UserError
 from customir.interrupt import note_interrupts
 from customir.terminal import echo
-
-if TYPE_CHECKING:
-    pass
-
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 

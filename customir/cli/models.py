@@ -3,7 +3,7 @@
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,6 @@ from customir.errors import UserError
 from customir.processors import usable_processors
 from customir.progress import reporter_for_terminal
 from customir.terminal import echo
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.group()

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from customir.airgap import block_network
 from customir.settings import (
@@ -12,10 +11,6 @@ from customir.settings import (
     require_own_settings,
 )
 from customir.terminal import echo
-
-if TYPE_CHECKING:
-    pass
-
 
 KERNEL_DOES_NOT_BLOCK = "Note: Python alone refuses network access, native code is not held"
 

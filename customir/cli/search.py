@@ -3,16 +3,13 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from customir.cli.options import FOLDER, Examples
 from customir.cli.output import print_hit
 from customir.terminal import echo
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(

@@ -1,7 +1,6 @@
 """`customir serve`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -9,9 +8,6 @@ from customir.cli.network import block
 from customir.cli.options import FOLDER, Examples
 from customir.errors import UserError
 from customir.listening import bound_socket, bound_unix_socket
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import apsw
 import apsw.sqlite_extra
@@ -18,9 +17,6 @@ from customir.kernels.scan import best_kernel
 from customir.runtime import cache, fts_tokenizer
 from customir.runtime.cache import VectorCache
 from customir.runtime.generations import owner
-
-if TYPE_CHECKING:
-    pass
 
 APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
 

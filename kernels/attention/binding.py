@@ -31,7 +31,7 @@ def best_kernel(dtype: torch.dtype = torch.float32, width: int = 32) -> str | No
 def has_kernel(name: str, dtype: torch.dtype = torch.float32, width: int = 32) -> bool:
     """Whether this processor can run a kernel for a type and a head width.
 
-    avx512, avx2 and portable take all of them; amx is_supported bfloat16 and widths that are multiples of 32.
+    avx512, avx2 and portable support all of them; amx supports bfloat16 and widths that are multiples of 32.
     """
     library = _library()
     return bool(
@@ -40,9 +40,9 @@ def has_kernel(name: str, dtype: torch.dtype = torch.float32, width: int = 32) -
 
 
 def is_supported(rows: Tensor, width: int, bias: Tensor | None) -> bool:
-    """Whether `packed_attention` is_supported these rows with heads of this width, and this bias.
+    """Whether `packed_attention` supports these rows with heads of this width, and this bias.
 
-    It computes no grad_context for a bias.
+    It computes no gradient for a bias.
     """
     return (
         best_kernel() is not None
