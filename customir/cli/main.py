@@ -9,6 +9,7 @@ import sys
 import click
 
 from customir import __version__
+from customir.cli.doctor import doctor
 from customir.cli.inspect import analyze, check, show, status
 from customir.cli.models import models
 from customir.cli.network import block
@@ -34,11 +35,13 @@ EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
 # These commands block the network themselves, because something comes first: reading which LLM
-# servers are allowed, listening (serve), meeting other processes (train). `models fetch` never does.
+# servers are allowed, listening (serve), meeting other processes (train), saying what holds the
+# block (doctor). `models fetch` never does.
 BLOCK_NETWORK_THEMSELVES = (
     "adapt",
     "analyze",
     "check",
+    "doctor",
     "generate",
     "mine",
     "models",
@@ -63,7 +66,7 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     *(adapt, ingest, show, analyze, generate, mine, train, evaluate, check, export, index),
-    *(rollback, status, search, serve, models),
+    *(rollback, status, search, serve, models, doctor),
 ):
     cli.add_command(_command)
 

@@ -19,7 +19,7 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     itself, but copies the bias to every row of the result first; oneDNN adds it while it multiplies.
     """
     gains = left.dtype == torch.float32 or bias is not None
-    if left.device.type == "cpu" and gains and _uses_onednn(left.dtype):
+    if left.device.type == "cpu" and gains and uses_onednn(left.dtype):
         result: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
         return result
     return functional.linear(left, right, bias)
@@ -35,7 +35,7 @@ def limit_onednn_cache() -> None:
 
 
 @cache
-def _uses_onednn(dtype: torch.dtype) -> bool:
+def uses_onednn(dtype: torch.dtype) -> bool:
     """Whether torch's oneDNN linear exists for this type, is correct, and is faster."""
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False

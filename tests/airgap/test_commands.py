@@ -28,6 +28,7 @@ ARGUMENTS = {
     "adapt": ["--out", "DIR"],
     "analyze": ["DIR"],
     "check": ["DIR", "DIR"],
+    "doctor": [],
     "evaluate": ["DIR"],
     "export": ["DIR"],
     "generate": ["DIR"],
