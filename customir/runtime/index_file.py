@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -127,6 +128,7 @@ def connect(path: Path, *, write: bool = False) -> apsw.Connection:
         database.set_busy_timeout(BUSY_MILLISECONDS)
         database.pragma("cache_size", -PAGE_CACHE_KIB)
         database.pragma("secure_delete", "on")  # what is deleted is overwritten with zeros
+        database.pragma("trusted_schema", "off")
         database.enable_load_extension(True)
         database.load_extension(sqlite_vec.loadable_path())
         database.enable_load_extension(False)
@@ -143,10 +145,25 @@ def connect(path: Path, *, write: bool = False) -> apsw.Connection:
             raise UserError(f"{path}: written by another version of CustomIR. {_rebuild(path)}")
         if not int(database.pragma("checksum_verification")):
             raise UserError(f"{path}: damaged (its pages have no checksums). {_rebuild(path)}")
+        _check_schema(database, path)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _check_schema(database: apsw.Connection, path: Path) -> None:
+    """Refuse views, and triggers but our own: a planted one could keep a search busy for ever."""
+    ours = " ".join(GENERATION_SCHEMA.split())
+    for kind, name, statement in database.execute(
+        "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger')"
+    ):
+        general = re.sub(r"_\d+(?!\d)", "_{number}", " ".join(statement.split()))
+        if kind == "view" or general not in ours:
+            raise UserError(
+                f"{path}: its {kind} {name} is not of CustomIR, so somebody else wrote to this file. "
+                f"{_rebuild(path)}"
+            )
 
 
 @functools.cache

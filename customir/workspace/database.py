@@ -81,6 +81,8 @@ class Workspace:
             self.database.execute("PRAGMA synchronous = FULL")
             self.database.execute("PRAGMA foreign_keys = ON")
             self.database.execute("PRAGMA secure_delete = ON")
+            self.database.execute("PRAGMA trusted_schema = OFF")
+            _check_schema(self.database)
             if write:
                 migrate(self.database)
             elif version_of(self.database) < len(MIGRATIONS):
@@ -275,6 +277,15 @@ class Workspace:
             "UPDATE stage SET seconds = seconds + ? WHERE name = ?", (now - self._clock, stage)
         )
         self._clock = now
+
+
+def _check_schema(database: sqlite3.Connection) -> None:
+    """Refuse views and triggers, of which the schema has none: their code would run in ours."""
+    foreign = database.execute(
+        "SELECT type, name FROM sqlite_schema WHERE type IN ('view', 'trigger')"
+    ).fetchone()
+    if foreign:
+        raise ValueError(f"its {foreign[0]} {foreign[1]} is not of CustomIR")
 
 
 def _take_lock(path: Path) -> int:

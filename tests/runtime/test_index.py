@@ -329,6 +329,24 @@ def test_a_damaged_or_foreign_file_is_named(
         build_index(path, passages, embedder, Silent())
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "CREATE VIEW everything AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x FROM n",
+        "CREATE TRIGGER words_1_update AFTER UPDATE ON passage_1 BEGIN DELETE FROM passage_1; END",
+    ],
+)
+def test_a_planted_view_or_trigger_is_refused(
+    planted: str, tmp_path: Path, embedder: Embedder, passages: list[IndexedPassage]
+) -> None:
+    path = tmp_path / "index.db"
+    build_index(path, passages, embedder, Silent())
+    with closing(connect(path, write=True)) as database:
+        database.execute(planted)
+    with pytest.raises(UserError, match=r"its (view|trigger) \w+ is not of CustomIR"):
+        connect(path)
+
+
 def flipped(content: bytes, position: int) -> bytes:
     """With one bit changed."""
     return content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :]

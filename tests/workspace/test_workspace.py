@@ -147,6 +147,16 @@ def test_a_newer_workspace_is_refused(tmp_path: Path) -> None:
         Workspace(tmp_path)
 
 
+def test_a_planted_trigger_is_refused(tmp_path: Path) -> None:
+    with Workspace(tmp_path) as workspace:
+        workspace.database.execute(
+            "CREATE TRIGGER planted AFTER INSERT ON result BEGIN DELETE FROM result; END"
+        )
+    for write in (True, False):
+        with pytest.raises(UserError, match="its trigger planted is not of CustomIR"):
+            Workspace(tmp_path, write=write)
+
+
 def test_a_file_in_the_folder_s_place_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes"
     path.write_text("mine")
