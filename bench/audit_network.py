@@ -1,6 +1,10 @@
-"""What the dependencies' native libraries name, and what each dependency attempts in a minute of use.
+"""Network access of the dependencies: hosts named in their native libraries, and what each one attempts.
 
-Run it when pins change: docs/explanation/network-dependencies.md holds what it prints. Needs strace.
+Each package is used once and then stays idle for a minute, under strace and behind a proxy that answers nobody.
+docs/explanation/network-dependencies.md has the output. Run it when pins change. Needs strace.
+
+    python bench/audit_network.py
+    python bench/audit_network.py --quick
 """
 
 import argparse
@@ -33,7 +37,7 @@ from customir.telemetry import OPT_OUTS
 OURS = OPT_OUTS | OFFLINE
 FOR_PEERS = {"CI": "true", "NNCF_CI": "1"}
 MODEL_HUB = tuple(sorted(OURS.keys() - {"ORT_DISABLE_TELEMETRY"}))
-# Which belong to which package. Each is tried without its own, but with all others that we set.
+# The switches of each package. It is tried without its own, but with all others that we set.
 SWITCHES = {
     "fastembed": MODEL_HUB,
     "hf-xet": MODEL_HUB,
@@ -44,7 +48,7 @@ SWITCHES = {
     "sentence-transformers": MODEL_HUB,
     "transformers": MODEL_HUB,
 }
-# A short use of each package, on files of this machine. Variables: MINILM, GGUF, the cwd is empty.
+# A short use of each package on local files. MINILM and GGUF are paths; the working directory is empty.
 IDENTITY_GRAPH = """
 from onnx import TensorProto, checker, helper
 value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("x", "y")]
@@ -141,7 +145,7 @@ USES = {
     ),
     "triton": "import triton",
     "uvicorn": "import uvicorn; uvicorn.Config('x:y')",
-    # What only tests and bench scripts use.
+    # Packages that only tests and bench scripts use.
     "datasketch": "import datasketch; datasketch.MinHash().update(b'x')",
     "faiss-cpu": "import faiss; faiss.IndexFlatIP(8)",
     "openai": "import openai; openai.OpenAI(api_key='none')",
@@ -177,7 +181,7 @@ ADDRESS = re.compile(r'port=htons\((\d+)\).*?"([^"]+)"|sun_path="([^"]+)"')
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one package; `hosts` is None where no library of it can open sockets."""
+    """What is known about one package; `hosts` is None if none of its libraries can open sockets."""
 
     package: str
     version: str
@@ -194,7 +198,7 @@ def native_libraries(package: str) -> list[Path]:
 
 
 def hosts_in(libraries: list[Path]) -> tuple[str, ...] | None:
-    """The hosts of URLs in those libraries that call for sockets; None where none does."""
+    """Hosts of URLs in the libraries that use sockets; None if no library does."""
     contents = [content for path in libraries if SOCKET_CALL.search(content := path.read_bytes())]
     if not contents:
         return None
@@ -202,13 +206,13 @@ def hosts_in(libraries: list[Path]) -> tuple[str, ...] | None:
 
 
 def declared() -> set[str]:
-    """What pyproject.toml names, all extras included, as the installed package tells it."""
+    """The dependencies in pyproject.toml, including all extras."""
     return {canonicalize_name(Requirement(line).name) for line in requires("customir") or ()}
 
 
 @contextlib.contextmanager
 def recording_proxy() -> Iterator[tuple[int, set[str]]]:
-    """A loopback proxy that answers nobody; its port, and whom its callers wanted to reach."""
+    """A loopback proxy that answers nobody; yields its port, and the addresses that were requested."""
     wanted: set[str] = set()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -229,15 +233,15 @@ def recording_proxy() -> Iterator[tuple[int, set[str]]]:
 
 
 def attempts_of(use: str, switches: dict[str, str], seconds: float) -> tuple[str, ...]:
-    """Run `use`, stay idle for `seconds`, and give what it wanted to reach.
+    """Run `use`, stay idle for `seconds`, and return what it tried to reach.
 
     Raises:
-        RuntimeError: the use itself failed.
+        RuntimeError: `use` failed.
     """
     variables = {"MINILM": str(models.locate("minilm")), "GGUF": str(models.locate("smollm2-135m"))}
     program = "".join(f"{name} = {value!r}\n" for name, value in variables.items())
     program += f"{use}\nimport time; print('USED'); time.sleep({seconds})"
-    # Nothing else of ours: telemetry is often silent where a variable tells that this is CI.
+    # No other variables: telemetry is often off where a variable says that this is CI.
     environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     with tempfile.TemporaryDirectory() as home, recording_proxy() as (port, wanted):
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -255,18 +259,18 @@ def attempts_of(use: str, switches: dict[str, str], seconds: float) -> tuple[str
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         if "USED" not in output:
-            raise RuntimeError(f"this use failed: {use}\n{errors[-2000:]}")
-        found = set(wanted)
+            raise RuntimeError(f"This use failed: {use}\n{errors[-2000:]}")
+        attempts = set(wanted)
         for line in trace.read_text(errors="replace").splitlines():
             if LEAVING.search(line) and (address := ADDRESS.search(line)):
                 number, host, path = address.groups()
                 if number != str(port):
-                    found.add(path or f"{host}:{number}")
-    return tuple(sorted(found))
+                    attempts.add(path or f"{host}:{number}")
+    return tuple(sorted(attempts))
 
 
 def audit(package: str, seconds: float) -> Finding | None:
-    """What one package does; None where it is not installed."""
+    """Findings about one package; None if it is not installed."""
     try:
         version = distribution(package).version
     except PackageNotFoundError:
@@ -275,7 +279,7 @@ def audit(package: str, seconds: float) -> Finding | None:
     others = {name: value for name, value in OURS.items() if name not in own}
     attempts = attempts_of(USES[package], others, seconds)
     all_switches = OURS | {name: value for name, value in FOR_PEERS.items() if name in own}
-    # What attempts nothing without its switches does not have to be tried with them.
+    # A package that attempts nothing without its switches need not be tried with them.
     with_all = attempts_of(USES[package], all_switches, seconds) if attempts else ()
     libraries = native_libraries(package)
     return Finding(package, version, len(libraries), hosts_in(libraries), attempts, with_all)
@@ -283,19 +287,19 @@ def audit(package: str, seconds: float) -> Finding | None:
 
 def table(findings: list[Finding]) -> str:
     rows = [
-        "| package | version | native libraries | hosts named in those that may open sockets "
+        "| package | version | native libraries | hosts named in those that can open sockets "
         "| attempts | its switches | attempts with all switches |",
         "|---|---|---|---|---|---|---|",
     ]
-    for one in findings:
-        hosts = "none may" if one.hosts is None else ", ".join(one.hosts) or "none"
-        own = SWITCHES.get(one.package, ())
+    for finding in findings:
+        hosts = "none can" if finding.hosts is None else ", ".join(finding.hosts) or "none"
+        own = SWITCHES.get(finding.package, ())
         names = ", ".join(f"`{name}`" for name in own)
         switches = "the model hub's" if own == MODEL_HUB else names
         rows.append(
-            f"| {one.package} | {one.version} | {one.libraries} | {hosts if one.libraries else ''} "
-            f"| {', '.join(one.attempts) or 'none'} | {switches} "
-            f"| {', '.join(one.with_all_switches) or 'none'} |"
+            f"| {finding.package} | {finding.version} | {finding.libraries} | {hosts if finding.libraries else ''} "
+            f"| {', '.join(finding.attempts) or 'none'} | {switches} "
+            f"| {', '.join(finding.with_all_switches) or 'none'} |"
         )
     return "\n".join(rows)
 
@@ -305,32 +309,35 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="stay idle for 12 seconds, not 60")
     parser.add_argument("--jobs", type=int, default=8, help="how many packages run at once")
     parser.add_argument(
-        "packages", nargs="*", default=list(USES), help="default: all that are here"
+        "packages",
+        nargs="*",
+        default=list(USES),
+        help="packages to audit; default: all that are installed",
     )
     arguments = parser.parse_args()
     if sys.platform != "linux":
-        print("Nothing is audited here: strace is for Linux.")
+        print("Skipped: strace needs Linux.")
         return
     if not shutil.which("strace"):
-        parser.error("strace is needed: apt-get install strace")
+        parser.error("strace is missing. Run: apt-get install strace")
     if unknown := set(arguments.packages) - USES.keys():
-        parser.error(f"no use is written for {', '.join(sorted(unknown))}; add it to USES")
+        parser.error(f"no use of {', '.join(sorted(unknown))} is known. Add it to USES.")
     seconds = 12.0 if arguments.quick else 60.0
     start = time.perf_counter()
     with ThreadPoolExecutor(arguments.jobs) as pool:
         results = list(pool.map(lambda name: audit(name, seconds), arguments.packages))
-    findings = [one for one in results if one is not None]
+    findings = [finding for finding in results if finding is not None]
     print(table(findings))
     print(f"\nThe model hub's switches: {', '.join(f'`{name}`' for name in MODEL_HUB)}")
-    if missing := set(arguments.packages) - {one.package for one in findings}:
+    if missing := set(arguments.packages) - {finding.package for finding in findings}:
         print(f"\nNot installed here: {', '.join(sorted(missing))}")
     if untried := declared() - {canonicalize_name(name) for name in USES}:
-        print(f"\nNot tried, because USES has none for them: {', '.join(sorted(untried))}")
+        print(f"\nNot tried, because USES has no entry: {', '.join(sorted(untried))}")
     claim = {
-        "claim": "dependencies that attempt a connection or a look-up",
-        "ours": sum(bool(one.with_all_switches) for one in findings),
-        "peer": "without each one's own switches",
-        "peer_figure": sum(bool(one.attempts) for one in findings),
+        "claim": "dependencies that attempt a connection or a lookup",
+        "ours": sum(bool(finding.with_all_switches) for finding in findings),
+        "peer": "without the switches of each",
+        "peer_figure": sum(bool(finding.attempts) for finding in findings),
         "ratio": None,
         "measured_on": f"{len(findings)} packages, idle for {seconds:.0f} s each, "
         f"{time.perf_counter() - start:.0f} s in all",

@@ -1,8 +1,10 @@
-"""Near-duplicate pairs: our exact join against MinHash with LSH (datasketch), on one corpus.
+"""Near-duplicate pairs: CustomIR's exact join beside MinHash with LSH (datasketch) on one corpus.
 
-Both get the same passages and verify each candidate pair by its exact Jaccard similarity, so that
-they differ in the candidates that they find and in the time. The truth is what either found.
-`python bench/duplicates.py FILE.mbox...`; without a file, the mailbox that bench/ingest.py makes.
+Both get the same passages and verify each candidate pair by its exact Jaccard similarity, so they differ
+in the candidates that they propose and in their speed. A pair counts if either of them finds it.
+
+    python bench/duplicates.py FILE.mbox...     # without a file: the mailbox that bench/ingest.py generates
+    python bench/duplicates.py --quick
 """
 
 import argparse
@@ -47,47 +49,47 @@ def ours(shingles: list[np.ndarray]) -> Pairs:
 
 
 def minhash(shingles: list[np.ndarray]) -> Pairs:
-    """Pairs by MinHash, bands made for recall."""
+    """Pairs by MinHash, with bands that favour recall."""
     index = MinHashLSH(threshold=SIMILARITY * 0.9, num_perm=PERMUTATIONS, weights=(0.1, 0.9))
     empty = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=int)
     pairs: Pairs = set()
-    for at, own in enumerate(shingles):
+    for row, own in enumerate(shingles):
         signature = empty.copy()
         signature.update_batch(own.tolist())
         pairs |= {
-            (other, at)
+            (other, row)
             for other in index.query(signature)
             if jaccard(shingles[other], own) >= SIMILARITY
         }
-        index.insert(at, signature)
+        index.insert(row, signature)
     return pairs
 
 
 def main() -> None:
     """Measure both, alternating, and print one line of JSON."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("mbox", nargs="*", type=Path)
-    arguments.add_argument("--quick", action="store_true", help="one run each")
-    given = arguments.parse_args()
+    arguments.add_argument("mbox", nargs="*", type=Path, help="mailboxes; default: generated")
+    arguments.add_argument("--quick", action="store_true", help="one run of each")
+    options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sources = given.mbox
+        sources = options.mbox
         if not sources:
             sources = [Path(folder) / "generated.mbox"]
             generate(sources[0], 4000)
         texts = passages_of(sources)
     shingles = [shingle(text) for text in texts]
     seconds: dict[str, float] = {}
-    found: dict[str, Pairs] = {}
-    for _ in range(1 if given.quick else 3):
+    pairs_by: dict[str, Pairs] = {}
+    for _ in range(1 if options.quick else 3):
         for find in (ours, minhash):
             start = time.perf_counter()
-            found[find.__name__] = find(shingles)
-            taken = time.perf_counter() - start
-            seconds[find.__name__] = min(seconds.get(find.__name__, taken), taken)
-    truth = found["ours"] | found["minhash"]
-    for name, pairs in found.items():
+            pairs_by[find.__name__] = find(shingles)
+            elapsed = time.perf_counter() - start
+            seconds[find.__name__] = min(seconds.get(find.__name__, elapsed), elapsed)
+    truth = pairs_by["ours"] | pairs_by["minhash"]
+    for name, pairs in pairs_by.items():
         print(f"{name:>8}: {len(pairs)} of {len(truth)} pairs in {seconds[name]:.2f} s")
-    on = f"{len(texts)} distinct passages, Jaccard similarity {SIMILARITY}, one core"
+    measured = f"{len(texts)} distinct passages, Jaccard similarity {SIMILARITY}, one core"
     claims = [
         {
             "name": "seconds to find the pairs",
@@ -95,15 +97,15 @@ def main() -> None:
             "peer": "datasketch MinHashLSH, 128 permutations",
             "peer_figure": round(seconds["minhash"], 2),
             "ratio": round(seconds["minhash"] / seconds["ours"], 2),
-            "measured": on,
+            "measured": measured,
         },
         {
-            "name": "share of the pairs found",
-            "ours": round(len(found["ours"]) / max(len(truth), 1), 4),
+            "name": "share of all pairs that are found",
+            "ours": round(len(pairs_by["ours"]) / max(len(truth), 1), 4),
             "peer": "datasketch MinHashLSH, 128 permutations",
-            "peer_figure": round(len(found["minhash"]) / max(len(truth), 1), 4),
-            "ratio": round(len(found["ours"]) / max(len(found["minhash"]), 1), 4),
-            "measured": f"{on}, {len(truth)} pairs found by either",
+            "peer_figure": round(len(pairs_by["minhash"]) / max(len(truth), 1), 4),
+            "ratio": round(len(pairs_by["ours"]) / max(len(pairs_by["minhash"]), 1), 4),
+            "measured": f"{measured}, {len(truth)} pairs that either finds",
         },
     ]
     print(json.dumps({"bench": "duplicates", "claims": claims}))

@@ -1,15 +1,19 @@
-"""Embedding speed on a CPU: ours against sentence-transformers' torch and ONNX backends.
+"""Embedding speed and memory on a CPU: CustomIR beside sentence-transformers, fastembed and OpenVINO.
 
-Texts of mixed length in their natural order, each contender in a process of its own, in turn;
-medians over the rounds. Cosines are to sentence-transformers' torch in fp32, the same texts. The
-texts are mail of `--data`, or given (`--jsonl FILE`, the "text" of each line; `--maildir FOLDER`, one
-mail a file), or, where there is none, generated with the lengths of mail: then the speed means
-something and the cosine little. Our INT8 file is run by the fastest of our own kernels that the
-processor has, by each slower one, and by ONNX Runtime. fastembed and OpenVINO are measured where they are installed;
-OpenVINO's INT8 is calibrated by NNCF on a part of the texts, and gets our tokens in our batches.
+Each contender embeds the same texts of mixed length in a process of its own; they take turns, and figures
+are medians of the rounds. Cosines compare the vectors with those of sentence-transformers in PyTorch,
+fp32. The texts are mail (`--data`), your own (`--jsonl FILE`, the "text" of each line; `--maildir FOLDER`,
+one mail per file), or are generated with the lengths of mail; cosines then say little. Our INT8 file
+is run by each of our kernels that the processor supports, and by ONNX Runtime. fastembed and OpenVINO are
+measured if they are installed. OpenVINO's INT8 model is calibrated by NNCF on some of the texts and gets
+our tokens in our batches.
 
-With `--judged FOLDER ...` (BEIR's layout) nothing is timed: Recall@10 and nDCG@10 of our files, and
-of OpenVINO's INT8, on all queries of each set; what is calibrated is so on the set's own passages.
+With `--judged FOLDER ...` (BEIR's layout) nothing is timed. It prints Recall@10 and nDCG@10 of our files,
+and of OpenVINO's INT8, on all queries of each set, calibrated on passages of that set.
+
+    python bench/embed.py --threads 2
+    python bench/embed.py --judged data/aeslc-enron
+    python bench/embed.py --quick
 """
 
 import argparse
@@ -73,7 +77,7 @@ MAIL = "aeslc-enron/corpus.jsonl"
 
 
 def load(contender: str, model: Path, threads: int) -> Any:
-    """The encode function of `contender`; imports only what that one needs."""
+    """The encode function of `contender`; imports only what it needs."""
     if contender in OUR_FILES:
         from customir.runtime.embedder import Backend, Embedder
         from customir.runtime.int8_file import KERNEL_VARIABLE
@@ -137,8 +141,8 @@ def load_openvino(model: Path, threads: int) -> Any:
         tokens = tokenize([prompts.of(kind) + text for text in texts])
         vectors: list[Any] = [None] * len(tokens)
         for members in batches_by_length([len(ids) for ids in tokens], 1024):
-            made = compiled(padded([tokens[row] for row in members]))["sentence_embedding"]
-            for row, vector in zip(members, made, strict=True):
+            batch = compiled(padded([tokens[row] for row in members]))["sentence_embedding"]
+            for row, vector in zip(members, batch, strict=True):
                 vectors[row] = vector.copy()
         return np.array(vectors)
 
@@ -212,7 +216,7 @@ def run_one(contender: str, model: Path, texts: list[str], threads: int, out: Pa
 
 
 def peak_memory() -> float:
-    """Of this process, in MB. getrusage would count its parent's, from before the exec."""
+    """Peak memory of this process in MB; getrusage would include its parent's, from before the exec."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -251,7 +255,7 @@ def prepare(base: Path, folder: Path, texts: list[str]) -> Path:
 
 def measure(model: Path, texts: list[str], threads: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Medians of each contender's rounds, and its cosines to the first contender."""
-    found: dict[str, list[dict[str, float]]] = {contender: [] for contender in CONTENDERS}
+    results: dict[str, list[dict[str, float]]] = {contender: [] for contender in CONTENDERS}
     scratch = model.parent
     (scratch / "texts.json").write_text(json.dumps(texts))
     for number in range(rounds):
@@ -269,10 +273,10 @@ def measure(model: Path, texts: list[str], threads: int, rounds: int) -> dict[st
             )
             result = json.loads(done.stdout.splitlines()[-1])
             print(f"round {number + 1}: {contender}: {result['seconds']:.1f} s", file=sys.stderr)
-            found[contender].append(result)
+            results[contender].append(result)
     medians: dict[str, dict[str, Any]] = {
-        contender: {name: statistics.median(one[name] for one in results) for name in results[0]}
-        for contender, results in found.items()
+        contender: {name: statistics.median(one[name] for one in runs) for name in runs[0]}
+        for contender, runs in results.items()
     }
     reference = np.load(scratch / "0.npy", allow_pickle=False)
     for position, contender in enumerate(CONTENDERS):
@@ -285,16 +289,16 @@ def measure(model: Path, texts: list[str], threads: int, rounds: int) -> dict[st
 
 
 def judge(base: Path, sets: list[Path], threads: int) -> list[dict[str, Any]]:
-    """Recall@10 and nDCG@10 of our files on each judged set, printed; a claim for each."""
+    """Print Recall@10 and nDCG@10 of our files on each judged set; return a claim for each."""
     from customir.evaluation.beir import read_beir
     from customir.evaluation.metrics import by_query
     from customir.evaluation.systems import rank_by_vectors
 
-    print(f"{'':20}{'':50} Recall@10   nDCG@10   points of each to fp32 (95%)")
+    print(f"{'':20}{'':50} Recall@10   nDCG@10   points of difference to fp32 (95%)")
     claims = []
     for folder in sets:
         test = read_beir(folder)
-        found: dict[str, dict[str, np.ndarray]] = {}
+        by_contender: dict[str, dict[str, np.ndarray]] = {}
         with tempfile.TemporaryDirectory() as scratch:
             model = export(base, Path(scratch), list(test.passages))
             encoders = {name: load(name, model, threads) for name in OUR_FILES}
@@ -304,15 +308,18 @@ def judge(base: Path, sets: list[Path], threads: int) -> list[dict[str, Any]]:
                 encoders[OPENVINO_INT8] = load_openvino(model, threads)
             for name, encode in encoders.items():
                 rows = rank_by_vectors(encode(test.queries, "query"), encode(test.passages))
-                found[name] = by_query(test.qrels, test.query_keys, test.passage_keys, rows)
-                means, lost = [], []
+                by_contender[name] = by_query(test.qrels, test.query_keys, test.passage_keys, rows)
+                means, differences = [], []
                 for metric in ("Recall@10", "nDCG@10"):
-                    difference = found[name][metric] - found[OURS_FP32][metric]
+                    difference = by_contender[name][metric] - by_contender[OURS_FP32][metric]
                     half = 1.96 * difference.std(ddof=1) / math.sqrt(len(difference))
-                    means.append(f"{found[name][metric].mean():9.4f}")
-                    lost.append(f"{100 * difference.mean():+.2f} (+-{100 * half:.2f})")
-                print(f"{test.name:20}{name:50} {' '.join(means)}   {'  '.join(lost)}", flush=True)
-        recall = {name: float(found[name]["Recall@10"].mean()) for name in (OURS, OURS_FP32)}
+                    means.append(f"{by_contender[name][metric].mean():9.4f}")
+                    differences.append(f"{100 * difference.mean():+.2f} (+-{100 * half:.2f})")
+                print(
+                    f"{test.name:20}{name:50} {' '.join(means)}   {'  '.join(differences)}",
+                    flush=True,
+                )
+        recall = {name: float(by_contender[name]["Recall@10"].mean()) for name in (OURS, OURS_FP32)}
         claims.append(
             {
                 "claim": f"Recall@10 of INT8, {test.name}",
@@ -327,7 +334,7 @@ def judge(base: Path, sets: list[Path], threads: int) -> list[dict[str, Any]]:
 
 
 def mixed(for_queries: Any, for_passages: Any) -> Any:
-    """An encode function that is one's for queries and another's for passages."""
+    """An encode function that uses one contender for queries and another one for passages."""
 
     def encode(texts: Sequence[str], kind: str = "passage") -> np.ndarray:
         return (for_queries if kind == "query" else for_passages)(texts, kind)
@@ -351,7 +358,7 @@ def read_maildir(folder: Path) -> list[str]:
 
 
 def generate(model: Path, number: int) -> list[str]:
-    """English words by Zipf's law, in texts whose lengths spread as those of mail do."""
+    """Texts of English words by Zipf's law, with the lengths of mail."""
     chance = random.Random(0)
     vocabulary = Tokenizer.from_file(str(model / "tokenizer.json")).get_vocab()
     words = sorted(word for word in vocabulary if word.isascii() and word.isalpha())
@@ -368,10 +375,12 @@ def main() -> None:
         "--model", help="a name, or a sentence-transformers folder", default="minilm"
     )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="holds " + MAIL)
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="the folder that holds " + MAIL
+    )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--jsonl", type=Path, help="one JSON object a line, with a text")
-    source.add_argument("--maildir", type=Path, help="a folder with one mail a file")
+    source.add_argument("--jsonl", type=Path, help="one JSON object per line, with a text")
+    source.add_argument("--maildir", type=Path, help="a folder with one mail per file")
     source.add_argument("--judged", type=Path, nargs="+", metavar="FOLDER", help="judged sets")
     parser.add_argument("--contender", nargs=4, help=argparse.SUPPRESS)  # a run of this script
     arguments = parser.parse_args()
@@ -386,7 +395,7 @@ def main() -> None:
     base = models.locate(arguments.model)
     if arguments.judged:
         if arguments.quick:
-            parser.error("--judged takes whole sets: leave --quick out")
+            parser.error("--judged measures whole sets. Leave --quick out.")
         claims = judge(base, arguments.judged, arguments.threads)
         print(json.dumps({"bench": "embed", "claims": claims}))
         return
@@ -394,11 +403,11 @@ def main() -> None:
     mail = arguments.data / MAIL
     if arguments.jsonl or (mail.exists() and not arguments.maildir):
         texts = read_jsonl(arguments.jsonl or mail)
-        # Some of each mailbox, in the order that they stand in.
+        # A sample over all mailboxes, in their order.
         texts = texts[:: max(1, len(texts) // number)][:number]
-        what = "given texts" if arguments.jsonl else f"mails of {MAIL}"
+        what = "texts" if arguments.jsonl else f"mails of {MAIL}"
     elif arguments.maildir:
-        texts, what = read_maildir(arguments.maildir)[:number], "given mail"
+        texts, what = read_maildir(arguments.maildir)[:number], "mails"
     else:
         texts, what = generate(base, number), "generated texts"
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
@@ -420,7 +429,7 @@ def main() -> None:
     ours = len(texts) / results[OURS]["seconds"]
     claims = [
         {
-            "claim": "embedding, documents a second",
+            "claim": "embedding, documents per second",
             "ours": round(ours, 1),
             "peer": peer,
             "peer_figure": round(len(texts) / results[peer]["seconds"], 1),

@@ -1,7 +1,7 @@
-"""How much should words weigh beside vectors? Hybrids by several weights and by ranks, on judged sets.
+"""Hybrid search: words beside vectors, by several weights and by reciprocal rank fusion, on judged sets.
 
-Of the base and, with `--out` of bench/quality.py, of the adapted model that an arm made there. What
-that run embedded is not embedded again.
+Measures the base and, if `--out` names the folder of a run of bench/quality.py, the adapted model of
+one of its arms; the embeddings of that run are reused.
 
     python bench/fusion.py --sets rhelp-2025-qa
     python bench/fusion.py --out /tmp/quality --arm default --precision bf16
@@ -14,7 +14,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from quality import SETS, markdown, options_of_sets, sets_there, smaller, trained_on, views, without
+from quality import (
+    SETS,
+    available_sets,
+    markdown,
+    parser_for_sets,
+    smaller,
+    trained_on,
+    views,
+    without,
+)
 
 from customir import models
 from customir.embeddings import embed
@@ -36,13 +45,13 @@ from customir.runtime.fusion import WORD_WEIGHT
 from customir.settings import TrainingSettings
 from customir.workspace import Workspace
 
-WEIGHTS = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)  # in spreads of the cosines
+WEIGHTS = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)  # in standard deviations of the cosines
 METRIC = "Recall@10"
 
 
 def main() -> None:
     options = read_options()
-    sets, missing = sets_there(options)
+    sets, missing = available_sets(options)
     columns: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         for name in sets:
@@ -66,7 +75,7 @@ def main() -> None:
             "peer": rrf(name),
             "peer_figure": column[rrf(name)],
             "ratio": column[hybrid(name)] / column[rrf(name)] if column[rrf(name)] else None,
-            "measured": f"queries that people wrote, words by {WORD_WEIGHT}",
+            "measured": f"queries that people wrote, weight of the words {WORD_WEIGHT}",
         }
         for label, column in columns.items()
         for name in (BASE, ADAPTED)
@@ -76,10 +85,14 @@ def main() -> None:
 
 
 def read_options() -> argparse.Namespace:
-    parser = options_of_sets(__doc__, list(SETS))
+    parser = parser_for_sets(__doc__, list(SETS))
     add = parser.add_argument
-    add("--out", type=Path, help="of bench/quality.py; without it, only the base is looked at")
-    add("--arm", default="default", help="of bench/quality.py")
+    add(
+        "--out",
+        type=Path,
+        help="the folder of a run of bench/quality.py; default: only the base is measured",
+    )
+    add("--arm", default="default", help="an arm of that run")
     add("--quick", action="store_true", help="one small set, few queries")
     options = parser.parse_args()
     if options.quick:
@@ -89,8 +102,8 @@ def read_options() -> argparse.Namespace:
 
 def recalls(test: BeirSet, root: Path, options: argparse.Namespace) -> dict[str, float]:
     """Mean Recall@10 by system."""
-    by_words = rank_by_words(test.queries, test.passages)
-    runs: dict[str, Rankings] = {BM25: by_words.rows}
+    word_ranking = rank_by_words(test.queries, test.passages)
+    runs: dict[str, Rankings] = {BM25: word_ranking.rows}
     reporter = reporter_for_terminal()
     with Workspace(root / "shared") as workspace:
         for name, folder in embedders(root / options.arm).items():
@@ -101,10 +114,10 @@ def recalls(test: BeirSet, root: Path, options: argparse.Namespace) -> dict[str,
             queries = embed(workspace, STAGE, encoder, test.queries, "query", reporter, title)
             passages = embed(workspace, STAGE, encoder, test.passages, "passage", reporter, title)
             runs[name] = rank_by_vectors(queries, passages)
-            runs |= fuse_with_words(queries, passages, by_words).of(name)
+            runs |= fuse_with_words(queries, passages, word_ranking).of(name)
             for weight in WEIGHTS:
-                fused = fuse_with_words(queries, passages, by_words, weight)
-                runs[f"{name}, words by {weight:g}"] = fused.hybrid
+                fused = fuse_with_words(queries, passages, word_ranking, weight)
+                runs[f"{name}, weight of the words {weight:g}"] = fused.hybrid
     return {
         name: float(np.mean(by_query(test.qrels, test.query_keys, test.passage_keys, run)[METRIC]))
         for name, run in runs.items()
@@ -112,12 +125,12 @@ def recalls(test: BeirSet, root: Path, options: argparse.Namespace) -> dict[str,
 
 
 def embedders(arm: Path) -> dict[str, Path]:
-    """The base and, where an arm made one, the adapted model: shipped, or refused by the gate."""
-    found = {BASE: models.locate("minilm", "embedder")}
+    """The base and, if the arm has one, the adapted model, whether the gate accepted it or not."""
+    base = {BASE: models.locate("minilm", "embedder")}
     for folder in (arm / "candidate", arm / "model"):
         if folder.is_dir():
-            return {**found, ADAPTED: folder}
-    return found
+            return {**base, ADAPTED: folder}
+    return base
 
 
 if __name__ == "__main__":

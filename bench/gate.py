@@ -1,18 +1,16 @@
-"""How often does the gate ship what is no better? Corpora where adaptation cannot help.
+"""How often the gate ships a model that is no better, on corpora where adaptation cannot help.
 
-Mails and their annotators' subject lines (three people a mail, so queries come in clusters); an
-adapter is really trained, merged by each share, chosen on dev and decided on test, by the pipeline's
-own functions. A seed draws the mails and their parts.
+An adapter is trained on mails and the subject lines that annotators wrote for them (three people for each
+mail, so queries come in clusters), merged with each interpolation weight, chosen on dev and decided on test
+by the pipeline's own functions. A seed draws the mails and their splits.
 
-    shuffled    every query belongs to a mail drawn at random, in training, dev and test alike
-    wrong pairs trained on shuffled pairs, measured on the true ones: changed, but no better
-    60 mails    true pairs, too few threads to decide
-    known text  titles and abstracts of papers, which the base has seen by the million in training
-    true pairs  the control: here the gate should open
-
-    flipped     no training: the gains and losses of `wrong pairs`, query by query and for every
-                share, with their signs drawn anew thread by thread, and the threads dealt out
-                anew to dev and test. Whatever ships there is luck. Thousands of such worlds.
+    shuffled     every query belongs to a random other mail, in training, dev and test
+    wrong pairs  trained on shuffled pairs, measured on the true ones: changed, but no better
+    60 mails     true pairs, but too few threads to decide
+    known text   titles and abstracts of papers, which the base has seen by the million in training
+    true pairs   the control: here the gate should ship
+    flipped      no training: the gains and losses of `wrong pairs` with random signs for each thread,
+                 and threads dealt to dev and test at random. Whatever ships is luck.
 
     python bench/gate.py --seeds 20
     python bench/gate.py --quick
@@ -48,7 +46,7 @@ from customir.workspace.queries import Query, Split
 
 MAIL, PAPERS = "aeslc-enron", "scifact"
 MAILS, FEW = 300, 60
-# Of the mails: a third to train on, and the rest as `split_passages` cuts it.
+# A third of the mails is trained on; the rest is split as `split_passages` does.
 SPLITS: tuple[Split, ...] = (
     "train",
     "train",
@@ -70,7 +68,7 @@ LIMIT = 0.05
 
 @dataclass(frozen=True)
 class World:
-    """Passages, one thread each, and the queries that belong to them."""
+    """Passages, one per thread, and their queries."""
 
     passages: list[Passage]
     queries: list[Query]
@@ -78,7 +76,7 @@ class World:
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of world: so many documents of a set, and what of it is shuffled."""
+    """A kind of world: how many documents it has, and what is shuffled in it."""
 
     name: str
     documents: World
@@ -89,10 +87,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the gate said, and each share's metrics on all held-out queries."""
+    """The gate's verdict, and the metrics of each interpolation weight on all held-out queries."""
 
     comparison: Comparison
-    by_share: dict[float, Metrics]
+    by_weight: dict[float, Metrics]
     threads: list[str]
 
 
@@ -101,17 +99,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", type=Path, default=Path("../shared/data"), help="the sets' folder")
-    add("--seeds", type=int, default=20, help="of each kind of world")
-    add("--cases", nargs="+", metavar="CASE", help="of those above; default: all")
-    add("--flips", type=int, default=2000, help="worlds of `flipped`")
+    add("--data", type=Path, default=Path("data"), help="the folder of the judged sets")
+    add("--seeds", type=int, default=20, help="seeds for each kind of world")
+    add("--cases", nargs="+", metavar="CASE", help="kinds of worlds; default: all")
+    add("--flips", type=int, default=2000, help="how many worlds of the kind `flipped`")
     add("--quick", action="store_true", help="one seed, 400 flips")
     options = parser.parse_args()
     if options.quick:
         options.seeds, options.flips = 1, 400
     missing = [name for name in (MAIL, PAPERS) if not (options.data / name).is_dir()]
     if missing:
-        print(f"Skipped: {options.data} does not have {', '.join(missing)}.", file=sys.stderr)
+        print(f"Skipped: {options.data} has no {', '.join(missing)}.", file=sys.stderr)
         print(json.dumps({"claims": [], "skipped": missing}))
         return
     mails, papers = read_mails(options.data / MAIL), read_papers(options.data / PAPERS)
@@ -122,20 +120,20 @@ def main() -> None:
         Case("known text", papers, MAILS),
         Case("true pairs", mails, MAILS),
     )
-    claims, changes = [], []
+    claims, wrong_pairs = [], []
     for case in cases:
         if options.cases and case.name not in options.cases:
             continue
         print(f"== {case.name}: {case.size} documents", flush=True)
-        found = []
+        outcomes = []
         for seed in range(options.seeds):
-            found.append(run(case, seed))
-            print(f"seed {seed}: {verdict_text(found[-1])}", flush=True)
-        claims.append(claim(case.name, [one.comparison.verdict.ships_adapted for one in found]))
+            outcomes.append(run(case, seed))
+            print(f"seed {seed}: {verdict_text(outcomes[-1])}", flush=True)
+        claims.append(claim(case.name, [one.comparison.verdict.ships_adapted for one in outcomes]))
         if case.name == "wrong pairs":
-            changes = found
-    if changes:
-        flipped = [flip(changes[n % len(changes)], n) for n in range(options.flips)]
+            wrong_pairs = outcomes
+    if wrong_pairs:
+        flipped = [flip(wrong_pairs[n % len(wrong_pairs)], n) for n in range(options.flips)]
         claims.append(claim("flipped", flipped))
     print(json.dumps({"claims": claims}))
 
@@ -143,13 +141,16 @@ def main() -> None:
 def read_mails(folder: Path) -> World:
     """Mails with the subject lines that annotators gave them."""
     texts = {row["_id"]: row["text"] for row in rows_of(folder / "corpus.jsonl")}
-    asked = {row["_id"]: row["text"] for row in rows_of(folder / "queries.jsonl")}
+    texts_of_queries = {row["_id"]: row["text"] for row in rows_of(folder / "queries.jsonl")}
     with (folder / "qrels" / "dev.tsv").open(encoding="utf-8", newline="") as file:
         pairs = [(row[0], row[1]) for row in list(csv.reader(file, delimiter="\t"))[1:]]
-    belong = {passage for _, passage in pairs}
+    judged = {passage for _, passage in pairs}
     return World(
-        [as_passage(key, text) for key, text in texts.items() if key in belong],
-        [Query(key, passage, "subject", asked[key], None, "train") for key, passage in pairs],
+        [as_passage(key, text) for key, text in texts.items() if key in judged],
+        [
+            Query(key, passage, "subject", texts_of_queries[key], None, "train")
+            for key, passage in pairs
+        ],
     )
 
 
@@ -175,18 +176,18 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
 def run(case: Case, seed: int) -> Outcome:
     """Draw a world, train on its pairs, and let the gate decide."""
     random = np.random.default_rng(seed)
-    drawn = random.permutation(len(case.documents.passages))[: case.size]
-    passages = [case.documents.passages[number] for number in sorted(drawn)]
-    part: dict[str, Split] = {
+    sample = random.permutation(len(case.documents.passages))[: case.size]
+    passages = [case.documents.passages[number] for number in sorted(sample)]
+    split_of: dict[str, Split] = {
         passage.key: SPLITS[number % len(SPLITS)]
         for number, passage in zip(random.permutation(case.size), passages, strict=True)
     }
     queries: list[Query] = [
-        replace(query, split=part[query.passage])
+        replace(query, split=split_of[query.passage])
         for query in case.documents.queries
-        if query.passage in part
+        if query.passage in split_of
     ]
-    wrong = wrong_passages(passages, part, random)
+    wrong = wrong_passages(passages, split_of, random)
     training = [query for query in queries if query.split == "train"]
     if case.shuffle_training:
         training = [replace(query, passage=wrong[query.passage]) for query in training]
@@ -195,9 +196,12 @@ def run(case: Case, seed: int) -> Outcome:
     dev, test = ([query for query in queries if query.split == split] for split in ("dev", "test"))
     by_key = {passage.key: passage for passage in passages}
     examples = [
-        Example(query.text, TrainingPassage(found.key, found.text, found.thread, found.duplicates))
+        Example(
+            query.text,
+            TrainingPassage(passage.key, passage.text, passage.thread, passage.duplicates),
+        )
         for query in training
-        for found in [by_key[query.passage]]
+        for passage in [by_key[query.passage]]
     ]
     settings = SETTINGS.model_copy(update={"seed": seed})
     base = models.locate("minilm", "embedder")
@@ -207,7 +211,7 @@ def run(case: Case, seed: int) -> Outcome:
         )
 
         def compared(queries: Sequence[Query]) -> Comparison:
-            # Without self-supervised queries: the LLM's part of the gate alone, which decides more easily.
+            # Without self-supervised queries, so that the rule for the LLM's queries decides.
             def merge(weight: float) -> Path:
                 return merge_adapter(
                     base, trained.adapter, weight, Path(temporary) / f"weight-{weight:g}"
@@ -221,43 +225,43 @@ def run(case: Case, seed: int) -> Outcome:
                 stored_embeddings(workspace, "evaluate", Silent()),
             )
 
-        # With all of them in place of dev, every share's metrics of every query are told.
+        # With all queries as dev, the comparison holds the metrics of each weight on every query.
         every = compared([replace(query, split="dev") for query in (*dev, *test)]).dev
         comparison = compared([*dev, *test])
     return Outcome(comparison, dict(every), threads_of([*dev, *test], passages))
 
 
 def wrong_passages(
-    passages: Sequence[Passage], part: Mapping[str, Split], random: np.random.Generator
+    passages: Sequence[Passage], split_of: Mapping[str, Split], random: np.random.Generator
 ) -> dict[str, str]:
-    """For each passage another one of its part: what belonged to it belongs to that one now."""
+    """For each passage another one of its split, which takes its place in a pair."""
     wrong: dict[str, str] = {}
     for split in ("train", "dev", "test"):
-        keys = [passage.key for passage in passages if part[passage.key] == split]
+        keys = [passage.key for passage in passages if split_of[passage.key] == split]
         order = random.permutation(len(keys))
         wrong |= {keys[a]: keys[b] for a, b in zip(order, np.roll(order, 1), strict=True)}
     return wrong
 
 
 def flip(outcome: Outcome, seed: int) -> bool:
-    """Whether the gate ships in a world where gains and losses have their signs by chance."""
+    """Whether the gate ships in a world where the signs of gains and losses are random."""
     random = np.random.default_rng(seed)
     names, thread = np.unique(outcome.threads, return_inverse=True)
     sign = random.choice([-1.0, 1.0], len(names))[thread]
     is_dev = (random.random(len(names)) < DEV_SHARE)[thread]
-    base = outcome.by_share[0.0]
+    base = outcome.by_weight[0.0]
     flipped = {
-        share: {name: base[name] + sign * (values[name] - base[name]) for name in values}
-        for share, values in outcome.by_share.items()
+        weight: {name: base[name] + sign * (values[name] - base[name]) for name in values}
+        for weight, values in outcome.by_weight.items()
     }
 
-    def of(share: float, where: np.ndarray) -> Metrics:
-        return {name: values[where] for name, values in flipped[share].items()}
+    def of(weight: float, where: np.ndarray) -> Metrics:
+        return {name: values[where] for name, values in flipped[weight].items()}
 
-    chosen = choose_weight({share: of(share, is_dev) for share in flipped})
+    chosen = choose_weight({weight: of(weight, is_dev) for weight in flipped})
     decided_by = [name for name, dev in zip(outcome.threads, is_dev, strict=True) if not dev]
-    held = PairedMetrics(of(chosen, ~is_dev), of(0.0, ~is_dev), decided_by)
-    verdict = decide(chosen, held, None, SETTINGS.evaluation, seed)
+    test_metrics = PairedMetrics(of(chosen, ~is_dev), of(0.0, ~is_dev), decided_by)
+    verdict = decide(chosen, test_metrics, None, SETTINGS.evaluation, seed)
     return verdict.ships_adapted
 
 
@@ -267,7 +271,7 @@ def verdict_text(outcome: Outcome) -> str:
 
 
 def claim(name: str, shipped: Sequence[bool]) -> dict[str, Any]:
-    """How often it shipped, with the exact (Clopper-Pearson) 95% interval."""
+    """How often the gate shipped, with the exact (Clopper-Pearson) 95% interval."""
     count, total = sum(shipped), len(shipped)
     interval = binomtest(count, total).proportion_ci(0.95)
     print(
@@ -277,7 +281,7 @@ def claim(name: str, shipped: Sequence[bool]) -> dict[str, Any]:
     return {
         "name": f"shipped, {name}",
         "ours": count / total,
-        "peer": "limit" if name != "true pairs" else "control: it should ship",
+        "peer": "the limit" if name != "true pairs" else "the control, which should ship",
         "peer_figure": LIMIT if name != "true pairs" else None,
         "ratio": count / total / LIMIT if name != "true pairs" else None,
         "measured": f"{count} of {total} worlds",

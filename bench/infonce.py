@@ -1,10 +1,9 @@
-"""InfoNCE alone, forward and backward: our streaming loss beside torch over the whole matrix.
+"""InfoNCE alone, forward and backward: CustomIR's streaming loss beside PyTorch over the whole matrix.
 
-The peers are torch's cross entropy over all logits, in float32 and (on a GPU) under bfloat16
-autocast, as most training code has it. Both directions are contrasted, nothing is masked, vectors
-are random. Milliseconds are medians; memory is what torch's allocator took beyond the vectors (on a
-CPU it is not measured). A peer whose logits would not fit is left out: its memory grows with the
-square of the batch.
+The peers are PyTorch's cross entropy over all logits, in float32 and, on a GPU, under bfloat16 autocast, as
+in most training code. Both directions are contrasted, nothing is masked, vectors are random. Figures are
+medians; memory is what PyTorch's allocator took beyond the vectors and is measured on a GPU only. A peer
+whose logits would not fit is left out, because its memory grows with the square of the batch.
 
     python bench/infonce.py --quick
     python bench/infonce.py --device cuda --batches 1024 16384 65536
@@ -24,45 +23,45 @@ from torch.nn import functional
 
 TEMPERATURE = 0.05
 DIMENSIONS = 384
-# Logits, their softmax and gradients, a few copies each: this many cells of 4 bytes.
+# Logits, their softmax and gradients take this many matrices of 4-byte cells.
 COPIES = 6
 
 
 def ours(queries: Tensor, passages: Tensor) -> Tensor:
-    places = torch.arange(len(queries), device=queries.device)
-    return info_nce(queries, passages, places, TEMPERATURE, symmetric=True)
+    positives = torch.arange(len(queries), device=queries.device)
+    return info_nce(queries, passages, positives, TEMPERATURE, symmetric=True)
 
 
-def whole(queries: Tensor, passages: Tensor) -> Tensor:
+def whole_matrix(queries: Tensor, passages: Tensor) -> Tensor:
     logits = queries @ passages.T / TEMPERATURE
-    places = torch.arange(len(queries), device=queries.device)
+    positives = torch.arange(len(queries), device=queries.device)
     return (
-        functional.cross_entropy(logits, places) + functional.cross_entropy(logits.T, places)
+        functional.cross_entropy(logits, positives) + functional.cross_entropy(logits.T, positives)
     ) / 2
 
 
 def under_autocast(queries: Tensor, passages: Tensor) -> Tensor:
     with torch.autocast(queries.device.type, dtype=torch.bfloat16):
-        return whole(queries, passages)
+        return whole_matrix(queries, passages)
 
 
 def measure(
     loss_of: Callable[[Tensor, Tensor], Tensor], batch: int, device: str, rounds: int
 ) -> dict[str, float]:
-    """Milliseconds, GB beyond the vectors, and the loss."""
+    """Milliseconds, GB beyond the vectors, and the value of the loss."""
     generator = torch.Generator().manual_seed(0)
-    made = torch.randn(2, batch, DIMENSIONS, generator=generator)
-    made[1] += made[0]  # the positive is the nearest
-    own = [part.to(device).requires_grad_() for part in functional.normalize(made, dim=2)]
+    vectors = torch.randn(2, batch, DIMENSIONS, generator=generator)
+    vectors[1] += vectors[0]  # the positive is the nearest
+    parts = [part.to(device).requires_grad_() for part in functional.normalize(vectors, dim=2)]
     times = []
     before = torch.cuda.memory_allocated() if device == "cuda" else 0
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     for number in range(rounds + 1):
-        for part in own:
+        for part in parts:
             part.grad = None
         start = time.perf_counter()
-        loss = loss_of(*own)
+        loss = loss_of(*parts)
         loss.backward()
         if device == "cuda":
             torch.cuda.synchronize()
@@ -73,7 +72,7 @@ def measure(
 
 
 def memory(device: str) -> float:
-    """Bytes that a peer's logits may take."""
+    """Bytes that a peer's logits may take up."""
     if device == "cuda":
         return 0.9 * torch.cuda.mem_get_info()[0]
     return 4 * 2**30
@@ -85,31 +84,33 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1024, 4096, 16384])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    batches = [1024, 4096] if asked.quick else asked.batches
-    peers: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"torch, whole matrix": whole}
-    if asked.device == "cuda":
+    options = parser.parse_args()
+    batches = [1024, 4096] if options.quick else options.batches
+    peers: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"torch, whole matrix": whole_matrix}
+    if options.device == "cuda":
         peers["torch, whole matrix, bf16 autocast"] = under_autocast
     claims: list[dict[str, Any]] = []
     for batch in batches:
-        mine = measure(ours, batch, asked.device, asked.rounds)
-        print(f"batch {batch:6} ours {show(mine)}", flush=True)
+        our_figures = measure(ours, batch, options.device, options.rounds)
+        print(f"batch {batch:6} ours {show(our_figures)}", flush=True)
         for name, peer in peers.items():
-            if COPIES * 4 * batch**2 > memory(asked.device):
+            if COPIES * 4 * batch**2 > memory(options.device):
                 print(f"batch {batch:6} {name}: does not fit")
                 continue
-            theirs = measure(peer, batch, asked.device, asked.rounds)
-            ratio = theirs["ms"] / mine["ms"]
-            print(f"batch {batch:6} {name} {show(theirs)}; ours is {ratio:.2f} times as fast")
+            their_figures = measure(peer, batch, options.device, options.rounds)
+            ratio = their_figures["ms"] / our_figures["ms"]
+            print(
+                f"batch {batch:6} {name} {show(their_figures)}; CustomIR is {ratio:.2f} times as fast"
+            )
             claims.append(
                 {
                     "claim": f"InfoNCE, forward and backward, batch {batch}, ms",
-                    "ours": round(mine["ms"], 2),
+                    "ours": round(our_figures["ms"], 2),
                     "peer": name,
-                    "peer_figure": round(theirs["ms"], 2),
+                    "peer_figure": round(their_figures["ms"], 2),
                     "ratio": round(ratio, 2),
-                    "measured": f"{asked.device}, {DIMENSIONS} dimensions, symmetric, "
-                    f"{mine['gb']:.2f} GB against {theirs['gb']:.2f}",
+                    "measured": f"{options.device}, {DIMENSIONS} dimensions, symmetric, "
+                    f"{our_figures['gb']:.2f} GB against {their_figures['gb']:.2f}",
                 }
             )
     print(json.dumps({"bench": "infonce", "claims": claims}))

@@ -1,8 +1,11 @@
-"""Messages a second and memory: our mbox reader against mailbox.mbox with email's newest policy.
+"""Messages per second and memory: CustomIR's mbox reader beside Python's mailbox.mbox.
 
-Both give subject, sender, date and body text of every message. Beside that, without a peer: the
-same with cleaning, on all cores, and the whole of `customir ingest`. Each run is a process of its
-own; the best of three counts. The mailbox is generated, or given: `python bench/ingest.py FILE.mbox`.
+Both give subject, sender, date and text of every message; the peer uses email's newest policy. Without a
+peer, it also measures reading with cleaning on all cores, and the whole of `customir ingest`. Each run is a
+process of its own, and the best of three counts.
+
+    python bench/ingest.py FILE.mbox      # without a file: a generated mailbox
+    python bench/ingest.py --quick
 """
 
 import argparse
@@ -33,11 +36,11 @@ from customir.workspace import Workspace
 
 RUNS = 3
 Result = tuple[int, int, float, float]
-"""messages read, of them with text, seconds, peak memory in MB"""
+"""Messages read, how many of them have text, seconds, growth of peak memory in MB."""
 
 
 def ours(path: Path) -> tuple[int, int]:
-    """(messages, of them with text)"""
+    """Messages, and how many of them have text."""
     read = texts = 0
     for item in read_source(path):
         read += 1
@@ -54,18 +57,18 @@ def cleaned(path: Path) -> tuple[int, int]:
     return read, texts
 
 
-def whole(path: Path) -> tuple[int, int]:
+def ingested(path: Path) -> tuple[int, int]:
     """All of `customir ingest`: also threads, passages, near-duplicates, the workspace on disk."""
     tokenizer = models.locate("minilm", "embedder") / "tokenizer.json"
     with tempfile.TemporaryDirectory() as folder, Workspace(Path(folder) / "out") as workspace:
-        found = ingest(
+        summary = ingest(
             workspace, [path], CorpusSettings(), tokenizer, Silent(), processes=usable_processors()
         )
-    return found.read, found.kept
+    return summary.read, summary.kept
 
 
 def standard_library(path: Path) -> tuple[int, int]:
-    """The same by mailbox.mbox, which leaves charsets and MIME to email.policy.default."""
+    """The same by mailbox.mbox with email.policy.default, which decodes charsets and MIME."""
     read = texts = 0
 
     def parse(file: Any) -> Any:
@@ -74,16 +77,16 @@ def standard_library(path: Path) -> tuple[int, int]:
     for message in mailbox.mbox(path, factory=parse, create=False):
         read += 1
         try:
-            found = [message["subject"], message["from"], message["date"]]
+            headers = [message["subject"], message["from"], message["date"]]
             body = message.get_body(preferencelist=("plain", "html"))  # type: ignore[attr-defined]
-            texts += bool(found and body is not None and body.get_content().strip())
-        except Exception:  # it raises on a charset that it does not know, among others
+            texts += bool(headers and body is not None and body.get_content().strip())
+        except Exception:  # for example on an unknown charset
             continue
     return read, texts
 
 
 def generate(path: Path, messages: int) -> None:
-    """Plain, base64, quoted-printable and HTML mail with answers, headers as mail has them."""
+    """Write plain, base64, quoted-printable and HTML mail with quotes and the usual headers."""
     chance = random.Random(0)
     words = ["".join(chance.choices("aeioustrnlm", k=chance.randint(2, 9))) for _ in range(5000)]
     with path.open("wb") as file:
@@ -120,55 +123,57 @@ def _run(read: Callable[[Path], tuple[int, int]], path: Path) -> Result:
     start = time.perf_counter()
     messages, texts = read(path)
     seconds = time.perf_counter() - start
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return messages, texts, seconds, grown / 1024
+    growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return messages, texts, seconds, growth / 1024
 
 
 def main() -> None:
     """Measure both, alternating, and print a table and one line of JSON."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("mbox", nargs="?", type=Path)
+    arguments.add_argument("mbox", nargs="?", type=Path, help="a mailbox; default: generated")
     arguments.add_argument("--quick", action="store_true", help="about half a minute")
-    given = arguments.parse_args()
+    options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path = given.mbox or Path(folder) / "generated.mbox"
-        if given.mbox is None:
-            generate(path, 4_000 if given.quick else 40_000)
+        path = options.mbox or Path(folder) / "generated.mbox"
+        if options.mbox is None:
+            generate(path, 4_000 if options.quick else 40_000)
         best: dict[str, Result] = {}
         for _ in range(RUNS):
-            for read in (ours, standard_library, cleaned, whole):
+            for read in (ours, standard_library, cleaned, ingested):
                 result = measured(read, path)
                 best[read.__name__] = min(
                     best.get(read.__name__, result), result, key=lambda r: r[2]
                 )
-        on = f"{'given' if given.mbox else 'generated'} mbox, {path.stat().st_size / 1e6:.0f} MB"
+        mailbox_text = (
+            f"{'given' if options.mbox else 'generated'} mbox, {path.stat().st_size / 1e6:.0f} MB"
+        )
     for name, (messages, texts, seconds, memory) in best.items():
         print(
             f"{name:>17}: {messages} messages ({texts} with text) in {seconds:.2f} s, "
-            f"{messages / seconds:.0f}/s, {memory:.1f} MB more memory"
+            f"{messages / seconds:.0f}/s, {memory:.1f} MB of memory"
         )
-    mine, theirs = best["ours"], best["standard_library"]
-    speed, peer_speed = mine[0] / mine[2], theirs[0] / theirs[2]
+    our_best, peer_best = best["ours"], best["standard_library"]
+    speed, peer_speed = our_best[0] / our_best[2], peer_best[0] / peer_best[2]
     cores = usable_processors()
     claims = [
         {
-            "name": "messages read a second",
+            "name": "messages read per second",
             "ours": round(speed),
             "peer": "mailbox.mbox + email.policy.default",
             "peer_figure": round(peer_speed),
             "ratio": round(speed / peer_speed, 2),
-            "measured": f"{on}, {mine[0]} messages, subject, sender, date and text; one core",
+            "measured": f"{mailbox_text}, {our_best[0]} messages, subject, sender, date and text; one core",
         },
         *(
             {
-                "name": f"messages {what} a second",
+                "name": f"messages {what} per second",
                 "ours": round(best[name][0] / best[name][2]),
                 "peer": None,
                 "peer_figure": None,
                 "ratio": None,
-                "measured": f"{on}, {best[name][0]} messages, {cores} processes",
+                "measured": f"{mailbox_text}, {best[name][0]} messages, {cores} processes",
             }
-            for name, what in (("cleaned", "read and cleaned"), ("whole", "ingested"))
+            for name, what in (("cleaned", "read and cleaned"), ("ingested", "ingested"))
         ),
     ]
     print(json.dumps({"bench": "ingest", "claims": claims}))

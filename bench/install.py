@@ -1,8 +1,11 @@
-"""What `pip install customir` brings without extras: packages, megabytes, seconds to import.
+"""What `pip install customir` installs without extras: packages, megabytes, seconds to import.
 
-The wheel is built and installed into a fresh environment by pip, with the pins of constraints.txt.
-The peer is sentence-transformers with all that it needs, as they are installed here. Torch and its
-kind must not be in ours: else the script ends with 1.
+The wheel is built and installed into a fresh environment with the pins of constraints.txt. The peer is
+sentence-transformers with its dependencies as they are installed here. It exits with 1 if PyTorch or
+another heavy package is among ours.
+
+    python bench/install.py
+    python bench/install.py --quick
 """
 
 import argparse
@@ -28,13 +31,13 @@ PEER = "from sentence_transformers import SentenceTransformer"
 
 
 def install(folder: Path) -> Path:
-    """A fresh environment in `folder` with our wheel; its Python."""
+    """Install our wheel into a fresh environment in `folder`; return its Python."""
     source = folder / "source"
     source.mkdir()
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            leave = shutil.ignore_patterns("__pycache__", "*.so")
-            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=leave)
+            ignored = shutil.ignore_patterns("__pycache__", "*.so")
+            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
         else:
             shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
@@ -57,26 +60,26 @@ def megabytes(packages: list[Distribution]) -> float:
     return sum(sizes) / 1e6
 
 
-def needed_by(name: str) -> list[Distribution]:
-    """The package and all that it needs without extras, of what is installed here."""
-    found: dict[str, Distribution] = {}
-    waiting = [name]
-    while waiting:
-        one = canonicalize_name(waiting.pop())
+def dependencies_of(name: str) -> list[Distribution]:
+    """The package and its dependencies without extras, among the installed packages."""
+    packages_by_name: dict[str, Distribution] = {}
+    queue = [name]
+    while queue:
+        one = canonicalize_name(queue.pop())
         try:
             package = distribution(one)
         except PackageNotFoundError:  # for another system
             continue
-        if one in found:
+        if one in packages_by_name:
             continue
-        found[one] = package
-        wanted = map(Requirement, package.requires or ())
-        waiting += [each.name for each in wanted if not each.marker or each.marker.evaluate()]
-    return list(found.values())
+        packages_by_name[one] = package
+        requirements = map(Requirement, package.requires or ())
+        queue += [each.name for each in requirements if not each.marker or each.marker.evaluate()]
+    return list(packages_by_name.values())
 
 
 def seconds(python: str | Path, code: str, rounds: int) -> float:
-    """Median of a fresh process' time, start of the interpreter included; one round before it."""
+    """Median time of a fresh process, including the start of the interpreter, after one warm-up."""
     times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
@@ -94,13 +97,15 @@ def main() -> None:
         (packages,) = (python.parent.parent / "lib").glob("python*/site-packages")
         ours = list(distributions(path=[str(packages)]))
         names = sorted(canonicalize_name(package.metadata["Name"]) for package in ours)
-        size, took = megabytes(ours), seconds(python, OURS, rounds)
+        size, import_seconds = megabytes(ours), seconds(python, OURS, rounds)
         kernel = any(packages.rglob("_scan*.so"))
-    theirs = needed_by("sentence-transformers")
-    peer_size, peer_took = megabytes(theirs), seconds(sys.executable, PEER, rounds)
+    peer_packages = dependencies_of("sentence-transformers")
+    peer_size, peer_import_seconds = megabytes(peer_packages), seconds(sys.executable, PEER, rounds)
     print(f"{'':22} packages     MB   seconds to import")
-    print(f"{'customir':22} {len(ours):8} {size:6.0f} {took:8.2f}   {', '.join(names)}")
-    print(f"{'sentence-transformers':22} {len(theirs):8} {peer_size:6.0f} {peer_took:8.2f}")
+    print(f"{'customir':22} {len(ours):8} {size:6.0f} {import_seconds:8.2f}   {', '.join(names)}")
+    print(
+        f"{'sentence-transformers':22} {len(peer_packages):8} {peer_size:6.0f} {peer_import_seconds:8.2f}"
+    )
     print(f"scan kernel compiled: {'yes' if kernel else 'no'}")
     measured = f"one machine, fresh processes, median of {rounds}"
     claims = [
@@ -112,7 +117,10 @@ def main() -> None:
             "ratio": round(other / mine, 1),
             "measured_on": measured,
         }
-        for what, mine, other in (("MB", size, peer_size), ("seconds to import", took, peer_took))
+        for what, mine, other in (
+            ("MB", size, peer_size),
+            ("seconds to import", import_seconds, peer_import_seconds),
+        )
     ]
     print(json.dumps({"bench": "install", "claims": claims}))
     if heavy := HEAVY & set(names):

@@ -1,12 +1,13 @@
-"""Which prompt makes the better judge: the area under its ROC curve on pairs judged by people.
+"""Which prompt makes the better judge, by the area under the ROC curve on pairs that people judged.
 
-Positives are pairs of the training qrels. Against each stand the same passage with a random other
-query, and with the query of another passage that BM25 finds this passage for (near). Then: does the
-judge favour what its own LLM wrote? The same passages with a query by a person, by the LLM, and
-with the passage's own subject, each against such a query of another passage; and how many of the
-people's queries a threshold keeps that was set on each kind. The data are a folder with `scifact`
-and `aeslc-enron` in BEIR's layout (`--data PATH`); without it there is nothing to measure on, and
-the script says so.
+Positives are pairs of the training qrels. Negatives are the same passage with a random other query, and
+with the query of another passage for which BM25 finds this passage ("near"). It then asks whether the judge
+favours what its own LLM wrote: the same passages with a query by a person, by the LLM, and with the
+passage's own subject, each against such a query of another passage; and how many of people's queries pass a
+threshold that was set on each kind. Needs `scifact` and `aeslc-enron` in BEIR's layout (`--data`).
+
+    python bench/judge.py --passages 60
+    python bench/judge.py --quick
 """
 
 import argparse
@@ -31,7 +32,7 @@ from customir.queries.styles import ROTATIONS, STYLES, query_prompt
 from customir.retrieval.bm25 import Bm25
 from customir.text.mail_labels import without_prefixes
 
-# Folder and qrels. scifact's test part stays unseen; aeslc-enron has only the one.
+# Folder and qrels. The test qrels of scifact stay unseen; aeslc-enron has dev qrels only.
 SETS = (("aeslc-enron", "dev"), ("scifact", "train"))
 NEAR_DEPTH = 20
 SEED = 0
@@ -39,9 +40,9 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Trio:
-    """A passage with the query that is its own, a random one, and a near one.
+    """A passage with its own query, a random one, and a near one.
 
-    `subject` is what the passage's author wrote above it; empty where the set has none.
+    `subject` is what the author wrote above the passage, or empty if the set has no subjects.
     """
 
     passage: str
@@ -65,24 +66,26 @@ def read_set(folder: Path, split: str, count: int) -> list[Trio]:
         for row in csv.DictReader(file, delimiter="\t"):
             if int(row["score"]) > 0:
                 relevant[row["query-id"]].add(row["corpus-id"])
-    asked, keys = sorted(relevant), list(corpus)
-    found, scores = Bm25(list(corpus.values())).top([texts[query] for query in asked], NEAR_DEPTH)
+    query_keys, keys = sorted(relevant), list(corpus)
+    rows_found, scores = Bm25(list(corpus.values())).top(
+        [texts[query] for query in query_keys], NEAR_DEPTH
+    )
     near: dict[str, tuple[int, str]] = {}
     own: dict[str, str] = {}
-    for number, query in enumerate(asked):
+    for number, query in enumerate(query_keys):
         for passage in sorted(relevant[query]):
             own.setdefault(passage, query)
-        for rank, row in enumerate(found[number]):
+        for rank, row in enumerate(rows_found[number]):
             passage = keys[row]
             if scores[number][rank] > 0 and passage not in relevant[query]:
                 near[passage] = min(near.get(passage, (NEAR_DEPTH, "")), (rank, query))
     chosen = sorted(own.keys() & near.keys())
-    draw = random.Random(SEED)
-    draw.shuffle(chosen)
+    random_source = random.Random(SEED)
+    random_source.shuffle(chosen)
     trios = []
     for passage in chosen[:count]:
-        others = [query for query in asked if passage not in relevant[query]]
-        three = (own[passage], draw.choice(others), near[passage][1])
+        others = [query for query in query_keys if passage not in relevant[query]]
+        three = (own[passage], random_source.choice(others), near[passage][1])
         trios.append(
             Trio(corpus[passage], tuple(texts[query] for query in three), subjects[passage])
         )
@@ -142,13 +145,13 @@ GRADED = (
 
 
 def graded(engine: Engine, pairs: list[Pair]) -> list[float]:
-    """The expected grade, of the probabilities of the four digits."""
-    shown = "".join(
+    """The expected grade, from the probabilities of the four digits."""
+    examples = "".join(
         f"{in_order(Pair(query, passage), True)}Grade: {3 if answer == 'Yes' else 0}\n\n"
         for passage, query, answer in EXAMPLES
     )
     prompts = [
-        Prompt(GRADED + shown, in_order(pair, True), "Grade:") for pair in pairs for _ in GRADES
+        Prompt(GRADED + examples, in_order(pair, True), "Grade:") for pair in pairs for _ in GRADES
     ]
     scores = engine.score(prompts, [f" {grade}" for _ in pairs for grade in GRADES])
     likelihoods = np.exp(np.array(scores).reshape(len(pairs), len(GRADES)))
@@ -156,7 +159,7 @@ def graded(engine: Engine, pairs: list[Pair]) -> list[float]:
 
 
 def likelihood(engine: Engine, pairs: list[Pair]) -> list[float]:
-    """The judge in force."""
+    """The judge that CustomIR uses."""
     return relevance(engine, pairs).tolist()
 
 
@@ -169,11 +172,11 @@ PROMPTS: dict[str, Ask] = {
     "passage first, no example, chat": yes_or_no(chat_zero_shot),
     "graded 0 to 3, passage first": graded,
 }
-IN_FORCE = "query likelihood"
+DEFAULT = "query likelihood"
 
 
 def areas(engine: Engine, ask: Ask, trios: list[Trio]) -> tuple[float, float]:
-    """AUC of own against random queries, and against near ones."""
+    """AUC of own queries against random ones, and against near ones."""
     pairs = []
     for trio in trios:
         passage = engine.truncate(trio.passage, PASSAGE_TOKENS).replace("\n", " ")
@@ -184,11 +187,11 @@ def areas(engine: Engine, ask: Ask, trios: list[Trio]) -> tuple[float, float]:
 
 
 def self_preference(engine: Engine, trios: list[Trio]) -> list[dict[str, object]]:
-    """How the judge in force scores queries by people, by the LLM, and subjects."""
+    """How the judge that CustomIR uses scores queries by people, by the LLM, and subjects."""
     trios = [trio for trio in trios if trio.subject]
     passages = [engine.truncate(trio.passage, PASSAGE_TOKENS).replace("\n", " ") for trio in trios]
     # All prompts of a call share their examples.
-    written = [""] * len(trios)
+    queries_by_llm = [""] * len(trios)
     for rotation in range(len(ROTATIONS)):
         rows = range(rotation, len(trios), len(ROTATIONS))
         prompts = [
@@ -196,10 +199,10 @@ def self_preference(engine: Engine, trios: list[Trio]) -> list[dict[str, object]
         ]
         answers = engine.generate(prompts, rows, Sampling(0.7, 32))
         for row, answer in zip(rows, answers, strict=True):
-            written[row] = answer
+            queries_by_llm[row] = answer
     kinds = {
         "by people": [trio.queries[0] for trio in trios],
-        "by the LLM": written,
+        "by the LLM": queries_by_llm,
         "subjects": [trio.subject for trio in trios],
     }
     scores = {}
@@ -209,23 +212,25 @@ def self_preference(engine: Engine, trios: list[Trio]) -> list[dict[str, object]
         other = relevance(engine, [Pair(*pair) for pair in zip(others, passages, strict=True)])
         scores[kind] = own, other
     people, strangers = scores["by people"]
-    print(f"{'known positives':34} median    AUC  threshold  people's kept: own, random")
+    print(f"{'known positives':34} median    AUC  threshold  people's above it: own, random")
     claims: list[dict[str, object]] = []
     for kind, (own, other) in scores.items():
-        made = calibrate(own, other, 0.5)
-        kept, wrong = (float(np.mean(s >= made.threshold)) for s in (people, strangers))
+        calibration = calibrate(own, other, 0.5)
+        passing, passing_at_random = (
+            float(np.mean(s >= calibration.threshold)) for s in (people, strangers)
+        )
         print(
-            f"{kind:34} {np.median(own):6.1f} {made.auc:6.3f} {made.threshold:10.1f} "
-            f"{kept:20.3f} {wrong:7.3f}",
+            f"{kind:34} {np.median(own):6.1f} {calibration.auc:6.3f} {calibration.threshold:10.1f} "
+            f"{passing:20.3f} {passing_at_random:7.3f}",
             flush=True,
         )
         claims.append(
             {
                 "claim": f"people's pairs above the threshold set on queries {kind}",
-                "ours": round(kept, 3),
+                "ours": round(passing, 3),
                 "peer": "random pairs above it",
-                "peer_figure": round(wrong, 3),
-                "ratio": round(kept / wrong, 1) if wrong else None,
+                "peer_figure": round(passing_at_random, 3),
+                "ratio": round(passing / passing_at_random, 1) if passing_at_random else None,
                 "measured_on": f"{len(trios)} pairs of each kind",
             }
         )
@@ -234,21 +239,23 @@ def self_preference(engine: Engine, trios: list[Trio]) -> list[dict[str, object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="8 passages a set")
-    parser.add_argument("--data", type=Path, help="the folder with scifact and aeslc-enron")
+    parser.add_argument("--quick", action="store_true", help="8 passages of each set")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="the folder with scifact and aeslc-enron"
+    )
     parser.add_argument("--model", default="qwen2.5-coder-0.5b", help="a name, or a GGUF file")
     parser.add_argument("--passages", type=int, default=60, help="of each set")
-    parser.add_argument("--only", help="ask with this prompt alone, and compare kinds of queries")
+    parser.add_argument("--only", help="the title of the only prompt to measure")
     parser.add_argument("--threads", type=int, default=usable_processors())
     arguments = parser.parse_args()
     count = 8 if arguments.quick else arguments.passages
     claims: list[dict[str, object]] = []
     for name, split in SETS:
-        if arguments.data is None or not (arguments.data / name).is_dir():
-            print(f"{name}: skipped, no such folder in --data", file=sys.stderr)
+        if not (arguments.data / name).is_dir():
+            print(f"Skipped: {arguments.data} has no {name}.", file=sys.stderr)
             continue
         trios = read_set(arguments.data / name, split, count)
-        found: dict[str, tuple[float, float]] = {}
+        areas_by_prompt: dict[str, tuple[float, float]] = {}
         print(f"{name}: {len(trios)} passages\n{'':34} random   near   tokens  seconds")
         with Engine(models.locate(arguments.model), threads=arguments.threads) as engine:
             for title, ask in PROMPTS.items():
@@ -259,20 +266,20 @@ def main() -> None:
                     continue
                 engine.usage = Usage()
                 start = time.perf_counter()
-                found[title] = areas(engine, ask, trios)
+                areas_by_prompt[title] = areas(engine, ask, trios)
                 seconds = time.perf_counter() - start
-                auc, near = found[title]
+                auc, near = areas_by_prompt[title]
                 print(
                     f"{title:34} {auc:6.3f} {near:6.3f} {engine.usage.computed:8} {seconds:8.1f}",
                     flush=True,
                 )
             if any(trio.subject for trio in trios):
                 claims += self_preference(engine, trios)
-        for title, both in found.items():
-            if title == IN_FORCE:
+        for title, peer_areas in areas_by_prompt.items():
+            if title == DEFAULT:
                 continue
             for against, ours, theirs in zip(
-                ("random", "near"), found.get(IN_FORCE, ()), both, strict=False
+                ("random", "near"), areas_by_prompt.get(DEFAULT, ()), peer_areas, strict=False
             ):
                 claims.append(
                     {

@@ -1,19 +1,21 @@
-"""Queries and judgments a second: our engine against llama-cpp-python's own interface.
+"""Queries and judgments per second: CustomIR's LLM engine beside llama-cpp-python's own interface.
 
-The same model, threads, prompts and token limits in every contender; each round runs all of them in
-turn, and the ratios are medians over the rounds. Contenders: (a) a loop over
-`Llama.create_completion`, which keeps the prefix that a prompt shares with the one before it; (b)
-the same without; (c) a judge that is asked through `create_chat_completion` and writes its answer,
-without the prefix and, so that nobody is wronged, with it. Queries are asked for in two ways: one a
-mail, and one a style of a mail as `customir adapt` does. A loop judges pairs query by query, which
-is how mining finds them; `customir mine` sorts them by passage for our engine, and, so that nobody
-is wronged, (a) gets that order in a second loop. Tokens computed are what went through
-llama_decode. A second model shows what its format costs: prefill before and after it was
-requantised. The peer has flash attention on a GPU and not on a CPU, which is its default and faster
-there.
+All contenders use the same model, threads, prompts and token limits. Each round runs all of them in turn, and
+ratios are medians over the rounds. The peers are
 
-The parts (`--parts`) and the peers (`--peers`) can be run alone, since a full run takes minutes. On a
-GPU: `python bench/llm.py --device cuda --rounds 2 --peers reuse`.
+    reuse   a loop over `Llama.create_completion`, which reuses the prefix shared with the prompt before it
+    plain   the same without reuse
+    chat    for judging: `create_chat_completion`, which writes its answer, with and without reuse
+
+Queries are written in two ways: one query for each mail, and one in each style for each mail, as `customir
+adapt` does. A loop judges pairs query by query, as mining finds them. CustomIR sorts them by passage, so
+`reuse` is also measured in that order. "Tokens computed" are those that llama_decode processed. The last part
+measures prefill before and after a model is requantised. Flash attention is on for the peer on a GPU and off on
+a CPU, which is its default and faster there.
+
+    python bench/llm.py --parts styles judging
+    python bench/llm.py --device cuda --rounds 2 --peers reuse
+    python bench/llm.py --quick
 """
 
 import argparse
@@ -41,13 +43,13 @@ PEERS = ("reuse", "plain", "chat")
 OURS, REUSE, PLAIN = "CustomIR", "create_completion", "create_completion, no reuse"
 BY_QUERY = "create_completion, query by query"
 CHAT, CHAT_REUSE = "chat completion, no reuse", "chat completion"
-# The judge in force: the same passages and queries, another question.
+# CustomIR's own judge: the same passages and queries with another prompt.
 LIKELIHOOD = "CustomIR, query likelihood"
-# As `customir adapt` has them.
+# The defaults of `customir adapt`.
 SAMPLING = Sampling(temperature=0.7, max_tokens=32)
 VERDICT_TOKENS = 8
 SHOWN = 2
-# Of its queries, those in this style are of average length: some 8 words.
+# Queries in this style are of average length, about 8 words.
 ONE_STYLE = next(style for style in STYLES if style.name == "need")
 QUERIES_PER_PASSAGE = 4
 SENTENCES = (
@@ -68,7 +70,7 @@ WORDS = {
 
 @dataclass
 class Round:
-    """One contender's round: seconds by the clock and of the processor, items, tokens computed."""
+    """One round of one contender: wall-clock and processor seconds, items, tokens computed."""
 
     seconds: float
     processor: float
@@ -91,37 +93,37 @@ class Peer(llama_cpp.Llama):
 
 
 def mails(count: int) -> list[str]:
-    """Made-up mail of 100 to 150 tokens."""
-    draw = random.Random(0)
+    """Generated mail of 100 to 150 tokens."""
+    random_source = random.Random(0)
     texts = []
     for _ in range(count):
-        lines = draw.sample(SENTENCES, 5) + draw.sample(SENTENCES, 1)
+        lines = random_source.sample(SENTENCES, 5) + random_source.sample(SENTENCES, 1)
         texts.append(
             " ".join(
-                line.format(**{name: draw.choice(words) for name, words in WORDS.items()})
+                line.format(**{name: random_source.choice(words) for name, words in WORDS.items()})
                 for line in lines
             )
         )
     return texts
 
 
-def one_a_mail(passages: list[str]) -> list[Prompt]:
-    """One query a mail, after a few-shot prefix of some 170 tokens."""
-    shown = (
+def one_per_mail(passages: list[str]) -> list[Prompt]:
+    """A prompt for one query per mail, after a few-shot prefix of about 170 tokens."""
+    examples = (
         f"Passage: {example.passage}\n{ONE_STYLE.cue} {example.need}\n\n"
         for example in EXAMPLES[:SHOWN]
     )
-    shared = INSTRUCTION + "".join(shown)
+    shared = INSTRUCTION + "".join(examples)
     return [Prompt(shared, f"Passage: {passage}\n", ONE_STYLE.cue) for passage in passages]
 
 
 def every_style(passages: list[str]) -> list[Prompt]:
-    """A query a style of each mail, after examples of all styles, as `customir adapt` asks."""
+    """A prompt for each style and mail, with examples of all styles, as `customir adapt` has them."""
     return [query_prompt(passage, "", style, 0) for passage in passages for style in STYLES]
 
 
 def judged_pairs(passages: list[str]) -> list[Pair]:
-    """Four queries a mail: a passage is a candidate of several. Query by query, as mining has them."""
+    """Four pairs for each mail, in the order of their queries, as mining has them."""
     pairs = [
         Pair(EXAMPLES[(number + step) % len(EXAMPLES)].need, passage)
         for number, passage in enumerate(passages)
@@ -130,7 +132,7 @@ def judged_pairs(passages: list[str]) -> list[Pair]:
     return sorted(pairs, key=lambda pair: pair.query)
 
 
-def whole(prompt: Prompt) -> str:
+def full_text(prompt: Prompt) -> str:
     return prompt.shared + prompt.branch + prompt.leaf
 
 
@@ -139,7 +141,7 @@ def write_by_peer(peer: Peer, prompts: list[Prompt], reuse: bool) -> None:
         if not reuse:
             peer.reset()
         peer.create_completion(
-            whole(prompt),
+            full_text(prompt),
             max_tokens=SAMPLING.max_tokens,
             temperature=SAMPLING.temperature,
             top_k=SAMPLING.top_k,
@@ -152,7 +154,7 @@ def write_by_peer(peer: Peer, prompts: list[Prompt], reuse: bool) -> None:
 
 def judge_by_peer(peer: Peer, prompts: list[Prompt]) -> None:
     for prompt in prompts:
-        peer.create_completion(whole(prompt), max_tokens=1, temperature=0.0)
+        peer.create_completion(full_text(prompt), max_tokens=1, temperature=0.0)
 
 
 def judge_by_chat(peer: Peer, prompts: list[Prompt], reuse: bool) -> None:
@@ -160,16 +162,18 @@ def judge_by_chat(peer: Peer, prompts: list[Prompt], reuse: bool) -> None:
         if not reuse:
             peer.reset()
         peer.create_chat_completion(
-            [{"role": "user", "content": whole(prompt)}],
+            [{"role": "user", "content": full_text(prompt)}],
             max_tokens=VERDICT_TOKENS,
             temperature=0.0,
         )
 
 
 def timed(work: Callable[[], object], items: int, counter: Callable[[], int]) -> Round:
-    before, start, used = counter(), time.perf_counter(), time.process_time()
+    before, start, processor = counter(), time.perf_counter(), time.process_time()
     work()
-    return Round(time.perf_counter() - start, time.process_time() - used, items, counter() - before)
+    return Round(
+        time.perf_counter() - start, time.process_time() - processor, items, counter() - before
+    )
 
 
 def compare(
@@ -186,7 +190,7 @@ def compare(
 def report(title: str, results: dict[str, list[Round]], measured: str) -> list[dict[str, Any]]:
     """Print a table; return the claims."""
     print(
-        f"\n{measured}\n{title:38} a second   tokens computed   ratio   processor s   ratio of these"
+        f"\n{measured}\n{title:38} per second   tokens computed   ratio   processor s   ratio of these"
     )
     claims = []
     ours = results[OURS]
@@ -197,12 +201,12 @@ def report(title: str, results: dict[str, list[Round]], measured: str) -> list[d
         )
         tokens = round(statistics.median(each.tokens for each in rounds))
         processor = statistics.median(each.processor for each in rounds)
-        # On a machine that does other things too, this says more than the clock.
-        saved = statistics.median(
+        # Processor time says more than the clock on a machine that has other work to do.
+        processor_ratio = statistics.median(
             each.processor / own.processor for own, each in zip(ours, rounds, strict=True)
         )
         print(
-            f"  {name:36} {rate:8.3f} {tokens:17} {ratio:7.2f} {processor:13.1f} {saved:16.2f}",
+            f"  {name:36} {rate:8.3f} {tokens:17} {ratio:7.2f} {processor:13.1f} {processor_ratio:16.2f}",
             flush=True,
         )
         if name != OURS:
@@ -213,7 +217,7 @@ def report(title: str, results: dict[str, list[Round]], measured: str) -> list[d
                     "peer": name,
                     "peer_figure": round(rate, 3),
                     "ratio": round(ratio, 2),
-                    "ratio_of_processor_seconds": round(saved, 2),
+                    "ratio_of_processor_seconds": round(processor_ratio, 2),
                     "measured_on": measured,
                 }
             )
@@ -221,22 +225,22 @@ def report(title: str, results: dict[str, list[Round]], measured: str) -> list[d
 
 
 def compare_formats(model: str, threads: int) -> list[dict[str, Any]]:
-    """Prefill of a model as it is and requantised."""
+    """Claims about prefill of a model as it is, and requantised."""
     source = models.locate(model)
     with Engine(source, device="cpu", threads=threads) as engine:
         base = measure_speed(engine).prefill
-    print(f"prefill, {model:29} tokens a second\n  {'as it is':36} {base:8.0f}")
+    print(f"prefill, {model:29} tokens per second\n  {'as it is':36} {base:8.0f}")
     claims = []
     with tempfile.TemporaryDirectory() as folder:
         for name in FORMATS:
-            made = Path(folder) / f"{name}.gguf"
-            requantize(source, made, name, threads)
-            with Engine(made, device="cpu", threads=threads) as engine:
+            path_of_format = Path(folder) / f"{name}.gguf"
+            requantize(source, path_of_format, name, threads)
+            with Engine(path_of_format, device="cpu", threads=threads) as engine:
                 prefill = measure_speed(engine).prefill
             print(f"  {name:36} {prefill:8.0f} {'':17} {prefill / base:7.2f}", flush=True)
             claims.append(
                 {
-                    "claim": "prefill, tokens a second",
+                    "claim": "prefill, tokens per second",
                     "ours": round(prefill),
                     "peer": f"{source.name} as it is",
                     "peer_figure": round(base),
@@ -256,7 +260,7 @@ def compare_writing(
     rounds: int,
     measured: str,
 ) -> tuple[list[dict[str, Any]], float]:
-    """Every contender writes an answer to each prompt: the claims, and our tokens a second."""
+    """Let every contender answer each prompt; return the claims, and our tokens per second."""
     seeds = range(len(prompts))
     tokens: list[int] = []
 
@@ -272,7 +276,7 @@ def compare_writing(
         contenders[REUSE] = (lambda: write_by_peer(peer, prompts, True), lambda: peer.computed)
     if "plain" in peers:
         contenders[PLAIN] = (lambda: write_by_peer(peer, prompts, False), lambda: peer.computed)
-    # What is done once only (a GPU's kernels are loaded) is no part of a round.
+    # Work that happens only once, such as loading a GPU's kernels, is not part of a round.
     engine.generate(prompts[-2:], seeds[-2:], SAMPLING)
     write_by_peer(peer, prompts[-1:], reuse=True)
     results = compare(contenders, len(prompts), rounds)
@@ -284,7 +288,7 @@ def compare_writing(
 def compare_judging(
     engine: Engine, peer: Peer, peers: list[str], pairs: list[Pair], rounds: int, measured: str
 ) -> list[dict[str, Any]]:
-    """Every contender judges each pair."""
+    """Let every contender judge each pair; return the claims."""
     prompts = [answer_prompt(pair) for pair in pairs]
     pairs_by_passage = sorted(pairs, key=lambda pair: pair.passage)
     by_passage = [answer_prompt(pair) for pair in pairs_by_passage]
@@ -303,14 +307,16 @@ def compare_judging(
             )
     engine.choice(prompts[-1:], "Yes", "No")
     judge_by_peer(peer, prompts[-1:])
-    return report("judgments a second", compare(contenders, len(pairs), rounds), measured)
+    return report("judgments per second", compare(contenders, len(pairs), rounds), measured)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="6 mails, 1 round, the smaller model")
     parser.add_argument("--model", help="a name, or a GGUF file")
-    parser.add_argument("--formats-of", default="smollm2-135m", help="whose formats to compare")
+    parser.add_argument(
+        "--formats-of", default="smollm2-135m", help="the model whose formats are compared"
+    )
     parser.add_argument("--rounds", type=int, help="default: 3")
     parser.add_argument("--threads", type=int, default=usable_processors())
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -330,11 +336,11 @@ def main() -> None:
 
 
 def compare_engines(arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """Writing and judging, ours and the peer's."""
+    """The claims about writing and judging."""
     model = arguments.model or ("smollm2-135m" if arguments.quick else "qwen2.5-coder-0.5b")
     count, rounds = (6, 1) if arguments.quick else (24, 3)
     if arguments.device == "cuda":
-        # A GPU wants as many sequences as it gets.
+        # A GPU is faster with more sequences.
         count *= 4
     rounds, threads = arguments.rounds or rounds, arguments.threads
     path, name = models.locate(model), model
@@ -343,8 +349,8 @@ def compare_engines(arguments: argparse.Namespace, folder: Path) -> list[dict[st
         requantize(source, path, arguments.weights, threads)
         name = f"{model} as {arguments.weights}"
     passages = mails(count)
-    # The slower contenders take a minute a round for all of them.
-    fewer = passages[: max(3, count // 3)]
+    # The slower contenders would take a minute per round for all of them.
+    few_passages = passages[: max(3, count // 3)]
     peer = Peer(
         str(path), n_ctx=2048, n_batch=512, n_threads=threads, n_threads_batch=threads,
         flash_attn=arguments.device == "cuda",
@@ -362,24 +368,35 @@ def compare_engines(arguments: argparse.Namespace, folder: Path) -> list[dict[st
                 f"{lengths[-1]}; {len(prompts)} prompts, median of {rounds}"
             )
 
-        for part, title, prompts, used in (
-            ("one", "queries a second, one a mail", one_a_mail(passages), len(passages)),
-            ("styles", "queries a second, a query a style", every_style(fewer), len(fewer)),
+        for part, title, prompts, mail_count in (
+            ("one", "queries per second, one for each mail", one_per_mail(passages), len(passages)),
+            (
+                "styles",
+                "queries per second, one in each style",
+                every_style(few_passages),
+                len(few_passages),
+            ),
         ):
             if part in arguments.parts:
-                made, rates[title] = compare_writing(
-                    title, engine, peer, arguments.peers, prompts, rounds, measured(prompts, used)
+                new_claims, rates[title] = compare_writing(
+                    title,
+                    engine,
+                    peer,
+                    arguments.peers,
+                    prompts,
+                    rounds,
+                    measured(prompts, mail_count),
                 )
-                claims += made
+                claims += new_claims
         if "judging" in arguments.parts:
             pairs = judged_pairs(passages[: max(3, 2 * count // 3)])
-            about = measured(
+            measured_text = measured(
                 [answer_prompt(pair) for pair in pairs], len(pairs) // QUERIES_PER_PASSAGE
             )
-            claims += compare_judging(engine, peer, arguments.peers, pairs, rounds, about)
+            claims += compare_judging(engine, peer, arguments.peers, pairs, rounds, measured_text)
         prefill = measure_speed(engine).prefill
         print(
-            f"the limit: a batch of 500 tokens is read at {prefill:.0f} tokens a second; computed"
+            f"the limit: prefill reads a batch of 500 tokens at {prefill:.0f} tokens per second. Contenders compute, as a share of it:"
         )
         for title, rate in rates.items():
             print(f"  {title:36} {rate:8.0f} {rate / prefill:25.0%}")

@@ -1,9 +1,8 @@
-"""Does adaptation help on queries that people wrote? The whole way on a judged set's corpus.
+"""Does adaptation help on queries that people wrote? Runs the whole pipeline on the corpora of judged sets.
 
-An arm is one way of adapting (its settings). For each set, it is adapted to the set's corpus
-alone; queries and qrels are read after the model is made, to measure it. What an LLM wrote or
-judged, and what the base embedded, is kept beside the arms and shared by them: another arm costs
-its training and its measuring.
+An arm is one way of adapting, that is, a set of settings. Each arm adapts to the corpus of each set alone;
+queries and qrels are read when the model is finished, to measure it. What the LLM wrote and judged, and what
+the base embedded, is shared by all arms of a set, so another arm costs only its training and measuring.
 
     python bench/quality.py --sets aeslc-enron rhelp-2025-qa --out /tmp/quality
     python bench/quality.py --sets aeslc-enron --out /tmp/quality --arm hot --against default \\
@@ -59,12 +58,12 @@ QUICK = {
 
 @dataclass(frozen=True)
 class Kind:
-    """What a set is.
+    """The kind of a judged set.
 
     Attributes:
-        group: Whose mean it counts in.
-        title: The field of corpus.jsonl that users would have as the title. It is there when the
-            corpus is adapted to; the set is measured both without it and with it.
+        group: The group of sets whose mean it is part of.
+        title: The field of corpus.jsonl that is the title for users. Adaptation sees it; if it is not
+            "title", the set is measured both without and with it.
     """
 
     group: str
@@ -91,7 +90,7 @@ def main() -> None:
         found = list(measured_in(options.out))
         print(f"{table_of(found)}\n{agreement(found)}")
         return
-    sets, missing = sets_there(options)
+    sets, missing = available_sets(options)
     reporter = reporter_for_terminal()
     found = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -104,87 +103,101 @@ def main() -> None:
     print(json.dumps({"claims": claims, "skipped": missing}))
 
 
-def options_of_sets(description: str | None, sets: Sequence[str]) -> argparse.ArgumentParser:
-    """The options of every script that measures on judged sets: which, how much of them, and how."""
+def parser_for_sets(description: str | None, sets: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser with the options of every script that measures on judged sets."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", type=Path, default=Path("../shared/data"), help="the sets' folder")
-    add("--sets", nargs="+", default=list(sets), help="folders below it")
-    add("--measured", type=int, help="measure on so many queries; default: all")
-    add("--among", type=int, help="rank so many passages, all answers with them; default: all")
-    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the embedders")
+    add("--data", type=Path, default=Path("data"), help="the folder of the judged sets")
+    add("--sets", nargs="+", default=list(sets), help="folders in it; default: all")
+    add("--measured", type=int, help="how many queries are measured; default: all")
+    add(
+        "--among",
+        type=int,
+        help="how many passages are ranked, including all answers; default: all",
+    )
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="precision of the embedders")
     return parser
 
 
 def read_options() -> argparse.Namespace:
-    parser = options_of_sets(__doc__, list(SETS))
+    parser = parser_for_sets(__doc__, list(SETS))
     add = parser.add_argument
-    add("--out", type=Path, help="kept there; a temporary folder without it")
-    add("--arm", default="default", help="the name of these settings")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="as in customir.toml")
+    add("--out", type=Path, help="the folder for results; default: a temporary folder")
+    add("--arm", default="default", help="a name for these settings")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of customir.toml",
+    )
     add(
         "--until", choices=UNTIL, default="export",
-        help="nothing: only the baselines are measured; train: the whole adapter, without a gate; "
-        "evaluate: the share that dev chose; export: its INT8, too",
+        help="the last stage, and so what is measured. nothing: only the baselines; train: the adapted model "
+        "with weight 1; evaluate: with the weight chosen on dev; export: also its INT8 export",
     )  # fmt: skip
-    add("--documents", type=int, help="adapt to so many, drawn by their names; default: all")
+    add("--documents", type=int, help="how many documents are adapted to; default: all")
     add(
-        "--shares", type=float, nargs="+", default=[], metavar="SHARE",
-        help="measure these shares of the adapter, too (customir.toml: evaluation.interpolation_weights)",
+        "--interpolation-weights", type=float, nargs="+", default=[], metavar="WEIGHT",
+        help="also measure the interpolations of base and adapted model with these weights",
     )  # fmt: skip
-    add("--against", help="an arm measured before: print the difference to it, too")
-    add("--table", action="store_true", help="print all that is measured in --out, and stop")
+    add("--against", help="also print the difference to this arm, which was measured before")
+    add("--table", action="store_true", help="only print everything that was measured in --out")
     add("--quick", action="store_true", help="one small set, few queries")
     options = parser.parse_args()
     if options.quick:
         for name, value in QUICK.items():
             setattr(options, name, value)
     if options.table and not options.out:
-        parser.error("--table needs --out")
+        parser.error("--table needs --out.")
     return options
 
 
-def sets_there(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """The sets asked for that the data's folder has, and those that it has not, which are named."""
+def available_sets(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Of the sets in the options, those that the data folder has, and those that it lacks."""
     missing = [name for name in options.sets if not (options.data / name).is_dir()]
     if missing:
-        print(f"Skipped: {options.data} does not have {', '.join(missing)}.", file=sys.stderr)
+        print(f"Skipped: {options.data} has no {', '.join(missing)}.", file=sys.stderr)
     return [name for name in options.sets if name not in missing], missing
 
 
 def run_arm(
     name: str, root: Path, options: argparse.Namespace, reporter: Reporter
 ) -> list[dict[str, Any]]:
-    """Adapt to one set, then measure; print the tables and return what was measured."""
+    """Adapt to one set, measure, print the tables and return them."""
     kind, out = SETS.get(name, Kind("other")), root / options.arm
-    cut = write_corpus(options.data / name / "corpus.jsonl", kind, root, options.documents)
+    reductions = write_corpus(options.data / name / "corpus.jsonl", kind, root, options.documents)
     reporter.say(f"== {name}, {options.arm}")
     shared = root / "shared"
-    with Workspace(shared) as kept:
+    with Workspace(shared) as shared_workspace:
         settings = settings_of(out, root / "corpus.jsonl", options.set)
         with Workspace(out) as workspace:
             write_settings(out, settings)
             job = Job(workspace, settings, reporter)
-            made = None
+            model_of_arm = None
             if options.until != "nothing":
                 adapt(job, shared, options.until)
-                made = candidate(job, options.until, options.shares)
-        # From here on the set's queries and qrels are read; nothing is trained any more.
+                model_of_arm = candidate(job, options.until, options.interpolation_weights)
+        # Only now, when nothing is trained any more, are the set's queries and qrels read.
         found = []
         for label, group, test in views(options.data / name, kind):
             test, left_out = without(test, trained_on(out))
-            test, fewer = smaller(test, options.measured, options.among)
+            test, also_reduced = smaller(test, options.measured, options.among)
             results = compare_on(
                 test,
                 {
-                    **embedders(job.embedder, made.model if made else None, settings.evaluation),
-                    **(made.shares if made else {}),
+                    **embedders(
+                        job.embedder,
+                        model_of_arm.model if model_of_arm else None,
+                        settings.evaluation,
+                    ),
+                    **(model_of_arm.interpolations if model_of_arm else {}),
                 },
-                made.int8 if made else {},
+                model_of_arm.int8 if model_of_arm else {},
                 settings,
-                kept,
+                shared_workspace,
                 reporter,
                 options.precision,
             )
@@ -192,9 +205,9 @@ def run_arm(
                 {
                     "set": label, "group": group, "arm": options.arm, "set_by": options.set,
                     "until": options.until, "precision": options.precision, "passages": len(test.passages),
-                    "queries": len(test.queries), "cut": [*cut, *left_out, *fewer],
-                    "weight": made.alpha if made else 0.0, "gate": made.gate if made else {},
-                    "seconds": made.seconds if made else {},
+                    "queries": len(test.queries), "cut": [*reductions, *left_out, *also_reduced],
+                    "weight": model_of_arm.weight if model_of_arm else 0.0, "gate": model_of_arm.gate if model_of_arm else {},
+                    "seconds": model_of_arm.seconds if model_of_arm else {},
                     "table": [result.as_row() for result in results],
                     "values": values_of(results), "query_keys": test.query_keys,
                     "clusters": clusters_of(test),
@@ -207,17 +220,17 @@ def run_arm(
 
 
 def write_corpus(path: Path, kind: Kind, root: Path, documents: int | None) -> list[str]:
-    """ROOT/corpus.jsonl: the set's own, with sender and date where it has them; what was cut."""
+    """Write ROOT/corpus.jsonl from the set's corpus; return how it was reduced."""
     rows = list(rows_of(path))
     if documents and documents < len(rows):
-        # Whole threads, as a mailbox has them.
+        # Whole threads, as in a mailbox.
         chosen = sorted(
             rows, key=lambda row: content_key("subset", row.get("thread") or row["_id"])
         )
-        cut = [f"adapted to {documents} of {len(rows)} documents"]
+        reductions = [f"adapted to {documents} of {len(rows)} documents"]
         rows = chosen[:documents]
     else:
-        cut = []
+        reductions = []
     lines = [
         json.dumps(
             {
@@ -235,23 +248,23 @@ def write_corpus(path: Path, kind: Kind, root: Path, documents: int | None) -> l
     root.mkdir(parents=True, exist_ok=True)
     if not (root / "corpus.jsonl").exists() or (root / "corpus.jsonl").read_bytes() != text:
         write_atomically(root / "corpus.jsonl", text)
-    return cut
+    return reductions
 
 
-def settings_of(out: Path, corpus: Path, assigned: Sequence[str]) -> Settings:
-    """The defaults with NAME=VALUE laid over."""
-    overrides = {"sources": [str(corpus.resolve())], **overrides_of(assigned)}
-    # Of this command alone: what an earlier one left in customir.toml is not part of it.
+def settings_of(out: Path, corpus: Path, assignments: Sequence[str]) -> Settings:
+    """The defaults, overridden by NAME=VALUE assignments."""
+    overrides = {"sources": [str(corpus.resolve())], **overrides_of(assignments)}
+    # An earlier command may have left other settings.
     (out / "customir.toml").unlink(missing_ok=True)
     settings = read_settings(out, overrides)
     check(settings)
     return settings
 
 
-def overrides_of(assigned: Sequence[str]) -> dict[str, Any]:
-    """Values by dotted name, from NAME=VALUE; a value is TOML, or else a text."""
+def overrides_of(assignments: Sequence[str]) -> dict[str, Any]:
+    """Values by dotted name, from NAME=VALUE; a value that is not TOML is a string."""
     overrides: dict[str, Any] = {}
-    for assignment in assigned:
+    for assignment in assignments:
         name, _, value = assignment.partition("=")
         try:
             overrides[name] = tomllib.loads(f"value = {value}")["value"]
@@ -261,23 +274,23 @@ def overrides_of(assigned: Sequence[str]) -> dict[str, Any]:
 
 
 def adapt(job: Job, shared: Path, until: str) -> None:
-    """Every stage up to `until`, with what other arms had computed, and for them."""
-    take_results(job.workspace, shared)
+    """Run every stage up to `until`, sharing results with the other arms."""
+    fetch_results(job.workspace, shared)
     for stage in STAGES:
         run_stage(stage, job)
         if stage.name == "mine":
-            give_results(job.workspace, shared)
+            share_results(job.workspace, shared)
         if stage.name == until:
             return
 
 
-def take_results(workspace: Workspace, other: Path) -> None:
-    """Copy the results of units of work that the workspace does not have."""
+def fetch_results(workspace: Workspace, other: Path) -> None:
+    """Copy results of units of work that the workspace lacks from the other workspace."""
     copy_results(workspace, other, "INSERT OR IGNORE INTO result SELECT * FROM other.result")
 
 
-def give_results(workspace: Workspace, other: Path) -> None:
-    """The other way round."""
+def share_results(workspace: Workspace, other: Path) -> None:
+    """Copy results of units of work to the other workspace."""
     copy_results(workspace, other, "INSERT OR IGNORE INTO other.result SELECT * FROM result")
 
 
@@ -291,64 +304,69 @@ def copy_results(workspace: Workspace, other: Path, statement: str) -> None:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What an arm made.
+class ArmResult:
+    """The model of an arm.
 
     Attributes:
-        alpha: Share of the adapter that is measured: the dev queries' choice among all but the
-            base, whatever the gate said; 0 where nothing was trained.
-        gate: Its verdict on held-out queries, and the difference that it saw.
-        int8: The model with its INT8 export, by system; empty unless asked for.
-        shares: Models with other shares of the adapter, by system.
+        weight: The interpolation weight that is measured: the best one above 0 on dev queries,
+            whatever the gate decided; 0 if nothing was trained.
+        gate: The gate's verdict on held-out queries, and the difference that it measured.
+        int8: The model with its INT8 export, by system; empty without an export.
+        interpolations: Models with other interpolation weights, by system.
     """
 
     model: Path
-    alpha: float
+    weight: float
     gate: dict[str, Any]
     int8: dict[str, Path]
-    shares: dict[str, Path]
+    interpolations: dict[str, Path]
     seconds: dict[str, float]
 
 
-def candidate(job: Job, until: str, shares: Sequence[float]) -> Made:
-    """The adapted model to measure, shipped or refused, and other shares of its adapter."""
+def candidate(job: Job, until: str, weights: Sequence[float]) -> ArmResult:
+    """The adapted model to measure, whether shipped or refused, and its other interpolations."""
     state = {stage.name: job.workspace.stage(stage.name) for stage in STAGES}
     trained, evaluated = state["train"], state["evaluate"]
     adapter = trained.detail["adapter"] if trained else None
-    alpha, gate = (1.0 if adapter else 0.0), {}
+    weight, gate = (1.0 if adapter else 0.0), {}
     if until != "train" and evaluated:
         detail = evaluated.detail
-        shares_on_dev = [
+        weights_on_dev = [
             row for row in detail["self_supervised"]["dev"] or detail["dev"] if row["weight"]
         ]
-        if adapter and shares_on_dev:
-            alpha = max(shares_on_dev, key=lambda row: (row["nDCG@10"], -row["weight"]))["weight"]
-        gate = {"ships": detail["weight"], "said": verdict_line(detail)}
+        if adapter and weights_on_dev:
+            weight = max(weights_on_dev, key=lambda row: (row["nDCG@10"], -row["weight"]))["weight"]
+        gate = {"ships": detail["weight"], "verdict": verdict_line(detail)}
         for row in detail["table"]:
             if row["system"] == ADAPTED:
                 gate["held_out"] = differences_of(row)
         for row in detail["self_supervised"]["table"]:
             if row["system"] == ADAPTED:
-                gate["free"] = differences_of(row)
+                gate["self_supervised"] = differences_of(row)
     seconds = {name: found.seconds for name, found in state.items() if found and found.finished}
     if gate.get("ships") and until == "export":
         model = job.folder / "model"
     else:
         model = merge_adapter(
-            job.embedder, job.folder / (adapter or ""), alpha, job.folder / "candidate"
+            job.embedder, job.folder / (adapter or ""), weight, job.folder / "candidate"
         )
         if until == "export":
-            job.reporter.say("  exporting what the gate refused")
+            job.reporter.say("  exporting the model that the gate refused")
             export_onnx(model)
             quantize(model, parity_queries_of(job))
-    others = {
-        f"{ADAPTED}, share {share:g}": merge_adapter(
-            job.embedder, job.folder / adapter, share, job.folder / "shares" / f"{share:g}"
+    interpolations = {
+        f"{ADAPTED}, weight {each_weight:g}": merge_adapter(
+            job.embedder,
+            job.folder / adapter,
+            each_weight,
+            job.folder / "interpolations" / f"{each_weight:g}",
         )
-        for share in shares
+        for each_weight in weights
         if adapter
     }
-    return Made(model, alpha, gate, {INT8: model} if until == "export" else {}, others, seconds)
+    return ArmResult(
+        model, weight, gate, {INT8: model} if until == "export" else {}, interpolations, seconds
+    )
 
 
 def differences_of(row: dict[str, Any]) -> dict[str, list[float]]:
@@ -356,7 +374,7 @@ def differences_of(row: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def views(folder: Path, kind: Kind) -> Iterator[tuple[str, str, BeirSet]]:
-    """The set as it is and, where users would have more of a title, with that above the text."""
+    """The set as it is and, if users see another title, with that title above the text."""
     test = read_beir(folder)
     yield test.name, kind.group, test
     if kind.title != "title":
@@ -366,46 +384,50 @@ def views(folder: Path, kind: Kind) -> Iterator[tuple[str, str, BeirSet]]:
             for key, text in zip(test.passage_keys, test.passages, strict=True)
         ]
         label = f"{test.name}, {kind.title} and text"
-        yield label, f"{kind.group}, titled", replace(test, name=label, passages=tuple(passages))
+        yield (
+            label,
+            f"{kind.group}, with titles",
+            replace(test, name=label, passages=tuple(passages)),
+        )
 
 
 def trained_on(out: Path) -> set[str]:
-    """The words of every training query."""
+    """The words of every training query, in lower case without punctuation."""
     with Workspace(out, write=False) as workspace:
         return {plain(query.text) for query in read_queries(workspace, splits=("train",))}
 
 
 def without(test: BeirSet, texts: set[str]) -> tuple[BeirSet, list[str]]:
-    """The set less the queries whose words are those of a training query; what was left out."""
-    kept = [n for n, text in enumerate(test.queries) if plain(text) not in texts]
-    lost = len(test.queries) - len(kept)
-    return only(test, kept), [f"left out {lost} queries that were trained on"] if lost else []
+    """The set without queries that have the words of a training query; how it was reduced."""
+    keep = [n for n, text in enumerate(test.queries) if plain(text) not in texts]
+    removed = len(test.queries) - len(keep)
+    return only(test, keep), [f"left out {removed} queries that were trained on"] if removed else []
 
 
 def smaller(test: BeirSet, queries: int | None, among: int | None) -> tuple[BeirSet, list[str]]:
-    """Fewer queries and passages, drawn by their names, the answers kept; what was cut."""
-    cut = []
+    """A sample of the queries, and of the passages with all answers; how it was reduced."""
+    reductions = []
     if queries and queries < len(test.queries):
-        cut.append(f"measured on {queries} of {len(test.queries)} queries")
+        reductions.append(f"measured on {queries} of {len(test.queries)} queries")
         test = only(test, subsample(test.query_keys)[:queries])
     if among and among < len(test.passages):
         answers = {key for query in test.query_keys for key in test.qrels[query]}
         order = subsample(test.passage_keys)
-        kept = [n for n in order if test.passage_keys[n] in answers]
-        kept += [n for n in order if test.passage_keys[n] not in answers][
-            : max(0, among - len(kept))
+        keep = [n for n in order if test.passage_keys[n] in answers]
+        keep += [n for n in order if test.passage_keys[n] not in answers][
+            : max(0, among - len(keep))
         ]
-        cut.append(f"ranked {len(kept)} of {len(test.passages)} passages")
+        reductions.append(f"ranked {len(keep)} of {len(test.passages)} passages")
         test = replace(
             test,
-            passage_keys=tuple(test.passage_keys[n] for n in sorted(kept)),
-            passages=tuple(test.passages[n] for n in sorted(kept)),
+            passage_keys=tuple(test.passage_keys[n] for n in sorted(keep)),
+            passages=tuple(test.passages[n] for n in sorted(keep)),
         )
-    return test, cut
+    return test, reductions
 
 
 def subsample(keys: Sequence[str]) -> list[int]:
-    """Row numbers in an order that the keys alone decide."""
+    """Row numbers in a random order that depends on the keys only."""
     return sorted(range(len(keys)), key=lambda n: content_key("drawn", keys[n]))
 
 
@@ -437,26 +459,26 @@ def other_arm(root: Path, arm: str | None, label: str) -> dict[str, Any] | None:
 
 def show(one: dict[str, Any], settings: Settings, other: dict[str, Any] | None) -> None:
     print(f"\n## {one['set']}, {one['arm']}: {one['passages']} passages, {one['queries']} queries")
-    print(f"cut: {'; '.join(one['cut']) or 'nothing'}")
+    print(f"reduced: {'; '.join(one['cut']) or 'nothing'}")
     if one["gate"]:
-        print(f"The gate, on queries that nobody wrote: {one['gate']['said']}")
+        print(f"The gate, on held-out queries: {one['gate']['verdict']}")
     print(f"measured in {one['precision']}")
     if one["weight"]:
-        print(f"measured: {one['weight']:g} of the adapter")
+        print(f"measured with interpolation weight {one['weight']:g}")
     else:
         print("Nothing was trained.")
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in one["seconds"].items())
-    print(f"work, of this arm alone: {times}")
+    print(f"computed by this arm: {times}")
     print(markdown(comparison_rows(one["table"], settings.evaluation.confidence)))
     if other:
         print(f"against {other['arm']}: {against(one, other, settings)}")
 
 
 def against(one: dict[str, Any], other: dict[str, Any], settings: Settings) -> str:
-    """The adapted models of two arms on the queries that both were measured on."""
-    place = {key: n for n, key in enumerate(other["query_keys"])}
-    both = [(n, place[key]) for n, key in enumerate(one["query_keys"]) if key in place]
-    said = []
+    """Differences of two arms' adapted models on the queries that both were measured on."""
+    position = {key: n for n, key in enumerate(other["query_keys"])}
+    both = [(n, position[key]) for n, key in enumerate(one["query_keys"]) if key in position]
+    texts = []
     for metric in ("Recall@10", "nDCG@10"):
         ours, theirs = (np.array(arm["values"][ADAPTED][metric]) for arm in (one, other))
         difference = paired_difference(
@@ -464,8 +486,8 @@ def against(one: dict[str, Any], other: dict[str, Any], settings: Settings) -> s
             [one["clusters"][n] for n, _ in both],
             settings.evaluation.confidence, settings.evaluation.resamples, settings.seed,
         )  # fmt: skip
-        said.append(f"{metric} {difference_text(difference)}, p {difference.p:.4f}")
-    return "; ".join(said)
+        texts.append(f"{metric} {difference_text(difference)}, p {difference.p:.4f}")
+    return "; ".join(texts)
 
 
 def measured_in(out: Path) -> Iterator[dict[str, Any]]:
@@ -474,17 +496,17 @@ def measured_in(out: Path) -> Iterator[dict[str, Any]]:
 
 
 def table_of(measured: Sequence[dict[str, Any]]) -> str:
-    """A row an arm and set: gains in points of Recall@10, and the means of the groups."""
+    """A row for each arm and set: gains in points of Recall@10, and the means of the groups."""
     rows = [
         ["set", "arm", "queries", "base", "adapted - base", "INT8 - base", "mpnet - base",
-         "hybrid: adapted - base", "gate's own: the LLM's", "people's", "share", "cut"],
+         "hybrid: adapted - base", "gate: LLM's queries", "people's", "weight", "reduced"],
     ]  # fmt: skip
     gains: dict[tuple[str, str], list[float]] = {}
     for one in measured:
         by_system = {row["system"]: row for row in one["table"]}
         gain = points(by_system.get(ADAPTED))
-        held_out, free = (
-            one["gate"].get(kind, {}).get("Recall@10") for kind in ("held_out", "free")
+        held_out, self_supervised = (
+            one["gate"].get(kind, {}).get("Recall@10") for kind in ("held_out", "self_supervised")
         )
         hybrids = [by_system.get(f"hybrid of BM25 and {name}") for name in (ADAPTED, BASE)]
         rows.append(
@@ -496,7 +518,7 @@ def table_of(measured: Sequence[dict[str, Any]]) -> str:
                 if hybrids[0] and hybrids[1] else "",
                 f"{points_of(held_out)}{'' if one['gate'].get('ships') else ', refused'}"
                 if held_out else "",
-                points_of(free) if free else "",
+                points_of(self_supervised) if self_supervised else "",
                 f"{one['weight']:g}",
                 "; ".join(one["cut"]),
             ]
@@ -511,21 +533,22 @@ def table_of(measured: Sequence[dict[str, Any]]) -> str:
 
 
 def agreement(measured: Sequence[dict[str, Any]]) -> str:
-    """How the gate's verdict, on queries that nobody wrote, fits what people's queries say."""
+    """How often the gate's verdicts agree with people's queries."""
     pairs: Counter[tuple[str, str]] = Counter()
     for one in measured:
         adapted = next((row for row in one["table"] if row["system"] == ADAPTED), None)
         if adapted and one["gate"]:
             difference = Difference(*adapted["nDCG@10 difference"])
-            people = (
-                "surely better" if difference.significantly_better
-                else "surely worse" if difference.significantly_worse else "unsure"
+            verdict_by_people = (
+                "significantly better" if difference.significantly_better
+                else "significantly worse" if difference.significantly_worse else "undecided"
             )  # fmt: skip
-            pairs["shipped" if one["gate"]["ships"] else "refused", people] += 1
-    said = [
-        f"{count} {gate}, by people {people}" for (gate, people), count in sorted(pairs.items())
+            pairs["shipped" if one["gate"]["ships"] else "refused", verdict_by_people] += 1
+    texts = [
+        f"{count} {gate}, {verdict_by_people}"
+        for (gate, verdict_by_people), count in sorted(pairs.items())
     ]
-    return f"The gate and people's nDCG@10: {'; '.join(said) or 'nothing to compare'}."
+    return f"Verdicts of the gate, and nDCG@10 on people's queries: {'; '.join(texts) or 'nothing to compare'}."
 
 
 def points(row: dict[str, Any] | None) -> str:

@@ -1,12 +1,13 @@
-"""What temperature and searchers do to the queries that the LLM writes.
+"""What the sampling temperature and personas do to the queries that the LLM writes.
 
-The same passages of a judged set, asked in every style by each arm; of each arm: the share of
-queries that the filters keep (form, repetition, round trip by BM25), the share of different word
-pairs among those (distinct-2, Li et al. 2016), how many of a kept query's words are not in its
-passage, and how well BM25 finds the passage with it (nDCG@10), beside the same of the queries that
-people wrote for the same passages. A query that is kept, varied and no easier than people's is
-worth training on; whether it trains better only bench/quality.py can say. The data are a folder
-with `aeslc-enron` in BEIR's layout (`--data PATH`); without it the script says so.
+Each arm writes queries in every style for the same passages of a judged set. Printed for each arm: the share
+of queries that the filters keep, the share of distinct word pairs among those (distinct-2, Li et al. 2016), how
+many words of a query are not in its passage, and how well BM25 finds the passage with it (nDCG@10); beside the
+same figures of queries that people wrote for these passages. A query that is kept, varied and no easier than
+people's is worth training on. Needs `aeslc-enron` in BEIR's layout (`--data`).
+
+    python bench/queries.py --passages 24
+    python bench/queries.py --quick
 """
 
 import argparse
@@ -29,76 +30,84 @@ from customir.queries.styles import ROTATIONS, STYLES, query_prompt, shown_queri
 from customir.retrieval.bm25 import Bm25
 from customir.text.tokenize import words_of
 
-SET, MATTER, SEED = "aeslc-enron", "business mail", 0
+SET, TOPIC, SEED = "aeslc-enron", "business mail", 0
 DEPTH, MAX_TOKENS, PASSAGE_TOKENS = 50, 32, 128
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A way of asking. `roles`: who asks; an empty one is nobody."""
+    """A temperature, and the personas that the LLM writes as; an empty one is none."""
 
     name: str
     temperature: float
-    roles: tuple[str, ...] = ("",)
+    personas: tuple[str, ...] = ("",)
 
 
 ARMS = (
     Arm("temperature 0.3", 0.3),
     Arm("temperature 0.7", 0.7),
     Arm("temperature 1.0", 1.0),
-    Arm("temperature 0.7, searchers", 0.7, ROLES),
+    Arm("temperature 0.7, personas", 0.7, ROLES),
 )
-IN_FORCE = ARMS[1]
+DEFAULT = ARMS[1]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A query, the row of its passage, and what its prompt showed."""
+class WrittenQuery:
+    """A query, the row of its passage, and the examples in its prompt."""
 
     text: str
     row: int
-    shown: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
 
 
-def write(engine: Engine, passages: list[str], rows: list[int], arm: Arm) -> list[Asked]:
+def write(engine: Engine, passages: list[str], rows: list[int], arm: Arm) -> list[WrittenQuery]:
     """A query in each style for each of `rows`."""
-    made = []
+    queries = []
     for rotation in range(len(ROTATIONS)):
-        mine = rows[rotation :: len(ROTATIONS)]
-        who = {row: arm.roles[row % len(arm.roles)].format(MATTER) for row in mine}
-        asked = [(row, style) for row in mine for style in STYLES]
+        rows_of_rotation = rows[rotation :: len(ROTATIONS)]
+        personas = {
+            row: arm.personas[row % len(arm.personas)].format(TOPIC) for row in rows_of_rotation
+        }
+        prompted = [(row, style) for row in rows_of_rotation for style in STYLES]
         prompts = [
-            query_prompt(engine.truncate(passages[row], PASSAGE_TOKENS), who[row], style, rotation)
-            for row, style in asked
+            query_prompt(
+                engine.truncate(passages[row], PASSAGE_TOKENS), personas[row], style, rotation
+            )
+            for row, style in prompted
         ]
         answers = engine.generate(
             prompts, range(len(prompts)), Sampling(arm.temperature, MAX_TOKENS)
         )
         shown = tuple(shown_queries(rotation))
-        made += [
-            Asked(answer, row, (who[row], *shown))
-            for (row, _), answer in zip(asked, answers, strict=True)
+        queries += [
+            WrittenQuery(answer, row, (personas[row], *shown))
+            for (row, _), answer in zip(prompted, answers, strict=True)
         ]
-    return made
+    return queries
 
 
-def measure(queries: list[Asked], passages: list[str], bm25: Bm25) -> dict[str, float]:
+def measure(queries: list[WrittenQuery], passages: list[str], bm25: Bm25) -> dict[str, float]:
     """The figures of one arm."""
     formed = [
-        filters.reject_by_form(query.text, passages[query.row], query.shown) is None
+        filters.reject_by_form(query.text, passages[query.row], query.examples) is None
         for query in queries
     ]
-    again = filters.repeated([query.text for query in queries])
-    left = [q for q, good, said in zip(queries, formed, again, strict=True) if good and not said]
-    found, scores = bm25.top([query.text for query in left], DEPTH)
+    repeats = filters.repeated([query.text for query in queries])
+    remaining = [
+        query
+        for query, good, repeat in zip(queries, formed, repeats, strict=True)
+        if good and not repeat
+    ]
+    rows_found, scores = bm25.top([query.text for query in remaining], DEPTH)
     ranks = [
-        next((rank for rank in range(found.shape[1]) if scores[number][rank] > 0
-              and found[number][rank] == query.row), None)
-        for number, query in enumerate(left)
+        next((rank for rank in range(rows_found.shape[1]) if scores[number][rank] > 0
+              and rows_found[number][rank] == query.row), None)
+        for number, query in enumerate(remaining)
     ]  # fmt: skip
-    kept = [(query, rank) for query, rank in zip(left, ranks, strict=True) if rank is not None]
+    kept = [(query, rank) for query, rank in zip(remaining, ranks, strict=True) if rank is not None]
     pairs = [pair for query, _ in kept for pair in itertools.pairwise(words_of(query.text))]
-    new = [
+    new_words = [
         np.mean([word not in words_of(passages[query.row]) for word in words_of(query.text)])
         for query, _ in kept
     ]
@@ -106,7 +115,7 @@ def measure(queries: list[Asked], passages: list[str], bm25: Bm25) -> dict[str, 
     return {
         "kept": len(kept) / len(queries),
         "distinct-2": len(set(pairs)) / max(1, len(pairs)),
-        "new words": float(np.mean(new)) if new else 0.0,
+        "new words": float(np.mean(new_words)) if new_words else 0.0,
         "nDCG@10 of BM25": float(np.mean(gains)) if gains else 0.0,
     }
 
@@ -114,13 +123,13 @@ def measure(queries: list[Asked], passages: list[str], bm25: Bm25) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="6 passages")
-    parser.add_argument("--data", type=Path, help=f"the folder with {SET}")
+    parser.add_argument("--data", type=Path, default=Path("data"), help=f"the folder with {SET}")
     parser.add_argument("--model", default="qwen2.5-coder-0.5b", help="a name, or a GGUF file")
-    parser.add_argument("--passages", type=int, default=60)
+    parser.add_argument("--passages", type=int, default=60, help="how many passages")
     parser.add_argument("--threads", type=int, default=usable_processors())
     options = parser.parse_args()
-    if options.data is None or not (options.data / SET).is_dir():
-        print(f"{SET}: skipped, no such folder in --data", file=sys.stderr)
+    if not (options.data / SET).is_dir():
+        print(f"Skipped: {options.data} has no {SET}.", file=sys.stderr)
         print(json.dumps({"bench": "queries", "claims": []}))
         return
     test = read_beir(options.data / SET)
@@ -128,7 +137,7 @@ def main() -> None:
     texts = dict(zip(test.query_keys, test.queries, strict=True))
     passages = list(test.passages)
     people = [
-        Asked(texts[query], row_of[key])
+        WrittenQuery(texts[query], row_of[key])
         for query, grades in test.qrels.items()
         for key, grade in grades.items()
         if grade > 0
@@ -144,7 +153,7 @@ def main() -> None:
             print(arm.name, {name: round(value, 3) for name, value in results[arm.name].items()})
     chosen = set(rows)
     by_people = measure([query for query in people if query.row in chosen], passages, bm25)
-    print("by people", {name: round(value, 3) for name, value in by_people.items()})
+    print("written by people", {name: round(value, 3) for name, value in by_people.items()})
     claims = [
         {
             "claim": f"queries' {name}",
@@ -154,9 +163,9 @@ def main() -> None:
             "ratio": round(value / figures[name], 2) if figures[name] else None,
             "measured_on": f"{options.model}, {len(rows)} mails of {SET}, {len(STYLES)} queries each",
         }
-        for peer, figures in {**results, "by people": by_people}.items()
-        if peer != IN_FORCE.name
-        for name, value in results[IN_FORCE.name].items()
+        for peer, figures in {**results, "written by people": by_people}.items()
+        if peer != DEFAULT.name
+        for name, value in results[DEFAULT.name].items()
     ]
     print(json.dumps({"bench": "queries", "claims": claims}))
 

@@ -1,10 +1,12 @@
-"""How much of what authors wrote is cut from mail, and how much of what they did not write is left.
+"""How much of authors' own text is cut from mail, and how much of other people's text is left.
 
-Ours, mail-parser-reply and talon (`pip install mail-parser-reply talon`; a missing one is left out)
-clean the same mails. Each line of a mail is annotated as the author's own, as not (quotes, headers,
-attributions, signatures, footers) or as neither (a closing formula, a bare name). The mails are made
-up here: 15 languages, 13 layouts. `--annotated FILE.jsonl` adds real ones, one JSON object each:
-{"title", "sender", "references", "lines", "other": [line numbers], "neither": [line numbers]}.
+CustomIR, mail-parser-reply and talon clean the same mails; a peer that is not installed is left out. Each line is
+annotated as the author's own, as not (quotes, headers, attributions, signatures, footers) or as neither (a
+closing formula, a bare name). The mails are generated, in 15 languages and 13 layouts. `--annotated FILE.jsonl`
+adds real ones, one JSON object per line: {"title", "sender", "references", "lines", "other": [line numbers],
+"neither": [line numbers]}.
+
+    python bench/quotes.py
 """
 
 import argparse
@@ -28,15 +30,18 @@ class Language:
     """What people and mail programs write in a language.
 
     Attributes:
-        own: Sentences that the author writes, and `old`: that the earlier message holds.
+        own: Sentences that the author writes.
+        earlier: Sentences of the earlier message.
         attribution: Gmail's line above a quote, with {} for the author.
-        labels: Outlook's for author, date, recipient and subject.
+        labels: Outlook's labels of author, date, recipient and subject.
         original: The text between dashes above an answered message.
-        closing: A formula at the end, `thanks` one that people write in the middle, too.
+        closing: A formula at the end.
+        thanks: A formula that people also write in the middle.
+        device: The line that a phone adds.
     """
 
     own: tuple[str, str, str]
-    old: tuple[str, str]
+    earlier: tuple[str, str]
     attribution: str
     labels: tuple[str, str, str, str]
     original: str
@@ -176,7 +181,7 @@ class Mail:
         object.__setattr__(self, "text", "\n".join(self.lines))
 
 
-def made_up() -> Iterator[Mail]:
+def generated() -> Iterator[Mail]:
     """A mail for each language and layout."""
     for name, language in LANGUAGES.items():
         for layout in LAYOUTS:
@@ -190,12 +195,12 @@ def _lines(words: Language, layout: str) -> Iterator[tuple[str, str]]:
     first, second, third = ((line, OWN) for line in words.own)
     blank = ("", NEITHER)
     attribution = (words.attribution.format(WRITER), OTHER)
-    old = [(line, OTHER) for line in words.old]
-    marked = [(f"> {line}", OTHER) for line in words.old]
+    earlier = [(line, OTHER) for line in words.earlier]
+    marked = [(f"> {line}", OTHER) for line in words.earlier]
     values = (WRITER, "3. 5. 2021 09:12", "Ada Lovelace", "Key")
     header = [(f"{a}: {b}", OTHER) for a, b in zip(words.labels, values, strict=True)]
     if layout == "unmarked":
-        yield from (first, blank, attribution, blank, *old)
+        yield from (first, blank, attribution, blank, *earlier)
     elif layout == "marked":
         yield from (first, second, blank, attribution, blank, *marked)
     elif layout == "between":
@@ -203,11 +208,11 @@ def _lines(words: Language, layout: str) -> Iterator[tuple[str, str]]:
     elif layout == "below":
         yield from (attribution, *marked, blank, first, second)
     elif layout == "header":
-        yield from (first, second, blank, *header, blank, *old)
+        yield from (first, second, blank, *header, blank, *earlier)
     elif layout == "ruled header":
-        yield from (first, blank, ("_" * 32, OTHER), *header, blank, *old)
+        yield from (first, blank, ("_" * 32, OTHER), *header, blank, *earlier)
     elif layout == "original":
-        yield from (first, blank, (f"-----{words.original}-----", OTHER), *header, blank, *old)
+        yield from (first, blank, (f"-----{words.original}-----", OTHER), *header, blank, *earlier)
     elif layout == "signature":
         yield from (first, third, blank, (words.closing, NEITHER), ("Ada", NEITHER), blank)
         yield from (("-- ", OTHER), ("Ada Lovelace", OTHER), ("Tel. +44 20 1234 5678", OTHER))
@@ -224,7 +229,7 @@ def _lines(words: Language, layout: str) -> Iterator[tuple[str, str]]:
     else:
         begin, end = words.attribution.split("{}")
         yield from (first, blank, (f"{begin}Bob Smith <", OTHER))
-        yield from ((f"bob@example.org>{end}", OTHER), blank, *old)
+        yield from ((f"bob@example.org>{end}", OTHER), blank, *earlier)
 
 
 def annotated(path: Path) -> Iterator[Mail]:
@@ -233,8 +238,8 @@ def annotated(path: Path) -> Iterator[Mail]:
         mail = json.loads(line)
         other, neither = set(mail["other"]), set(mail["neither"])
         kinds = [
-            OTHER if at in other else NEITHER if at in neither else OWN
-            for at in range(len(mail["lines"]))
+            OTHER if number in other else NEITHER if number in neither else OWN
+            for number in range(len(mail["lines"]))
         ]
         yield Mail(
             "real", mail["title"], tuple(mail["lines"]), tuple(kinds), tuple(mail["references"]),
@@ -254,7 +259,7 @@ def ours(mail: Mail) -> str:
 
 def peers() -> dict[str, Cleaner]:
     """The other libraries that are installed."""
-    found: dict[str, Cleaner] = {}
+    cleaners: dict[str, Cleaner] = {}
     try:
         from mailparser_reply import EmailReplyParser  # type: ignore[import-not-found]
     except ImportError:
@@ -267,7 +272,7 @@ def peers() -> dict[str, Cleaner]:
             reply = parser.read(mail.text).latest_reply
             return str(reply or "")
 
-        found["mail-parser-reply"] = mail_parser_reply
+        cleaners["mail-parser-reply"] = mail_parser_reply
     try:
         from talon import quotations  # type: ignore[import-not-found]
         from talon.signature.bruteforce import extract_signature  # type: ignore[import-not-found]
@@ -278,13 +283,13 @@ def peers() -> dict[str, Cleaner]:
         def talon(mail: Mail) -> str:
             return str(extract_signature(quotations.extract_from_plain(mail.text))[0])
 
-        found["talon"] = talon
-    return found
+        cleaners["talon"] = talon
+    return cleaners
 
 
 @dataclass
 class Shares:
-    """Characters, white space not counted."""
+    """Numbers of characters without white space: own ones, cut ones, others' ones, ones left."""
 
     own: int = 0
     cut: int = 0
@@ -302,26 +307,30 @@ class Shares:
         kept = [False] * len(words)
         for start, _, size in matcher.get_matching_blocks():
             kept[start : start + size] = [True] * size
-        for (word, kind), there in zip(words, kept, strict=True):
+        for (word, kind), is_kept in zip(words, kept, strict=True):
             if kind == OWN:
                 self.own += len(word)
-                self.cut += 0 if there else len(word)
+                self.cut += 0 if is_kept else len(word)
             elif kind == OTHER:
                 self.other += len(word)
-                self.left += len(word) if there else 0
+                self.left += len(word) if is_kept else 0
 
 
 def main() -> None:
     """Print a table, and one JSON object as the last line."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--annotated", type=Path, help="real mails, annotated (JSONL)")
-    arguments.add_argument("--quick", action="store_true", help="the same: it takes seconds")
-    arguments.add_argument("--worst", type=int, default=0, help="print our worst mails")
-    given = arguments.parse_args()
-    mails = [*made_up(), *(annotated(given.annotated) if given.annotated else ())]
+    arguments.add_argument("--annotated", type=Path, help="a JSONL file of annotated real mails")
+    arguments.add_argument(
+        "--quick", action="store_true", help="no difference: the whole takes seconds"
+    )
+    arguments.add_argument(
+        "--worst", type=int, default=0, help="print so many of the mails that CustomIR cleans worst"
+    )
+    options = arguments.parse_args()
+    mails = [*generated(), *(annotated(options.annotated) if options.annotated else ())]
     cleaners: dict[str, Cleaner] = {"ours": ours, **peers()}
     sets: dict[str, Sequence[Mail]] = {
-        "made up": [mail for mail in mails if mail.language != "real"],
+        "generated": [mail for mail in mails if mail.language != "real"],
         "real": [mail for mail in mails if mail.language == "real"],
         "all": mails,
     }
@@ -338,9 +347,9 @@ def main() -> None:
             for mail, text in zip(chosen, texts, strict=True):
                 shares.add(mail, text)
             print(
-                f"{title:>8} ({len(chosen)} mails) {name:>18}: "
+                f"{title:>9} ({len(chosen)} mails) {name:>18}: "
                 f"{shares.cut / max(shares.own, 1):.3%} of own characters cut, "
-                f"{shares.left / max(shares.other, 1):.3%} of others' left, "
+                f"{shares.left / max(shares.other, 1):.3%} of others' characters left, "
                 f"{len(chosen) / seconds:,.0f} mails/s"
             )
         for what, part, whole in (("own characters cut", "cut", "own"),
@@ -359,22 +368,22 @@ def main() -> None:
                         "ratio": round(figure["ours"] / figure[peer], 3)
                         if figure.get(peer)
                         else None,
-                        "measured": f"{len(chosen)} mails, {title}; {len(LANGUAGES)} languages made up",
+                        "measured": f"{len(chosen)} mails, {title}; {len(LANGUAGES)} languages generated",
                     }
                 )
-    _print_worst(mails, given.worst)
+    _print_worst(mails, options.worst)
     print(json.dumps({"bench": "quotes", "claims": claims}))
 
 
 def _print_worst(mails: Sequence[Mail], count: int) -> None:
-    wrong: list[tuple[Shares, Mail, str]] = []
+    compared: list[tuple[Shares, Mail, str]] = []
     for mail in mails:
         shares = Shares()
         text = ours(mail)
         shares.add(mail, text)
-        wrong.append((shares, mail, text))
-    by_cut = sorted(wrong, key=lambda each: -each[0].cut)[:count]
-    by_left = sorted(wrong, key=lambda each: -each[0].left)[:count]
+        compared.append((shares, mail, text))
+    by_cut = sorted(compared, key=lambda each: -each[0].cut)[:count]
+    by_left = sorted(compared, key=lambda each: -each[0].left)[:count]
     for shares, mail, text in by_cut + by_left:
         if shares.cut or shares.left:
             print(f"--- {shares.cut} cut, {shares.left} left: {mail.language}, {mail.title}")

@@ -1,9 +1,9 @@
-"""What makes an embedder better at people's queries: each arm changes one thing of the start.
+"""What makes an embedder better at people's queries: each arm changes one setting of a starting point.
 
-Every arm adapts to the corpora of a few judged sets alone and is then measured on the queries that
-people wrote (bench/quality.py). The start is run first; what its LLM wrote, judged and embedded is
-given to all others. Gains are points of Recall@10 on the base, and the difference to the start,
-with 95% intervals.
+Every arm adapts to the corpora of a few judged sets and is then measured on the queries that people wrote
+(bench/quality.py). The start runs first; what its LLM wrote and judged, and what it embedded, is reused by all
+other arms. Printed are gains over the base in points of Recall@10, and differences to the start, with 95%
+intervals.
 
     python bench/recipe.py --out /tmp/recipe --jobs 1
     python bench/recipe.py --out /tmp/recipe --only "learning rate" --sets aeslc-enron
@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import against, markdown, options_of_sets, points, run_arm, sets_there
+from quality import against, available_sets, markdown, parser_for_sets, points, run_arm
 
 from customir.evaluation.systems import ADAPTED, BASE
 from customir.progress import Silent
 from customir.settings import Settings
 
-# Mail, messages, and a specialist corpus whose queries are many enough to tell arms apart.
+# Mail, messages, and a specialist corpus with enough queries to tell arms apart.
 SETS = ("aeslc-enron", "slack-dev-chat", "mlquestions")
 START = (
     "queries.passages=600",
@@ -42,41 +42,41 @@ START = (
     "training.learning_rate=2e-4",
     "training.epochs=2",
 )
-SHARES = "share of the adapter: chosen by dev queries"
-FEW = ("queries.passages=1",)  # of the LLM's queries: next to none
+CHOSEN_WEIGHT = "interpolation weight: chosen on dev queries"
+FEW = ("queries.passages=1",)  # next to no queries of the LLM
 BOTH = ("negatives.candidates_per_query=1", "negatives.negatives_per_query=1")
-FUSION = ('training.teacher="hybrid"',)
+HYBRID = ('training.teacher="hybrid"',)
 MPNET = ('training.teacher="reference"', 'evaluation.reference_model="mpnet"')
 LONG = ("training.distillation_weight=100.0", "training.learning_rate=5e-4", "training.epochs=8")
 ARMS: dict[str, tuple[str, ...]] = {
     "start": (),
-    "pairs: LLM queries alone": ("queries.self_supervised=[]",),
-    "pairs: free alone": FEW,
-    "pairs: subjects alone": (*FEW, 'queries.self_supervised=["subject"]'),
-    "pairs: replies alone": (*FEW, 'queries.self_supervised=["reply"]'),
-    "pairs: openings alone": (*FEW, 'queries.self_supervised=["ict"]'),
-    "pairs: no openings": ('queries.self_supervised=["subject", "reply"]',),
-    "pairs: one reply a thread": ("queries.replies_per_thread=1",),
-    "pairs: up to 4,000 of each free kind": ("queries.max_self_supervised_pairs=4000",),
-    "pairs: up to 4,000 of each free kind, one epoch": (
+    "pairs: LLM queries only": ("queries.self_supervised=[]",),
+    "pairs: self-supervised only": FEW,
+    "pairs: subjects only": (*FEW, 'queries.self_supervised=["subject"]'),
+    "pairs: replies only": (*FEW, 'queries.self_supervised=["reply"]'),
+    "pairs: ICT only": (*FEW, 'queries.self_supervised=["ict"]'),
+    "pairs: no ICT": ('queries.self_supervised=["subject", "reply"]',),
+    "pairs: one reply per thread": ("queries.replies_per_thread=1",),
+    "pairs: up to 4,000 of each self-supervised kind": ("queries.max_self_supervised_pairs=4000",),
+    "pairs: up to 4,000 of each self-supervised kind, one epoch": (
         "queries.max_self_supervised_pairs=4000", "training.epochs=1",
     ),
     "passages: 150": ("queries.passages=150",),
     "passages: 300": ("queries.passages=300",),
     "passages: 1,500": ("queries.passages=1500",),
-    "passages: 1,500, LLM queries alone": ("queries.passages=1500", "queries.self_supervised=[]"),
-    "queries a passage: 1": ("queries.queries_per_passage=1",),
-    "queries a passage: 2": ("queries.queries_per_passage=2",),
-    "queries a passage: 2, of 1,200 passages": (
+    "passages: 1,500, LLM queries only": ("queries.passages=1500", "queries.self_supervised=[]"),
+    "queries per passage: 1": ("queries.queries_per_passage=1",),
+    "queries per passage: 2": ("queries.queries_per_passage=2",),
+    "queries per passage: 2, of 1,200 passages": (
         "queries.passages=1200", "queries.queries_per_passage=2",
     ),
     **{
-        f"style: {style} alone": (
+        f"style: {style} only": (
             "queries.self_supervised=[]", f'queries.styles=["{style}"]', "queries.queries_per_passage=1",
         )
         for style in ("keywords", "question", "need", "summary", "attribute")
     },
-    "style: all, one a passage": ("queries.self_supervised=[]", "queries.queries_per_passage=1"),
+    "style: all, one per passage": ("queries.self_supervised=[]", "queries.queries_per_passage=1"),
     "round trip: off": ("queries.round_trip_depth=1000000",),
     "round trip: 10": ("queries.round_trip_depth=10",),
     "negatives: BM25": (
@@ -89,13 +89,13 @@ ARMS: dict[str, tuple[str, ...]] = {
     "negatives: both, 95%": (*BOTH, "negatives.use_judge=false"),
     "negatives: both, 95%, judged": (*BOTH, "negatives.min_judge_auc=0.5"),
     **{
-        f"distillation: fusion, by {weight}": (*FUSION, f"training.distillation_weight={weight}")
+        f"distillation: hybrid, weight {weight}": (*HYBRID, f"training.distillation_weight={weight}")
         for weight in ("0.3", "1.0", "10.0")
     },
     "distillation: mpnet": (*MPNET, "training.distillation_weight=1.0"),
-    "distillation: mpnet, by 10": (*MPNET, "training.distillation_weight=10.0"),
-    # Next to no InfoNCE, and long enough to learn another's order.
-    "distillation: mpnet alone, 8 epochs": (*MPNET, *LONG),
+    "distillation: mpnet, weight 10": (*MPNET, "training.distillation_weight=10.0"),
+    # Next to no InfoNCE, and long enough to learn the teacher's order.
+    "distillation: mpnet only, 8 epochs": (*MPNET, *LONG),
     "distillation: the judge": (
         *BOTH, "negatives.min_judge_auc=0.5", "training.distillation_weight=1.0", 'training.teacher="judge"',
     ),
@@ -114,12 +114,12 @@ ARMS: dict[str, tuple[str, ...]] = {
     "top 3 of 6 layers": ("training.trainable_layers=3",),
     "whole weights, 2e-5": ("training.full_fine_tuning=true", "training.learning_rate=2e-5"),
     "whole weights, 1e-4": ("training.full_fine_tuning=true", "training.learning_rate=1e-4"),
-    "queries alone": ("training.freeze_passage_encoder=true",),
+    "queries only": ("training.freeze_passage_encoder=true",),
     "not symmetric": ("training.symmetric=false",),
-    "anchor: 1": ("training.embedding_regularization=1.0",),
-    "anchor: 10": ("training.embedding_regularization=10.0",),
-    "dropout: .1": ("training.lora_dropout=0.1",),
-    SHARES: (),
+    "embedding regularization: 1": ("training.embedding_regularization=1.0",),
+    "embedding regularization: 10": ("training.embedding_regularization=10.0",),
+    "dropout: 0.1": ("training.lora_dropout=0.1",),
+    CHOSEN_WEIGHT: (),
 }  # fmt: skip
 QUICK = {
     "sets": ["rhelp-2025-qa"],
@@ -133,7 +133,7 @@ QUICK = {
 
 def main() -> None:
     options = read_options()
-    sets, missing = sets_there(options)
+    sets, missing = available_sets(options)
     wanted = [
         arm
         for arm in ARMS
@@ -142,13 +142,13 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary)
-        # One process a set can write what the others then read.
+        # One process per set writes what the others then read.
         run(out, [(name, "start") for name in sets], options, min(options.jobs, len(sets)))
         run(out, [(name, arm) for arm in wanted for name in sets], options, options.jobs)
-        found = {
+        measured_by_arm = {
             (arm, name): measured(out, name, arm) for arm in ["start", *wanted] for name in sets
         }
-        print(table(found))
+        print(table(measured_by_arm))
     claims = [
         {
             "name": f"Recall@10 on {one['set']}, {arm}",
@@ -158,23 +158,32 @@ def main() -> None:
             "ratio": row["Recall@10"] / base["Recall@10"],
             "measured": f"{one['queries']} queries that people wrote",
         }
-        for (arm, _), ones in found.items()
-        for one in ones
+        for (arm, _), by_set in measured_by_arm.items()
+        for one in by_set
         for base, row in [rows_of(one)]
     ]
     print(json.dumps({"bench": "recipe", "claims": claims, "skipped": missing}))
 
 
 def read_options() -> argparse.Namespace:
-    parser = options_of_sets(__doc__, SETS)
+    parser = parser_for_sets(__doc__, SETS)
     add = parser.add_argument
-    add("--out", type=Path, help="kept there; a temporary folder without it")
-    add("--only", nargs="+", default=[], metavar="ARM", help="these arms, or all of a kind")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="for all arms")
-    add("--shares", type=float, nargs="+", default=[], help="of the adapter, as rows of their own")
-    add("--jobs", type=int, default=1, help="processes")
-    add("--documents", type=int, help="adapt to so many")
-    add("--quick", action="store_true", help="one small set, one arm beside the start")
+    add("--out", type=Path, help="the folder for results; default: a temporary folder")
+    add(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="ARM",
+        help="only these arms, or all arms of a kind",
+    )
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for all arms")
+    add(
+        "--interpolation-weights", type=float, nargs="+", default=[], metavar="WEIGHT",
+        help="also print rows for the interpolations with these weights",
+    )  # fmt: skip
+    add("--jobs", type=int, default=1, help="processes at a time")
+    add("--documents", type=int, help="how many documents are adapted to; default: all")
+    add("--quick", action="store_true", help="one small set, one arm besides the start")
     options = parser.parse_args()
     if options.quick:
         for name, value in QUICK.items():
@@ -195,26 +204,26 @@ def run(
 
 
 def run_one(out: Path, name: str, arm: str, options: argparse.Namespace) -> None:
-    """One arm on one set, in a folder of its own; what fails is printed and left out."""
+    """Run one arm on one set in a folder of its own; a failure is printed and left out."""
     root = root_of(out, name, arm)
     if (root / "arm" / "measured.json").exists():
         return
-    first = root_of(out, name, "start")
+    start = root_of(out, name, "start")
     if arm != "start" and not root.exists():
-        shutil.copytree(first / "shared", root / "shared")
-        # With the start's rows, the stages before what the arm changes are done.
-        shutil.copytree(first / "arm", root / "arm", ignore=shutil.ignore_patterns("measured.json"))
-    until = "evaluate" if arm == SHARES else "train"
+        shutil.copytree(start / "shared", root / "shared")
+        # With the start's rows, the stages before the changed setting are done already.
+        shutil.copytree(start / "arm", root / "arm", ignore=shutil.ignore_patterns("measured.json"))
+    until = "evaluate" if arm == CHOSEN_WEIGHT else "train"
     settings = [*START, *options.set, *ARMS[arm]]
-    asked = argparse.Namespace(
+    arm_options = argparse.Namespace(
         data=options.data, arm="arm", set=settings, until=until, against=None,
         documents=options.documents, measured=options.measured, among=options.among,
-        precision=options.precision, shares=options.shares,
+        precision=options.precision, interpolation_weights=options.interpolation_weights,
     )  # fmt: skip
     root.mkdir(parents=True, exist_ok=True)
     try:
         with (root / "log.txt").open("w") as log, redirect_stdout(log):
-            run_arm(name, root, asked, Silent())
+            run_arm(name, root, arm_options, Silent())
     except Exception:
         print(f"{arm}, {name}: {traceback.format_exc()}", file=sys.stderr)
         return
@@ -227,10 +236,10 @@ def root_of(out: Path, name: str, arm: str) -> Path:
 
 
 def measured(out: Path, name: str, arm: str) -> list[dict[str, Any]]:
-    """What an arm gave on a set and its second view (mail with its subjects); nothing if it failed."""
+    """What was measured of an arm on a set and its second view (mail with subjects), if anything."""
     path = root_of(out, name, arm) / "arm" / "measured.json"
-    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    return found
+    rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return rows
 
 
 def rows_of(one: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -238,20 +247,23 @@ def rows_of(one: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return by_system[BASE], by_system[ADAPTED]
 
 
-def table(found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
-    """A row an arm, and one a share: gains on the base with intervals, their mean, and, for the
-    whole adapter, the difference to the start."""
+def table(measured_by_arm: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
+    """A row for each arm and interpolation weight: gains over the base with intervals, their mean,
+    and, for the adapted model, the difference to the start."""
     by_arm: dict[str, dict[str, dict[str, Any]]] = {"start": {}}
-    for (arm, _), measurements in found.items():
+    for (arm, _), measurements in measured_by_arm.items():
         by_arm.setdefault(arm, {}).update({one["set"]: one for one in measurements})
     starts = by_arm["start"]
-    rows = [["arm", *starts, "mean", "less the start's, by set"]]
-    for arm, ones in by_arm.items():
-        shares = {row["system"] for one in ones.values() for row in one["table"]}
-        for system in [ADAPTED, *sorted(name for name in shares if name.startswith(f"{ADAPTED},"))]:
-            gains, cells, apart = [], [], []
+    rows = [["arm", *starts, "mean", "difference to the start, by set"]]
+    for arm, by_set in by_arm.items():
+        systems = {row["system"] for one in by_set.values() for row in one["table"]}
+        for system in [
+            ADAPTED,
+            *sorted(name for name in systems if name.startswith(f"{ADAPTED},")),
+        ]:
+            gains, cells, differences = [], [], []
             for label, start in starts.items():
-                by_system = {row["system"]: row for row in ones.get(label, {}).get("table", [])}
+                by_system = {row["system"]: row for row in by_set.get(label, {}).get("table", [])}
                 if system not in by_system:
                     cells.append("")
                     continue
@@ -259,10 +271,12 @@ def table(found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
                 gains.append(100 * gain)
                 cells.append(points(by_system[system]))
                 if arm != "start" and system == ADAPTED:
-                    said = against(ones[label], start, Settings())
-                    apart.append(said.split(";")[0].removeprefix("Recall@10 "))
+                    text = against(by_set[label], start, Settings())
+                    differences.append(text.split(";")[0].removeprefix("Recall@10 "))
             mean = f"{float(np.mean(gains)):+.1f}" if gains else ""
-            rows.append([f"{arm}{system.removeprefix(ADAPTED)}", *cells, mean, " / ".join(apart)])
+            rows.append(
+                [f"{arm}{system.removeprefix(ADAPTED)}", *cells, mean, " / ".join(differences)]
+            )
     return markdown(rows)
 
 

@@ -1,16 +1,17 @@
-"""Exact vector search on a CPU: ours against sqlite-vec, faiss, usearch and numpy, one thread each.
+"""Exact vector search on a CPU: CustomIR beside sqlite-vec, faiss, usearch and numpy, one thread each.
 
-Ours is what `customir search` does: the scan kernel chooses by 2 bits a number, among these by 4
-bits, and their float vectors put in order what is left, some times as many as are wanted; by 8 bits
-and four times as many, as mining does it; and the scan of 2 bits alone.
-Contenders take turns in one process; the best of the rounds counts. Beside them, in the same turns,
-stands a plain read of as many bytes as the 2-bit matrix has.
+CustomIR scans 2 bits of each number, rescores the best vectors with 4 bits, and the best of these with floats,
+as `customir search` does; also measured are the 8-bit scan that mining uses, and the 2-bit scan alone.
+Contenders take turns in one process, together with a plain read of as many bytes as the 2-bit matrix has, and
+the best of the rounds counts.
 
-Vectors are real ones (`--data FOLDER`, corpus.jsonl and queries.jsonl with "text", embedded with
-`--model`; or `--vectors CORPUS.npy QUERIES.npy`, unit vectors), or generated: clusters on the
-sphere, as neighbourhoods in a corpus are. A size beyond the real vectors is filled up with copies
-of them, each with noise of its own of half their length (cosine to the original .89). faiss and
-usearch are measured where they are installed.
+The vectors are embedded texts (`--data FOLDER`, whose corpus.jsonl and queries.jsonl have a "text"), your own
+(`--vectors CORPUS.npy QUERIES.npy`, unit vectors), or generated in clusters. If a size needs more vectors than
+there are, the rest are copies with noise of half their length (cosine 0.89). faiss and usearch are measured if
+they are installed.
+
+    python bench/search.py --data data/aeslc-enron
+    python bench/search.py --quick
 """
 
 import argparse
@@ -34,12 +35,12 @@ from customir.runtime import cache
 from customir.runtime.search import depths
 
 K, BATCH, DIMENSIONS = 10, 64, 384
-DEPTHS = (40, 80, 640)  # that bits are looked into
-NOISE = 0.5  # length of what is added to a real vector for another
-OURS, EIGHT = "CustomIR 2-bit scan, rescored", "CustomIR int8 scan, rescored"
+DEPTHS = (40, 80, 640)  # at which agreement of signs with floats is measured
+NOISE = 0.5  # length of the noise that makes a new vector of a real one
+OURS, INT8 = "CustomIR 2-bit scan, rescored", "CustomIR int8 scan, rescored"
 ALONE = "CustomIR 2-bit scan alone"
 PEER, READ = "sqlite-vec float", "plain read of the 2-bit matrix"
-# One query at a time takes it this many seconds and more at a million vectors.
+# These take about a second per query among a million vectors, and know no batches.
 SLOW = ("sqlite-vec float", "sqlite-vec int8")
 
 Search = Callable[[np.ndarray], np.ndarray]
@@ -49,17 +50,19 @@ def generate(number: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
     chance = np.random.default_rng(0)
     centres = chance.normal(size=(max(100, number // 100), DIMENSIONS)).astype(np.float32)
     vectors = centres[chance.integers(0, len(centres), number)]
-    for start in range(0, number, 100_000):  # by parts: a million at once takes gigabytes more
+    for start in range(0, number, 100_000):  # in parts, to save gigabytes of memory
         part = vectors[start : start + 100_000]
         part += 0.7 * chance.standard_normal(part.shape, dtype=np.float32)
         part /= np.linalg.norm(part, axis=1, keepdims=True)
-    asked = vectors[chance.integers(0, number, queries)]
-    asked = asked + 0.03 * chance.standard_normal(asked.shape, dtype=np.float32)
-    return vectors, asked / np.linalg.norm(asked, axis=1, keepdims=True)
+    query_vectors = vectors[chance.integers(0, number, queries)]
+    query_vectors = query_vectors + 0.03 * chance.standard_normal(
+        query_vectors.shape, dtype=np.float32
+    )
+    return vectors, query_vectors / np.linalg.norm(query_vectors, axis=1, keepdims=True)
 
 
 def more_of(real: np.ndarray, number: int) -> np.ndarray:
-    """The first `number` real vectors; where there are fewer, noisy copies make up the rest."""
+    """The first `number` real vectors, and noisy copies if there are fewer."""
     if number <= len(real):
         return real[:number]
     chance = np.random.default_rng(0)
@@ -83,16 +86,16 @@ def embed(folder: Path, model: str) -> tuple[np.ndarray, np.ndarray]:
     from customir import models
     from customir.runtime.embedder import Embedder
 
-    texts, asked = (
+    texts, queries = (
         [json.loads(line)["text"] for line in (folder / name).open(encoding="utf-8")]
         for name in ("corpus.jsonl", "queries.jsonl")
     )
     with tempfile.TemporaryDirectory() as scratch:
-        made = merge_adapter(models.locate(model), Path(), 0.0, Path(scratch) / "model")
-        export_onnx(made)
-        quantize(made, HeldOut(texts[:200]))
-        embedder = Embedder(made)
-        return embedder.encode(texts), embedder.encode(asked, "query")
+        merged = merge_adapter(models.locate(model), Path(), 0.0, Path(scratch) / "model")
+        export_onnx(merged)
+        quantize(merged, HeldOut(texts[:200]))
+        embedder = Embedder(merged)
+        return embedder.encode(texts), embedder.encode(queries, "query")
 
 
 def fill(database: apsw.Connection, vectors: np.ndarray) -> None:
@@ -114,7 +117,7 @@ def fill(database: apsw.Connection, vectors: np.ndarray) -> None:
 
 
 def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> dict[str, Search]:
-    """By name, a function from queries (q, d) to row numbers (q, 10)."""
+    """By name, a function from queries (q, d) to the row numbers of the best (q, 10)."""
     scale = 127 / np.abs(vectors).max()
     dimensions = vectors.shape[1]
     cached = cache.build(
@@ -127,15 +130,15 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
     def ours(queries: np.ndarray) -> np.ndarray:
         return cached.nearest(queries, *depths(K, len(vectors)))[0][:, :K]
 
-    eight = Scanner(quantize_int8(vectors, scale), vectors)
+    scanner = Scanner(quantize_int8(vectors, scale), vectors)
 
     def by_eight(queries: np.ndarray) -> np.ndarray:
-        return eight.nearest(queries, dense.RESCORED * K)[0][:, :K]
+        return scanner.nearest(queries, dense.RESCORED * K)[0][:, :K]
 
-    def alone(queries: np.ndarray) -> np.ndarray:
-        asked = queries * cached.steps
-        largest = np.abs(asked).max(axis=1, keepdims=True)
-        coded = quantize_int8(asked, 127 / largest, 4 * cached.codes.shape[1])
+    def scan_alone(queries: np.ndarray) -> np.ndarray:
+        query_vectors = queries * cached.steps
+        largest = np.abs(query_vectors).max(axis=1, keepdims=True)
+        coded = quantize_int8(query_vectors, 127 / largest, 4 * cached.codes.shape[1])
         return top_k(coded, cached.codes, depths(K, len(vectors))[1])[0][:, :K]
 
     def by_sqlite(table: str, coded: Callable[[np.ndarray], bytes], value: str) -> Search:
@@ -153,10 +156,10 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
     def coarse(query: np.ndarray) -> bytes:
         return np.clip(np.rint(query * scale), -127, 127).astype(np.int8).tobytes()
 
-    found: dict[str, Search] = {
+    searches: dict[str, Search] = {
         OURS: ours,
-        EIGHT: by_eight,
-        ALONE: alone,
+        INT8: by_eight,
+        ALONE: scan_alone,
         "sqlite-vec float": by_sqlite("float", np.ndarray.tobytes, "?"),
         "sqlite-vec int8": by_sqlite("int8", coarse, "vec_int8(?)"),
         "numpy float": by_numpy,
@@ -164,7 +167,7 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
     try:
         import faiss  # type: ignore[import-not-found]
     except ImportError:
-        print("faiss is not installed: left out")
+        print("faiss is not installed and is left out.")
     else:
         faiss.omp_set_num_threads(1)
         flat = faiss.IndexFlatIP(dimensions)
@@ -174,57 +177,57 @@ def contenders(database: apsw.Connection, vectors: np.ndarray, folder: Path) -> 
         for name, index in (("faiss flat", flat), ("faiss SQ8", sq8)):
             index.train(vectors)
             index.add(vectors)
-            found[name] = lambda queries, index=index: index.search(queries, K)[1]
+            searches[name] = lambda queries, index=index: index.search(queries, K)[1]
     try:
         from usearch.index import MetricKind, search  # type: ignore[import-not-found]
     except ImportError:
-        print("usearch is not installed: left out")
+        print("usearch is not installed and is left out.")
     else:
-        held = np.clip(np.rint(vectors * scale), -127, 127).astype(np.int8)
+        coded_vectors = np.clip(np.rint(vectors * scale), -127, 127).astype(np.int8)
 
         def by_usearch(queries: np.ndarray) -> np.ndarray:
-            asked = np.clip(np.rint(queries * scale), -127, 127).astype(np.int8)
-            matches = search(held, asked, K, MetricKind.IP, exact=True, threads=1)
+            query_vectors = np.clip(np.rint(queries * scale), -127, 127).astype(np.int8)
+            matches = search(coded_vectors, query_vectors, K, MetricKind.IP, exact=True, threads=1)
             return np.asarray(matches.keys).reshape(len(queries), K)
 
-        found["usearch exact int8"] = by_usearch
-    return found
+        searches["usearch exact int8"] = by_usearch
+    return searches
 
 
-def agreement(found: np.ndarray, vectors: np.ndarray, queries: np.ndarray) -> tuple[float, float]:
-    """Share of the true ten best found, and of queries with all ten; equal scores count as found."""
-    shared = 0.0
-    whole = 0
+def agreement(rows: np.ndarray, vectors: np.ndarray, queries: np.ndarray) -> tuple[float, float]:
+    """Recall@10 against exact search, and the share of queries with all ten; ties count as hits."""
+    hits_in_all = 0.0
+    complete = 0
     for start in range(0, len(queries), 256):
         scores = queries[start : start + 256] @ vectors.T
         tenth = np.partition(scores, -K, axis=1)[:, -K]
-        mine = np.take_along_axis(scores, found[start : start + 256].astype(np.int64), axis=1)
-        hits = (mine >= tenth[:, None] - 1e-6).sum(axis=1)
-        shared += float(hits.sum()) / K
-        whole += int((hits == K).sum())
-    return shared / len(queries), whole / len(queries)
+        own_scores = np.take_along_axis(scores, rows[start : start + 256].astype(np.int64), axis=1)
+        hits = (own_scores >= tenth[:, None] - 1e-6).sum(axis=1)
+        hits_in_all += float(hits.sum()) / K
+        complete += int((hits == K).sum())
+    return hits_in_all / len(queries), complete / len(queries)
 
 
 def bits(vectors: np.ndarray, queries: np.ndarray) -> dict[int, float]:
-    """By depth, the share of queries whose true ten best all lie within it by bits.
+    """By depth, the share of queries whose true ten best are within that depth by sign bits.
 
-    A vector is the signs of its differences from the mean, the query is in floats.
+    A vector is represented by the signs of its differences from the mean, a query by floats.
     """
     signs = np.where(vectors > vectors.mean(axis=0), np.float32(1), np.float32(-1))
-    whole = dict.fromkeys(DEPTHS, 0)
+    complete = dict.fromkeys(DEPTHS, 0)
     for query in queries:
         exact = vectors @ query
         tenth = np.partition(exact, -K)[-K]
         order = np.argpartition(-(signs @ query), DEPTHS)[: DEPTHS[-1]]
         for depth in DEPTHS:
-            whole[depth] += int((exact[order[:depth]] >= tenth - 1e-6).sum() >= K)
-    return {depth: number / len(queries) for depth, number in whole.items()}
+            complete[depth] += int((exact[order[:depth]] >= tenth - 1e-6).sum() >= K)
+    return {depth: number / len(queries) for depth, number in complete.items()}
 
 
 def measure(
     vectors: np.ndarray, queries: np.ndarray, rounds: int, checked: int
 ) -> dict[str, dict[str, float]]:
-    """Of each contender: milliseconds a query, alone and in a batch; its agreement with floats."""
+    """For each contender: seconds per query, alone and in a batch, and its recall."""
     results: dict[str, dict[str, float]] = {}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -236,21 +239,21 @@ def measure(
         database.pragma("synchronous", "off")
         fill(database, vectors)
         database.pragma("mmap_size", 1 << 33)
-        every = contenders(database, vectors, Path(folder))
-        as_many = np.ones(vectors.size // 32, dtype=np.uint64)
+        searches_by_name = contenders(database, vectors, Path(folder))
+        matrix = np.ones(vectors.size // 32, dtype=np.uint64)
         read = 1e9
-        for name, search in every.items():
+        for name, search in searches_by_name.items():
             few = queries[: min(checked, 20)] if name in SLOW else queries[:checked]
-            recall, whole = agreement(search(few), vectors, few)
-            results[name] = {"recall": recall, "whole": whole, "single": 1e9, "batch": 1e9}
+            recall, complete = agreement(search(few), vectors, few)
+            results[name] = {"recall": recall, "whole": complete, "single": 1e9, "batch": 1e9}
         for number in range(rounds):
             start = time.perf_counter()
-            as_many.max()
+            matrix.max()
             read = min(read, time.perf_counter() - start)
-            for name, search in every.items():
+            for name, search in searches_by_name.items():
                 query = queries[number % len(queries)][None]
                 results[name]["single"] = min(results[name]["single"], seconds(search, query))
-                if name in SLOW:  # they know no batches
+                if name in SLOW:
                     results[name]["batch"] = results[name]["single"]
                 elif number < max(3, rounds // 5):
                     batch = queries[:BATCH]
@@ -270,17 +273,26 @@ def seconds(search: Search, queries: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10,000 and 100,000 vectors")
-    parser.add_argument("--size", type=int, nargs="+", help="how many vectors; each is measured")
-    given = parser.add_mutually_exclusive_group()
-    given.add_argument("--data", type=Path, help="a folder with corpus.jsonl and queries.jsonl")
-    given.add_argument(
-        "--vectors", type=Path, nargs=2, help="float32 unit vectors: passages, queries"
+    parser.add_argument("--size", type=int, nargs="+", help="numbers of vectors to measure with")
+    vector_source = parser.add_mutually_exclusive_group()
+    vector_source.add_argument(
+        "--data", type=Path, help="a folder with corpus.jsonl and queries.jsonl"
     )
-    parser.add_argument("--model", default="minilm", help="for --data: a name, or a folder")
+    vector_source.add_argument(
+        "--vectors",
+        type=Path,
+        nargs=2,
+        help="two .npy files of float32 unit vectors: passages and queries",
+    )
+    parser.add_argument(
+        "--model", default="minilm", help="the embedder for --data: a name, or a folder"
+    )
     arguments = parser.parse_args()
     kernel = best_kernel()
     if kernel is None:
-        raise SystemExit("The scan kernel was not compiled: install with a C++ compiler.")
+        raise SystemExit(
+            "The scan kernel is missing: install customir where there is a C++ compiler."
+        )
     claims: list[dict[str, Any]] = []
     real = None
     if arguments.data:
@@ -293,12 +305,12 @@ def main() -> None:
             what, (vectors, queries) = "generated", generate(size, 500)
         else:
             what = f"{min(size, len(real[0]))} real"
-            what += f" and {size - len(real[0])} noised" if size > len(real[0]) else ""
+            what += f" and {size - len(real[0])} noisy copies" if size > len(real[0]) else ""
             vectors, queries = more_of(real[0], size), real[1]
         rounds = max(5, min(100, 2_000_000 // size))
         checked = max(
             200, min(5000, 100_000_000 // size)
-        )  # queries; exact search of all takes long
+        )  # queries; exact search of all of them takes long
         results = measure(vectors, queries, rounds, checked)
         read = results.pop(READ)["single"]
         print(
@@ -324,23 +336,23 @@ def main() -> None:
             }
         )
         within = bits(vectors, queries[:200]) if size <= 100_000 else {}
-        for depth, whole in within.items():
+        for depth, complete in within.items():
             print(
-                f"by bits, the ten best are among the best {depth} for {whole:.3f} of 200 queries"
+                f"By sign bits, the ten best are among the best {depth} for {complete:.1%} of 200 queries."
             )
-        others = {name: one for name, one in results.items() if name not in (OURS, EIGHT, ALONE)}
-        for mine, way in product((OURS, EIGHT), ("single", "batch")):
-            ours = results[mine]
+        others = {name: one for name, one in results.items() if name not in (OURS, INT8, ALONE)}
+        for contender, mode in product((OURS, INT8), ("single", "batch")):
+            ours = results[contender]
             equal = {n: one for n, one in others.items() if one["recall"] >= ours["recall"] - 0.005}
-            best = min(equal, key=lambda name: equal[name][way])
+            best = min(equal, key=lambda name: equal[name][mode])
             for peer in dict.fromkeys((PEER, best)):
                 claims.append(
                     {
-                        "claim": f"{mine}, {way}, {size} vectors, milliseconds a query",
-                        "ours": round(1000 * ours[way], 3),
+                        "claim": f"{contender}, {mode}, {size} vectors, milliseconds per query",
+                        "ours": round(1000 * ours[mode], 3),
                         "peer": peer,
-                        "peer_figure": round(1000 * others[peer][way], 3),
-                        "ratio": round(others[peer][way] / ours[way], 2),
+                        "peer_figure": round(1000 * others[peer][mode], 3),
+                        "ratio": round(others[peer][mode] / ours[mode], 2),
                         "our_recall": round(ours["recall"], 4),
                         "all_ten": round(ours["whole"], 4),
                         "queries": min(checked, len(queries)),

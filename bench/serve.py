@@ -1,10 +1,12 @@
-"""`customir serve` under load on loopback: times at rising concurrency, and what it refuses above its limit.
+"""`customir serve` under load on loopback: answers per second, latency, and what it refuses above its limit.
 
-The server runs in a process of its own over an index of mail-like texts (`--jsonl FILE`: the "text"
-of each line). Each client of a level has one connection and asks one hybrid search after the other,
-each with another query, so that no query's vector is remembered. Up to the limit of requests under
-way every answer has to be 200; above it, 200 or 429 with Retry-After, and nothing else. The peer is
-one client alone: what concurrency adds to the throughput.
+The server runs in a process of its own over an index of mail-like texts (`--jsonl FILE`: the "text" of each
+line). Each client has one connection and sends one hybrid search after the other, each with another query, so
+that no query's vector is cached. Up to the limit of concurrent requests every answer has to be 200; above it,
+200 or 429 with Retry-After. The peer is a single client: the ratio is what concurrency adds.
+
+    python bench/serve.py --texts 2000 --seconds 5
+    python bench/serve.py --quick
 """
 
 import argparse
@@ -28,18 +30,21 @@ import numpy as np
 from customir.server.limits import Limits
 
 LEVELS = (1, 2, 4, 8, 16, 32, 64)
-ABOVE = 128  # clients: twice the limit
+ABOVE = 128  # clients, twice the limit
 SERVE = "import sys; from customir.cli import main; sys.argv = ['customir', 'serve', *sys.argv[1:]]; main()"
 
 
 def generated(number: int) -> list[str]:
-    chance = random.Random(0)
-    words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(3000)]
-    return [" ".join(chance.choices(words, k=chance.randint(8, 120))) for _ in range(number)]
+    random_source = random.Random(0)
+    words = ["".join(random_source.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(3000)]
+    return [
+        " ".join(random_source.choices(words, k=random_source.randint(8, 120)))
+        for _ in range(number)
+    ]
 
 
 def prepare(folder: Path, texts: list[str], model: str) -> None:
-    """A model and an index in `folder`."""
+    """Write a model and an index to `folder`."""
     from customir.exporters.int8 import quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
@@ -49,9 +54,9 @@ def prepare(folder: Path, texts: list[str], model: str) -> None:
     from customir.progress import Silent
     from customir.runtime import Embedder, IndexedPassage, build_index
 
-    made = merge_adapter(models.locate(model), Path(), 0.0, folder / "model")
-    export_onnx(made)
-    quantize(made, HeldOut(texts[:200]))
+    merged = merge_adapter(models.locate(model), Path(), 0.0, folder / "model")
+    export_onnx(merged)
+    quantize(merged, HeldOut(texts[:200]))
     passages = [
         IndexedPassage(
             key=str(number), document=str(number), identifier=str(number), source="bench", title="",
@@ -59,22 +64,24 @@ def prepare(folder: Path, texts: list[str], model: str) -> None:
         )
         for number, text in enumerate(texts)
     ]  # fmt: skip
-    build_index(folder / "index.db", passages, Embedder(made), Silent())
+    build_index(folder / "index.db", passages, Embedder(merged), Silent())
 
 
 def load(port: int, token: str, clients: int, seconds: float, queries: list[str]) -> dict[str, Any]:
-    """Ask for `seconds` with so many clients; milliseconds of the answered, and all by status."""
+    """Search for `seconds` with so many clients; return latencies of answers, and counts by status."""
     statuses: Counter[str] = Counter()
     times: list[float] = []
     end = time.perf_counter() + seconds
 
     def client(number: int) -> None:
-        chance = random.Random(f"{clients} {number}")
-        mine: list[float] = []
-        seen: Counter[str] = Counter()
+        random_source = random.Random(f"{clients} {number}")
+        own_times: list[float] = []
+        own_statuses: Counter[str] = Counter()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while time.perf_counter() < end:
-            query = " ".join([*chance.choice(queries).split()[:6], str(chance.random())])
+            query = " ".join(
+                [*random_source.choice(queries).split()[:6], str(random_source.random())]
+            )
             start = time.perf_counter()
             try:
                 path = f"/search?k=10&q={quote(query)}"
@@ -84,7 +91,7 @@ def load(port: int, token: str, clients: int, seconds: float, queries: list[str]
                 status = str(answer.status)
                 if answer.status == 200:
                     json.loads(content)["hits"]
-                    mine.append(time.perf_counter() - start)
+                    own_times.append(time.perf_counter() - start)
                 elif "Retry-After" not in answer.headers:
                     status += " without Retry-After"
                 else:
@@ -92,10 +99,10 @@ def load(port: int, token: str, clients: int, seconds: float, queries: list[str]
             except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
                 status = type(error).__name__
                 connection.close()
-            seen[status] += 1
+            own_statuses[status] += 1
         connection.close()
-        statuses.update(seen)
-        times.extend(mine)
+        statuses.update(own_statuses)
+        times.extend(own_times)
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
     start = time.perf_counter()
@@ -103,12 +110,12 @@ def load(port: int, token: str, clients: int, seconds: float, queries: list[str]
         thread.start()
     for thread in threads:
         thread.join()
-    took = time.perf_counter() - start
+    elapsed = time.perf_counter() - start
     p50, p99 = np.percentile(np.array(times or [0.0]) * 1000, [50, 99])
     return {
         "clients": clients,
         "answered": len(times),
-        "a_second": round(len(times) / took, 1),
+        "per_second": round(len(times) / elapsed, 1),
         "p50": round(float(p50), 1),
         "p99": round(float(p99), 1),
         "statuses": dict(statuses),
@@ -117,10 +124,10 @@ def load(port: int, token: str, clients: int, seconds: float, queries: list[str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="500 texts, 3 seconds a level")
-    parser.add_argument("--jsonl", type=Path, help="texts; without, generated ones")
+    parser.add_argument("--quick", action="store_true", help="500 texts, 3 seconds per level")
+    parser.add_argument("--jsonl", type=Path, help="texts to index; default: generated ones")
     parser.add_argument("--texts", type=int, default=5000, help="how many are indexed")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each level")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds for each level")
     parser.add_argument("--workers", type=int, default=1, help="processes of the server")
     parser.add_argument("--model", default="minilm", help="a name, or a folder")
     arguments = parser.parse_args()
@@ -144,45 +151,45 @@ def main() -> None:
             address, _, token = process.stderr.readline().split()[0].partition("#token=")
             port = int(address.rstrip("/").rpartition(":")[2])
             load(port, token, 2, 1.0, texts)
-            print(f"{len(texts)} texts, hybrid search, {seconds:g} s a level, ", end="")
-            print(f"{arguments.workers} of the server's processes and one of its clients")
+            print(f"{len(texts)} texts, hybrid search, {seconds:g} s per level, ", end="")
+            print(f"{arguments.workers} processes of the server and one of the clients")
             print("clients  answers/s  p50 ms  p99 ms  statuses")
-            found = []
+            levels = []
             for clients in (*LEVELS, ABOVE):
-                found.append(load(port, token, clients, seconds, texts))
-                one = found[-1]
+                levels.append(load(port, token, clients, seconds, texts))
+                one = levels[-1]
                 print(
-                    f"{one['clients']:7} {one['a_second']:10} {one['p50']:7} {one['p99']:7}  "
+                    f"{one['clients']:7} {one['per_second']:10} {one['p50']:7} {one['p99']:7}  "
                     f"{one['statuses']}",
                     flush=True,
                 )
             process.send_signal(signal.SIGTERM)
-            stopped = process.wait(30)
+            exit_status = process.wait(30)
         finally:
             process.kill()
     limit = Limits().waiting
-    wrong = {
+    unexpected = {
         one["clients"]: one["statuses"]
-        for one in found
+        for one in levels
         if set(one["statuses"]) - ({"200"} if one["clients"] <= limit else {"200", "429"})
     }
-    best = max(found[: len(LEVELS)], key=lambda one: one["a_second"])
+    best = max(levels[: len(LEVELS)], key=lambda one: one["per_second"])
     claims = [
         {
-            "claim": "serve, hybrid searches a second",
-            "ours": best["a_second"],
-            "peer": "one client alone",
-            "peer_figure": found[0]["a_second"],
-            "ratio": round(best["a_second"] / found[0]["a_second"], 2),
+            "claim": "serve, hybrid searches per second",
+            "ours": best["per_second"],
+            "peer": "a single client",
+            "peer_figure": levels[0]["per_second"],
+            "ratio": round(best["per_second"] / levels[0]["per_second"], 2),
             "clients": best["clients"],
-            "levels": found,
-            "not_as_promised": wrong,
-            "exit_status": stopped,
+            "levels": levels,
+            "unexpected_statuses": unexpected,
+            "exit_status": exit_status,
             "measured_on": f"{len(texts)} texts, loopback, clients on the same {os.cpu_count()} cores",
         }
     ]
     print(json.dumps({"bench": "serve", "claims": claims}))
-    if wrong or stopped:
+    if unexpected or exit_status:
         raise SystemExit(1)
 
 

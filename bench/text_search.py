@@ -1,8 +1,11 @@
-"""Words found in every script: the index's tokenizer beside FTS5's own `porter unicode61` and `trigram`.
+"""Search by words in every script: the index's tokenizer beside FTS5's own `porter unicode61` and `trigram`.
 
-Sixty Chinese notes are asked for the one word that tells each apart; BEIR folders given as arguments
-are ranked by BM25 alone. Each tokenizer gets the same texts; ours splits queries by its own rules,
-the others by white space and punctuation.
+Sixty Chinese notes are searched for the one word that distinguishes each; BEIR folders given as arguments are
+ranked by BM25 alone. Each tokenizer gets the same texts. CustomIR splits queries by its own rules, the others
+at white space and punctuation.
+
+    python bench/text_search.py data/scifact
+    python bench/text_search.py --quick
 """
 
 import argparse
@@ -32,21 +35,21 @@ NOTES = (
     "昨天下午我们讨论了{}，大家都同意先试用一个月，然后再决定下一步怎么做。",
     "关于{}，领导的意见是暂时不变，等到明年春天再看情况，谢谢各位的配合。",
 )
-Ask = Callable[[str], str]
+ToExpression = Callable[[str], str]
 
 
 def plain(query: str) -> str:
-    """Any of the words between white space and punctuation."""
+    """An FTS5 expression for any of the words between white space and punctuation."""
     words = dict.fromkeys(re.findall(r"\w+", query.lower()))
     return " OR ".join(f'"{word}"' for word in words)
 
 
 def ours(query: str) -> str:
-    """What the search asks for."""
+    """The FTS5 expression of `customir search`."""
     return any_of(words_in(query))
 
 
-TOKENIZERS: dict[str, tuple[str, Ask]] = {
+TOKENIZERS: dict[str, tuple[str, ToExpression]] = {
     "ours": ("customir", ours),
     "porter unicode61": ("porter unicode61", plain),
     "trigram": ("trigram", plain),
@@ -54,9 +57,13 @@ TOKENIZERS: dict[str, tuple[str, Ask]] = {
 
 
 def ranked(
-    tokenizer: str, ask: Ask, texts: Sequence[str], queries: Iterable[str], depth: int
+    tokenizer: str,
+    to_expression: ToExpression,
+    texts: Sequence[str],
+    queries: Iterable[str],
+    depth: int,
 ) -> tuple[list[list[int]], float]:
-    """For each query the best texts by BM25, as positions; and texts indexed a second."""
+    """For each query the positions of the best texts by BM25; and texts indexed per second."""
     with closing(apsw.Connection(":memory:")) as database:
         register(database)
         database.execute(f"CREATE VIRTUAL TABLE words USING fts5(text, tokenize='{tokenizer}')")
@@ -67,12 +74,12 @@ def ranked(
             )
         speed = len(texts) / (time.perf_counter() - start)
         statement = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?"
-        found = []
+        rankings = []
         for query in queries:
-            expression = ask(query)
+            expression = to_expression(query)
             rows = database.execute(statement, (expression, depth)) if expression else ()
-            found.append([row for (row,) in rows])
-    return found, speed
+            rankings.append([row for (row,) in rows])
+    return rankings, speed
 
 
 def ndcg(ranking: Sequence[str], grades: dict[str, int]) -> float:
@@ -83,7 +90,7 @@ def ndcg(ranking: Sequence[str], grades: dict[str, int]) -> float:
 
 
 def judged(folder: Path) -> dict[str, tuple[float, float]]:
-    """nDCG@10 and texts a second of each tokenizer on a BEIR folder."""
+    """nDCG@10 and texts indexed per second for each tokenizer on a BEIR folder."""
     corpus = [json.loads(line) for line in (folder / "corpus.jsonl").open(encoding="utf-8")]
     names = [document["_id"] for document in corpus]
     texts = [f"{each.get('title', '')}\n{each['text']}" for each in corpus]
@@ -97,11 +104,13 @@ def judged(folder: Path) -> dict[str, tuple[float, float]]:
             if int(row["score"]) > 0 and row["query-id"] in queries:
                 grades[row["query-id"]][row["corpus-id"]] = int(row["score"])
     results = {}
-    for name, (tokenizer, ask) in TOKENIZERS.items():
-        found, speed = ranked(tokenizer, ask, texts, (queries[each] for each in grades), 10)
+    for name, (tokenizer, to_expression) in TOKENIZERS.items():
+        rankings, speed = ranked(
+            tokenizer, to_expression, texts, (queries[key] for key in grades), 10
+        )
         scores = [
-            ndcg([names[row] for row in rows], own)
-            for rows, own in zip(found, grades.values(), strict=True)
+            ndcg([names[row] for row in rows], grades_of_query)
+            for rows, grades_of_query in zip(rankings, grades.values(), strict=True)
         ]
         results[name] = sum(scores) / len(scores), speed
     return results
@@ -111,16 +120,18 @@ def main() -> None:
     """Print a table, and one JSON object as the last line."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("sets", nargs="*", type=Path, help="BEIR folders")
-    arguments.add_argument("--quick", action="store_true", help="the same: it takes seconds")
-    given = arguments.parse_args()
+    arguments.add_argument(
+        "--quick", action="store_true", help="no difference: the whole takes seconds"
+    )
+    options = arguments.parse_args()
     notes = [NOTES[number % len(NOTES)].format(word) for number, word in enumerate(WORDS)]
     figures: dict[str, dict[str, float]] = {}
-    for name, (tokenizer, ask) in TOKENIZERS.items():
-        found, _ = ranked(tokenizer, ask, notes, WORDS, 1)
-        right = sum(rows == [number] for number, rows in enumerate(found))
-        figures.setdefault("Chinese notes found first, of 60", {})[name] = right
-        print(f"{'60 Chinese notes':>24} {name:>18}: {right} found first")
-    for folder in given.sets:
+    for name, (tokenizer, to_expression) in TOKENIZERS.items():
+        rankings, _ = ranked(tokenizer, to_expression, notes, WORDS, 1)
+        correct = sum(rows == [number] for number, rows in enumerate(rankings))
+        figures.setdefault("Chinese notes ranked first, of 60", {})[name] = correct
+        print(f"{'60 Chinese notes':>24} {name:>18}: {correct} ranked first")
+    for folder in options.sets:
         for name, (score, speed) in judged(folder).items():
             figures.setdefault(f"nDCG@10, {folder.name}", {})[name] = round(score, 4)
             print(f"{folder.name:>24} {name:>18}: nDCG@10 {score:.4f}, {speed:,.0f} texts/s")

@@ -1,19 +1,16 @@
-"""Pairs a second and peak memory of our trainer, side by side with sentence-transformers.
+"""Pairs per second and peak memory of training: CustomIR beside sentence-transformers.
 
-The peers are CachedMultipleNegativesRankingLoss and MultipleNegativesRankingLoss with the same
-model, LoRA by peft, batch, window and optimizer, on real mail whose texts differ in length: a
-mail's own subject and its body. Every measurement is a process of its own (that makes its peak
-memory its own) and of several steps, the median of which counts; arms take turns, and medians over
-the rounds are shown. Tokenizing is in nobody's
-time. Dropout is off for all but the arms "as shipped", where the peers have that of the model (ours
-is shipped without). The plain peer's memory grows with the batch: it runs up to 64 pairs.
+The peers are CachedMultipleNegativesRankingLoss and MultipleNegativesRankingLoss with the same model, LoRA by
+peft, batch, window and optimizer, on subjects and bodies of mail (`--data`), whose lengths differ. Without mail,
+texts of such lengths are generated. Each measurement is a process of its own that runs several steps, of which the
+median counts; arms take turns, and the figures are medians over the rounds. Tokenization is not timed. Dropout is
+off except in the arms "as shipped", where the peers have the model's own dropout. The plain peer's memory grows
+with the batch, so it runs with up to 64 pairs.
 
-Last comes the limit: the least that any method multiplies for this gradient is one forward and the
-gradient of the inputs, 2 * 2 * (weights of the linears) * tokens, at the speed that this machine
-reaches in a product of the same size. With gradient caching there is a second forward.
-
-With `--device cuda` peak memory is the GPU's, by torch's allocator, and the warm-up step has the
-same size as the timed one, since kernels are compiled for it.
+"Of the limit" compares with the least work that any method needs for this gradient: one forward pass and the
+gradient of the inputs, 2 * 2 * (weights of the linear layers) * tokens, at the speed that the machine reaches in a
+product of that size. Gradient caching needs a second forward pass. With `--device cuda` memory is the peak of
+PyTorch's allocator, and the warm-up step has full size because kernels are compiled for it.
 
     python bench/train.py --quick
     python bench/train.py --batches 64 --rounds 3
@@ -38,6 +35,7 @@ from typing import Any
 import torch
 from customir.kernels.infonce import info_nce
 from customir.kernels.lora_linear import product
+from embed import generate
 from peft import LoraConfig
 from torch import Tensor
 
@@ -51,6 +49,7 @@ from customir.training.memory_budget import activation_cache, with_budget
 from customir.training.texts import FrozenLayers, Texts
 
 MAIL = "aeslc-enron/corpus.jsonl"
+DATA_HELP = f"the folder that holds {MAIL}; without it, texts are generated"
 WINDOW = 256
 TEMPERATURE = 0.05
 ARMS = (
@@ -63,15 +62,16 @@ ARMS = (
     "plain peer, as shipped",
 )
 DEFAULT_ARMS = ARMS[:5]
-LEAST_SECONDS = 5.0  # are timed, one step at least
+LEAST_SECONDS = 5.0  # to time, and at least one step
 PLAIN_FITS = 64  # pairs; 256 would take more than 20 GB
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One process: pairs a second (set-up and one warm-up step left out) and peak memory in MB.
+    """Figures of one process, without set-up and one warm-up step; memory in MB.
 
-    On a machine that others use too, compare pairs a second of processor time. `share_of_limit` is the time that the least of products takes over the step's.
+    On a machine that is shared, compare pairs per second of processor time. `share_of_limit` is the
+    least time for the products, divided by the time of a step.
     """
 
     pairs_per_second: float
@@ -82,10 +82,13 @@ class Measured:
 
 
 def read_pairs(data: Path, count: int) -> list[tuple[str, str]]:
-    """Subject and body of `count` mails, drawn at random but always the same ones."""
+    """Subject and body of `count` mails, the same random ones each time; generated without mail."""
     path = data / MAIL
     if not path.exists():
-        sys.exit(f"{path}: no mail there. Give the folder that holds {MAIL} as --data.")
+        texts = generate(models.locate("minilm"), count)
+        return [
+            (f"{number} {' '.join(text.split()[:6])}", text) for number, text in enumerate(texts)
+        ]
     mails = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     pairs = [(mail["subject"], mail["text"]) for mail in mails if mail["subject"].strip()]
     random.Random(0).shuffle(pairs)
@@ -116,15 +119,17 @@ def our_step(
     bodies = {body: number for number, body in enumerate(dict.fromkeys(b for _, b in pairs))}
 
     def step(count: int) -> None:
-        asked = [numbers[subject] for subject, _ in pairs[:count]]
-        found = [queries + bodies[body] for _, body in pairs[:count]]
-        places = sorted({*asked, *found})
+        queries_of_pairs = [numbers[subject] for subject, _ in pairs[:count]]
+        passages = [queries + bodies[body] for _, body in pairs[:count]]
+        places = sorted({*queries_of_pairs, *passages})
         position = {number: place for place, number in enumerate(places)}
 
         def loss_of(vectors: Tensor) -> Tensor:
-            left = vectors[[position[number] for number in asked]]
-            right = vectors[[position[number] for number in found]]
-            return info_nce(left, right, torch.arange(count, device=device), TEMPERATURE)
+            query_vectors = vectors[[position[number] for number in queries_of_pairs]]
+            passage_vectors = vectors[[position[number] for number in passages]]
+            return info_nce(
+                query_vectors, passage_vectors, torch.arange(count, device=device), TEMPERATURE
+            )
 
         lengths = [len(texts.tokens[number]) for number in places]
         backward(
@@ -145,7 +150,7 @@ def our_step(
 def peer_step(
     pairs: list[tuple[str, str]], precision: str, arm: str, device: str
 ) -> Callable[[int], None]:
-    """The same by sentence-transformers, its trainer's own overhead left out."""
+    """The same step by sentence-transformers, without the overhead of its trainer."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer import losses
 
@@ -197,30 +202,30 @@ def peer_step(
 
 
 def flops(tokens: int) -> float:
-    """The least for the gradient: forward and the inputs' gradient through all linears of MiniLM."""
+    """The least work: forward and the inputs' gradient through all linear layers of MiniLM."""
     layers, width = 6, 384
     return 2 * 2 * layers * 12 * width**2 * tokens
 
 
 def product_speed(precision: str, device: str) -> float:
-    """Floating point operations a second in a product of a micro-batch's size, by the kernels' `product`."""
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    """Floating point operations per second in a product of a micro-batch's size."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     rows = 1024 if device == "cpu" else 32_768
-    left = torch.randn(rows, 384, dtype=kind, device=device)
-    right = torch.randn(1536, 384, dtype=kind, device=device)
+    left = torch.randn(rows, 384, dtype=dtype, device=device)
+    right = torch.randn(1536, 384, dtype=dtype, device=device)
     product(left, right)
     wait_for(device)
     times, start = 0, time.perf_counter()
-    while (took := time.perf_counter() - start) < 1.0:
+    while (elapsed := time.perf_counter() - start) < 1.0:
         for _ in range(10):
             product(left, right)
         wait_for(device)
         times += 10
-    return 2 * times * rows * 384 * 1536 / took
+    return 2 * times * rows * 384 * 1536 / elapsed
 
 
 def wait_for(device: str) -> None:
-    """Until the GPU has done what it was told."""
+    """Wait until the GPU has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -234,7 +239,7 @@ def peak_mb(device: str) -> float:
 def measure(
     arm: str, data: Path, batch: int, precision: str, threads: int, device: str
 ) -> Measured:
-    """Run in a process of its own: set up, one step to warm up, and the median of some steps."""
+    """Set up, warm up with one step, and measure the median of some steps; one process each."""
     torch.set_num_threads(threads)
     pairs = read_pairs(data, batch)
     if arm.startswith("ours"):
@@ -244,25 +249,27 @@ def measure(
     loaded = peak_mb(device)
     step(batch if device == "cuda" else min(8, batch))
     wait_for(device)
-    clock, spent = [], []
-    while sum(clock) < LEAST_SECONDS:
-        begun = time.perf_counter(), time.process_time()
+    times_of_steps, cpu_times = [], []
+    while sum(times_of_steps) < LEAST_SECONDS:
+        start_times = time.perf_counter(), time.process_time()
         step(batch)
         wait_for(device)
-        clock.append(time.perf_counter() - begun[0])
-        spent.append(time.process_time() - begun[1])
-    took = statistics.median(clock)
+        times_of_steps.append(time.perf_counter() - start_times[0])
+        cpu_times.append(time.process_time() - start_times[1])
+    elapsed = statistics.median(times_of_steps)
     peak = peak_mb(device)
     encoder = Encoder.load(models.locate("minilm"), "cpu", WINDOW, "fp32")
     texts = {text for pair in pairs for text in pair}
     tokens = sum(map(len, encoder.tokenize(sorted(texts), "passage")))
-    least = flops(tokens) / product_speed(precision, device)
-    return Measured(batch / took, batch / statistics.median(spent), peak, loaded, least / took)
+    least_seconds = flops(tokens) / product_speed(precision, device)
+    return Measured(
+        batch / elapsed, batch / statistics.median(cpu_times), peak, loaded, least_seconds / elapsed
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data", type=Path, default=Path("data"), help=DATA_HELP)
     parser.add_argument("--quick", action="store_true", help="one round of batch 32, no plain peer")
     parser.add_argument("--batches", type=int, nargs="+", default=[64])
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
@@ -270,28 +277,28 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=list(DEFAULT_ARMS), choices=ARMS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
-    batches, rounds, arms = asked.batches, asked.rounds, asked.arms
-    if asked.quick:
+    options = parser.parse_args()
+    batches, rounds, arms = options.batches, options.rounds, options.arms
+    if options.quick:
         batches, rounds, arms = [32], 1, ARMS[:3]
     claims = []
-    # Where there is no mail, a process of the pool would end and never be heard of again.
-    read_pairs(asked.data, 0)
+    if not (options.data / MAIL).exists():
+        print(f"{options.data / MAIL} does not exist; texts are generated.", file=sys.stderr)
     context = multiprocessing.get_context("spawn")
     for batch in batches:
-        for precision in asked.precisions:
-            fitting = [arm for arm in arms if batch <= PLAIN_FITS or "plain" not in arm]
-            runs: dict[str, list[Measured]] = {arm: [] for arm in fitting}
+        for precision in options.precisions:
+            arms_that_fit = [arm for arm in arms if batch <= PLAIN_FITS or "plain" not in arm]
+            runs: dict[str, list[Measured]] = {arm: [] for arm in arms_that_fit}
             work = partial(
                 measure,
-                data=asked.data,
+                data=options.data,
                 batch=batch,
                 precision=precision,
-                threads=asked.threads,
-                device=asked.device,
+                threads=options.threads,
+                device=options.device,
             )
             for number in range(1, rounds + 1):
-                for arm in fitting:
+                for arm in arms_that_fit:
                     with context.Pool(1) as pool:
                         runs[arm].append(pool.apply(work, (arm,)))
                     print(
@@ -305,34 +312,34 @@ def main() -> None:
 
 
 def report(batch: int, precision: str, runs: dict[str, list[Measured]]) -> list[dict[str, Any]]:
-    """Print the medians of one setting; return what the last line holds of it."""
+    """Print the medians of one batch size and precision; return their claims."""
     peer = runs.get("cached peer", [])
     claims = []
     for arm, measured in runs.items():
         speed = statistics.median(run.pairs_per_second for run in measured)
         memory = statistics.median(run.peak_mb for run in measured)
-        share = statistics.median(run.share_of_limit for run in measured)
+        of_limit = statistics.median(run.share_of_limit for run in measured)
         line = (
             f"batch {batch:5} {precision} {arm:24} {speed:7.2f} pairs/s {memory:6.0f} MB "
-            f"{share:5.2f} of the limit"
+            f"{of_limit:5.2f} of the limit"
         )
         if peer and arm != "cached peer":
             ratio = statistics.median(
                 ours.pairs_per_second / theirs.pairs_per_second
                 for ours, theirs in zip(measured, peer, strict=True)
             )
-            part = memory / statistics.median(run.peak_mb for run in peer)
+            memory_ratio = memory / statistics.median(run.peak_mb for run in peer)
             by_processor = statistics.median(
                 ours.pairs_per_cpu_second / theirs.pairs_per_cpu_second
                 for ours, theirs in zip(measured, peer, strict=True)
             )
             line += (
                 f"   {ratio:.2f} times the cached peer ({by_processor:.2f} by processor time), "
-                f"{part:.2f} of its memory"
+                f"{memory_ratio:.2f} of its memory"
             )
             claims.append(
                 {
-                    "claim": f"{arm}: pairs a second, batch {batch}, {precision}",
+                    "claim": f"{arm}: pairs per second, batch {batch}, {precision}",
                     "ours": round(speed, 2),
                     "peer": "CachedMultipleNegativesRankingLoss + peft",
                     "peer_figure": round(
@@ -340,8 +347,8 @@ def report(batch: int, precision: str, runs: dict[str, list[Measured]]) -> list[
                     ),
                     "ratio": round(ratio, 2),
                     "ratio_by_processor_time": round(by_processor, 2),
-                    "memory_ratio": round(part, 2),
-                    "measured": f"{batch} subject-body pairs of Enron mail, {len(measured)} rounds",
+                    "memory_ratio": round(memory_ratio, 2),
+                    "measured": f"{batch} pairs of subject and body, {len(measured)} rounds",
                     "runs": [asdict(run) for run in measured],
                 }
             )

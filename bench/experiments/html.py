@@ -1,10 +1,10 @@
 """How much of what a browser shows of HTML mail is kept, and in order, by converters to text.
 
-    python bench/experiments/html.py MAILBOX...   (chromedriver, and the packages of PEERS)
+The reference is document.body.innerText in headless Chromium without a network. A converter is scored by the
+longest common subsequence of its words and the reference's: as a share of the reference (what is kept, in order),
+and of its own words (the rest is hidden in a browser, or out of order). Needs chromedriver and the packages of PEERS.
 
-The reference is document.body.innerText in headless Chromium without a network. A converter is
-measured by the longest common subsequence of its words and those: as a share of the reference's
-(what is kept in order), and of its own (what it shows of what is hidden, or out of order).
+    python bench/experiments/html.py MAILBOX...
 """
 
 import argparse
@@ -29,12 +29,12 @@ from customir.corpus.readers.mime import body_of
 
 MAILS, SHORTEST, PORT = 200, 200, 9599
 WORD = re.compile(r"\w+")
-# What would change the page, or name another charset than that of the file.
-LEFT_OUT = re.compile(r"(?is)<script.*?</script>|<meta[^>]*(?:http-equiv|charset)[^>]*>")
+# Tags that would change the page, or name another charset than the file's.
+REMOVED = re.compile(r"(?is)<script.*?</script>|<meta[^>]*(?:http-equiv|charset)[^>]*>")
 
 
 def html2text_plain(html: str) -> str:
-    """html2text without what is not text."""
+    """html2text, with text only."""
     import html2text
 
     converter = html2text.HTML2Text(bodywidth=0)
@@ -51,14 +51,14 @@ def inscriptis_plain(html: str) -> str:
 
 
 def resiliparse_plain(html: str) -> str:
-    """resiliparse without the texts of pictures."""
+    """resiliparse without alternative texts of pictures."""
     from resiliparse.extract.html2text import extract_plain_text
 
     return str(extract_plain_text(html, alt_texts=False))
 
 
 def soup_plain(html: str) -> str:
-    """BeautifulSoup's text nodes, a line each."""
+    """BeautifulSoup's text nodes, one per line."""
     from bs4 import BeautifulSoup
 
     soup = BeautifulSoup(html, "lxml")
@@ -77,22 +77,22 @@ PEERS: dict[str, Callable[[str], str]] = {
 
 
 def html_parts(sources: list[Path]) -> list[str]:
-    """HTML parts of mails, drawn at random."""
-    found: list[str] = []
+    """A random sample of HTML parts."""
+    parts: list[str] = []
     for source in sources:
         for item in read_unparsed(source):
             if not isinstance(item, RawMail):
                 continue
             for part in email.message_from_bytes(item.content).walk():
                 if part.get_content_type() == "text/html" and not part.is_multipart():
-                    found.append(decode_html(body_of(part), charset_of(part)))
-    found = [each for each in found if len(each) > SHORTEST]
-    random.Random(0).shuffle(found)
-    return found[:MAILS]
+                    parts.append(decode_html(body_of(part), charset_of(part)))
+    parts = [each for each in parts if len(each) > SHORTEST]
+    random.Random(0).shuffle(parts)
+    return parts[:MAILS]
 
 
 def as_shown(parts: list[str]) -> list[str]:
-    """What Chromium shows of each."""
+    """The text that Chromium shows for each part."""
     driver = shutil.which("chromedriver")
     assert driver, "chromedriver is needed"
     process = subprocess.Popen([driver, f"--port={PORT}"], stdout=subprocess.DEVNULL)
@@ -107,18 +107,18 @@ def as_shown(parts: list[str]) -> list[str]:
     arguments = ["--headless=new", "--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
     options = {"goog:chromeOptions": {"args": arguments}, "pageLoadStrategy": "eager"}
     session = call("POST", "/session", {"capabilities": {"alwaysMatch": options}})["sessionId"]
-    shown: list[str] = []
+    shown_texts: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         for part in parts:
-            page.write_text(LEFT_OUT.sub("", part), encoding="utf-8-sig")
+            page.write_text(REMOVED.sub("", part), encoding="utf-8-sig")
             call("POST", f"/session/{session}/url", {"url": page.as_uri()})
             script = {"script": "return document.body ? document.body.innerText : ''", "args": []}
-            shown.append(call("POST", f"/session/{session}/execute/sync", script))
+            shown_texts.append(call("POST", f"/session/{session}/execute/sync", script))
     call("DELETE", f"/session/{session}")
     process.terminate()
     process.wait()
-    return shown
+    return shown_texts
 
 
 def main() -> None:
@@ -141,8 +141,8 @@ def main() -> None:
         seconds = time.perf_counter() - start
         words = [WORD.findall(text.casefold()) for text in texts]
         common = sum(map(LCSseq.similarity, words, reference))
-        kept, own = common / sum(map(len, reference)), common / max(sum(map(len, words)), 1)
-        print(f"{name:22} kept {kept:.4f}, shown {own:.4f}, {len(parts) / seconds:.0f} mails/s")
+        kept, shown = common / sum(map(len, reference)), common / max(sum(map(len, words)), 1)
+        print(f"{name:22} kept {kept:.4f}, shown {shown:.4f}, {len(parts) / seconds:.0f} mails/s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""bench/recipe.py: its arms are settings that there are, and its table says what was measured."""
+"""bench/recipe.py: its arms are valid settings, and its table has what was measured."""
 
 from pathlib import Path
 from types import ModuleType
@@ -18,13 +18,13 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return recipe
 
 
-def test_every_arm_is_of_settings_that_there_are(recipe: ModuleType, tmp_path: Path) -> None:
+def test_every_arm_has_valid_settings(recipe: ModuleType, tmp_path: Path) -> None:
     from quality import overrides_of
 
     start = read_settings(tmp_path, overrides_of(recipe.START))
     for arm, assigned in recipe.ARMS.items():
         settings = read_settings(tmp_path, overrides_of([*recipe.START, *assigned]))
-        assert (settings == start) == (arm in ("start", recipe.SHARES)), arm
+        assert (settings == start) == (arm in ("start", recipe.CHOSEN_WEIGHT)), arm
 
 
 def measured(label: str, base: float, adapted: list[float]) -> dict[str, object]:
