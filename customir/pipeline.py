@@ -1,8 +1,8 @@
-"""The order of the stages: the only file that knows them all.
+"""The order of the stages; no other file knows all of them.
 
-A stage is done when its row in the workspace says so with the fingerprint of what it would work on
-now: its settings and the stages before it. Then it is skipped; else it runs, and finds in the
-workspace whatever an earlier or interrupted run of it has computed already.
+A stage is done if its row in the workspace is finished and has the fingerprint of its present inputs: its
+settings and the earlier stages. It is then skipped. Otherwise it runs, and finds in the workspace what an
+earlier or interrupted run has already computed.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ from customir.workspace import StageState, content_key
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the way.
+    """A step of the pipeline.
 
     Attributes:
-        name: As in the workspace and on the command line.
-        title: What it does, for the user.
-        run: Does it, and returns what the report shows.
-        basis: What decides its result, beside the stages before it.
-        is_present: Whether the files that it leaves in DIR are there; without them it is not done.
+        name: Its name in the workspace and on the command line.
+        title: Its description for users.
+        run: The function that does the work and returns the summary for the report.
+        basis: Everything that determines its result besides the earlier stages.
+        is_present: Whether the files that it writes to DIR exist; without them it is not done.
     """
 
     name: str
@@ -43,13 +43,11 @@ def check(settings: Settings, *, adapts: bool = True) -> None:
     """Check sources and models before any work is done.
 
     Args:
-        adapts: Whether the LLM and the teacher are needed, too.
+        adapts: Whether the LLM is needed, too.
 
     Raises:
-        UserError: says which, and what to do.
+        UserError: a source or a model cannot be used. It says which one and what to do.
     """
-    if not settings.sources:
-        raise UserError("No source. Give an mbox, a folder of .eml, .txt or .md files, or a JSONL.")
     check_sources([Path(source) for source in settings.sources])
     models.locate(settings.embedder, "embedder")
     if not adapts:
@@ -74,7 +72,7 @@ def check(settings: Settings, *, adapts: bool = True) -> None:
 
 
 def run_all(job: Job) -> None:
-    """Every stage that is not done, in order."""
+    """Run every stage that is not done, in order."""
     for stage in STAGES:
         run_stage(stage, job)
 
@@ -83,12 +81,12 @@ def run_stage(stage: Stage, job: Job) -> None:
     """Run one stage, unless it is done.
 
     Raises:
-        UserError: the stage before it is not done; names the command.
+        UserError: an earlier stage is not done. It names the command to run.
     """
     _require_earlier(stage, job)
     number = STAGES.index(stage)
     if is_done(stage, job):
-        job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}: done before")
+        job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}: already done")
         return
     job.reporter.say(f"[{number + 1}/{len(STAGES)}] {stage.title}")
     later = [other.name for other in STAGES[number + 1 :]]
@@ -106,12 +104,12 @@ def _require_earlier(stage: Stage, job: Job) -> None:
             out = "--out " if earlier.name == "ingest" else ""
             raise UserError(
                 f"{job.folder}: stage `{earlier.name}` comes before `{stage.name}` and is not "
-                f"done for the settings in force. Run: customir {earlier.name} {out}{job.folder}"
+                f"done for the current settings. Run: customir {earlier.name} {out}{job.folder}"
             )
 
 
 def is_done(stage: Stage, job: Job) -> bool:
-    """Whether the stage's result is that of the settings and the stages before it as they are."""
+    """Whether the stage's result is up to date with the settings and the earlier stages."""
     state = job.workspace.stage(stage.name)
     return (
         state is not None
@@ -122,7 +120,7 @@ def is_done(stage: Stage, job: Job) -> bool:
 
 
 def states(job: Job) -> list[tuple[Stage, StageState | None, bool]]:
-    """Each stage, what the workspace knows of it, and whether it is done."""
+    """Each stage with its state in the workspace, and whether it is done."""
     return [(stage, job.workspace.stage(stage.name), is_done(stage, job)) for stage in STAGES]
 
 

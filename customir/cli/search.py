@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from customir.cli.options import FOLDER, Examples
+from customir.cli.options import Examples, folder_argument, json_option
 from customir.cli.output import print_hit
 from customir.terminal import echo
 
@@ -22,24 +22,34 @@ from customir.terminal import echo
     customir search mail "backup" --json | jq -r '.[].identifier'
     """,
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@folder_argument
 @click.argument("query")
 @click.option(
-    "-k", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="Hits."
+    "-k",
+    "count",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="How many hits.",
 )
 @click.option(
     "--mode",
     type=click.Choice(["hybrid", "vector", "text"]),
     default="hybrid",
     show_default=True,
-    help="By meaning (vector), by words (text), or both (cosine, and a share of the query's words).",
+    help="Rank by meaning (vector), by words (text), or by both (hybrid).",
 )
-@click.option("--since", help="Not before this date (or time; without a zone, UTC).")
-@click.option("--until", help="Not after this date.")
-@click.option("--sender", help="A part of the sender's name or address.")
-@click.option("--source", help="A source, by its path or file name, or a folder or file in one.")
-@click.option("--by-thread", is_flag=True, help="One hit a thread: the best.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--since", help="No document before this date, or time (in UTC unless it has an offset)."
+)
+@click.option("--until", help="No document after this date, or time.")
+@click.option("--sender", help="Only senders whose name or address contains this.")
+@click.option(
+    "--source",
+    help="Only this source, given by its path or file name, or this file or folder in a source.",
+)
+@click.option("--by-thread", is_flag=True, help="Show one hit per thread, the best one.")
+@json_option
 def search(
     folder: Path,
     query: str,
@@ -52,12 +62,12 @@ def search(
     by_thread: bool,
     as_json: bool,
 ) -> None:
-    """Search DIR for QUERY."""
+    """Search DIR's index for QUERY."""
     from customir.runtime.filters import Filter
     from customir.runtime.search import search as find
 
-    only = Filter(since=since, until=until, sender=sender, source=source)
-    hits = find(folder, query, count, mode, only, by_thread)
+    filter_ = Filter(since=since, until=until, sender=sender, source=source)
+    hits = find(folder, query, count, mode, filter_, by_thread)
     if as_json:
         echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False))
         return

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from customir.cli.network import block
-from customir.cli.options import FOLDER, Examples
+from customir.cli.options import Examples, folder_argument
 from customir.errors import UserError
 from customir.listening import bound_socket, bound_unix_socket
 
@@ -18,10 +18,19 @@ from customir.listening import bound_socket, bound_unix_socket
     customir serve mail --host 192.0.2.7 --token-file token.txt --tls-cert mail.pem --tls-key mail.key
     """,
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine.")
+@folder_argument
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address of this machine to listen on.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="The port; 0: any free one.",
 )
 @click.option(
     "--unix-socket",
@@ -31,18 +40,28 @@ from customir.listening import bound_socket, bound_unix_socket
 @click.option(
     "--token-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The token that clients send; else the variable CUSTOMIR_TOKEN; else a random one.",
+    help="A file with the token that clients send. Default: the variable CUSTOMIR_TOKEN, or else a random token.",
 )
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="A certificate in PEM form.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key.")
-@click.option("--root-path", default="", help="The path that a proxy in front takes away: /mail.")
 @click.option(
-    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
+    "--tls-cert", type=click.Path(path_type=Path), help="A TLS certificate in PEM format."
+)
+@click.option(
+    "--tls-key", type=click.Path(path_type=Path), help="The key of the certificate in PEM format."
+)
+@click.option(
+    "--root-path", default="", help="The path prefix that a proxy removes, for example /mail."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="How many processes serve.",
 )
 @click.option(
     "--access-log/--no-access-log",
     default=True,
-    help="Write a line of JSON for each request to stderr, without what was asked for.",
+    help="Write a line of JSON for each request to stderr, without queries.",
 )
 @click.pass_context
 def serve(
@@ -60,14 +79,14 @@ def serve(
 ) -> None:
     """Serve DIR: a search page, /search (JSON), OpenAI's /v1/embeddings, /health and /metrics.
 
-    It prints a link that holds the token, without which nothing of DIR is shown to anybody. On a
-    Unix socket no token is needed unless one is given.
+    It prints a link that contains the token, which every request for DIR's content needs. On a Unix
+    socket no token is needed unless one is given.
     """
     if unix_socket is not None:
         for name in ("host", "port"):
             if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
                 raise UserError(
-                    f"--{name}: not together with --unix-socket. Leave one of them out."
+                    f"--{name}: cannot be combined with --unix-socket. Leave out one of them."
                 )
     with bound_unix_socket(unix_socket) if unix_socket else bound_socket(host, port) as bound:
         block()

@@ -1,4 +1,4 @@
-"""The commands that run stages: adapt, ingest, generate, mine, train, evaluate, export, index."""
+"""The commands that run stages, and `rollback`."""
 
 import json
 import os
@@ -11,13 +11,17 @@ import click
 from customir.airgap import refuse_in_python
 from customir.cli.jobs import help_to_train, open_job, run_stage
 from customir.cli.network import KERNEL_DOES_NOT_BLOCK, block
-from customir.cli.options import FOLDER, Examples, reading_options, settings_options
+from customir.cli.options import (
+    Examples,
+    folder_argument,
+    out_option,
+    reading_options,
+    settings_options,
+)
 from customir.cli.output import print_table, relative_path
 from customir.errors import UserError
 from customir.progress import reporter_for_terminal
-from customir.settings import (
-    read_settings,
-)
+from customir.settings import read_settings
 from customir.terminal import echo
 
 if TYPE_CHECKING:
@@ -33,17 +37,15 @@ if TYPE_CHECKING:
     """,
 )
 @click.argument("sources", nargs=-1, metavar="SOURCE...", type=click.Path(path_type=Path))
-@click.option(
-    "--out", "folder", type=FOLDER, required=True, help="DIR: the folder where everything is kept."
-)
+@out_option(required=True)
 @reading_options
 @settings_options
 def adapt(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
     """Adapt an embedder to SOURCE and index it: all stages, from reading to the index.
 
-    SOURCE is an mbox file, a folder of .eml, .txt or .md files, or a JSONL file with `_id`,
-    `title` and `text`. Run it again to continue where it was stopped. DIR/customir.toml holds every
-    setting; flags override it.
+    SOURCE is a mailbox, a chat export, a table, a JSONL file, or a folder of these and of documents.
+    Run it again to continue where it was stopped. DIR/customir.toml has every setting; flags
+    override it.
     """
     with open_job(folder, sources, flags, uses_llm=True) as job:
         from customir import pipeline
@@ -54,9 +56,7 @@ def adapt(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
 
 @click.command(cls=Examples, examples="customir ingest archive.mbox notes/ --out mail")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", type=click.Path(path_type=Path))
-@click.option(
-    "--out", "folder", type=FOLDER, required=True, help="DIR: the folder where everything is kept."
-)
+@out_option(required=True)
 @reading_options
 @settings_options
 def ingest(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
@@ -65,7 +65,7 @@ def ingest(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
 
 
 @click.command(cls=Examples, examples="customir generate mail --passages 1000 --queries 4")
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@folder_argument
 @settings_options
 def generate(folder: Path, **flags: Any) -> None:
     """Let the LLM write queries for sampled passages, and drop the bad ones."""
@@ -73,12 +73,12 @@ def generate(folder: Path, **flags: Any) -> None:
 
 
 @click.command(cls=Examples, examples="customir mine mail")
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@folder_argument
 def mine(folder: Path) -> None:
     """Mine hard negatives by BM25 and the base embedder, and let the LLM judge them.
 
-    The setting negatives.candidates_per_query says how many are mined for each query. The default
-    is none, because on judged sets they gained nothing over in-batch negatives.
+    The setting negatives.candidates_per_query is the number of candidates for each query. It is 0 by
+    default, because on judged sets hard negatives gained nothing over in-batch negatives.
     """
     run_stage("mine", folder, (), {}, uses_llm=True)
 
@@ -90,18 +90,24 @@ def mine(folder: Path) -> None:
     torchrun --nproc-per-node 2 -m customir train mail
     """,
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run.")
-@click.option("--full/--lora", default=None, help="Train every weight, or a LoRA adapter.")
+@folder_argument
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Where models run; auto: on a GPU if there is one.",
+)
+@click.option(
+    "--full/--lora", default=None, help="Train every weight, or a LoRA adapter (the default)."
+)
 @click.option(
     "--freeze-passage-encoder/--train-passage-encoder",
     default=None,
-    help="Adapt queries alone, so that passages keep the base's vectors.",
+    help="Adapt only the encoding of queries, so that passages keep the base's vectors.",
 )
 def train(folder: Path, **flags: Any) -> None:
     """Train the embedder on queries, passages and hard negatives.
 
-    Under torchrun its processes share the work, and the first one writes the result.
+    Under torchrun all processes share the work, and the first one writes the result.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         block()
@@ -117,13 +123,13 @@ def train(folder: Path, **flags: Any) -> None:
 
     with process_group():
         if connects_later():
-            echo(f"{KERNEL_DOES_NOT_BLOCK}: NCCL connects its processes later on.", err=True)
+            echo(f"{KERNEL_DOES_NOT_BLOCK}: NCCL connects its processes later.", err=True)
         else:
             block()
         if rank_and_world_size()[0] == 0:
             run_stage("train", folder, (), flags, opened=barrier)
         else:
-            barrier()  # until the first has written the settings
+            barrier()  # until the first process has written the settings
             help_to_train(folder, flags)
 
 
@@ -134,16 +140,16 @@ def train(folder: Path, **flags: Any) -> None:
     customir evaluate mail --beir testsets/scifact
     """,
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@folder_argument
 @click.option(
     "--beir",
     "test_set",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Measure DIR/model on a judged test set: corpus.jsonl, queries.jsonl and qrels/.",
+    help="Measure DIR/model on a judged test set in BEIR's layout instead.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the test set's table as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="With --beir: print the table as JSON.")
 def evaluate(folder: Path, test_set: Path | None, as_json: bool) -> None:
-    """Compare base, adapted and BM25 on held-out queries, and decide what ships."""
+    """Compare base, adapted model and BM25 on held-out queries, and decide which model ships."""
     if test_set:
         _print_test_set(folder, test_set, as_json)
     else:
@@ -158,29 +164,31 @@ def evaluate(folder: Path, test_set: Path | None, as_json: bool) -> None:
     customir export --check mail
     """,
 )
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@folder_argument
 @click.option(
     "--check",
     is_flag=True,
-    help="Write nothing; compare the files in DIR/model with each other.",
+    help="Only compare the files in DIR/model with each other.",
 )
 @click.option(
-    "--fp16/--no-fp16", default=None, help="Also ONNX in half precision, for a GPU. Default: no."
+    "--fp16/--no-fp16",
+    default=None,
+    help="Also write ONNX in half precision, for a GPU. Default: no.",
 )
-@click.option("--gguf/--no-gguf", default=None, help="Also GGUF, for llama.cpp. Default: no.")
+@click.option("--gguf/--no-gguf", default=None, help="Also write GGUF, for llama.cpp. Default: no.")
 def export(folder: Path, check: bool, fp16: bool | None, gguf: bool | None) -> None:
     """Write DIR/model: merged safetensors, ONNX, ONNX INT8, and a model card.
 
     Each file is compared with the one that it was made from, on held-out queries: cosine, Recall@10
-    and nDCG@10. If INT8 loses more than 0.5 points of Recall@10, it is made again with a less lossy
-    setting.
+    and nDCG@10. If INT8 loses more than 0.5 points of Recall@10, it is quantised again with a less
+    lossy setting.
     """
     if not check:
         run_stage("export", folder, (), {"fp16": fp16, "gguf": gguf})
     elif fp16 is None and gguf is None:
         _check_export(folder)
     else:
-        raise UserError("--check compares existing files. Leave --fp16 and --gguf out.")
+        raise UserError("--check only compares existing files. Leave out --fp16 and --gguf.")
 
 
 @click.command(
@@ -193,15 +201,18 @@ def export(folder: Path, check: bool, fp16: bool | None, gguf: bool | None) -> N
 @click.argument(
     "paths", nargs=-1, metavar="SOURCE... | DIR", required=True, type=click.Path(path_type=Path)
 )
-@click.option("--out", "folder", type=FOLDER, help="DIR: the folder where everything is kept.")
-@click.option("--embedder", help="A name from `customir models list`, or a folder.")
+@out_option(required=False)
+@click.option(
+    "--embedder",
+    help="The base embedder: a name from `customir models list`, or a sentence-transformers folder.",
+)
 @reading_options
 def index(folder: Path | None, paths: tuple[Path, ...], **flags: Any) -> None:
-    """Make SOURCE searchable at once, or index what `customir export` made in DIR.
+    """Make SOURCE searchable at once, or index DIR with the model that `customir export` wrote.
 
-    With --out, SOURCE is read and indexed by DIR's current model, or by the base if DIR has none: no
-    LLM, no training. `customir adapt` with the same DIR improves it later. Without --out, this is
-    the last stage of `customir adapt`.
+    With --out, SOURCE is read and indexed with DIR's current model, or with the base if DIR has no
+    model yet. No LLM and no training are needed; `customir adapt` with the same DIR improves it later.
+    Without --out, this is the last stage of `customir adapt`.
     """
     if folder is None:
         if len(paths) != 1 or any(flags.values()):
@@ -217,20 +228,21 @@ def index(folder: Path | None, paths: tuple[Path, ...], **flags: Any) -> None:
 
 
 @click.command(cls=Examples, examples="customir rollback mail")
-@click.argument("folder", metavar="DIR", type=FOLDER)
+@folder_argument
 def rollback(folder: Path) -> None:
-    """Go back to the model and the index that were current before the last change.
+    """Return to the model and the index that were current before the last change.
 
-    Run it again to return. No earlier generation is kept if it holds mail that has left the sources.
+    Run it again to undo this. An earlier generation that contains documents which have left the
+    sources is not kept.
     """
     from customir.runtime.generations import roll_back
 
     pointer = roll_back(folder)
-    echo(f"{folder}: generation {pointer.current} is current, {pointer.previous} is kept.")
+    echo(f"{folder}: generation {pointer.current} is now current; {pointer.previous} is kept.")
 
 
 def _print_outcome(job: "Job") -> None:
-    """Print the table, the verdict, where the files are, and how to search."""
+    """Print the table, the verdict, the paths of the results, and how to search."""
     from customir.report.markdown import REPORT_NAME, comparison_rows, verdict_line
     from customir.report.page import PAGE_NAME
 
@@ -294,4 +306,4 @@ def _check_export(folder: Path) -> None:
     print_table(table(chain))
     if lost := losses(chain, held_out):
         raise UserError(f"{model}: {'; '.join(lost)}. Run: customir export {folder}")
-    echo("Each file is within the limits of the one that it was made from.")
+    echo("Each file agrees with the one that it was made from, within the limits.")

@@ -1,4 +1,4 @@
-"""What is done, what is left, and how long it takes at the measured rate."""
+"""Which stages are done, what is left, and how long it will take at the measured rate."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ class StageStatus:
     """One line of `customir status`.
 
     Attributes:
-        state: done, stale (settings or an earlier stage changed since), under way, or to do.
-        seconds: Of work so far; None where there was none.
-        work: What it counts, with how many are done and how many there are.
-        seconds_left: Of the work counted so far, at the rate measured; None where unknown.
+        state: done, stale (settings or an earlier stage have changed since), in progress, or to do.
+        seconds: Time spent so far; None if nothing was done.
+        work: Kinds of work units, each with the number done and the total.
+        seconds_left: Time for the remaining units at the measured rate; None if unknown.
     """
 
     name: str
@@ -39,7 +39,7 @@ class StageStatus:
 
 
 def stage_status(stage: Stage, state: StageState | None, done: bool) -> StageStatus:
-    """The status of a stage from what the workspace knows of it."""
+    """The status of a stage, from its state in the workspace."""
     if state is None:
         return StageStatus(stage.name, "to do", None, (), None)
     work = tuple((kind.kind, kind.done, kind.total) for kind in state.work)
@@ -50,5 +50,5 @@ def stage_status(stage: Stage, state: StageState | None, done: bool) -> StageSta
         for kind in state.work
         if kind.done < kind.total and kind.rate
     ]
-    name = "stale" if state.finished else "under way"
+    name = "stale" if state.finished else "in progress"
     return StageStatus(stage.name, name, state.seconds, work, sum(left) if left else None)

@@ -165,7 +165,7 @@ def settings_page() -> str:
     """Every setting with its type, default and limits."""
     sections = [
         "# Settings",
-        f"`DIR/{SETTINGS_NAME}` holds every setting in force. Edit it and run the command again; "
+        f"`DIR/{SETTINGS_NAME}` has all settings. Edit it and run the command again; "
         "flags override it. An unknown name is an error that names the field.",
         "## Top level",
         settings_table(Settings),

@@ -99,7 +99,9 @@ def test_server_of_the_settings_is_named_before_text_is_sent(with_named_server: 
     done = customir("generate", with_named_server)
     assert done.returncode == 2
     warning, *_, error = done.stderr.splitlines()
-    assert warning.startswith(f"Text of the corpus is sent to {SERVER_BY_NAME}, as llm_urls in ")
+    assert warning.startswith(
+        f"Text of the corpus is sent to {SERVER_BY_NAME}, because llm_urls in "
+    )
     assert "unencrypted" in warning
     assert "no LLM server is left" in error
     assert "customir.invalid:8080: [Errno" in error

@@ -174,7 +174,7 @@ def test_a_unix_socket_is_taken_over_only_from_the_dead(tmp_path: Path) -> None:
         (["{missing}"], "missing"),
         (["{folder}", "--host", "192.0.2.1"], "192.0.2.1:8080: cannot be served"),
         (["{folder}", "--token-file", "{missing}/no"], "no: cannot be read"),
-        (["{folder}", "--unix-socket", "{missing}/s", "--port", "1"], "--port: not together"),
+        (["{folder}", "--unix-socket", "{missing}/s", "--port", "1"], "--port: cannot be combined"),
         (["{folder}", "--port", "0", "--tls-cert", "{folder}/index.db"], "give both"),
         (["{folder}", "--port", "0", "--root-path", "mail"], "--root-path"),
         (

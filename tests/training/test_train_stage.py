@@ -111,7 +111,7 @@ def test_torchrun_trains_what_one_process_trains(workspace: Make, distillation: 
         assert (found[name] - weight).norm() <= 1e-3 * weight.norm(), name
     again = customir("train", two, torchrun=True)
     assert again.returncode == 0, again.stderr
-    assert "done before" in again.stdout + again.stderr
+    assert "already done" in again.stdout + again.stderr
     with Workspace(two, write=False) as database:
         state = database.stage("train")
         assert state is not None
