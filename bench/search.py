@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 from customir.retrieval import dense
 from customir.runtime import cache
-from customir.runtime.search import depths
+from customir.runtime.ranking import depths
 
 K, BATCH, DIMENSIONS = 10, 64, 384
 DEPTHS = (40, 80, 640)  # at which agreement of signs with floats is measured

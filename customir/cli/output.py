@@ -12,7 +12,7 @@ from rich.text import Text
 from customir.terminal import echo, one_line, printable
 
 if TYPE_CHECKING:
-    from customir.runtime.search import Hit
+    from customir.runtime.hits import Hit
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

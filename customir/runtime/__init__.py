@@ -2,6 +2,7 @@
 
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
+from customir.runtime.hits import Hit
 from customir.runtime.index import (
     IndexedPassage,
     build_index,
@@ -9,7 +10,7 @@ from customir.runtime.index import (
     put_documents,
 )
 from customir.runtime.reload import SharedEmbedder
-from customir.runtime.search import Hit, Searcher
+from customir.runtime.search import Searcher
 
 __all__ = [
     "Embedder",

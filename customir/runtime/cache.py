@@ -111,8 +111,9 @@ class VectorCache:
         """
         return self._checked(np.searchsorted(self.ids, ids)) @ query
 
+    @cached_property
     def cosine_std(self) -> float:
-        """How far the vectors' cosines lie apart (`cosine_std` a sample).
+        """The standard deviation of the vectors' cosines, from a sample.
 
         Raises:
             DamagedVectorError: as `products`.

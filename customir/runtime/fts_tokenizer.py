@@ -100,6 +100,12 @@ def any_of(words: Iterable[str]) -> str:
     return " OR ".join(f'"{word}"*' if _is_single(word) else f'"{word}"' for word in words)
 
 
+def phrase(text: str) -> str:
+    """An FTS5 expression that matches the words of a text in a row; empty where it has none."""
+    words = [found[0] for found in TOKEN.finditer(unicodedata.normalize("NFC", text).lower())]
+    return any_of([" ".join(words)]) if words else ""
+
+
 def _is_single(word: str) -> bool:
     return len(word) == 1 and (found := TOKEN.match(word)) is not None and bool(found["run"])
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from customir.encoder.folder import Kind
-from customir.runtime.search import Mode
+from customir.runtime.ranking import Mode
 from customir.server.errors import Refused, bad
 from customir.server.limits import (
     MOST_FILTER_CHARACTERS,

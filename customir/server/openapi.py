@@ -6,8 +6,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from customir import __version__
+from customir.runtime.hits import Hit
 from customir.runtime.index import IndexedPassage
-from customir.runtime.search import Hit
 from customir.server.messages import EmbeddingsRequest, SearchRequest
 
 COMPONENTS = "#/components/schemas/{model}"

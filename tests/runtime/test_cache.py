@@ -21,8 +21,9 @@ from customir.runtime import cache, index_file, search
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
+from customir.runtime.hits import Hit
 from customir.runtime.index import IndexedPassage, build_index, connect
-from customir.runtime.search import Hit, Searcher
+from customir.runtime.search import Searcher
 
 needs_kernel = pytest.mark.skipif(best_kernel() is None, reason="no scan kernel was compiled")
 

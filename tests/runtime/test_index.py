@@ -17,6 +17,7 @@ from customir.progress import Silent
 from customir.runtime import index, index_file
 from customir.runtime.cache import CACHE_NAME
 from customir.runtime.embedder import Embedder
+from customir.runtime.hits import Hit
 from customir.runtime.index import (
     IndexedPassage,
     IndexSummary,
@@ -25,7 +26,7 @@ from customir.runtime.index import (
     delete_documents,
     put_documents,
 )
-from customir.runtime.search import Hit, Searcher
+from customir.runtime.search import Searcher
 
 BUILD_AND_DIE = """
 import os, signal, sys

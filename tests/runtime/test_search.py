@@ -13,9 +13,13 @@ from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime import index_file
 from customir.runtime.embedder import Embedder
+from customir.runtime.filters import EVERYTHING
+from customir.runtime.fts_tokenizer import any_of, words_in
 from customir.runtime.fusion import WORD_WEIGHT, cosine_std
+from customir.runtime.hits import split_marks
 from customir.runtime.index import IndexedPassage, build_index
-from customir.runtime.search import EVERYTHING, Searcher, any_of, search, split_marks, words_in
+from customir.runtime.ranking import word_weights
+from customir.runtime.search import Searcher, search
 
 Index = Callable[[list[IndexedPassage]], Path]
 
@@ -103,10 +107,14 @@ def test_a_passage_that_only_words_find_has_its_own_cosine(
     if not kernel:
         monkeypatch.setattr(index_file, "best_kernel", lambda: None)
     with Searcher(folder) as searcher:
-        generation = searcher._generation()
-        limits = searcher._limits(generation.number, query)
         near, worded, full, found = (
-            dict(searcher._rank(generation, query, limits, mode, depth, EVERYTHING))
+            dict(
+                searcher._read(
+                    lambda reader, mode=mode, depth=depth: searcher._rank(
+                        reader, query, word_weights(reader, query), mode, depth, EVERYTHING
+                    )
+                )
+            )
             for mode, depth in (("vector", 4), ("text", 5), ("hybrid", 100), ("hybrid", 5))
         )
     others = set(worded) - set(near)

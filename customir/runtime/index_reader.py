@@ -1,0 +1,172 @@
+"""What a search reads of the index: every SQL statement of it stands here."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+import numpy as np
+import numpy.typing as npt
+
+from customir.runtime.filters import Filter
+from customir.runtime.index import IndexedPassage
+from customir.runtime.index_file import Generation
+from customir.runtime.index_filter import sql_condition
+
+Ids = npt.NDArray[np.int64]
+Vector = npt.NDArray[np.float32]
+Ranking = list[tuple[str, float]]  # passage key and score, best first; equal scores by key
+
+MOST_NEIGHBOURS = 4096  # sqlite-vec's own limit
+SNIPPET_WORDS = 32
+MARK_START, MARK_END = "\ufdd0", "\ufdd1"  # noncharacters: no text holds them
+
+
+def prepare(database: apsw.Connection) -> None:
+    """Give a connection the SQL functions that a reader calls."""
+    database.create_scalar_function("folded", _folded, 1, deterministic=True)
+
+
+def _folded(*values: Any) -> str:
+    (text,) = values
+    return str(text).casefold()
+
+
+class IndexReader:
+    """Reads one generation of the index. Use it within one transaction: it sees one state.
+
+    Args:
+        database: Opened by `index_file.connect`, and prepared.
+    """
+
+    def __init__(self, database: apsw.Connection, generation: Generation) -> None:
+        self._database, self.generation = database, generation
+        number = generation.number
+        self._passage, self._vector, self._words = (
+            f"{table}_{number}" for table in ("passage", "vector", "words")
+        )
+
+    def count(self) -> int:
+        """Passages in the index."""
+        return int(self._row(f"SELECT count(*) FROM {self._passage}")[0])
+
+    def passage(self, key: str) -> IndexedPassage:
+        """The passage with this key, which the index holds."""
+        row = self._row(f"SELECT * FROM {self._passage} WHERE key = ?", key)
+        return IndexedPassage(*row[1:])
+
+    def thread(self, name: str) -> list[IndexedPassage]:
+        """The passages of a thread, by date; none if there is no such thread."""
+        rows = self._database.execute(
+            f"SELECT * FROM {self._passage} WHERE thread = ? "
+            "ORDER BY unixepoch(date, 'subsec'), document, key",
+            (name,),
+        )
+        return [IndexedPassage(*row[1:]) for row in rows]
+
+    def count_in_thread(self, passage: IndexedPassage) -> int:
+        """Documents of a passage's thread, its own among them."""
+        statement = f"SELECT count(DISTINCT document) FROM {self._passage} WHERE thread = ?"
+        return int(self._row(statement, passage.thread)[0])
+
+    def count_similar(self, passage: IndexedPassage) -> int:
+        """Other documents with a near-duplicate of a passage."""
+        statement = (
+            f"SELECT count(DISTINCT document) FROM {self._passage} "
+            "WHERE duplicates = ? AND document <> ?"
+        )
+        return int(self._row(statement, passage.duplicates, passage.document)[0])
+
+    def ids(self, only: Filter) -> Ids | None:
+        """The ids of the passages that fulfil a filter, ascending; None if all do."""
+        condition, values = sql_condition(only, self._passage, self._words)
+        if not condition:
+            return None
+        rows = self._database.execute(
+            f"SELECT id FROM {self._passage} WHERE {condition} ORDER BY id", values
+        )
+        return np.array([identifier for (identifier,) in rows], dtype=np.int64)
+
+    def ids_of(self, keys: Iterable[str]) -> list[int]:
+        """The ids of passages, in the order of their keys."""
+        statement = f"SELECT id FROM {self._passage} WHERE key = ?"
+        return [self._row(statement, key)[0] for key in keys]
+
+    def keys_of(self, ids: Iterable[int]) -> list[str]:
+        """The keys of passages, in the order of their ids."""
+        statement = f"SELECT key FROM {self._passage} WHERE id = ?"
+        return [self._row(statement, identifier)[0] for identifier in ids]
+
+    def count_matching(self, expression: str) -> int:
+        """Passages that an FTS5 expression matches."""
+        statement = f"SELECT count(*) FROM {self._words} WHERE {self._words} MATCH ?"
+        return int(self._row(statement, expression)[0])
+
+    def rank_by_words(self, expression: str, depth: int, only: Filter) -> Ranking:
+        """The passages with the highest BM25 for an FTS5 expression.
+
+        Args:
+            depth: How many at most.
+            only: What may be among them.
+        """
+        if not expression:
+            return []
+        allowed, values = self._allowed(only)
+        rows = self._database.execute(
+            f"SELECT key, -score FROM (SELECT rowid, bm25({self._words}) AS score "
+            f"FROM {self._words} WHERE {self._words} MATCH ?{allowed} "
+            f"ORDER BY score, rowid LIMIT ?) JOIN {self._passage} ON id = rowid",
+            (expression, *values, depth),
+        )
+        return sorted(rows, key=lambda row: (-row[1], row[0]))
+
+    def rank_by_vector(self, vector: Vector, depth: int, only: Filter) -> Ranking:
+        """The passages with the highest cosines to a unit vector, by sqlite-vec's full scan."""
+        allowed, values = self._allowed(only)
+        rows = self._database.execute(
+            f"SELECT key, 1 - distance FROM {self._vector} JOIN {self._passage} ON id = rowid "
+            f"WHERE embedding MATCH ? AND k = ?{allowed}",
+            (vector.tobytes(), min(depth, MOST_NEIGHBOURS), *values),
+        )
+        return sorted(rows, key=lambda row: (-row[1], row[0]))
+
+    def cosines(self, vector: Vector, ids: Iterable[int]) -> list[float]:
+        """The cosines of a unit vector and passages, in the order of their ids."""
+        statement = (
+            f"SELECT 1 - vec_distance_cosine(embedding, ?) FROM {self._vector} WHERE rowid = ?"
+        )
+        return [self._row(statement, vector.tobytes(), identifier)[0] for identifier in ids]
+
+    def all_ids(self) -> Ids:
+        """The ids of all passages, ascending."""
+        rows = self._database.execute(f"SELECT id FROM {self._passage} ORDER BY id")
+        return np.array([identifier for (identifier,) in rows], dtype=np.int64)
+
+    def vectors(self, ids: Sequence[int]) -> Vector:
+        """The vectors of passages, in the order of their ids; float32 (n, dimensions)."""
+        statement = f"SELECT embedding FROM {self._vector} WHERE rowid = ?"
+        blobs = [self._row(statement, identifier)[0] for identifier in ids]
+        shape = len(blobs), self.generation.dimensions
+        return np.frombuffer(b"".join(blobs), np.float32).reshape(shape)
+
+    def snippet(self, expression: str, key: str) -> str | None:
+        """The part of a passage's text that matches an FTS5 expression best, with each matching
+        word between `MARK_START` and `MARK_END`; None if no word of the passage matches."""
+        if not expression:
+            return None
+        row = self._row(
+            f"SELECT snippet({self._words}, 1, ?, ?, '…', ?) FROM {self._words} "
+            f"WHERE {self._words} MATCH ? "
+            f"AND rowid = (SELECT id FROM {self._passage} WHERE key = ?)",
+            MARK_START, MARK_END, SNIPPET_WORDS, expression, key,
+        )  # fmt: skip
+        return str(row[0]) if row else None
+
+    def _allowed(self, only: Filter) -> tuple[str, Sequence[str | float]]:
+        """A condition on row ids that a filter's passages fulfil, and its values."""
+        condition, values = sql_condition(only, self._passage, self._words)
+        if not condition:
+            return "", ()
+        return f" AND rowid IN (SELECT id FROM {self._passage} WHERE {condition})", values
+
+    def _row(self, statement: str, *values: str | int | bytes) -> Any:
+        return self._database.execute(statement, values).fetchone()
