@@ -36,7 +36,7 @@ from customir.job import Job
 from customir.job.parity_queries import parity_queries_of
 from customir.pipeline import STAGES, check, run_stage
 from customir.progress import Reporter, reporter_for_terminal
-from customir.report.markdown import comparison_rows, difference_text, verdict_line
+from customir.report.wording import comparison_rows, difference_text, verdict_line
 from customir.settings import Settings, read_settings, write_settings
 from customir.workspace import Workspace, content_key
 from customir.workspace.database import DATABASE_NAME

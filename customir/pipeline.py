@@ -15,6 +15,7 @@ from customir.errors import UserError
 from customir.job import Job, StageSummary
 from customir.report.markdown import write_report
 from customir.report.page import write_page
+from customir.report.run import read_run
 from customir.settings import Settings
 from customir.stages import evaluate, export, generate, index, ingest, mine, train
 from customir.workspace import StageState, content_key
@@ -94,8 +95,9 @@ def run_stage(stage: Stage, job: Job) -> None:
     job.workspace.finish_stage(stage.name, stage.run(job))
     if not later:
         job.workspace.forget_removed()
-    write_report(job.workspace, job.settings)
-    write_page(job.workspace, job.settings)
+    run = read_run(job.workspace, job.settings)
+    write_report(run)
+    write_page(run)
 
 
 def _require_earlier(stage: Stage, job: Job) -> None:

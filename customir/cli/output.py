@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +22,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             echo("\t".join(map(one_line, row)))
         return
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     for title in rows[0]:
         table.add_column(title)
     for row in rows[1:]:

@@ -51,7 +51,7 @@ def adapt(folder: Path, sources: tuple[Path, ...], **flags: Any) -> None:
         from customir import pipeline
 
         pipeline.run_all(job)
-        _print_outcome(job)
+        _print_closing(job)
 
 
 @click.command(cls=Examples, examples="customir ingest archive.mbox notes/ --out mail")
@@ -241,37 +241,30 @@ def rollback(folder: Path) -> None:
     echo(f"{folder}: generation {pointer.current} is now current; {pointer.previous} is kept.")
 
 
-def _print_outcome(job: "Job") -> None:
-    """Print the table, the verdict, the paths of the results, and how to search."""
-    from customir.report.markdown import REPORT_NAME, comparison_rows, verdict_line
-    from customir.report.page import PAGE_NAME
+def _print_closing(job: "Job") -> None:
+    """Print what came out, the tables, searches before and after, and how to go on."""
+    from customir.report.closing import (
+        comparison_tables,
+        next_lines,
+        opening_lines,
+        search_lines,
+    )
+    from customir.report.run import read_run
 
-    state = job.workspace.stage("evaluate")
-    if state is None:
-        return
-    folder = relative_path(job.folder)
-    echo(f"\nOn {state.detail['queries']} held-out test queries:\n")
-    exported = job.workspace.stage("export")
-    table = [*state.detail["table"], *(exported.detail["table"] if exported else [])]
-    print_table(comparison_rows(table, job.settings.evaluation.confidence))
-    echo(f"\n{verdict_line(state.detail)}\n")
-    artifacts = {
-        "model": folder / "model",
-        "ONNX": folder / "model" / "onnx" / "model.onnx",
-        "ONNX INT8": folder / "model" / "onnx" / "model_qint8.onnx",
-        "index": folder / "index.db",
-        "report": folder / REPORT_NAME,
-        "web page": folder / PAGE_NAME,
-    }
-    for name, path in artifacts.items():
-        echo(f"{name:10} {path}")
-    echo(f'\nSearch it:  customir search {shlex.quote(str(folder))} "what you are looking for"')
+    run = read_run(job.workspace, job.settings)
+    echo("\n" + "\n".join(opening_lines(run)))
+    for title, table in comparison_tables(run):
+        echo(title)
+        print_table(table)
+        echo("")
+    for line in (*search_lines(run.evaluate), "", *next_lines(relative_path(job.folder))):
+        echo(line)
 
 
 def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
     from customir.commands.judged_set import measure_on
     from customir.job import Job
-    from customir.report.markdown import comparison_rows
+    from customir.report.wording import comparison_rows
     from customir.workspace import Workspace
 
     settings = read_settings(folder, {})

@@ -12,27 +12,58 @@ from customir.settings import EvaluationSettings
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
-EXAMPLES = 6
+MAX_EXAMPLES = 6
 SHOWN_HITS = 3
-SNIPPET = 160
+SNIPPET = 140
+
+
+@dataclass(frozen=True)
+class ExampleHit:
+    """A passage that a query finds: its title, its first words (SNIPPET characters each), and whether it answers the query."""
+
+    title: str
+    text: str
+    is_answer: bool
 
 
 @dataclass(frozen=True)
 class Example:
-    """A query whose answer moved.
+    """A held-out query, and what two systems find for it.
 
     Attributes:
-        before, after: The answer's rank by base and by adapted, from 1; None beyond DEPTH.
-        hits_before, hits_after: The top passages' first words, and whether each is an answer.
+        rank_before, rank_after: The best rank of an answer, from 1; None beyond DEPTH.
+        hits_before, hits_after: The SHOWN_HITS best passages.
     """
 
     query: str
     style: str
-    answer: str
-    before: int | None
-    after: int | None
-    hits_before: Sequence[tuple[str, bool]]
-    hits_after: Sequence[tuple[str, bool]]
+    rank_before: int | None
+    rank_after: int | None
+    hits_before: Sequence[ExampleHit]
+    hits_after: Sequence[ExampleHit]
+
+    @property
+    def gain(self) -> float:
+        """By how much the answer rose, as the difference of 1 / rank: above 0 if it did."""
+        return _reciprocal(self.rank_after) - _reciprocal(self.rank_before)
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How the answers of the held-out queries moved from one system to another.
+
+    Attributes:
+        rose, same, fell: Counts of queries.
+        won, lost: Up to MAX_EXAMPLES whose answer rose or fell most.
+        unmoved: As many whose answer both systems rank equally, the best rank first.
+    """
+
+    rose: int
+    same: int
+    fell: int
+    won: Sequence[Example]
+    lost: Sequence[Example]
+    unmoved: Sequence[Example]
 
 
 def by_style(
@@ -43,7 +74,7 @@ def by_style(
     settings: EvaluationSettings,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """A row a style: how many queries, both means, and the difference with its interval.
+    """One row per style: how many queries, both means, and the difference with its interval.
 
     Args:
         base, adapted: A metric, float64 (queries,).
@@ -67,40 +98,57 @@ def by_style(
     return rows
 
 
-def won_and_lost(
+def movement(
     queries: Sequence[Query],
     passages: Sequence[Passage],
     qrels: Qrels,
-    rankings: Mapping[str, Rankings],
-    base: str,
-    adapted: str,
-) -> tuple[list[Example], list[Example]]:
-    """The queries whose answer rose most, and those whose answer fell most, by 1 / rank."""
-    keys = [passage.key for passage in passages]
-    content = {passage.key: _snippet(passage.content) for passage in passages}
-    moved = []
-    for number, query in enumerate(queries):
-        answers = [
-            [keys[row] in qrels[query.key] for row in rankings[name][number]]
-            for name in (base, adapted)
+    before: Rankings,
+    after: Rankings,
+) -> Movement:
+    """Compare two systems query by query.
+
+    Args:
+        before, after: Their rankings of `passages`, one per query.
+    """
+    examples = [
+        _example(query, passages, qrels[query.key], *rankings)
+        for query, *rankings in zip(queries, before, after, strict=True)
+    ]
+    won = [example for example in examples if example.gain > 0]
+    lost = [example for example in examples if example.gain < 0]
+    same = [example for example in examples if example.gain == 0]
+    return Movement(
+        rose=len(won),
+        same=len(same),
+        fell=len(lost),
+        won=sorted(won, key=lambda example: -example.gain)[:MAX_EXAMPLES],
+        lost=sorted(lost, key=lambda example: example.gain)[:MAX_EXAMPLES],
+        unmoved=sorted(same, key=lambda example: -_reciprocal(example.rank_after))[:MAX_EXAMPLES],
+    )
+
+
+def _example(
+    query: Query,
+    passages: Sequence[Passage],
+    answers: Mapping[str, int],
+    before: np.ndarray,
+    after: np.ndarray,
+) -> Example:
+    def rank(ranking: np.ndarray) -> int | None:
+        found = (place for place, row in enumerate(ranking, 1) if passages[row].key in answers)
+        return next(found, None)
+
+    def hits(ranking: np.ndarray) -> list[ExampleHit]:
+        return [
+            ExampleHit(_snippet(passage.title), _snippet(passage.text), passage.key in answers)
+            for passage in (passages[row] for row in ranking[:SHOWN_HITS])
         ]
-        before, after = (own.index(True) + 1 if True in own else None for own in answers)
-        hits = [
-            [
-                (content[keys[row]], right)
-                for row, right in zip(rankings[name][number][:SHOWN_HITS], own, strict=False)
-            ]
-            for name, own in zip((base, adapted), answers, strict=True)
-        ]
-        gain = (1 / after if after else 0.0) - (1 / before if before else 0.0)
-        example = Example(
-            query.text, query.style, content[query.passage], before, after, hits[0], hits[1]
-        )
-        moved.append((gain, query.key, example))
-    moved.sort(key=lambda entry: (-entry[0], entry[1]))
-    won = [example for gain, _, example in moved[:EXAMPLES] if gain > 0]
-    lost = [example for gain, _, example in moved[::-1][:EXAMPLES] if gain < 0]
-    return won, lost
+
+    return Example(query.text, query.style, rank(before), rank(after), hits(before), hits(after))
+
+
+def _reciprocal(rank: int | None) -> float:
+    return 1 / rank if rank else 0.0
 
 
 def _snippet(text: str) -> str:

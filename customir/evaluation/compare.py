@@ -44,7 +44,7 @@ class Comparison:
         test: Every system on the LLM's test queries; "adapted" only if dev chose a weight above 0.
         pairs_test: Base, adapted and reference model on self-supervised test queries; empty if
             there are none.
-        rankings: Of base and adapted on the LLM's test queries.
+        rankings: Of every system on the LLM's test queries.
         threads: Thread of each of these queries.
     """
 
@@ -115,7 +115,7 @@ def compare(
         pairs_dev=pairs_dev,
         test=written.measure_test(runs, settings),
         pairs_test=pairs.measure_test(pairs_runs, settings) if data.pairs else [],
-        rankings={name: runs[name] for name in systems},
+        rankings=runs,
         threads=written.threads_in("test"),
         verdict=verdict,
     )

@@ -35,11 +35,13 @@ class Verdict:
         weight: Interpolation weight of the adapter in the model that ships; 0 is the base.
         reason: One sentence for the report.
         differences: Of the candidate against the base on the LLM's test queries, by metric name.
+        missing: Which evidence for the candidate is missing, one sentence each.
     """
 
     weight: float
     reason: str
     differences: Mapping[str, Difference]
+    missing: Sequence[str] = ()
 
     @property
     def ships_adapted(self) -> bool:
@@ -87,20 +89,45 @@ def decide(
         )
     differences = _differences(written, settings, seed)
     reason = f"on the LLM's queries {_said(differences, settings)}"
-    ships = all(gain.significantly_better for gain in differences.values())
-    if pairs is not None:
+    if pairs is None:
+        missing = _missing_without_people(differences)
+    else:
         by_people = _differences(pairs, settings, seed)
         reason += f"; on people's queries {_said(by_people, settings)}"
-        ships = (
-            any(gain.significantly_better for gain in by_people.values())
-            and differences[CHOOSING].mean > 0
-            and not any(
-                gain.significantly_worse for gain in (*by_people.values(), *differences.values())
-            )
+        missing = _missing(by_people, differences)
+    if missing:
+        return Verdict(
+            0.0, f"Not significantly better than the base: {reason}.", differences, missing
         )
-    if not ships:
-        return Verdict(0.0, f"Not significantly better than the base: {reason}.", differences)
     return Verdict(weight, f"Significantly better than the base: {reason}.", differences)
+
+
+def _missing(by_people: Mapping[str, Difference], written: Mapping[str, Difference]) -> list[str]:
+    """What people's queries and the LLM's do not show, though a candidate needs it to ship."""
+    missing = []
+    if not any(gain.significantly_better for gain in by_people.values()):
+        missing.append(
+            f"On the queries that people wrote, neither {' nor '.join(by_people)} rose by more than "
+            "chance can explain."
+        )
+    if written[CHOOSING].mean <= 0:
+        missing.append(f"On the queries that the LLM wrote, {CHOOSING} did not rise.")
+    for writer, gains in (("people", by_people), ("the LLM", written)):
+        missing += [
+            f"On the queries that {writer} wrote, {name} fell by more than chance can explain."
+            for name, gain in gains.items()
+            if gain.significantly_worse
+        ]
+    return missing
+
+
+def _missing_without_people(written: Mapping[str, Difference]) -> list[str]:
+    """What the LLM's queries alone do not show, though a candidate needs it to ship."""
+    return [
+        f"On the queries that the LLM wrote, {name} did not rise by more than chance can explain."
+        for name, gain in written.items()
+        if not gain.significantly_better
+    ]
 
 
 def _differences(

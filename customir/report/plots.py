@@ -1,36 +1,82 @@
-"""Plots as inline SVG, without a library: drawn for a phone's width, coloured by the page's CSS.
+"""Plots as inline SVG, drawn by Matplotlib and coloured by the page's CSS.
 
-Text that a plot shows is escaped here. Colours are classes (`c0` to `c7`, `rest`), so that a page
-can have a light and a dark set of them.
+Matplotlib draws in the light theme's colours, and `_svg` replaces each by the CSS variable of its
+name, so that a dark page shows the same plot. Text stays text, in the page's font.
 """
 
-import math
-from collections.abc import Callable, Sequence
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
-WIDTH, HEIGHT = 360, 240
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 36
-ROW = 34
-COLOURS = 8
-LONGEST_NAME = 28
+from markupsafe import Markup
 
-Scale = Callable[[float], float]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# CSS variables of the page, by theme. c0 to c7 tell series apart.
+COLOURS = {
+    "c0": "#1f6fd6", "c1": "#b45f00", "c2": "#00797f", "c3": "#8a3ffc", "c4": "#b5367a",
+    "c5": "#4d7c0f", "c6": "#8d5524", "c7": "#6b7480", "good": "#0a7d4f", "bad": "#b3261e",
+    "rest": "#b9c0c9", "soft": "#565f6b", "ink": "#16191d", "rule": "#e1e5ea", "card": "#ffffff",
+    "page": "#f5f6f8",
+}  # fmt: skip
+DARK = {
+    "c0": "#6cb0ff", "c1": "#ffb054", "c2": "#45cbd2", "c3": "#bd93ff", "c4": "#ff85bd",
+    "c5": "#a3d65c", "c6": "#d9a371", "c7": "#a3adb8", "good": "#4cc38a", "bad": "#ff8a80",
+    "rest": "#4a525c", "soft": "#9aa4b0", "ink": "#e8ebee", "rule": "#30363d", "card": "#1b1f24",
+    "page": "#111417",
+}  # fmt: skip
+SERIES_COLOURS = [name for name in COLOURS if re.fullmatch(r"c\d", name)]
+WIDTH, HEIGHT, ROW = 5.0, 3.2, 0.44  # inches, 72 CSS pixels each
+NAME_WIDTH, LABELLED_GROUPS = 18, 8  # characters; groups
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10.5,
+    "text.color": COLOURS["ink"],
+    "axes.edgecolor": COLOURS["rule"],
+    "axes.labelcolor": COLOURS["soft"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": COLOURS["rule"],
+    "xtick.color": COLOURS["rule"],
+    "ytick.color": COLOURS["rule"],
+    "xtick.labelcolor": COLOURS["soft"],
+    "ytick.labelcolor": COLOURS["soft"],
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a plot. `colour` counts from 0; beyond the last one it is grey."""
+    """A line of a plot. `colour` names one of COLOURS."""
 
     name: str
     points: Sequence[tuple[float, float]]
-    colour: int
+    colour: str
     dashed: bool = False
 
 
-def colour_class(number: int) -> str:
-    """The CSS class of the colour of that number."""
-    return f"c{number}" if 0 <= number < COLOURS else "rest"
+@dataclass(frozen=True)
+class Interval:
+    """A row of `forest`: a mean between two ends."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
 
 
 def lines(
@@ -40,199 +86,161 @@ def lines(
     y_label: str,
     *,
     log_x: bool = False,
-    dots: bool = True,
     x_ticks: Sequence[float] = (),
-    y_range: tuple[float, float] | None = None,
     diagonal: bool = False,
-) -> str:
-    """Lines over one x axis, with a legend where there are several.
+) -> Markup:
+    """Lines over one x axis, with a legend if there are several.
 
     Args:
+        x_ticks: Where the x axis has numbers; by default, Matplotlib chooses.
         diagonal: Draw y = x, dotted.
     """
-    xs = [x for one in series for x, _ in one.points]
-    ys = [y for one in series for _, y in one.points]
-    if not xs:
-        return ""
-    low, high = y_range or _padded(min(ys), max(ys))
-    y_ticks = _ticks(low, high)
-    ticks = list(x_ticks) or _ticks(min(xs), max(xs))
-    place = math.log if log_x else float
-    across = _scale(place(min(xs)), place(max(xs)), LEFT, WIDTH - RIGHT)
-    down = _scale(low, high, HEIGHT - BOTTOM, TOP)
-
-    def x_of(value: float) -> float:
-        return across(place(value))
-
-    parts = [_horizontal(down(tick), _number(tick)) for tick in y_ticks if low <= tick <= high]
-    parts += [_tick(x_of(tick), _number(tick)) for tick in ticks if min(xs) <= tick <= max(xs)]
-    parts.append(_text(WIDTH - RIGHT, HEIGHT - 4, x_label, "end"))
-    if diagonal:
-        parts.append(
-            f'<path class="faint dashed" d="M{x_of(low):.1f} {down(low):.1f} '
-            f'L{x_of(high):.1f} {down(high):.1f}"/>'
-        )
-    for one in series:
-        path = " L".join(f"{x_of(x):.1f} {down(y):.1f}" for x, y in one.points)
-        dashed = " dashed" if one.dashed else ""
-        parts.append(f'<path class="line {colour_class(one.colour)}{dashed}" d="M{path}"/>')
-        if dots:
-            parts += [
-                f'<circle class="dot {colour_class(one.colour)}" cx="{x_of(x):.1f}" '
-                f'cy="{down(y):.1f}" r="2.5"><title>{escape(one.name)}: {_number(x)}, {y:.3f}'
-                "</title></circle>"
-                for x, y in one.points
-            ]
-    legend = _legend(series) if len(series) > 1 else ""
-    return _figure(f"{title}. {y_label} by {x_label}", HEIGHT, parts, y_label) + legend
+    series = [one for one in series if one.points]
+    if not series:
+        return Markup()
+    with _plot(f"{title}: {y_label} by {x_label}", HEIGHT + 0.2 * len(series)) as (axes, drawn):
+        for one in series:
+            marker = "o" if len(one.points) < 40 else ""
+            axes.plot(
+                *zip(*one.points, strict=True), color=COLOURS[one.colour], label=one.name,
+                linestyle="--" if one.dashed else "-", marker=marker, markersize=3.5,
+            )  # fmt: skip
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=COLOURS["rest"], linestyle=":")
+        if log_x:
+            axes.set_xscale("log")
+        if x_ticks:
+            axes.set_xticks(x_ticks, [f"{tick:g}" for tick in x_ticks])
+            axes.minorticks_off()
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.grid(True)
+        if len(series) > 1:
+            axes.figure.legend(loc="outside lower left", ncols=2, fontsize=9.5)
+    return drawn[0]
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A row of `intervals`: a mean between two ends."""
-
-    name: str
-    mean: float
-    low: float
-    high: float
-
-
-def intervals(title: str, rows: Sequence[Interval]) -> str:
+def forest(title: str, rows: Sequence[Interval]) -> Markup:
     """Means with their intervals, one below the other, about a line at zero (a forest plot)."""
     if not rows:
-        return ""
-    ends = [0.0, *(end for row in rows for end in (row.low, row.high, row.mean))]
-    low, high = _padded(min(ends), max(ends))
-    across = _scale(low, high, 8, WIDTH - 8)
-    height = TOP + ROW * len(rows) + BOTTOM - 12
-    parts = [_vertical(across(0), height - BOTTOM + 16, "zero")]
-    for tick in _ticks(low, high, 4):
-        parts.append(_text(across(tick), height - 6, f"{tick:+g}" if tick else "0", "middle"))
-    for number, row in enumerate(rows):
-        y = TOP + ROW * number + 24
-        sure = "sure" if row.low > 0 else "worse" if row.high < 0 else "unsure"
-        said = f"{row.mean:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
-        parts += [
-            _text(8, y - 10, _short(row.name), "start", "name"),
-            _text(WIDTH - 8, y - 10, said, "end"),
-            f'<path class="line {sure}" d="M{across(row.low):.1f} {y} L{across(row.high):.1f} {y}"/>',
-            f'<circle class="dot {sure}" cx="{across(row.mean):.1f}" cy="{y}" r="4"/>',
-        ]
-    return _figure(title, height, parts)
+        return Markup()
+    with _plot(title, 0.6 + ROW * len(rows)) as (axes, drawn):
+        for place, row in enumerate(rows):
+            colour = COLOURS["good" if row.low > 0 else "bad" if row.high < 0 else "c7"]
+            axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
+            axes.plot(row.mean, place, "o", color=colour, markersize=6)
+        axes.axvline(0, color=COLOURS["soft"], linewidth=1)
+        _name_rows(axes, [row.name for row in rows])
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
+        axes.locator_params(axis="x", nbins=5)
+    return drawn[0]
 
 
-def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> str:
-    """Lengths from zero: a name, a value and how it is said."""
-    most = max((value for _, value, _ in rows), default=0.0)
-    if not most:
-        return ""
-    parts = []
-    for number, (name, value, said) in enumerate(rows):
-        y = TOP + ROW * number
-        parts += [
-            _text(8, y + 10, _short(name), "start", "name"),
-            _text(WIDTH - 8, y + 10, said, "end"),
-            f'<rect class="bar c0" x="8" y="{y + 15}" height="8" rx="2" '
-            f'width="{max(1.0, (WIDTH - 16) * value / most):.1f}"/>',
-        ]
-    return _figure(title, TOP + ROW * len(rows), parts)
+def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> Markup:
+    """Bars from zero: a name, a length, and what is written beside it."""
+    rows = [row for row in rows if row[1] > 0]
+    if not rows:
+        return Markup()
+    with _plot(title, 0.2 + ROW * len(rows)) as (axes, drawn):
+        names, lengths, labels = zip(*rows, strict=True)
+        made = axes.barh(range(len(rows)), lengths, height=0.5, color=COLOURS["c0"])
+        axes.bar_label(made, labels, padding=4, color=COLOURS["ink"])
+        axes.margins(x=0.25)
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        _name_rows(axes, names)
+    return drawn[0]
 
 
-def scatter(title: str, points: Sequence[tuple[float, float, int]], labels: Sequence[str]) -> str:
+def scatter(
+    title: str, points: Sequence[tuple[float, float, int]], labels: Sequence[str]
+) -> Markup:
     """Points in the plane, coloured by group; the first groups are named at their middle.
 
     Args:
-        points: x, y, and the group's number.
+        points: x, y, and the group's number, from 0.
         labels: Of the groups, in the order of their numbers.
     """
     if not points:
-        return ""
-    height = WIDTH
-    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
-    across = _scale(*_padded(min(xs), max(xs)), 4, WIDTH - 4)
-    down = _scale(*_padded(min(ys), max(ys)), height - 4, 4)
-    parts = [
-        f'<circle class="point {colour_class(group)}" cx="{across(x):.1f}" cy="{down(y):.1f}" '
-        'r="2"/>'
-        for x, y, group in sorted(points, key=lambda point: -point[2])
-    ]
-    taken: list[float] = []
-    for group, label in list(enumerate(map(_short, labels)))[:COLOURS]:
-        members = [(x, y) for x, y, own in points if own == group]
-        if not members or not label:
-            continue
-        middle = across(sorted(x for x, _ in members)[len(members) // 2])
-        y = down(sorted(y for _, y in members)[len(members) // 2])
-        while any(abs(y - other) < 13 for other in taken):  # labels must not lie on each other
-            y += 1
-        taken.append(y)
-        half = min(len(label) * 3.1, WIDTH / 2)
-        x = min(max(middle, half + 4), WIDTH - half - 4)
-        parts.append(_text(x, min(y, height - 4), label, "middle", f"place {colour_class(group)}"))
-    return _figure(title, height, parts)
+        return Markup()
+    with _plot(title, WIDTH) as (axes, drawn):
+        axes.set_axis_off()
+        groups: dict[int, list[tuple[float, float]]] = {}
+        for x, y, group in points:
+            groups.setdefault(group, []).append((x, y))
+        for group in sorted(groups, reverse=True):
+            axes.plot(
+                *zip(*groups[group], strict=True), "o", color=COLOURS[group_colour(group)],
+                markersize=3, markeredgewidth=0, alpha=0.75,
+            )  # fmt: skip
+        places = {
+            labels[group]: [sorted(axis)[len(axis) // 2] for axis in zip(*members, strict=True)]
+            for group, members in sorted(groups.items())
+            if group < min(LABELLED_GROUPS, len(labels))
+        }
+        _write_apart(axes, places)
+    return drawn[0]
 
 
-def _figure(title: str, height: float, parts: Sequence[str], y_label: str = "") -> str:
-    label = f'<p class="axis">{escape(y_label)}</p>' if y_label else ""
-    return (
-        f'{label}<svg viewBox="0 0 {WIDTH} {height:g}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
+def palette() -> str:
+    """CSS that gives each colour its value, light or dark."""
+    light, dark = (
+        ";".join(f"--{name}:{colour}" for name, colour in theme.items())
+        for theme in (COLOURS, DARK)
     )
+    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
-def _legend(series: Sequence[Series]) -> str:
-    items = "".join(
-        f'<li><svg class="key" viewBox="0 0 22 8"><path class="line {colour_class(one.colour)}'
-        f'{" dashed" if one.dashed else ""}" d="M1 4 L21 4"/></svg>{escape(one.name)}</li>'
-        for one in series
-    )
-    return f'<ul class="legend">{items}</ul>'
+def group_colour(number: int) -> str:
+    """The colour of the group of that number: grey beyond the last one."""
+    return SERIES_COLOURS[number] if number < LABELLED_GROUPS else "rest"
 
 
-def _text(x: float, y: float, text: str, anchor: str, css: str = "") -> str:
-    own = f' class="{css}"' if css else ""
-    return f'<text{own} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+@contextmanager
+def _plot(title: str, height: float) -> Iterator[tuple["Axes", list[Markup]]]:
+    """Axes to draw on, and a list that receives the SVG when the context ends."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    drawn: list[Markup] = []
+    with rc_context({**STYLE, "svg.hashsalt": title}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser has its own
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        yield figure.subplots(), drawn
+        drawn.append(_svg(figure, title))
 
 
-def _horizontal(y: float, label: str) -> str:
-    return (
-        f'<path class="grid" d="M{LEFT} {y:.1f} L{WIDTH - RIGHT} {y:.1f}"/>'
-        + _text(LEFT - 6, y + 4, label, "end")
-    )  # fmt: skip
+def _svg(figure: "Figure", title: str) -> Markup:
+    """The figure as an element of a page, which gives it its colours and its width."""
+    written = io.StringIO()
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(written, format="svg", metadata=no_metadata)
+    svg = written.getvalue()
+    svg = svg[svg.index("<svg ") :]
+    svg = re.sub(r"<style.*?</style>", "", svg)  # the page's concern
+    svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)  # the same in every plot
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    for name, colour in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1))
 
 
-def _vertical(x: float, bottom: float, css: str) -> str:
-    return f'<path class="{css}" d="M{x:.1f} {TOP} L{x:.1f} {bottom:.1f}"/>'
+def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
+    """Write the rows' names to the left of the axes, the first one at the top."""
+    axes.set_yticks(range(len(names)), [fill(name, NAME_WIDTH) for name in names])
+    axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
-def _tick(x: float, label: str) -> str:
-    return _text(x, HEIGHT - BOTTOM + 15, label, "middle")
-
-
-def _scale(low: float, high: float, start: float, end: float) -> Scale:
-    span = (high - low) or 1.0
-    return lambda value: start + (value - low) / span * (end - start)
-
-
-def _padded(low: float, high: float) -> tuple[float, float]:
-    margin = (high - low) * 0.06 or abs(high) * 0.06 or 1.0
-    return low - margin, high + margin
-
-
-def _ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers from low to high."""
-    raw = (high - low) / count
-    if raw <= 0:
-        return [low]
-    size = 10.0 ** math.floor(math.log10(raw))
-    step = next(size * m for m in (1, 2, 5, 10) if size * m >= raw * 0.999)
-    first = math.ceil(low / step)
-    return [round(n * step, 10) for n in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
-
-
-def _number(value: float) -> str:
-    return f"{value:g}"
+def _write_apart(axes: "Axes", places: Mapping[str, Sequence[float]]) -> None:
+    """Write labels at their places, lowered where two would lie on each other."""
+    bottom, top = axes.get_ylim()
+    left, right = axes.get_xlim()
+    height, width = 0.045 * (top - bottom), 0.35 * (right - left)
+    taken: list[tuple[float, float]] = []
+    for label, (x, y) in sorted(places.items(), key=lambda item: -item[1][1]):
+        while any(abs(x - x_) < width and abs(y - y_) < height for x_, y_ in taken):
+            y -= height / 4
+        taken.append((x, y))
+        x = min(max(x, left + width / 2), right - width / 2)
+        axes.text(x, y, label, ha="center", va="center", weight="bold", fontsize=10)

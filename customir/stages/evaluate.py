@@ -1,4 +1,4 @@
-"""Evaluating on held-out queries: the table, the verdict, gains by style, queries won and lost."""
+"""Evaluating on held-out queries: the table, the verdict, gains by style, single queries."""
 
 import dataclasses
 import tempfile
@@ -60,6 +60,7 @@ def run(job: Job) -> StageSummary:
         "threads": len(set(comparison.threads)),
         "weight": comparison.verdict.weight,
         "reason": comparison.verdict.reason,
+        "missing": list(comparison.verdict.missing),
     }
 
 
@@ -73,25 +74,25 @@ def _mean_by_weight(dev: "Mapping[float, Metrics]") -> list[StageSummary]:
 
 
 def _broken_down(job: Job, comparison: "Comparison") -> StageSummary:
-    """Gains by query style and queries won and lost; nothing if the base ships."""
-    from customir.evaluation.breakdown import by_style, won_and_lost
+    """Gains by query style, and how single queries moved, as `customir search` ranks."""
+    from customir.evaluation.breakdown import by_style, movement
     from customir.evaluation.held_out import qrels_of
-    from customir.evaluation.systems import ADAPTED, BASE
+    from customir.evaluation.systems import ADAPTED, BASE, hybrid
 
     test = read_queries(job.workspace, splits=("test",))
-    values = {result.system: result.by_query["Recall@10"] for result in comparison.test}
-    if ADAPTED not in values or not test:
+    if not test:
         return {}
-    won, lost = won_and_lost(
-        test, job.passages, qrels_of(test, job.passages), comparison.rankings, BASE, ADAPTED
-    )
+    values = {result.system: result.by_query["Recall@10"] for result in comparison.test}
+    candidate = ADAPTED if ADAPTED in values else BASE
+    moved = movement(
+        test, job.passages, qrels_of(test, job.passages),
+        comparison.rankings[hybrid(BASE)], comparison.rankings[hybrid(candidate)],
+    )  # fmt: skip
     return {
+        "candidate": candidate,
+        "movement": dataclasses.asdict(moved),
         "by_style": by_style(
-            test, values[BASE], values[ADAPTED], comparison.threads,
+            test, values[BASE], values[candidate], comparison.threads,
             job.settings.evaluation, job.settings.seed,
-        ),
-        "examples": {
-            "won": [dataclasses.asdict(example) for example in won],
-            "lost": [dataclasses.asdict(example) for example in lost],
-        },
+        ) if candidate != BASE else [],
     }  # fmt: skip

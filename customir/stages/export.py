@@ -9,7 +9,7 @@ from customir.errors import UserError
 from customir.files import sha256_of
 from customir.job import Job, StageSummary
 from customir.job.parity_queries import parity_queries_of
-from customir.report.markdown import comparison_rows
+from customir.report.wording import comparison_rows
 from customir.workspace.queries import read_queries
 
 

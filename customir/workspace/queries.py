@@ -96,6 +96,16 @@ def read_queries(
     return [Query(*row) for row in rows]
 
 
+def count_queries(workspace: Workspace, split: Split) -> dict[str, int]:
+    """Count the kept queries of a split by style."""
+    rows = workspace.database.execute(
+        "SELECT style, count(*) FROM query WHERE rejected IS NULL AND split = ? "
+        "GROUP BY style ORDER BY style",
+        (split,),
+    )
+    return dict(rows)
+
+
 def write_negatives(workspace: Workspace, negatives: Iterable[Negative]) -> None:
     """Replace all negatives, in one transaction."""
     with workspace.transaction() as database:

@@ -55,7 +55,7 @@ def test_without_an_adapter_the_base_ships(minilm: Path, tmp_path: Path) -> None
     for metrics in (*found.dev.values(), *(result.by_query for result in found.test)):
         for values in metrics.values():
             np.testing.assert_array_equal(values, np.ones(4))
-    assert set(found.rankings) == {"base"}
+    assert set(found.rankings) == {result.system for result in found.test}
     assert found.pairs_dev == {}
     assert found.pairs_test == []
     assert found.threads == ["t0", "t1", "t2", "t3"]

@@ -109,6 +109,11 @@ def test_a_gain_by_one_metric_alone_does_not_ship() -> None:
         verdict = gate(1.0, metrics(base + ndcg, base + recall), metrics(base, base), SETTINGS, 0)
         assert verdict.weight == 0
         assert verdict.reason.startswith("Not significantly better than the base: on the LLM's")
+        fell_short = ["nDCG@10"] * (ndcg <= 0) + ["Recall@10"] * (recall <= 0)
+        assert verdict.missing == [
+            f"On the queries that the LLM wrote, {name} did not rise by more than chance can explain."
+            for name in fell_short
+        ]
         assert set(verdict.differences) == {"nDCG@10", "Recall@10"}
 
 
@@ -141,6 +146,28 @@ def test_people_have_to_agree(ndcg: float, recall: float, ships: bool) -> None:
     assert verdict.ships_adapted == ships
     assert "on the LLM's queries nDCG@10 +0.100" in verdict.reason
     assert f"on people's queries nDCG@10 {ndcg:+.3f}" in verdict.reason
+    assert bool(verdict.missing) != ships
+
+
+def test_what_is_missing_is_said_plainly() -> None:
+    base = np.random.default_rng(0).random(60) * 0.8
+    own = [str(number) for number in range(60)]
+    better, worse = metrics(base + 0.1), metrics(base - 0.1)
+    people, written = (
+        PairedMetrics(worse, metrics(base), own),
+        PairedMetrics(better, metrics(base), own),
+    )
+    assert decide(1.0, written, people, QUICK, 0).missing == [
+        "On the queries that people wrote, neither nDCG@10 nor Recall@10 rose by more than chance "
+        "can explain.",
+        "On the queries that people wrote, nDCG@10 fell by more than chance can explain.",
+        "On the queries that people wrote, Recall@10 fell by more than chance can explain.",
+    ]
+    assert decide(1.0, people, written, QUICK, 0).missing == [
+        "On the queries that the LLM wrote, nDCG@10 did not rise.",
+        "On the queries that the LLM wrote, nDCG@10 fell by more than chance can explain.",
+        "On the queries that the LLM wrote, Recall@10 fell by more than chance can explain.",
+    ]
 
 
 @pytest.mark.parametrize(

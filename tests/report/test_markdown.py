@@ -4,15 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sample_run import run_of
 
-from customir.report.markdown import (
-    BLOCKS,
-    CURVE_POINTS,
-    report_text,
-    sparkline,
-    verdict_line,
-    write_report,
-)
+from customir.report.markdown import BLOCKS, CURVE_POINTS, report_text, sparkline, write_report
+from customir.report.run import read_run
 from customir.settings import Settings
 from customir.workspace import Workspace
 
@@ -36,6 +31,7 @@ EVALUATED = {
     "queries": 40,
     "threads": 25,
     "weight": 0.5,
+    "missing": [],
     "reason": "Surely better than the base: nDCG@10 +0.081.",
     "table": [
         row("BM25", 0.5, 0.4, 0.3, [-0.1, -0.2, 0, 0.04]),
@@ -80,12 +76,15 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
         finish(workspace, "generate", GENERATED)
         finish(workspace, "mine", MINED)
         finish(workspace, "evaluate", EVALUATED)
-        path = write_report(workspace, Settings())
+        path = write_report(read_run(workspace, Settings()))
     text = path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
     lines = text.splitlines()
-    assert lines[2] == f"**{verdict_line(EVALUATED)}**"
-    assert "Ships: the adapted model, with interpolation weight 0.5. Surely better" in lines[2]
+    assert lines[2] == (
+        "**The right passage is now among the first ten hits for 50 of 100 queries. With the "
+        "original model it was for 44.**"
+    )
+    assert "Ships: the adapted model, with interpolation weight 0.5. Surely better" in lines[4]
     assert "On 40 test queries" in text
     worse, better = "-0.100 (-0.200 to +0.000)", "+0.081 (+0.020 to +0.150)"
     assert f"| BM25 | 0.500 | 0.400 | 0.300 | {worse} | {worse} | 0.0400 |" in lines
@@ -116,22 +115,23 @@ def test_a_judge_that_was_not_believed_and_no_judge_at_all(tmp_path: Path) -> No
     unbelieved = {**MINED, "calibration": {**MINED["calibration"], "auc": 0.55, "used": False}}
     with Workspace(tmp_path) as workspace:
         finish(workspace, "mine", unbelieved)
-        text = report_text(workspace, Settings())
+        text = report_text(read_run(workspace, Settings()))
         assert "0.550" in text
         assert "too low to be trusted: the 80 candidates were not judged" in text
         finish(workspace, "mine", {"candidates": 0, "calibration": None})
-        assert "No hard negatives were mined." in report_text(workspace, Settings())
+        assert "No hard negatives were mined." in report_text(read_run(workspace, Settings()))
 
 
 def test_the_base_ships_without_test_queries(tmp_path: Path) -> None:
     evaluated = {
-        "queries": 0, "threads": 0, "weight": 0.0, "reason": "There were no dev queries.",
+        "queries": 0, "threads": 0, "weight": 0.0, "reason": "There were no dev queries.", "missing": [],
         "table": [row("base", None, None, None)], "dev": [], "self_supervised": {"styles": {}, "dev": [], "table": []},
     }  # fmt: skip
     with Workspace(tmp_path) as workspace:
         finish(workspace, "evaluate", evaluated)
-        text = report_text(workspace, Settings())
+        text = report_text(read_run(workspace, Settings()))
     assert "Ships: the base model. There were no dev queries." in text
+    assert "- There were no dev queries." in text.splitlines()
     assert "| base |  |  |  |  |  |  |" in text
 
 
@@ -156,10 +156,19 @@ def cells(line: str) -> list[str]:
 def test_no_text_breaks_out_of_its_cell(tmp_path: Path, text: str) -> None:
     with Workspace(tmp_path) as workspace:
         workspace.database.execute("INSERT INTO skipped VALUES ('in.mbox', ?, 'no text')", (text,))
-        lines = report_text(workspace, Settings()).splitlines()
+        lines = report_text(read_run(workspace, Settings())).splitlines()
     (line,) = [line for line in lines if line.startswith("| in.mbox")]
     assert cells(line) == ["in.mbox", text, "no text"]
     assert "| <" not in line, "nothing is taken for a tag"
+
+
+def test_searches_before_and_after_stay_in_their_tables() -> None:
+    query = "# a | `b` <i>c"
+    lines = report_text(run_of(query)).splitlines()
+    at = lines.index("Query: # a \\| \\`b\\` \\<i>c")
+    assert cells(lines[at + 2]) == ["base: answer at rank 40", "adapted: answer at rank 1"]
+    assert cells(lines[at + 4]) == ["Re: new coffee machine", "**Re: new coffee machine**"]
+    assert cells(lines[at + 5]) == [query, query]
 
 
 def test_every_skipped_message_is_listed(tmp_path: Path) -> None:
@@ -168,7 +177,7 @@ def test_every_skipped_message_is_listed(tmp_path: Path) -> None:
             workspace.database.execute(
                 "INSERT INTO skipped VALUES ('in.mbox', ?, 'line one\nline two')", (f"m{number}",)
             )
-        text = report_text(workspace, Settings())
+        text = report_text(read_run(workspace, Settings()))
     for number in range(30):
         assert f"| in.mbox | m{number} | line one line two |" in text.splitlines()
 
@@ -176,7 +185,7 @@ def test_every_skipped_message_is_listed(tmp_path: Path) -> None:
 def test_samples_stay_in_their_cells(tmp_path: Path) -> None:
     with Workspace(tmp_path) as workspace:
         finish(workspace, "generate", GENERATED)
-        lines = report_text(workspace, Settings()).splitlines()
+        lines = report_text(read_run(workspace, Settings())).splitlines()
     (sample,) = [line for line in lines if line.startswith("| need |")]
     assert cells(sample) == ["need", "pipes | and `ticks` and <b>lines</b>"]
 
@@ -188,13 +197,13 @@ def test_times_are_in_the_order_of_the_stages_and_summed(tmp_path: Path) -> None
         workspace.begin_stage("unfinished", "print")
         workspace.database.execute("UPDATE stage SET seconds = 2.25 WHERE name = 'ingest'")
         workspace.database.execute("UPDATE stage SET seconds = 1.0 WHERE name = 'other'")
-        text = report_text(workspace, Settings())
+        text = report_text(read_run(workspace, Settings()))
     assert "| ingest | 2.2 |\n| other | 1.0 |\n| all | 3.2 |" in text
 
 
 def test_an_empty_workspace_has_a_report(tmp_path: Path) -> None:
     with Workspace(tmp_path) as workspace:
-        assert report_text(workspace, Settings()).startswith("# CustomIR report")
+        assert report_text(read_run(workspace, Settings())).startswith("# CustomIR report")
 
 
 def test_sparkline() -> None:

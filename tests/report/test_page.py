@@ -6,123 +6,27 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
 import pytest
+from sample_run import details, run_of
 
-from customir.evaluation.breakdown import EXAMPLES, SHOWN_HITS, by_style, won_and_lost
-from customir.report.page import _points, page_text, write_page
-from customir.settings import EvaluationSettings, Settings
+from customir.cli.serve import serve
+from customir.report.page import page_text, write_page
+from customir.report.run import read_run
+from customir.report.wording import SEARCH_PAGE
+from customir.settings import Settings
 from customir.workspace import Workspace
-from customir.workspace.passages import Passage
-from customir.workspace.queries import Query
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 EVIL = "<script>document.title='hacked'</script><img src=x onerror=alert(1)> & \" ' </style>"
-CURVE = {str(k): value for k, value in zip((1, 2, 3, 5, 10, 20, 50, 100), np.linspace(0.3, 0.9, 8), strict=True)}  # fmt: skip
-
-
-def row(system: str, recall: float, *difference: float) -> dict[str, Any]:
-    made: dict[str, Any] = {"system": system, "curve": CURVE}
-    for name in ("Recall@10", "nDCG@10", "MRR@10"):
-        made[name] = recall
-        if difference:
-            made[f"{name} difference"] = difference
-    return made
-
-
-def example(before: int | None, after: int | None, text: str) -> dict[str, Any]:
-    hits = [[text, False], ["the coffee machine " * 8, True], ["parking", False]]
-    return {
-        "query": text, "style": "need", "answer": text, "before": before, "after": after,
-        "hits_before": hits, "hits_after": hits[::-1],
-    }  # fmt: skip
-
-
-def details(text: str) -> dict[str, dict[str, Any]]:
-    """What the stages leave, with `text` in each place where text of the corpus can be."""
-    random = np.random.default_rng(0)
-    return {
-        "ingest": {
-            "read": 900, "kept": 880, "skipped": 20, "threads": 300, "passages": 1200,
-            "duplicate_groups": 12, "duplicate_passages": 30,
-        },
-        "generate": {
-            "sampled_passages": 600, "held_out_only": False, "written": 2400, "rejected": {"too short": 30},
-            "kept_by_style": {"need": 900, "question": 800}, "kept_by_split": {"train": 1700},
-            "tokens": {"submitted": 1, "computed": 1},
-            "samples": [{"style": "need", "text": text, "passage": "p"}] * 5,
-            "map": {
-                "points": [
-                    [float(x) + topic % 4, float(y) + topic // 4, topic]
-                    for topic in range(12) for x, y in random.normal(0, 0.3, (40, 2))
-                ],
-                "topics": [[f"{text[:40]}{n}", "second", "third"] for n in range(12)],
-            },
-        },
-        "mine": {
-            "candidates": 700, "verdicts": {"negative": 610, "relevant": 90}, "required_near_auc": 0.67,
-            "calibration": {
-                "auc": 0.91, "threshold": 0.3, "true_positive_rate": 0.85, "pairs": 150,
-                "false_positive_rate": 0.1, "used": True, "near_auc": 0.7,
-                "roc": [[0, 0], [0.05, 0.6], [0.1, 0.85], [0.5, 0.97], [1, 1]],
-            },
-        },
-        "train": {
-            "examples": 1700, "negatives": 900, "steps": 60, "padding": 0.03,
-            "losses": (2 * np.exp(-np.arange(60) / 20) + 0.5).round(3).tolist(), "adapter": "x",
-        },
-        "evaluate": {
-            "queries": 400, "threads": 120, "weight": 0.75, "reason": f"Surely better. {text}",
-            "table": [
-                row("BM25", 0.55, -0.1, -0.16, -0.04, 0.001), row("base", 0.65),
-                row("hybrid of BM25 and base", 0.68, 0.03, -0.01, 0.07, 0.2),
-                row("mpnet", 0.66, 0.01, -0.03, 0.05, 0.5), row("adapted", 0.72, 0.07, 0.04, 0.1, 0.0001),
-                row("hybrid of BM25 and adapted", 0.74, 0.09, 0.05, 0.13, 0.0001),
-            ],
-            "dev": [
-                {"weight": a, "Recall@10": 0.6 + 0.1 * a, "nDCG@10": 0.5 + 0.1 * a - 0.05 * a * a}
-                for a in (0.0, 0.25, 0.5, 0.75, 1.0)
-            ],
-            "self_supervised": {
-                "styles": {"subject": 300, "reply": 150},
-                "dev": [{"weight": a, "Recall@10": 0.5 + 0.1 * a, "nDCG@10": 0.4} for a in (0.0, 0.5, 1.0)],
-                "table": [row("base", 0.5), row("adapted", 0.55, 0.05, 0.02, 0.08, 0.001)],
-            },
-            "by_style": [
-                {"style": style, "queries": 100, "base": 0.6, "adapted": 0.7, "difference": found}
-                for style, found in (
-                    ("keywords", [0.1, 0.05, 0.15, 0]), ("need", [0.02, -0.04, 0.08, 0.5]),
-                    (text, [-0.06, -0.1, -0.01, 0.04]),
-                )
-            ],
-            "examples": {
-                "won": [example(40, 1, text), example(None, 3, "b" * 300)],
-                "lost": [example(1, None, text)],
-            },
-        },
-        "export": {
-            "table": [row("adapted INT8", 0.718, 0.068, 0.035, 0.1, 0.0001)],
-            "sizes": {"model.safetensors": 90_000_000, "model_qint8.onnx": 22_800_000},
-        },
-        "index": {"total": 1200},
-    }  # fmt: skip
 
 
 def page(folder: Path, text: str, without: tuple[str, ...] = ()) -> Path:
-    with Workspace(folder) as workspace:
-        for number, (stage, detail) in enumerate(details(text).items()):
-            if stage not in without:
-                workspace.begin_stage(stage, "print")
-                workspace.finish_stage(stage, detail)
-                workspace.database.execute(
-                    "UPDATE stage SET seconds = ? WHERE name = ?", (7.0 * number**3, stage)
-                )
-        workspace.database.execute("INSERT INTO skipped VALUES ('in.mbox', ?, 'empty')", (text,))
-        return write_page(workspace, Settings(sources=(f"/mail/{text[:30]}.mbox",)))
+    folder.mkdir(exist_ok=True)
+    return write_page(run_of(text, folder, without))
 
 
 class Tags(html.parser.HTMLParser):
@@ -146,35 +50,52 @@ class Tags(html.parser.HTMLParser):
 
 def read(path: Path) -> Tags:
     tags = Tags()
-    tags.feed(path.read_text(encoding="utf-8"))
+    tags.feed(re.sub(r"<style>.*?</style>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL))
     return tags
 
 
-def test_it_says_all_the_verdict_first_and_takes_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_it_says_all_the_gain_first_and_loads_nothing(tmp_path: Path) -> None:
     path = page(tmp_path, "who fixes it")
     assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_size < 1_000_000
     found = read(path)
-    for title in (
-        "Recall@k", "Gain by query style", "Interpolation weight", "Largest gains", "Largest losses", "Map",
-        "ROC curve", "Loss", "Stages", "Files", "mpnet", "adapted INT8",
-        "+0.070 (+0.040 to +0.100)", "rank 40 → 1", "rank 1 → –", "22.8 MB",
+    for text in (
+        "Recall@k", "Gain by query style", "Interpolation weight", "Map", "ROC curve", "Loss", "Stages",
+        "Files", "mpnet", "adapted INT8", "+0.070 (+0.040 to +0.100)", "22.8 MB",
+        "The adapter learned from 300 subjects, 150 questions with their replies and 96 queries",
+        f"customir serve {tmp_path}",
+        "Ships: the adapted model, with interpolation weight 0.75",
     ):  # fmt: skip
-        assert title in found.text, title
-    assert found.text.index(
-        "Ships: the adapted model, with interpolation weight 0.75"
-    ) < found.text.index("Every system")
+        assert text in found.text, text
+    in_order = (
+        "among the first ten hits for 55 of 100 queries", "Searches, before and after",
+        "answer at rank 40", "answer not in the top 100", "Every system", "The corpus",
+    )  # fmt: skip
+    places = [found.text.index(text) for text in in_order]
+    assert places == sorted(places)
     assert not {"script", "link", "img", "iframe", "object", "base", "form"} & found.tags
-    assert not {"src", "href", "action", "style"} & found.attributes
-    assert "url(" not in path.read_text()
-    assert "@import" not in path.read_text()
+    assert not {"src", "action"} & found.attributes
+    assert not re.findall(r"url\((?!#)|@import", path.read_text())
     assert "default-src 'none'" in path.read_text()
+
+
+def test_each_search_is_linked_to_the_search_page(tmp_path: Path) -> None:
+    (port,) = (option.default for option in serve.params if option.name == "port")
+    (host,) = (option.default for option in serve.params if option.name == "host")
+    assert f"http://{host}:{port}/" == SEARCH_PAGE
+    query = "R&D: 100% of #1 + more"
+    links = [value for value in read(page(tmp_path, query)).values if "?" in value and "/" in value]
+    assert all(link.startswith(f"{SEARCH_PAGE}?q=") for link in links)
+    assert {query, f"lost {query}", f"2 {query}"} <= {
+        parse_qs(urlsplit(link).query)["q"][0] for link in links
+    }
 
 
 def test_no_text_of_the_corpus_becomes_markup(tmp_path: Path) -> None:
     plain, evil = read(page(tmp_path / "a", "who fixes it")), read(page(tmp_path / "b", EVIL))
     assert evil.tags == plain.tags
     assert evil.attributes == plain.attributes
-    assert evil.text.count(EVIL) >= 8, "it is shown as it is"
+    assert evil.text.count(EVIL) >= 20, "it is shown as it is"
 
 
 @pytest.mark.parametrize("stage", list(details("")))
@@ -182,17 +103,33 @@ def test_a_stage_that_has_not_run_is_left_out(tmp_path: Path, stage: str) -> Non
     assert "<main>" in page(tmp_path, "x", without=(stage,)).read_text()
 
 
-def test_an_empty_workspace_and_one_without_a_share_have_a_page(tmp_path: Path) -> None:
+def test_an_empty_workspace_has_a_page(tmp_path: Path) -> None:
     with Workspace(tmp_path) as workspace:
-        assert "Not evaluated yet" in page_text(workspace, Settings())
-        nothing = {
-            "queries": 0, "threads": 0, "weight": 0.0, "reason": "No dev queries.", "dev": [],
-            "self_supervised": {"styles": {}, "dev": [], "table": []},
-            "table": [{"system": "base", "Recall@10": None, "nDCG@10": None, "MRR@10": None, "curve": {}}],
-        }  # fmt: skip
-        workspace.begin_stage("evaluate", "print")
-        workspace.finish_stage("evaluate", nothing)
-        assert "Ships: the base model" in page_text(workspace, Settings())
+        assert "has not been evaluated yet" in page_text(read_run(workspace, Settings()))
+
+
+def test_the_page_says_why_the_base_ships(tmp_path: Path) -> None:
+    run = run_of("who fixes it", tmp_path)
+    missing = ["On the queries that people wrote, nDCG@10 fell by more than chance can explain."]
+    run.evaluate.update(weight=0.0, missing=missing, reason="Not significantly better.")
+    text = page_text(run)
+    assert "The original model stays, because no better one was found." in text
+    assert missing[0] in text
+    assert "this is what it would have changed" in text
+
+
+def test_the_page_of_a_run_without_queries(tmp_path: Path) -> None:
+    run = run_of("who fixes it", tmp_path, without=("generate", "train", "export"))
+    nothing = {
+        "queries": 0, "threads": 0, "weight": 0.0, "reason": "No dev queries.", "dev": [],
+        "missing": [], "self_supervised": {"styles": {}, "dev": [], "table": []},
+        "table": [{"system": "base", "Recall@10": None, "nDCG@10": None, "MRR@10": None, "curve": {}}],
+    }  # fmt: skip
+    run.evaluate.clear()
+    run.evaluate.update(nothing)
+    text = page_text(run)
+    assert "Ships: the base model. No dev queries." in text
+    assert "Searches" not in text
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
@@ -223,60 +160,3 @@ def test_a_browser_shows_it_and_it_fits(tmp_path: Path, width: int) -> None:
     assert shown["plots"] >= 9
     assert shown["scroll"] <= width, "nothing sticks out sideways"
     assert shown["small"] >= 10, "text in the plots stays legible (px)"
-
-
-QUERIES = [
-    Query(f"q{n}", f"p{n}", "need" if n % 2 else "keywords", f"query {n}", None, "test")
-    for n in range(20)
-]
-PASSAGES = [
-    Passage(f"p{n}", f"d{n}", 0, f"text {n} " * 60, f"p{n}", "", f"t{n}") for n in range(30)
-]
-
-
-def test_queries_won_and_lost_by_hand() -> None:
-    qrels = {query.key: {query.passage: 1} for query in QUERIES}
-    before = [np.array([n, 25, 26, 27]) for n in range(20)]
-    after = [row.copy() for row in before]
-    before[3], after[3] = np.array([25, 26, 3]), np.array([3, 25, 26])
-    before[4], after[4] = np.array([25, 26, 27]), np.array([25, 4, 26])
-    before[5], after[5] = np.array([5, 25, 26]), np.array([25, 26, 27])
-    won, lost = won_and_lost(QUERIES, PASSAGES, qrels, {"a": before, "b": after}, "a", "b")
-    assert [(e.query, e.before, e.after) for e in won] == [("query 3", 3, 1), ("query 4", None, 2)]
-    assert [(e.query, e.before, e.after) for e in lost] == [("query 5", 1, None)]
-    assert [right for _, right in won[0].hits_after] == [True, False, False]
-    assert len(won[0].hits_before) == SHOWN_HITS
-    assert won[0].hits_after[0][0].startswith("text 3 text 3")
-    all_won, none_lost = won_and_lost(
-        QUERIES, PASSAGES, qrels, {"a": [np.array([29])] * 20, "b": after}, "a", "b"
-    )
-    assert len(all_won) == EXAMPLES
-    assert none_lost == []
-
-
-def test_the_gain_of_each_style_is_its_own() -> None:
-    base = np.zeros(20)
-    adapted = np.array([0.0, 1.0] * 10)
-    keywords, need = by_style(
-        QUERIES,
-        base,
-        adapted,
-        [p.thread for p in PASSAGES[:20]],
-        EvaluationSettings(resamples=1000),
-        0,
-    )
-    assert (keywords["style"], keywords["queries"], keywords["difference"][0]) == (
-        "keywords",
-        10,
-        0,
-    )
-    assert (need["style"], need["adapted"], need["difference"][:3]) == (
-        "need",
-        1.0,
-        [1.0, 1.0, 1.0],
-    )
-
-
-def test_no_query_to_measure_by_is_a_dash() -> None:
-    assert _points(None) == "–"
-    assert _points(0.9) == "90.0"

@@ -1,0 +1,60 @@
+"""A run as the report sees it: what each stage has left, and what it learned from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from customir.settings import Settings
+from customir.workspace import Workspace
+from customir.workspace.documents import SkippedRow, read_skipped
+from customir.workspace.queries import count_queries
+
+StageSummary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the workspace holds of a run. The summary of a stage that has not finished is empty.
+
+    Attributes:
+        training_queries: Count of the queries that were trained on, by style.
+        seconds: Of each stage's work, in the order of the stages.
+        skipped: What was read but not kept.
+    """
+
+    folder: Path
+    settings: Settings
+    ingest: StageSummary
+    generate: StageSummary
+    mine: StageSummary
+    train: StageSummary
+    evaluate: StageSummary
+    export: StageSummary
+    index: StageSummary
+    training_queries: Mapping[str, int]
+    seconds: Sequence[tuple[str, float]]
+    skipped: Sequence[SkippedRow]
+
+
+def read_run(workspace: Workspace, settings: Settings) -> Run:
+    """Read what the report needs."""
+
+    def summary(stage: str) -> StageSummary:
+        state = workspace.stage(stage)
+        return state.detail if state and state.finished else {}
+
+    return Run(
+        folder=workspace.folder,
+        settings=settings,
+        ingest=summary("ingest"),
+        generate=summary("generate"),
+        mine=summary("mine"),
+        train=summary("train"),
+        evaluate=summary("evaluate"),
+        export=summary("export"),
+        index=summary("index"),
+        training_queries=count_queries(workspace, "train"),
+        seconds=workspace.stage_seconds(),
+        skipped=read_skipped(workspace),
+    )

@@ -1,0 +1,242 @@
+"""What is said of a run, in sentences and figures: in the report, and at the end of `customir adapt`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from customir.evaluation.metrics import DEPTH, METRICS
+from customir.evaluation.significance import Difference
+from customir.evaluation.systems import ADAPTED, BASE
+from customir.report.run import Run, StageSummary
+from customir.workspace.queries import SELF_SUPERVISED_STYLES
+
+# The differences that tables show.
+COMPARED = ("Recall@10", "nDCG@10")
+SHOWN_EXAMPLES = 3
+# Where `customir serve DIR` listens by default.
+SEARCH_PAGE = "http://127.0.0.1:8080/"
+# What a self-supervised query is called, one and several.
+STYLE_NOUNS = {
+    "subject": ("subject", "subjects"),
+    "reply": ("question with its reply", "questions with their replies"),
+    "ict": ("first sentence", "first sentences"),
+}
+
+Figures = Mapping[str, Any]
+"""What is counted or measured, by what it is called."""
+
+
+def headline(evaluated: StageSummary) -> str:
+    """What changed for the user, in one sentence."""
+    if not evaluated["weight"]:
+        return "The original model stays, because no better one was found."
+    rows = {row["system"]: row for row in deciding_table(evaluated)}
+    before, after = (round(100 * rows[system]["Recall@10"]) for system in (BASE, ADAPTED))
+    if after > before:
+        return (
+            f"The right passage is now among the first ten hits for {after} of 100 queries. "
+            f"With the original model it was for {before}."
+        )
+    before, after = (rows[system]["nDCG@10"] for system in (BASE, ADAPTED))
+    return f"The right passages now rank higher: nDCG@10 rose from {before:.3f} to {after:.3f}."
+
+
+def deciding_table(evaluated: StageSummary) -> list[StageSummary]:
+    """The systems on the queries that decide: those that people wrote, if there are enough."""
+    table: list[StageSummary] = evaluated["self_supervised"]["table"] or evaluated["table"]
+    return table
+
+
+def verdict_line(evaluated: StageSummary) -> str:
+    """What ships, and why, with the figures."""
+    what = "the base model"
+    if weight := evaluated["weight"]:
+        what = f"the adapted model, with interpolation weight {weight:g}"
+    return f"Ships: {what}. {evaluated['reason']}"
+
+
+def reasons(evaluated: StageSummary) -> list[str]:
+    """Why the base ships, in plain sentences; nothing if the adapted model does."""
+    if evaluated["weight"]:
+        return []
+    return list(evaluated["missing"]) or [evaluated["reason"]]
+
+
+def learned_from(run: Run) -> str:
+    """What the model was trained on, in a sentence."""
+    counts = [
+        f"{count} {STYLE_NOUNS[style][count != 1]}"
+        for style, count in run.training_queries.items()
+        if style in SELF_SUPERVISED_STYLES
+    ]
+    written = sum(
+        count
+        for style, count in run.training_queries.items()
+        if style not in SELF_SUPERVISED_STYLES
+    )
+    if written:
+        counts.append(f"{written} {'query' if written == 1 else 'queries'} that the LLM wrote")
+    if not run.train.get("adapter"):
+        return f"Too little to learn from: {_listed(counts) or 'no queries'}."
+    return f"The adapter learned from {_listed(counts)}."
+
+
+def tested_on(evaluated: StageSummary) -> str:
+    """What the systems were compared on, in a sentence."""
+    people = sum(evaluated["self_supervised"]["styles"].values())
+    counts = [f"{people} queries that people wrote"] if people else []
+    counts.append(f"{evaluated['queries']} that the LLM wrote")
+    return f"It was tested on {_listed(counts)}, about threads that were not trained on."
+
+
+def pairs_line(evaluated: StageSummary) -> str:
+    """What kinds of self-supervised queries the gate decided by."""
+    styles = evaluated["self_supervised"]["styles"].items()
+    kinds = ", ".join(f"{count} of style {style}" for style, count in sorted(styles))
+    return (
+        f"On test queries that people wrote ({kinds}): each searches for its own passage without the "
+        "part that the query was taken from, and without the rest of its thread"
+    )
+
+
+def written_line(evaluated: StageSummary) -> str:
+    """Which of the LLM's queries the systems were compared on."""
+    return (
+        f"On {evaluated['queries']} test queries that the LLM wrote, about {evaluated['threads']} "
+        "threads that were never trained on"
+    )
+
+
+def movement_line(movement: StageSummary) -> str:
+    """How many answers rose and fell, in a sentence."""
+    rose, same, fell = (movement[name] for name in ("rose", "same", "fell"))
+    return (
+        f"Of {rose + same + fell} held-out queries that the LLM wrote, the answer rose for {rose}, "
+        f"fell for {fell} and kept its rank for {same}."
+    )
+
+
+def shown_examples(movement: StageSummary) -> list[StageSummary]:
+    """The examples that come first: the largest gains, and the largest loss if there is one."""
+    won, lost = movement["won"], movement["lost"][:1]
+    chosen = [*won[: SHOWN_EXAMPLES - len(lost)], *lost]
+    return [*chosen, *movement["unmoved"][: SHOWN_EXAMPLES - len(chosen)]]
+
+
+def change_of(example: StageSummary) -> str:
+    """Whether the answer of an example is ranked better or worse than before, or the same."""
+    before, after = (example[name] or DEPTH + 1 for name in ("rank_before", "rank_after"))
+    return "better" if after < before else "worse" if after > before else "same rank"
+
+
+def rank_text(rank: int | None) -> str:
+    """Where an answer is ranked."""
+    return f"answer at rank {rank}" if rank else f"answer not in the top {DEPTH}"
+
+
+def search_link(query: str) -> str:
+    """The address of the search page that shows what a query finds."""
+    return f"{SEARCH_PAGE}?{urlencode({'q': query})}"
+
+
+def comparison_rows(rows: Sequence[StageSummary], confidence: float) -> list[list[str]]:
+    """The table of systems, with its header: metrics, and differences to the base.
+
+    Args:
+        rows: As `SystemResult.as_row` makes them.
+    """
+    interval = f"against base ({round(100 * confidence)}% interval)"
+    table = [["", *METRICS, *(f"{name} {interval}" for name in COMPARED), f"p ({COMPARED[-1]})"]]
+    for row in rows:
+        found = [difference_of(row, name) for name in COMPARED]
+        table.append(
+            [
+                row["system"],
+                *(three_digits(row[name]) for name in METRICS),
+                *(difference_text(difference) if difference else "" for difference in found),
+                f"{found[-1].p:.4f}" if found[-1] else "",
+            ]
+        )
+    return table
+
+
+def difference_of(row: StageSummary, metric: str) -> Difference | None:
+    """A system's difference to the base; None of the base itself."""
+    found = row.get(f"{metric} difference")
+    return Difference(*found) if found else None
+
+
+def significance(difference: Difference) -> str:
+    """Whether a system is significantly better or worse than the base, or neither."""
+    if difference.significantly_better:
+        return "better"
+    return "worse" if difference.significantly_worse else "unsure"
+
+
+def difference_text(difference: Difference) -> str:
+    """A difference with its interval."""
+    return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+
+
+def three_digits(value: float | None) -> str:
+    """A metric; empty if no query measured it."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def chosen_by(evaluated: StageSummary) -> list[tuple[str, list[StageSummary]]]:
+    """The dev metrics by interpolation weight, on each kind of queries."""
+    found = [
+        ("the LLM's dev queries", evaluated["dev"]),
+        ("people's dev queries, which choose the weight", evaluated["self_supervised"]["dev"]),
+    ]
+    return [(title, rows) for title, rows in found if len(rows) > 1]
+
+
+def corpus_figures(read: StageSummary) -> Figures:
+    """What was read and kept."""
+    return {
+        "read": read["read"],
+        "kept": read["kept"],
+        "skipped": read["skipped"],
+        "new since the last run": read["new"],
+        "changed since then": read["changed"],
+        "removed since then": read["removed"],
+        "characters in the kept documents": read["characters"],
+        **{f"characters cut: {cause}": count for cause, count in read["cut"].items()},
+        "threads": read["threads"],
+        "passages": read["passages"],
+        "near-duplicate groups": read["duplicate_groups"],
+        "passages in these groups": read["duplicate_passages"],
+        "of these, passages that a longer one contains": read["contained_passages"],
+    }
+
+
+def query_figures(generated: StageSummary) -> Figures:
+    """What the LLM wrote, and which queries were kept for what."""
+    sampled = "passages sampled"
+    if generated["held_out_only"]:
+        sampled = "passages sampled, from held-out threads"
+    return {
+        sampled: generated["sampled_passages"],
+        "queries written": generated["written"],
+        **{f"rejected: {reason}": n for reason, n in sorted(generated["rejected"].items())},
+        **{f"kept: {style}": n for style, n in sorted(generated["kept_by_style"].items())},
+        **{f"for {split}": n for split, n in sorted(generated["kept_by_split"].items())},
+        "tokens submitted": generated["tokens"]["submitted"],
+        "tokens computed": generated["tokens"]["computed"],
+    }
+
+
+def training_figures(trained: StageSummary) -> Figures:
+    """What was trained on, and for how long."""
+    return {
+        "pairs": trained["examples"],
+        "hard negatives": trained["negatives"],
+        "steps": trained["steps"],
+        "padding": f"{100 * trained['padding']:.1f}%",
+    }
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """As in a sentence: a, b and c."""
+    return " and ".join([", ".join(parts[:-1]), *parts[-1:]] if len(parts) > 1 else parts)
