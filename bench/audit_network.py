@@ -76,11 +76,18 @@ USES = {
         "import ir_measures as m\n"
         "m.calc_aggregate([m.nDCG @ 10], [m.Qrel('q', 'd', 1)], [m.ScoredDoc('q', 'd', 1.0)])"
     ),
+    "Jinja2": "import jinja2; jinja2.Template('{{ x }}').render(x=1)",
     "libpff-python": "import pypff; pypff.check_file_signature(GGUF)",
     "llama_cpp_python": (
         "import llama_cpp; llama_cpp.Llama(GGUF, n_ctx=256, n_threads=1)('Hello', max_tokens=4)"
     ),
     "lxml": "from lxml import etree; etree.fromstring('<a/>')",
+    "matplotlib": (
+        "from matplotlib.figure import Figure\n"
+        "figure = Figure()\n"
+        "figure.subplots().plot([1, 2], label='x')\n"
+        "figure.savefig('x.svg')"
+    ),
     "numpy": "import numpy; numpy.linalg.svd(numpy.ones((9, 9)))",
     "onnx": IDENTITY_GRAPH,
     "onnxruntime": IDENTITY_GRAPH

@@ -7,16 +7,17 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     TaskID,
-    TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 from customir.interrupt import raise_noted
 from customir.terminal import printable
@@ -102,20 +103,21 @@ class Bars:
         self._console = Console(stderr=True)
 
     def say(self, message: str) -> None:
+        """Print a message; where it wraps, it keeps its indentation."""
         raise_noted()
-        self._console.print(printable(message), highlight=False, markup=False)
+        text = printable(message)
+        indent = len(text) - len(text.lstrip())
+        self._console.print(Padding(Text(text[indent:]), (0, 0, 0, indent), expand=False))
 
     @contextmanager
     def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
         columns = (
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("  {task.description}", table_column=Column(overflow="ellipsis")),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            TextColumn("left", table_column=Column(no_wrap=True)),
         )
         with Progress(*columns, console=self._console) as progress:
             number = progress.add_task(title, total=total, rate="")
