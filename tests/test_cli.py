@@ -45,9 +45,18 @@ def test_every_command_is_documented(path: tuple[str, ...], command: click.Comma
             assert parameter.help, f"{path}: {parameter.name} has no help"
 
 
-def test_examples_in_the_help_are_whole_lines() -> None:
-    result = run("search", "--help")
-    assert 'customir search mail "invoice paid twice" -k 3 --mode vector\n' in result.stdout
+@pytest.mark.parametrize(("path", "command"), [((), cli), *commands()], ids=str)
+def test_help_fits_80_columns_and_its_examples_are_not_wrapped(
+    path: tuple[str, ...], command: click.Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with click.Context(command, info_name=" ".join(("customir", *path))) as context:
+        lines = command.get_help(context).splitlines()
+    assert max(map(len, lines)) <= 80
+    cut_off = [line for line in lines if line.startswith("  ") and line.endswith("...")]
+    assert cut_off == []
+    examples = getattr(command, "examples", "").strip().splitlines()
+    assert {f"  {example.strip()}" for example in examples} <= set(lines)
 
 
 @pytest.fixture

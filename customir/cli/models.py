@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from customir.cli.network import block
-from customir.cli.options import FOLDER, Examples, json_option
+from customir.cli.options import FOLDER, Examples, InOrder, json_option
 from customir.cli.output import print_table
 from customir.errors import UserError
 from customir.processors import usable_processors
@@ -16,7 +16,7 @@ from customir.progress import reporter_for_terminal
 from customir.terminal import echo
 
 
-@click.group()
+@click.group(cls=InOrder)
 def models() -> None:
     """List, fetch and verify the models that CustomIR knows by name."""
 

@@ -36,10 +36,19 @@ class Examples(click.Command):
 
 
 class InOrder(click.Group):
-    """A group whose help lists the commands in the order of the pipeline."""
+    """A group whose help lists its commands as they were added, each with its whole first sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(limit=200))
+                    for name, command in self.commands.items()
+                ]
+            )
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -22,7 +22,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             echo("\t".join(map(one_line, row)))
         return
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for title in rows[0]:
         table.add_column(title)
     for row in rows[1:]:

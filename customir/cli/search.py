@@ -17,7 +17,7 @@ from customir.terminal import echo
     examples="""
     customir search mail "who has the key for the seminar room"
     customir search mail "invoice paid twice" -k 3 --mode vector
-    customir search mail "backup" --since 2002-08-01 --until 2002-08-31 --sender ann
+    customir search mail "backup" --since 2002-08-01 --sender ann
     customir search mail "backup" --source archive.mbox --by-thread
     customir search mail "backup" --json | jq -r '.[].identifier'
     """,

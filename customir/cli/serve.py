@@ -15,7 +15,7 @@ from customir.listening import bound_socket, bound_unix_socket
     examples="""
     customir serve mail
     customir serve mail --unix-socket /run/customir/mail.sock
-    customir serve mail --host 192.0.2.7 --token-file token.txt --tls-cert mail.pem --tls-key mail.key
+    customir serve mail --host 192.0.2.7 --tls-cert mail.pem --tls-key mail.key
     """,
 )
 @folder_argument

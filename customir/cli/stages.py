@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     examples="""
     customir adapt archive.mbox --out mail
     customir adapt archive.mbox notes/ --out mail --passages 1000 --seed 1
-    customir adapt corpus.jsonl --out papers --llm models/qwen2.5-7b-q4_k_m.gguf --device cuda
+    customir adapt corpus.jsonl --out papers --llm qwen2.5-7b.gguf --device cuda
     """,
 )
 @click.argument("sources", nargs=-1, metavar="SOURCE...", type=click.Path(path_type=Path))

@@ -85,8 +85,8 @@ def tested_on(evaluated: StageSummary) -> str:
     """What the systems were compared on, in a sentence."""
     people = sum(evaluated["self_supervised"]["styles"].values())
     counts = [f"{people} queries that people wrote"] if people else []
-    counts.append(f"{evaluated['queries']} that the LLM wrote")
-    return f"It was tested on {_listed(counts)}, about threads that were not trained on."
+    counts.append(f"{evaluated['queries']} {'' if people else 'queries '}that the LLM wrote")
+    return f"The test was on {_listed(counts)}, about threads that were not trained on."
 
 
 def pairs_line(evaluated: StageSummary) -> str:

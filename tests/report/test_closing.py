@@ -22,7 +22,7 @@ def test_it_says_what_was_gained_and_what_it_learned_from() -> None:
     text = " ".join(opening_lines(run_of("coffee")))
     assert "now among the first ten hits for 55 of 100 queries" in text
     assert "learned from 300 subjects, 150 questions with their replies and 96 queries" in text
-    assert "tested on 450 queries that people wrote and 400 that the LLM wrote" in text
+    assert "The test was on 450 queries that people wrote and 400 that the LLM wrote" in text
 
 
 def test_it_says_why_the_base_ships() -> None:
