@@ -46,7 +46,7 @@ def fuse(
 
 def sample(count: int) -> npt.NDArray[np.int64]:
     """Up to `SAMPLE` of `count` positions, evenly spaced, with the first and the last."""
-    return np.linspace(0, max(0, count - 1), min(count, SAMPLE)).astype(np.int64)
+    return np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64)
 
 
 def cosine_std(vectors: npt.NDArray[np.float32]) -> float:

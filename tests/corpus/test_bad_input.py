@@ -204,6 +204,6 @@ def test_bytes_that_are_no_utf_8_anywhere(tmp_path: Path) -> None:
         for at in range(0, len(content) + 1, 3):
             for bad in (b"\xff\xfe", b"\x80", b"\xed\xa0\x80"):
                 path.write_bytes(content[:at] + bad + content[at:])
-                for item in read_source(path):
-                    prepare("s", item)
+                items = [prepare("s", item) for item in read_source(path)]
+                assert items, "read, or refused with its reason"
         path.unlink()

@@ -237,7 +237,6 @@ def test_irc_logs(tmp_path: Path, name: str, log: str, text: str) -> None:
         ("03/05/2021 12:30 - Ada: ", "03/05/2021 12:31 - Ben: ", "13/05/2021 09:00 - Ada: "),
         ("2021-05-03, 12:30 - Ada: ", "2021-05-03, 12:31 - Ben: ", "2021-05-13, 09:00 - Ada: "),
         ("2021/05/03, 12:30 - Ada: ", "2021/05/03, 12:31 - Ben: ", "2021/05/13, 09:00 - Ada: "),
-        ("21/05/03, 12:30 - Ada: ", "21/05/03, 12:31 - Ben: ", "21/05/13, 09:00 - Ada: ") ,
         ("3-5-2021 12:30 - Ada: ", "3-5-2021 12:31 - Ben: ", "13-5-2021 09:00 - Ada: "),
         ("2021. 05. 03. 12:30 - Ada: ", "2021. 05. 03. 12:31 - Ben: ", "2021. 05. 13. 9:00 - Ada: "),
         ("\u200e[03.05.21, 12:30:01] Ada: ", "[03.05.21, 12:31:00] Ben: ", "[13.05.21, 09:00:00] Ada: "),
@@ -248,8 +247,6 @@ def test_irc_logs(tmp_path: Path, name: str, log: str, text: str) -> None:
     ],
 )  # fmt: skip
 def test_whatsapp_in_many_locales(tmp_path: Path, first: str, second: str, third: str) -> None:
-    if first.startswith("21/"):
-        pytest.skip("21/05/03 may be any of three dates")
     log = f"{first}who has the key?\n{second}the porter\nuntil: eight\n{third}<Media omitted>\n{third}thank you\n"
     documents, (notices,) = read(written(tmp_path / "_chat.txt", log))
     assert [document.text for document in documents] == [

@@ -49,6 +49,7 @@ def test_the_spread_is_that_of_all_pairs() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, SAMPLE, 12345])
 def test_the_sample_is_spread_over_all(count: int) -> None:
     places = sample(count).tolist()
+    assert sample(count).dtype == np.int64
     assert len(set(places)) == len(places) == min(count, SAMPLE)
     assert places[:1] == [0][:count]
     assert places[-1:] == [count - 1][:count]

@@ -54,9 +54,7 @@ def test_full_fine_tuning_learns_and_merges(
     assert sum(result.losses[-3:]) < 0.7 * sum(result.losses[:3])
     changed = load_file(result.adapter / "full_model.safetensors")
     assert any("word_embeddings" in name for name in changed) == (trainable_layers == 0)
-    assert {name for name in changed if ".layer.0." in name} == (
-        set() if trainable_layers else {name for name in changed if ".layer.0." in name}
-    )
+    assert any(".layer.0." in name for name in changed) == (trainable_layers == 0)
     base = load_file(minilm / "model.safetensors")
     for alpha in (0.5, 1.0):
         merged = load_file(
