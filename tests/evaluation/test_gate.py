@@ -87,9 +87,9 @@ def test_a_real_gain_ships() -> None:
     verdict = gate(0.5, metrics(base + 0.1), metrics(base), SETTINGS, 0)
     assert verdict.ships_adapted
     assert verdict.weight == 0.5
-    assert verdict.reason.startswith(
-        "Significantly better than the base: on the LLM's queries nDCG@10 +0.100 (95% interval +0.100 to "
-        "+0.100), Recall@10 +0.100"
+    assert verdict.reason == (
+        "Significantly better than the base: on the LLM's queries nDCG@10 +0.100 (95% interval "
+        "+0.100 to +0.100), Recall@10 +0.100 (95% interval +0.100 to +0.100)."
     )
     assert set(verdict.differences) == {"nDCG@10", "Recall@10"}
 
@@ -122,7 +122,11 @@ def test_too_few_threads_ship_nothing() -> None:
         base = np.zeros(threads)
         verdict = gate(1.0, metrics(base + 1), metrics(base), SETTINGS, 0)
         assert not verdict.ships_adapted
-        assert f"only {threads} threads" in verdict.reason
+        assert verdict.reason == (
+            f"The test queries come from only {threads} threads; the gate needs {MINIMUM_THREADS} "
+            "to decide. Sample more passages, or use a larger corpus."
+        )
+        assert verdict.differences == {}
     base = np.zeros(200)
     two = [str(number % 2) for number in range(200)]
     assert not decide(
@@ -144,8 +148,12 @@ def test_people_have_to_agree(ndcg: float, recall: float, ships: bool) -> None:
     free = PairedMetrics(metrics(base + ndcg, base + recall), metrics(base), own)
     verdict = decide(1.0, written, free, SETTINGS, 0)
     assert verdict.ships_adapted == ships
-    assert "on the LLM's queries nDCG@10 +0.100" in verdict.reason
-    assert f"on people's queries nDCG@10 {ndcg:+.3f}" in verdict.reason
+    beginning = "Significantly" if ships else "Not significantly"
+    assert verdict.reason.startswith(
+        f"{beginning} better than the base: on the LLM's queries nDCG@10 +0.100"
+    )
+    assert f"; on people's queries nDCG@10 {ndcg:+.3f}" in verdict.reason
+    assert verdict.differences["nDCG@10"].mean == pytest.approx(0.1), "those of the LLM's queries"
     assert bool(verdict.missing) != ships
 
 
@@ -191,6 +199,7 @@ def test_alpha_0_is_the_base() -> None:
     base = metrics(np.zeros(30))
     verdict = gate(0.0, base, base, SETTINGS, 0)
     assert not verdict.ships_adapted
+    assert verdict.reason == "No interpolation weight beat the base on the dev queries."
     assert verdict.differences == {}
 
 

@@ -77,3 +77,8 @@ def test_no_queries_and_no_hits() -> None:
     }  # fmt: skip
     no_hits = by_query({"q": {"p1": 1}}, ["q"], KEYS, np.empty((1, 0), np.int64))
     assert [values.tolist() for values in no_hits.values()] == [[0.0]] * 3
+
+
+def test_a_ranking_too_few_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        by_query({"a": {"p1": 1}, "b": {"p2": 1}}, ["a", "b"], KEYS, [np.arange(3)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from customir.evaluation.significance import paired_difference
+from customir.evaluation.significance import DRAWS, _blocks, paired_difference
 
 
 def p_of(system: np.ndarray, base: np.ndarray, clusters: list[str], seed: int = 0) -> float:
@@ -43,6 +43,13 @@ def test_threads_are_swapped_whole() -> None:
     apart = p_of(np.repeat(system, 6), np.repeat(base, 6), own(120))
     assert copies == pytest.approx(once, abs=0.03)
     assert apart < once / 2
+
+
+def test_draws_are_cut_into_blocks_that_fit_into_memory() -> None:
+    assert list(_blocks(10, DRAWS // 4)) == [4, 4, 2]
+    assert list(_blocks(8, DRAWS // 4)) == [4, 4]
+    assert list(_blocks(3, 2 * DRAWS)) == [1, 1, 1], "one cluster too many for a block"
+    assert list(_blocks(0, 1)) == []
 
 
 def test_without_signal_p_is_uniform() -> None:

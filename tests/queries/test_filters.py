@@ -121,6 +121,8 @@ def test_round_trip_takes_any_run_and_any_near_duplicate() -> None:
     assert round_trip(own, groups, dense, text) == [False, True, False, True]
     assert round_trip(own, groups, dense) == [False, False, False, False]
     assert round_trip([], groups, dense[:0]) == []
+    # A query without hits leads nowhere, least of all to the last passage.
+    assert round_trip(["c", "c"], groups, np.array([[NO_HIT], [3]])) == [False, True]
 
 
 GERMAN = "Die Pumpe in Halle zwei verliert Öl, und niemand weiß, wen man deswegen anrufen soll."

@@ -64,3 +64,12 @@ def test_content_and_seed_alone_decide() -> None:
     wider = split_passages(passages, 0.8, 0)
     assert all(wider[key] != "train" for key, split in splits.items() if split != "train")
     assert split_passages([], 0.4, 0) == {}
+
+
+def test_splits_are_the_same_on_every_machine() -> None:
+    """A change would mix what existing workspaces trained on with what they are tested on."""
+    passages = [passage(n, f"t{n}", f"p{n}") for n in range(9)]
+    splits = split_passages(passages, 0.5, 5)
+    assert [splits[each.key] for each in passages] == [
+        "test", "test", "train", "dev", "train", "dev", "dev", "test", "test",
+    ]  # fmt: skip

@@ -1,6 +1,6 @@
 """The cached gradient is the full batch's: each LoRA tensor, dropout off and replayed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from customir.encoder.packing import pack
 from customir.encoder.torch_encoder import Encoder
+from customir.kernels.activation_cache import record_or_replay
 from customir.settings import TrainingSettings
 from customir.training import adapter
 from customir.training.batches import collate
@@ -106,6 +107,63 @@ def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
         cosine = torch.cosine_similarity(ours.flatten(), exact.flatten(), dim=0)
         assert cosine > 0.99999, (name, cosine)
         assert (ours - exact).norm() / exact.norm() < 1e-4, name
+
+
+@pytest.mark.parametrize(
+    ("num_graphs", "num_recorded", "twice", "recorded"),
+    [
+        (0, 0, [0, 1, 2, 3], []),
+        (1, 0, [0, 1, 2], []),
+        (1, 1, [0, 1, 2], [2]),
+        (2, 9, [0, 1], [0, 1]),
+        (9, 9, [], []),
+    ],
+)
+def test_each_micro_batch_of_one_small_layer(
+    num_graphs: int, num_recorded: int, twice: list[int], recorded: list[int]
+) -> None:
+    """What is encoded once, twice and replayed; and the loss and the gradient with dropout."""
+    generator = torch.Generator().manual_seed(0)
+    texts, weight = torch.randn(7, 5, generator=generator), torch.randn(5, 3, generator=generator)
+    weight.requires_grad_()
+    micro_batches = [[3, 0], [5], [1, 6, 2], [4]]
+    once = [number for number in range(4) if number not in twice]
+    encoded: list[tuple[int, bool]] = []
+    computed: list[int] = []
+
+    def embed(members: Sequence[int]) -> Tensor:
+        number = micro_batches.index(list(members))
+        encoded.append((number, torch.is_grad_enabled()))
+
+        def hidden() -> Tensor:
+            computed.append(number)
+            return texts[list(members)].tanh()
+
+        return torch.dropout(record_or_replay(hidden), 0.5, train=True) @ weight
+
+    def loss_of(vectors: Tensor) -> Tensor:
+        return (vectors @ vectors.T).logsumexp(1).mean() - vectors[0] @ vectors[6]
+
+    state = torch.get_rng_state()
+    loss = backward(
+        embed, micro_batches, loss_of, SEED, torch.device("cpu"), num_graphs, num_recorded
+    )
+    assert torch.equal(torch.get_rng_state(), state), "the caller's random numbers go on as before"
+    assert encoded == [(number, False) for number in twice] + [
+        (number, True) for number in (*once, *twice)
+    ]
+    assert sorted(computed) == sorted([0, 1, 2, 3, *(set(twice) - set(recorded))])
+
+    assert weight.grad is not None
+    found, weight.grad = weight.grad, None
+    vectors = torch.empty(7, 3)
+    for number, members in enumerate(micro_batches):
+        torch.manual_seed(SEED + number)
+        vectors[members] = embed(members)
+    wanted = loss_of(vectors)
+    wanted.backward()
+    assert loss == wanted.item()
+    torch.testing.assert_close(found, weight.grad)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from customir.progress import Silent
+from customir.progress import Silent, Task
 from customir.workspace import Unit, Workspace, complete
 
 UNITS = [Unit(f"k{number}", number) for number in range(10)]
@@ -52,6 +54,55 @@ def test_work_is_counted(tmp_path: Path) -> None:
     assert state is not None
     (work,) = state.work
     assert (work.kind, work.done, work.total, work.computed) == ("working", 10, 10, 10)
+
+
+class Noting(Silent):
+    """What a reporter is told."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, int, str]] = []
+        self.steps: list[int] = []
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
+        self.tasks.append((title, total, unit))
+        yield self
+
+    def advance(self, steps: int = 1) -> None:
+        self.steps.append(steps)
+
+
+def test_progress_and_time_are_told_batch_by_batch(tmp_path: Path) -> None:
+    done: list[tuple[int, int]] = []
+
+    def compute(work: Sequence[int]) -> list[bytes]:
+        state = workspace.stage("s")
+        assert state is not None
+        done.append((state.work[0].done, state.work[0].total))
+        time.sleep(0.01)
+        return [b"x"] * len(work)
+
+    reporter = Noting()
+    with Workspace(tmp_path) as workspace:
+        workspace.begin_stage("s", "print")
+        run(workspace, UNITS[:2])
+        complete(workspace, "s", "query", UNITS, compute, 3, reporter, "working")
+        state = workspace.stage("s")
+    assert reporter.tasks == [("working", 8, "queries")]
+    assert reporter.steps == [3, 3, 2]
+    assert done == [(2, 10), (5, 10), (8, 10)]
+    assert state is not None
+    assert 0.03 <= state.work[0].seconds < 60
+
+
+def test_results_that_were_asked_for_since_a_removal_are_not_forgotten(tmp_path: Path) -> None:
+    with Workspace(tmp_path) as workspace:
+        run(workspace, UNITS[:3])
+        with workspace.transaction():
+            workspace.note_removal()
+        run(workspace, UNITS[2:5])
+        workspace.forget_removed()
+        assert sorted(workspace.results(unit.key for unit in UNITS)) == ["k2", "k3", "k4"]
 
 
 def test_the_caller_may_cut_the_batches(tmp_path: Path) -> None:
