@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from customir.kernels.activation_cache import record_or_replay
 from peft.tuners.lora import Linear
 from torch import Tensor
 
 from customir.encoder.packing import pack
 from customir.encoder.torch_encoder import Encoder
-from customir.kernels.activation_cache import record_or_replay
 from customir.settings import TrainingSettings
 from customir.training import adapter
 from customir.training.batches import collate
