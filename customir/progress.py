@@ -23,6 +23,8 @@ from customir.interrupt import raise_noted
 from customir.terminal import printable
 
 PLAIN_SECONDS = 10.0
+# Of a bar, and of all that stands beside its title: counts, rate and time left.
+BAR_WIDTH, OTHER_COLUMNS_WIDTH = 10, 54
 
 
 class Task(Protocol):
@@ -111,13 +113,18 @@ class Bars:
 
     @contextmanager
     def task(self, title: str, total: int, unit: str) -> Iterator[Task]:
+        fixed = Column(no_wrap=True)
+        title_width = max(12, self._console.width - OTHER_COLUMNS_WIDTH)
         columns = (
-            TextColumn("  {task.description}", table_column=Column(overflow="ellipsis")),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
-            TimeRemainingColumn(table_column=Column(no_wrap=True)),
-            TextColumn("left", table_column=Column(no_wrap=True)),
+            TextColumn(
+                "  {task.description}",
+                table_column=Column(no_wrap=True, overflow="ellipsis", max_width=title_width),
+            ),
+            BarColumn(bar_width=BAR_WIDTH),
+            MofNCompleteColumn(table_column=fixed),
+            TextColumn("{task.fields[rate]}", table_column=fixed),
+            TimeRemainingColumn(table_column=fixed),
+            TextColumn("left", table_column=fixed),
         )
         with Progress(*columns, console=self._console) as progress:
             number = progress.add_task(title, total=total, rate="")

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from mail import THINGS, write_mailbox
+from terminals import on_terminal, visible
 
 from customir.cli import cli
 from customir.cli.options import Examples
@@ -57,6 +58,22 @@ def test_help_fits_80_columns_and_its_examples_are_not_wrapped(
     assert cut_off == []
     examples = getattr(command, "examples", "").strip().splitlines()
     assert {f"  {example.strip()}" for example in examples} <= set(lines)
+
+
+def test_a_wide_table_fits_80_columns() -> None:
+    row = [
+        "evaluate",
+        "under way",
+        "12345.6",
+        "embedding 120000/120000, query 720/720, judging 9/9",
+    ]
+    script = f"from customir.cli.output import print_table; print_table([{['x'] * 5}, {[*row, 'not measured yet']}])"
+    _, shown = on_terminal(script, columns=80, stdout=True)
+    lines = visible(shown).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(row).split() == [
+        word for word in " ".join(row).split() if word in visible(shown)
+    ], "no word is cut"
 
 
 @pytest.fixture

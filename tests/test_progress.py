@@ -1,11 +1,11 @@
 """Progress goes to stderr: plain lines into a pipe, bars on a terminal, nothing on stdout."""
 
-import os
-import pty
+import re
 import subprocess
 import sys
 
 import pytest
+from terminals import on_terminal, visible
 
 from customir import progress
 from customir.progress import Plain, Silent
@@ -32,29 +32,28 @@ def test_into_a_pipe_go_plain_lines() -> None:
 
 
 def test_on_a_terminal_there_is_a_bar_with_rate_and_end() -> None:
-    ours, theirs = pty.openpty()
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "140"},
+    printed, shown = on_terminal(SCRIPT, columns=140)
+    assert printed == ""
+    assert "Reading [bold] mail" in shown
+    assert "\x1b[" in shown
+    assert "judging" in shown
+    assert "4/4" in shown
+    assert "judgments/s" in shown
+
+
+def test_bars_and_messages_fit_80_columns() -> None:
+    script = (
+        SCRIPT.replace("judging", "embedding self-supervised queries, weight 0.25")
+        .replace("[1/8] Reading [bold] mail", "  three" * 20)
+        .replace("total=4", "total=40000")
+        .replace("advance(2)", "advance(20000)")
     )
-    os.close(theirs)
-    shown = b""
-    try:
-        while block := os.read(ours, 65536):
-            shown += block
-    except OSError:  # how Linux says that the other side is closed
-        pass
-    finally:
-        os.close(ours)
-    assert run.returncode == 0, shown
-    assert run.stdout == b""
-    assert b"Reading [bold] mail" in shown
-    assert b"\x1b[" in shown
-    assert b"judging" in shown
-    assert b"4/4" in shown
-    assert b"judgments/s" in shown
+    _, shown = on_terminal(script, columns=80)
+    lines = visible(shown).splitlines()
+    assert max(map(len, lines)) <= 80
+    (bar,) = [line for line in lines if "40000/40000" in line]
+    assert re.search(r"embedding self-\S*… .*/s [\d:]+ left", bar), "only the title is cut"
+    assert all(line.startswith("  three") for line in lines if "three" in line)
 
 
 def test_long_work_says_how_far_it_is(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -36,12 +36,14 @@ def print_hit(hit: "Hit") -> None:
     similar = f"  (+{hit.similar} near-duplicates)" if hit.similar else ""
     similar += f"  ({hit.in_thread} in the thread)" if hit.in_thread > 1 else ""
     if sys.stdout.isatty():
-        console = Console()
-        console.print(
-            Text.assemble(f"{hit.rank}. ", (title, "bold"), f"  {hit.score:.4f}{similar}")
+        lines = Group(
+            Text.assemble((title, "bold"), f"  {hit.score:.4f}{similar}"),
+            Text(about, style="dim"),
+            Text.assemble(*_snippet_parts(hit)),
         )
-        console.print(Text(f"   {about}", style="dim"))
-        console.print(Text.assemble("   ", *_snippet_parts(hit)))
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(f"{hit.rank}.", lines)
+        Console().print(grid)
         return
     echo(f"{hit.rank}. {title}  {hit.score:.4f}{similar}\n   {about}")
     echo(f"   {_mark_matches(hit)}")
