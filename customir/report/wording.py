@@ -8,14 +8,13 @@ from customir.evaluation.metrics import DEPTH, METRICS
 from customir.evaluation.significance import Difference
 from customir.evaluation.systems import ADAPTED, BASE
 from customir.report.run import Run, StageSummary
-from customir.workspace.queries import SELF_SUPERVISED_STYLES
 
 # The differences that tables show.
 COMPARED = ("Recall@10", "nDCG@10")
 SHOWN_EXAMPLES = 3
 # Where `customir serve DIR` listens by default.
 SEARCH_PAGE = "http://127.0.0.1:8080/"
-# What a self-supervised query is called, one and several.
+# What the queries of each self-supervised style are called, one and several.
 STYLE_NOUNS = {
     "subject": ("subject", "subjects"),
     "reply": ("question with its reply", "questions with their replies"),
@@ -64,21 +63,23 @@ def reasons(evaluated: StageSummary) -> list[str]:
 
 def learned_from(run: Run) -> str:
     """What the model was trained on, in a sentence."""
+    queries = _counted(run.training_queries)
+    if not run.train.get("adapter"):
+        return f"There was too little to learn from: {queries or 'no queries'}."
+    return f"The adapter learned from {queries}."
+
+
+def _counted(styles: Mapping[str, int]) -> str:
+    """Counts of queries by style, as in a sentence."""
     counts = [
         f"{count} {STYLE_NOUNS[style][count != 1]}"
-        for style, count in run.training_queries.items()
-        if style in SELF_SUPERVISED_STYLES
+        for style, count in styles.items()
+        if style in STYLE_NOUNS
     ]
-    written = sum(
-        count
-        for style, count in run.training_queries.items()
-        if style not in SELF_SUPERVISED_STYLES
-    )
+    written = sum(count for style, count in styles.items() if style not in STYLE_NOUNS)
     if written:
         counts.append(f"{written} {'query' if written == 1 else 'queries'} that the LLM wrote")
-    if not run.train.get("adapter"):
-        return f"Too little to learn from: {_listed(counts) or 'no queries'}."
-    return f"The adapter learned from {_listed(counts)}."
+    return _listed(counts)
 
 
 def tested_on(evaluated: StageSummary) -> str:
@@ -91,10 +92,9 @@ def tested_on(evaluated: StageSummary) -> str:
 
 def pairs_line(evaluated: StageSummary) -> str:
     """What kinds of self-supervised queries the gate decided by."""
-    styles = evaluated["self_supervised"]["styles"].items()
-    kinds = ", ".join(f"{count} of style {style}" for style, count in sorted(styles))
+    queries = _counted(evaluated["self_supervised"]["styles"])
     return (
-        f"On test queries that people wrote ({kinds}): each searches for its own passage without the "
+        f"On test queries that people wrote ({queries}): each searches for its own passage without the "
         "part that the query was taken from, and without the rest of its thread"
     )
 

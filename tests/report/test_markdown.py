@@ -90,7 +90,7 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
     assert f"| BM25 | 0.500 | 0.400 | 0.300 | {worse} | {worse} | 0.0400 |" in lines
     assert "| base | 0.600 | 0.500 | 0.400 |  |  |  |" in lines
     assert f"| adapted | 0.700 | 0.581 | 0.500 | {better} | {better} | 0.0012 |" in lines
-    assert "that people wrote (12 of style reply, 30 of style subject)" in text
+    assert "that people wrote (30 subjects and 12 questions with their replies)" in text
     assert "| base | 0.440 | 0.300 | 0.200 |  |  |  |" in lines
     assert "| 0.5 | 0.420 | 0.320 |" in lines
     assert "95% interval" in text
