@@ -16,6 +16,7 @@ from customir.workspace.passages import Passage, read_passages
 from customir.workspace.queries import (
     Negative,
     Query,
+    count_queries,
     read_negatives,
     read_queries,
     write_negatives,
@@ -230,6 +231,8 @@ def test_queries_and_negatives_come_back_as_written(tmp_path: Path) -> None:
         assert read_queries(workspace) == [queries[2], queries[0]]
         assert read_queries(workspace, splits=("dev",)) == []
         assert read_queries(workspace, splits=("train", "dev")) == [queries[0]]
+        assert count_queries(workspace, "train") == {"question": 1}
+        assert count_queries(workspace, "dev") == {}
         assert read_negatives(workspace) == negatives[::-1]
         write_queries(workspace, queries[2:])
         assert read_negatives(workspace) == [], "negatives go with their query"
