@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from customir.terminal import echo, one_line, printable
 
 if TYPE_CHECKING:
+    from customir.runtime.facets import Facets
     from customir.runtime.hits import Hit
 
 
@@ -47,6 +49,14 @@ def print_hit(hit: "Hit") -> None:
         return
     echo(f"{hit.rank}. {title}  {hit.score:.4f}{similar}\n   {about}")
     echo(f"   {_mark_matches(hit)}")
+
+
+def print_facets(facets: "Facets", considered: int) -> None:
+    """How often each sender, month, source and language occurs, a line for each kind."""
+    echo(f"Of the {considered} documents that were ranked:")
+    for field in fields(facets):
+        values = ", ".join(f"{each.value} ({each.count})" for each in getattr(facets, field.name))
+        echo(f"   {field.name}: {one_line(values) or 'none known'}")
 
 
 def _snippet_parts(hit: "Hit") -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from customir.cli.options import Examples, folder_argument, json_option
-from customir.cli.output import print_hit
+from customir.cli.output import print_facets, print_hit
 from customir.terminal import echo
 
 
@@ -17,13 +17,16 @@ from customir.terminal import echo
     examples="""
     customir search mail "who has the key for the seminar room"
     customir search mail "invoice paid twice" -k 3 --mode vector
-    customir search mail "backup" --since 2002-08-01 --sender ann
+    customir search mail 'backup from:ann after:2002-08 has:attachment'
+    customir search mail '"quarterly report" -draft from:"Ann Lee"'
+    customir search mail "subject:backup" --facets
+    customir search mail --like "<20020822113453.GA1234@example.org>"
     customir search mail "backup" --source archive.mbox --by-thread
     customir search mail "backup" --json | jq -r '.[].identifier'
     """,
 )
 @folder_argument
-@click.argument("query")
+@click.argument("query", required=False)
 @click.option(
     "-k",
     "count",
@@ -49,10 +52,18 @@ from customir.terminal import echo
     help="Only this source, given by its path or file name, or this file or folder in a source.",
 )
 @click.option("--by-thread", is_flag=True, help="Show one hit per thread, the best one.")
+@click.option(
+    "--like",
+    metavar="IDENTIFIER",
+    help="Instead of QUERY: find what is like this document, outside of its thread.",
+)
+@click.option(
+    "--facets", is_flag=True, help="Count senders, months, sources and languages of the results."
+)
 @json_option
 def search(
     folder: Path,
-    query: str,
+    query: str | None,
     count: int,
     mode: Any,
     since: str | None,
@@ -60,18 +71,41 @@ def search(
     sender: str | None,
     source: str | None,
     by_thread: bool,
+    like: str | None,
+    facets: bool,
     as_json: bool,
 ) -> None:
-    """Search DIR's index for QUERY."""
-    from customir.runtime.filters import Filter
-    from customir.runtime.search import search as find
+    """Search DIR's index for QUERY.
 
-    filter_ = Filter(since=since, until=until, sender=sender, source=source)
-    hits = find(folder, query, count, mode, filter_, by_thread)
+    QUERY is what to look for, and what every result has to fulfil: from:, to:, subject:, before:,
+    after:, has:attachment, in:, language:, "an exact phrase", -word. A query of conditions alone
+    lists the newest documents first. Begin a query that starts with a minus with a space.
+    """
+    from customir.runtime.filters import Filter
+    from customir.runtime.query import parse
+    from customir.runtime.search import Found, Searcher
+
+    if (query is None) == (like is None):
+        raise click.UsageError("Give either QUERY or --like IDENTIFIER.")
+    if like is not None and facets:
+        raise click.UsageError("--facets goes with QUERY, not with --like.")
+    asked = parse(query or "")
+    only = Filter(since, until, sender, source, asked.conditions)
+    with Searcher(folder) as searcher:
+        if like is not None:
+            found = Found(searcher.similar(like, count, only, by_thread))
+        else:
+            found = searcher.search_with_facets(
+                asked.text, count, mode, only, by_thread, count=facets
+            )
     if as_json:
-        echo(json.dumps([asdict(hit) for hit in hits], ensure_ascii=False))
+        hits = [asdict(hit) for hit in found.hits]
+        answer = asdict(found) if facets else hits
+        echo(json.dumps(answer, ensure_ascii=False))
         return
-    if not hits:
+    if not found.hits:
         echo("Nothing found.", err=True)
-    for hit in hits:
+    for hit in found.hits:
         print_hit(hit)
+    if found.facets is not None:
+        print_facets(found.facets, found.considered)

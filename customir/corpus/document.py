@@ -21,6 +21,7 @@ class RawDocument:
         is_attachment: Whether it came with the message before it.
         recipients: The To and Cc headers, decoded; empty where there are none.
         unwanted: Why it is left out by default: "spam: the folder Junk"; empty where it is not.
+        attachments: Names of the files that came with it.
     """
 
     identifier: str
@@ -35,6 +36,7 @@ class RawDocument:
     is_attachment: bool = False
     recipients: str = ""
     unwanted: str = ""
+    attachments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from customir.corpus.cleaning import MAXIMUM_TITLE, clean, clean_line, why_empty
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.threads import Post, participants
+from customir.text.language import language_of
 from customir.workspace import content_key
 from customir.workspace.documents import Document, Original, pack_text
 
 MAXIMUM_RECIPIENTS = 10_000
+MAXIMUM_ATTACHMENTS = 100
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def prepare(
     title = clean_line(item.title, MAXIMUM_TITLE)
     sender = clean_line(item.sender, MAXIMUM_TITLE)
     recipients = clean_line(item.recipients, MAXIMUM_RECIPIENTS)
+    names = (item.title or item.identifier,) if item.is_attachment else item.attachments
     key = content_key(identifier, title, sender, item.date, cleaned.text)
     cut: Counter[str] = Counter()
     for piece in cleaned.cuts:
@@ -80,7 +83,17 @@ def prepare(
     )
     return Prepared(
         document=Document(
-            key, source, identifier, title, sender, item.date, key, cleaned.text, recipients
+            key=key,
+            source=source,
+            identifier=identifier,
+            title=title,
+            sender=sender,
+            date=item.date,
+            thread=key,
+            text=cleaned.text,
+            recipients=recipients,
+            attachments="\n".join(clean_line(name) for name in names[:MAXIMUM_ATTACHMENTS]),
+            language=language_of(cleaned.text),
         ),
         post=post,
         original=Original(key, pack_text(item.text), item.references, item.is_mail),

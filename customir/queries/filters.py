@@ -5,12 +5,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from customir.queries.speakers import names_a_speaker
+from customir.text.language import identifier
 from customir.text.tokenize import length_of, words_of
 from customir.workspace.passages import Passage
 
@@ -90,8 +89,8 @@ def wrong_language(queries: Sequence[str], passages: Sequence[str]) -> list[bool
     Args:
         passages: Each query's own, (queries,).
     """
-    identifier = _identifier()
-    spoken = {passage: identifier.classify(passage)[0] for passage in set(passages)}
+    known = identifier()
+    spoken = {passage: known.classify(passage)[0] for passage in set(passages)}
     shares = Counter(spoken.values())
     verdicts = []
     for query, passage in zip(queries, passages, strict=True):
@@ -100,13 +99,8 @@ def wrong_language(queries: Sequence[str], passages: Sequence[str]) -> list[bool
             shares[own] >= COMMON_LANGUAGE * len(spoken)
             and length_of(words_of(query)) >= WORDS_TO_TELL
         )
-        verdicts.append(told and dict(identifier.rank(query))[own] < LEAST_PROBABILITY)
+        verdicts.append(told and dict(known.rank(query))[own] < LEAST_PROBABILITY)
     return verdicts
-
-
-@cache
-def _identifier() -> LanguageIdentifier:
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def round_trip(own_groups: Sequence[str], groups: Sequence[str], *runs: np.ndarray) -> list[bool]:

@@ -1,10 +1,11 @@
 """What a search shows: the best passages of a ranking, once each, with snippets."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from customir.runtime.index import IndexedPassage
-from customir.runtime.index_reader import MARK_END, MARK_START, SNIPPET_WORDS, IndexReader, Ranking
+from customir.runtime.index_reader import MARK_END, MARK_START, SNIPPET_WORDS, IndexReader
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,11 @@ class Hit:
     Attributes:
         rank: From 1.
         score: Of the mode: cosine and a share of the query's words (`fuse`), cosine, or BM25 (higher
-            is better; not comparable between modes).
+            is better; not comparable between modes). 0 where nothing was ranked by, but the date.
+        recipients: The To and Cc headers.
+        attachments: Names of the files that came with the document; of a document that itself came
+            with a message, its own name.
+        language: ISO 639-1 code; empty where it is not known.
         in_thread: Documents of its thread in the index, its own among them.
         similar: Other documents in the index with a near-duplicate of this passage.
         snippet: The part of the text that matches the query's words best; else its beginning. Words
@@ -31,7 +36,10 @@ class Hit:
     source: str
     title: str
     sender: str
+    recipients: str
     date: str | None
+    attachments: tuple[str, ...]
+    language: str
     thread: str
     in_thread: int
     similar: int
@@ -43,7 +51,9 @@ class Hit:
 Best = list[tuple[IndexedPassage, float]]
 
 
-def fold(reader: IndexReader, ranking: Ranking, k: int, *, by_thread: bool) -> Best:
+def fold(
+    reader: IndexReader, ranking: Iterable[tuple[str, float]], k: int, *, by_thread: bool
+) -> Best:
     """The best passage of each document, near-duplicate group (and thread), up to `k`."""
     best: Best = []
     documents: set[str] = set()
@@ -81,7 +91,10 @@ def make_hits(reader: IndexReader, best: Best, expression: str) -> list[Hit]:
                 source=passage.source,
                 title=passage.title,
                 sender=passage.sender,
+                recipients=passage.recipients,
                 date=passage.date,
+                attachments=tuple(passage.attachments.splitlines()),
+                language=passage.language,
                 thread=passage.thread,
                 in_thread=reader.count_in_thread(passage),
                 similar=reader.count_similar(passage),

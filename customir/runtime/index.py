@@ -59,6 +59,11 @@ class IndexedPassage:
         duplicates: Near-duplicate group; the same for all passages in it.
         text: Without the title.
         header: What stands above the text where it is embedded; None: the title.
+        ordinal: Position in the document, from 0.
+        recipients: The To and Cc headers; empty where there are none.
+        attachments: Names of the files that came with the document, one on each line; of a document
+            that itself came with a message, its own name.
+        language: ISO 639-1 code; empty where it is not known.
     """
 
     key: str
@@ -72,6 +77,10 @@ class IndexedPassage:
     duplicates: str
     text: str
     header: str | None = None
+    ordinal: int = 0
+    recipients: str = ""
+    attachments: str = ""
+    language: str = ""
 
     @property
     def of(self) -> Document:
@@ -356,9 +365,7 @@ def _update(
         del missing[held.key]
         if passage != held:
             changed.append((row[0], passage))
-            reworded |= (passage.of, passage.title, passage.sender, passage.text) != (
-                held.of, held.title, held.sender, held.text
-            )  # fmt: skip
+            reworded |= _words_of(passage) != _words_of(held)
     removed = sum(map(len, gone.values()))
     fresh: dict[Document, list[IndexedPassage]] = {}
     for passage in sorted(
@@ -397,6 +404,14 @@ def _update(
         total=_count(database, number),
         rebuilt=not generation.whole,
     )
+
+
+def _words_of(passage: IndexedPassage) -> tuple[object, ...]:
+    """What of a passage may name people or quote them."""
+    return (
+        passage.of, passage.title, passage.sender, passage.text, passage.recipients,
+        passage.attachments,
+    )  # fmt: skip
 
 
 def _batches(fresh: dict[Document, list[IndexedPassage]]) -> Iterator[list[Document]]:

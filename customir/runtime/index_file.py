@@ -22,7 +22,7 @@ from customir.runtime.generations import owner
 APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
 
 
-FORMAT = 5
+FORMAT = 6
 
 
 CHECKSUMS = "cksmvfs"  # SQLite's name for the layer that checks pages
@@ -72,7 +72,11 @@ GENERATION_SCHEMA = """
         thread TEXT NOT NULL,
         duplicates TEXT NOT NULL,       -- near-duplicate group
         text TEXT NOT NULL,
-        header TEXT                     -- above the text where it is embedded; NULL: the title
+        header TEXT,                    -- above the text where it is embedded; NULL: the title
+        ordinal INTEGER NOT NULL,       -- position in the document, from 0
+        recipients TEXT NOT NULL,
+        attachments TEXT NOT NULL,      -- file names, one on each line
+        language TEXT NOT NULL          -- ISO 639-1; empty where it is not known
     ) STRICT;
     CREATE INDEX passage_{number}_duplicates ON passage_{number} (duplicates);
     CREATE INDEX passage_{number}_thread ON passage_{number} (thread);

@@ -48,7 +48,7 @@ def _part(condition: Condition, passage: str, words: str) -> tuple[str, Sequence
         case "in":
             # '/' on both sides, so that only whole parts of a path match.
             contained = "instr('/' || source || '/' || identifier || '/', ?) > 0"
-            return contained, (f"/{value.strip('/')}/",)
+            return contained, (_encodable(f"/{value.strip('/')}/"),)
         case "language":
             return "language = ?", (value.lower(),)
         case "phrase":
@@ -59,4 +59,9 @@ def _part(condition: Condition, passage: str, words: str) -> tuple[str, Sequence
 
 
 def _contains(column: str, value: str) -> tuple[str, Sequence[Value]]:
-    return f"instr(folded({column}), ?) > 0", (value.casefold(),)
+    return f"instr(folded({column}), ?) > 0", (_encodable(value.casefold()),)
+
+
+def _encodable(text: str) -> str:
+    """Text that SQLite takes: an argument of a program may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode()

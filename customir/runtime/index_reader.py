@@ -1,6 +1,7 @@
 """What a search reads of the index: every SQL statement of it stands here."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -58,10 +59,90 @@ class IndexReader:
         """The passages of a thread, by date; none if there is no such thread."""
         rows = self._database.execute(
             f"SELECT * FROM {self._passage} WHERE thread = ? "
-            "ORDER BY unixepoch(date, 'subsec'), document, key",
+            "ORDER BY unixepoch(date, 'subsec'), document, ordinal, key",
             (name,),
         )
         return [IndexedPassage(*row[1:]) for row in rows]
+
+    def find(self, name: str) -> IndexedPassage | None:
+        """The passage with this key, or the first one of the document with this key or identifier.
+
+        Args:
+            name: A Message-ID may lack its brackets.
+        """
+        row = self._row(
+            f"SELECT * FROM {self._passage} WHERE key = ?1 OR document = ?1 "
+            "OR identifier IN (?1, ?2) ORDER BY key <> ?1, source, ordinal, key LIMIT 1",
+            name, f"<{name}>",
+        )  # fmt: skip
+        return IndexedPassage(*row[1:]) if row else None
+
+    def newest(self, only: Filter) -> Iterator[str]:
+        """The keys of the passages that fulfil a filter, those of the newest documents first."""
+        condition, values = self._condition(only)
+        rows = self._database.execute(
+            f"SELECT key FROM {self._passage} WHERE {condition or 'TRUE'} "
+            "ORDER BY unixepoch(date, 'subsec') DESC, document, ordinal, key",
+            values,
+        )
+        return (key for (key,) in rows)
+
+    def documents(self, keys: Iterable[str] | None = None) -> list[tuple[str, str, str, str]]:
+        """Sender, month (in UTC), source and language of documents; empty where not known.
+
+        Args:
+            keys: Of passages of the documents; None: of all.
+        """
+        statement = (
+            "SELECT DISTINCT document, sender, coalesce(strftime('%Y-%m', date), ''), source, "
+            f"language FROM {self._passage}"
+        )
+        if keys is None:
+            rows = self._database.execute(statement)
+        else:
+            among = " WHERE key IN (SELECT value FROM json_each(?))"
+            rows = self._database.execute(statement + among, (json.dumps(list(keys)),))
+        return [row[1:] for row in rows]
+
+    def first_and_last_day(self) -> tuple[str | None, str | None]:
+        """The days of the oldest and the newest document, in UTC, as 2002-08-22."""
+        first, last = self._row(
+            "SELECT date(min(seconds), 'unixepoch'), date(max(seconds), 'unixepoch') "
+            f"FROM (SELECT unixepoch(date) AS seconds FROM {self._passage})"
+        )
+        return first, last
+
+    def count_threads(self) -> int:
+        """Threads in the index."""
+        return int(self._row(f"SELECT count(DISTINCT thread) FROM {self._passage}")[0])
+
+    def thread_starts(self) -> Iterator[tuple[str, str]]:
+        """Title and sender of each thread's oldest document with a title; threads with answers first.
+
+        Otherwise they are in the order of their keys, which are hashes.
+        """
+        # Beside min(), SQLite takes the other columns from the row that has the minimum.
+        rows = self._database.execute(
+            "SELECT title, sender, min(unixepoch(date, 'subsec')), count(DISTINCT document) > 1 "
+            f"AS answered FROM {self._passage} WHERE title <> '' GROUP BY thread "
+            "ORDER BY answered DESC, thread"
+        )
+        return ((title, sender) for title, sender, _, _ in rows)
+
+    def alike(self, passage: IndexedPassage) -> set[str]:
+        """The keys of a passage's near-duplicates, and of all passages of its document."""
+        rows = self._database.execute(
+            f"SELECT key FROM {self._passage} WHERE duplicates = ? OR document = ?",
+            (passage.duplicates, passage.document),
+        )
+        return {key for (key,) in rows}
+
+    def in_thread(self, passage: IndexedPassage) -> set[str]:
+        """The keys of the passages of a passage's thread."""
+        rows = self._database.execute(
+            f"SELECT key FROM {self._passage} WHERE thread = ?", (passage.thread,)
+        )
+        return {key for (key,) in rows}
 
     def count_in_thread(self, passage: IndexedPassage) -> int:
         """Documents of a passage's thread, its own among them."""
@@ -78,7 +159,7 @@ class IndexReader:
 
     def ids(self, only: Filter) -> Ids | None:
         """The ids of the passages that fulfil a filter, ascending; None if all do."""
-        condition, values = sql_condition(only, self._passage, self._words)
+        condition, values = self._condition(only)
         if not condition:
             return None
         rows = self._database.execute(
@@ -163,10 +244,13 @@ class IndexReader:
 
     def _allowed(self, only: Filter) -> tuple[str, Sequence[str | float]]:
         """A condition on row ids that a filter's passages fulfil, and its values."""
-        condition, values = sql_condition(only, self._passage, self._words)
+        condition, values = self._condition(only)
         if not condition:
             return "", ()
         return f" AND rowid IN (SELECT id FROM {self._passage} WHERE {condition})", values
+
+    def _condition(self, only: Filter) -> tuple[str, Sequence[str | float]]:
+        return sql_condition(only, self._passage, self._words)
 
     def _row(self, statement: str, *values: str | int | bytes) -> Any:
         return self._database.execute(statement, values).fetchone()

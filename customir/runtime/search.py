@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -13,13 +14,15 @@ import apsw
 from customir.errors import UserError
 from customir.kernels.scan import DamagedVectorError
 from customir.runtime import generations
+from customir.runtime.about import About, read_about
 from customir.runtime.batcher import Batcher
 from customir.runtime.cache import VectorCache
 from customir.runtime.embedder import DEFAULT_FILE, Embedder, fingerprint, index_fingerprint
+from customir.runtime.facets import Facets, count_facets
 from customir.runtime.filters import EVERYTHING, Filter
 from customir.runtime.fts_tokenizer import any_of, words_in
 from customir.runtime.generations import INDEX_NAME, MODEL_NAME
-from customir.runtime.hits import Hit, fold, make_hits
+from customir.runtime.hits import Best, Hit, fold, make_hits
 from customir.runtime.index import IndexedPassage
 from customir.runtime.index_file import Generation, connect, explained, live_generation, vectors
 from customir.runtime.index_reader import MOST_NEIGHBOURS, IndexReader, Ranking, prepare
@@ -32,8 +35,27 @@ MOST_MARKED_WORDS = 32
 PROGRESS_STEPS = 10_000  # of SQLite, between two looks at the clock: some milliseconds
 
 Answer = TypeVar("Answer")
+Rank = Callable[[int], Ranking]  # the best so many passages
 
 log = logging.getLogger("customir")
+
+
+class UnknownPassageError(UserError):
+    """The index holds no passage and no document of that name."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        considered: How many documents the facets are counted over; 0 where they are not counted.
+        facets: None where they are not counted.
+    """
+
+    hits: list[Hit]
+    considered: int = 0
+    facets: Facets | None = None
 
 
 class Searcher:
@@ -151,26 +173,114 @@ class Searcher:
 
         hybrid: the best 100 by cosine and the best 100 by BM25, by both (`fuse`).
         vector: cosine. text: FTS5's BM25 over title and text, any of the query's words.
-        Equal scores are ordered by passage key. A blank query finds nothing.
+        Equal scores are ordered by passage key. For a blank query and a filter, what fulfils the
+        filter, the newest first; for a blank query alone, nothing.
 
         With a scan kernel, some times as many vectors as are wanted (`depths`) are chosen in 2 bits,
         of these some in 4 bits, which are then ranked by their exact cosines; without one, sqlite-vec looks at every float.
 
         Args:
-            query: Any text; no character in it is special.
+            query: Any text; no character in it is special. `customir.runtime.query.parse` takes
+                operators out of what a person typed.
             only: What may be found. The ranking is as if the index held nothing else.
-            by_thread: One hit a thread, the best.
+            by_thread: One hit per thread, the best.
             seconds: How long it may take.
 
         Raises:
             TimeoutError: it took longer.
             UserError: the index was damaged, or rebuilt for another model, since it was opened.
         """
-        if not query.strip():
-            return []
-        return self._read(
-            lambda reader: self._search(reader, query, k, mode, only, by_thread), seconds
-        )
+        return self.search_with_facets(query, k, mode, only, by_thread, seconds, count=False).hits
+
+    def search_with_facets(
+        self,
+        query: str,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        only: Filter = EVERYTHING,
+        by_thread: bool = False,
+        seconds: float = math.inf,
+        *,
+        count: bool = True,
+    ) -> Found:
+        """As `search`, with the facets of all documents that were ranked.
+
+        Those are, where there is a query, the candidates of the ranking: the documents of the best
+        100 passages by cosine and of the best 100 by BM25 in the mode hybrid, of the best 100 in the
+        others, and more where `k` is larger. Without a query they are all that fulfil the filter.
+        The counts are exact over these documents.
+
+        Args:
+            count: Whether facets are counted.
+        """
+        if not query.strip() and only == EVERYTHING:
+            return Found([], 0, count_facets(()))
+
+        def work(reader: IndexReader) -> Found:
+            weights = word_weights(reader, query)
+            if query.strip():
+                rank = self._ranked_by(reader, query, weights, mode, only)
+                best, ranking = self._best(reader, rank, k, by_thread)
+            else:
+                ranking = [(key, 0.0) for key in reader.newest(only)]
+                best = fold(reader, ranking, k, by_thread=by_thread)
+            marked = sorted(weights, key=lambda word: -weights[word]) or words_in(query)
+            hits = make_hits(reader, best, any_of(marked[:MOST_MARKED_WORDS]))
+            if not count:
+                return Found(hits)
+            documents = reader.documents(key for key, _ in ranking)
+            return Found(hits, len(documents), count_facets(documents))
+
+        return self._read(work, seconds)
+
+    def similar(
+        self,
+        name: str,
+        k: int = 10,
+        only: Filter = EVERYTHING,
+        by_thread: bool = False,
+        seconds: float = math.inf,
+        *,
+        same_thread: bool = False,
+    ) -> list[Hit]:
+        """The `k` passages most like one of the index, by the cosine of their vectors.
+
+        The passage itself, others of its document and its near-duplicates are not among them.
+
+        Args:
+            name: Key of a passage; or the key or identifier of a document, whose first passage is
+                taken. A Message-ID may lack its brackets.
+            only, by_thread, seconds: As in `search`.
+            same_thread: Whether passages of its own thread may be found.
+
+        Raises:
+            UnknownPassageError: the index holds none of this name.
+            TimeoutError, UserError: as `search`.
+        """
+
+        def work(reader: IndexReader) -> list[Hit]:
+            passage = reader.find(name)
+            if passage is None:
+                raise UnknownPassageError(
+                    f"{self._folder}: no document or passage is called {name}. "
+                    "`customir search DIR QUERY` prints identifiers."
+                )
+            left_out = reader.alike(passage)
+            left_out |= set() if same_thread else reader.in_thread(passage)
+            (vector,) = reader.vectors(reader.ids_of([passage.key]))
+
+            def rank(depth: int) -> Ranking:
+                near = self._ranker(reader, only).by_vector(vector, depth + len(left_out))
+                return [pair for pair in near if pair[0] not in left_out][:depth]
+
+            best, _ = self._best(reader, rank, k, by_thread)
+            return make_hits(reader, best, "")
+
+        return self._read(work, seconds)
+
+    def about(self, seconds: float = math.inf) -> About:
+        """What the index holds. Raises as `search`."""
+        return self._read(read_about, seconds)
 
     def count(self) -> int:
         """Passages in the index."""
@@ -200,49 +310,43 @@ class Searcher:
             self._deadline = math.inf
         return answers[0]
 
-    def _search(
-        self, reader: IndexReader, query: str, k: int, mode: Mode, only: Filter, by_thread: bool
-    ) -> list[Hit]:
-        weights = word_weights(reader, query)
-        depth = max(CANDIDATES, k)
-        while True:
-            ranking = self._rank(reader, query, weights, mode, depth, only)
-            best = fold(reader, ranking, k, by_thread=by_thread)
-            if len(best) == k or depth >= min(reader.count(), MOST_NEIGHBOURS):
-                break
-            depth = min(depth * 4, MOST_NEIGHBOURS)
-        weightiest = sorted(weights, key=lambda word: -weights[word])
-        return make_hits(reader, best, any_of((weightiest or words_in(query))[:MOST_MARKED_WORDS]))
-
-    def _rank(
+    def _ranked_by(
         self,
         reader: IndexReader,
         query: str,
         weights: Mapping[str, float],
         mode: Mode,
-        depth: int,
         only: Filter,
-    ) -> Ranking:
+    ) -> Rank:
         if mode == "text":
-            return Ranker(reader, None, only).by_words(words_in(query), depth)
+            words = words_in(query)
+            return lambda depth: Ranker(reader, None, only).by_words(words, depth)
         (vector,) = self.embedder.encode([query], "query")
+        if mode == "vector":
+            return lambda depth: self._ranker(reader, only).by_vector(vector, depth)
+        return lambda depth: self._ranker(reader, only).by_both(vector, weights, depth)
 
-        def rank(ranker: Ranker) -> Ranking:
-            if mode == "vector":
-                return ranker.by_vector(vector, depth)
-            return ranker.by_both(vector, weights, depth)
+    def _best(
+        self, reader: IndexReader, rank: Rank, k: int, by_thread: bool
+    ) -> tuple[Best, Ranking]:
+        """The `k` best passages, folded, and the ranking that they are taken from."""
+        depth = max(CANDIDATES, k)
+        while True:
+            try:
+                ranking = rank(depth)
+            except DamagedVectorError:
+                log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
+                self._vectors = vectors(self._database, self._path, again=True)
+                ranking = rank(depth)
+            best = fold(reader, ranking, k, by_thread=by_thread)
+            if len(best) == k or len(ranking) < depth or depth >= MOST_NEIGHBOURS:
+                return best, ranking
+            depth = min(depth * 4, MOST_NEIGHBOURS)
 
-        try:
-            return rank(Ranker(reader, self._cached_vectors(reader.generation), only))
-        except DamagedVectorError:
-            log.warning("%s: its vectors' cache is damaged. Making it again.", self._path)
-            self._vectors = vectors(self._database, self._path, again=True)
-            return rank(Ranker(reader, self._vectors, only))
-
-    def _cached_vectors(self, generation: Generation) -> VectorCache | None:
-        if self._vectors is None or self._vectors.stamp != generation.stamp:
+    def _ranker(self, reader: IndexReader, only: Filter) -> Ranker:
+        if self._vectors is None or self._vectors.stamp != reader.generation.stamp:
             self._vectors = vectors(self._database, self._path)
-        return self._vectors
+        return Ranker(reader, self._vectors, only)
 
 
 def search(

@@ -15,12 +15,20 @@ from starlette.types import ASGIApp
 
 from customir.errors import UserError
 from customir.runtime.filters import Filter
+from customir.runtime.query import parse
+from customir.runtime.search import UnknownPassageError
 from customir.server import embeddings
 from customir.server.auth import Access
 from customir.server.backend import Backend
 from customir.server.errors import Refused, bad
 from customir.server.limits import MOST_FILTER_CHARACTERS, Limits
-from customir.server.messages import EmbeddingsRequest, SearchRequest, from_json, from_query
+from customir.server.messages import (
+    EmbeddingsRequest,
+    SearchRequest,
+    SimilarRequest,
+    from_json,
+    from_query,
+)
 from customir.server.metrics import CONTENT_TYPE, Metrics
 from customir.server.middleware import Gate, Observed
 from customir.server.openapi import description
@@ -44,6 +52,7 @@ def create_app(
     handlers: dict[Any, Any] = {
         Refused: _refused,
         HTTPException: _http_exception,
+        UnknownPassageError: _not_found,
         UserError: _user_error,
         TimeoutError: _timed_out,
         Exception: _fault,
@@ -63,7 +72,9 @@ class _Routes:
         return [
             Route("/", self.page),
             Route("/search", self.search, methods=["GET", "POST"]),
+            Route("/similar", self.similar),
             Route("/thread", self.thread),
+            Route("/about", self.about),
             Route("/v1/embeddings", self.embeddings, methods=["POST"]),
             Route("/health", self.ready),
             Route("/health/ready", self.ready),
@@ -84,10 +95,18 @@ class _Routes:
             fields["query"] = fields.pop("q", "")
             asked = from_query(SearchRequest, fields)
         try:
-            only = Filter(asked.since, asked.until, asked.sender, asked.source)
+            query = parse(asked.query)
+            only = Filter(asked.since, asked.until, asked.sender, asked.source, query.conditions)
         except UserError as error:
             raise bad(str(error)) from error
-        return _json(await self._backend.search(asked, only))
+        return _json(await self._backend.search(asked, query, only))
+
+    async def similar(self, request: Request) -> Response:
+        asked = from_query(SimilarRequest, dict(request.query_params))
+        return _json(await self._backend.similar(asked))
+
+    async def about(self, request: Request) -> Response:
+        return _json(await self._backend.about())
 
     async def thread(self, request: Request) -> Response:
         name = request.query_params.get("name", "")
@@ -154,6 +173,10 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
     response = Refused(HTTPStatus(error.status_code), error.detail).response()
     response.headers.update(error.headers or {})
     return response
+
+
+async def _not_found(request: Request, error: UnknownPassageError) -> Response:
+    return Refused(HTTPStatus.NOT_FOUND, str(error)).response()
 
 
 async def _user_error(request: Request, error: UserError) -> Response:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,13 @@ import orjson
 
 from customir.encoder.folder import Kind
 from customir.runtime.filters import Filter
+from customir.runtime.query import Query
 from customir.runtime.reload import SharedEmbedder
 from customir.runtime.search import Searcher
+from customir.runtime.threads import documents_of
 from customir.server.errors import Refused
 from customir.server.limits import Limits
-from customir.server.messages import SearchRequest
+from customir.server.messages import SearchRequest, SimilarRequest
 from customir.server.metrics import Metrics
 
 Answer = TypeVar("Answer")
@@ -70,8 +72,12 @@ class Backend:
         finally:
             self._free.put(searcher)
 
-    async def search(self, asked: SearchRequest, only: Filter) -> bytes:
-        """The hits, as JSON.
+    async def search(self, asked: SearchRequest, query: Query, only: Filter) -> bytes:
+        """The hits, what the query was understood as, and facets where they are asked for, as JSON.
+
+        Args:
+            query: The parsed `asked.query`.
+            only: What may be found, the query's conditions among it.
 
         Raises:
             Refused: 429 for too many requests at a time.
@@ -81,19 +87,54 @@ class Backend:
 
         def work() -> bytes:
             with self.searcher() as searcher:
-                hits = searcher.search(
-                    asked.query, asked.k, asked.mode, only, asked.by_thread, self._limits.seconds
+                found = searcher.search_with_facets(
+                    query.text,
+                    asked.k,
+                    asked.mode,
+                    only,
+                    asked.by_thread,
+                    self._limits.seconds,
+                    count=asked.facets,
                 )
-            return orjson.dumps({"hits": hits})
+            answer: dict[str, Any] = {"hits": found.hits, "query": _understood(query)}
+            if asked.facets:
+                answer |= {"considered": found.considered, "facets": found.facets}
+            return orjson.dumps(answer)
+
+        return await self._turn(self._in(self._threads, work))
+
+    async def similar(self, asked: SimilarRequest) -> bytes:
+        """The hits, as JSON in the form of `search`. Raises as `search` does.
+
+        Raises:
+            UnknownPassageError: the index holds none of this name.
+        """
+
+        def work() -> bytes:
+            with self.searcher() as searcher:
+                hits = searcher.similar(
+                    asked.key, asked.k, by_thread=asked.by_thread, seconds=self._limits.seconds
+                )
+            return orjson.dumps({"hits": hits, "query": _understood(Query("", ()))})
+
+        return await self._turn(self._in(self._threads, work))
+
+    async def about(self) -> bytes:
+        """What the index holds, as JSON. Raises as `search` does."""
+
+        def work() -> bytes:
+            with self.searcher() as searcher:
+                return orjson.dumps(searcher.about(self._limits.seconds))
 
         return await self._turn(self._in(self._threads, work))
 
     async def thread(self, name: str) -> bytes:
-        """The passages of a thread, as JSON. Raises as `search` does."""
+        """The documents of a thread and their passages, as JSON. Raises as `search` does."""
 
         def work() -> bytes:
             with self.searcher() as searcher:
-                return orjson.dumps({"passages": searcher.thread(name)})
+                passages = searcher.thread(name)
+            return orjson.dumps({"documents": documents_of(passages), "passages": passages})
 
         return await self._turn(self._in(self._threads, work))
 
@@ -142,3 +183,7 @@ class Backend:
         finally:
             self._under_way -= 1
             self._metrics.under_way.dec()
+
+
+def _understood(query: Query) -> dict[str, Any]:
+    return {"text": query.text, "filters": query.conditions}

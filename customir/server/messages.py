@@ -30,6 +30,23 @@ class SearchRequest(BaseModel):
     sender: Condition | None = Field(None, description="A part of the sender's name or address.")
     source: Condition | None = Field(None, description="A source, or a folder or file in one.")
     by_thread: bool = Field(False, description="Only the best hit of each thread.")
+    facets: bool = Field(
+        False, description="Count senders, months, sources and languages of what was ranked."
+    )
+
+
+class SimilarRequest(BaseModel):
+    """A search for passages like one of the index."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str = Field(
+        min_length=1,
+        max_length=MOST_FILTER_CHARACTERS,
+        description="Key of a passage, or key or identifier of a document.",
+    )
+    k: int = Field(10, ge=1, le=MOST_HITS, description="How many hits.")
+    by_thread: bool = Field(False, description="Only the best hit of each thread.")
 
 
 class EmbeddingsRequest(BaseModel):
@@ -50,7 +67,7 @@ class EmbeddingsRequest(BaseModel):
     kind: Kind = Field("passage", description="Which prompt is used, if the model has prompts.")
 
 
-Request = TypeVar("Request", SearchRequest, EmbeddingsRequest)
+Request = TypeVar("Request", SearchRequest, SimilarRequest, EmbeddingsRequest)
 
 
 def from_json(kind: type[Request], body: bytes) -> Request:

@@ -2,26 +2,42 @@
 
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from customir import __version__
+from customir.runtime.about import About
+from customir.runtime.facets import Facets
+from customir.runtime.filters import Condition
 from customir.runtime.hits import Hit
 from customir.runtime.index import IndexedPassage
-from customir.server.messages import EmbeddingsRequest, SearchRequest
+from customir.runtime.threads import ThreadDocument
+from customir.server.messages import EmbeddingsRequest, SearchRequest, SimilarRequest
 
 COMPONENTS = "#/components/schemas/{model}"
 
 
+class Understood(BaseModel):
+    """What a query was taken for: what is ranked by, and the conditions that every hit fulfils."""
+
+    text: str
+    filters: list[Condition]
+
+
 class Hits(BaseModel):
-    """What a search finds, best first."""
+    """What a search finds, best first. `facets` are of the `considered` documents: those that were
+    ranked, or for a query of conditions alone all that fulfil them."""
 
     hits: list[Hit]
+    query: Understood
+    considered: int = Field(0, description="Only with facets.")
+    facets: Facets | None = Field(None, description="Only where they are asked for.")
 
 
-class Passages(BaseModel):
-    """The passages of a thread, by date."""
+class Thread(BaseModel):
+    """The documents of a thread, by date, and their passages in the same order."""
 
+    documents: list[ThreadDocument]
     passages: list[IndexedPassage]
 
 
@@ -54,11 +70,12 @@ class Error(BaseModel):
     error: Problem
 
 
-ANSWERS: tuple[type[BaseModel], ...] = (Hits, Passages, Embeddings, Error)
-REQUESTS: tuple[type[BaseModel], ...] = (SearchRequest, EmbeddingsRequest)
+ANSWERS: tuple[type, ...] = (Hits, Thread, About, Embeddings, Error)
+REQUESTS: tuple[type, ...] = (SearchRequest, SimilarRequest, EmbeddingsRequest)
 REASONS = {
     "400": "The request has to be changed; the message says how.",
     "401": "The token is missing or wrong.",
+    "404": "There is no such path, passage or document.",
     "408": "The request did not arrive in time.",
     "413": "The request is too large.",
     "429": "Too many requests at a time. Retry-After says when to ask again.",
@@ -68,7 +85,7 @@ REASONS = {
 
 def description(root: str) -> dict[str, Any]:
     """The description of a server below the path `root`."""
-    adapters = [TypeAdapter(kind) for kind in (*REQUESTS, *ANSWERS)]
+    adapters: list[TypeAdapter[Any]] = [TypeAdapter(kind) for kind in (*REQUESTS, *ANSWERS)]
     inputs = [
         (number, "validation" if number < len(REQUESTS) else "serialization", adapter)
         for number, adapter in enumerate(adapters)
@@ -92,18 +109,21 @@ def description(root: str) -> dict[str, Any]:
 
 
 def _paths() -> dict[str, Any]:
-    fields = SearchRequest.model_json_schema()["properties"]
-    parameters = [
-        _parameter("q" if name == "query" else name, schema) for name, schema in fields.items()
-    ]
     return {
         "/search": {
-            "get": _operation("Search", Hits, parameters=parameters),
+            "get": _operation("Search", Hits, parameters=_parameters(SearchRequest)),
             "post": _operation("Search", Hits, asked=SearchRequest),
         },
+        "/similar": {
+            "get": _operation(
+                "Passages like one of the index, without its near-duplicates and its thread", Hits,
+                parameters=_parameters(SimilarRequest),
+            )
+        },
+        "/about": {"get": _operation("What the index holds", About)},
         "/thread": {
             "get": _operation(
-                "The passages of a thread", Passages,
+                "The documents of a thread", Thread,
                 parameters=[
                     _parameter("name", {"type": "string", "description": "The thread of a hit."})
                 ],
@@ -121,7 +141,7 @@ def _paths() -> dict[str, Any]:
 
 def _operation(
     summary: str,
-    answer: type[BaseModel],
+    answer: type,
     *,
     parameters: list[dict[str, Any]] | None = None,
     asked: type[BaseModel] | None = None,
@@ -151,10 +171,15 @@ def _plain(summary: str, kind: str, *, needs_token: bool = False) -> dict[str, A
     return made if needs_token else made | {"security": []}
 
 
+def _parameters(kind: type[BaseModel]) -> list[dict[str, Any]]:
+    fields = kind.model_json_schema()["properties"]
+    return [_parameter("q" if name == "query" else name, schema) for name, schema in fields.items()]
+
+
 def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": False, "schema": schema}
 
 
-def _content(kind: type[BaseModel]) -> dict[str, Any]:
+def _content(kind: type) -> dict[str, Any]:
     schema = {"$ref": COMPONENTS.format(model=kind.__name__)}
     return {"application/json": {"schema": schema}}

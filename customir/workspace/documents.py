@@ -23,6 +23,9 @@ class Document:
         date: ISO 8601 in UTC, or None.
         thread: The key that all documents of a thread share.
         text: The cleaned text.
+        attachments: Names of the files that came with it, one on each line; of a document that
+            itself came with a message, its own name.
+        language: ISO 639-1 code; empty where it is not known.
     """
 
     key: str
@@ -34,6 +37,14 @@ class Document:
     thread: str
     text: str
     recipients: str
+    attachments: str = ""
+    language: str = ""
+
+
+DOCUMENT_COLUMNS = (
+    "key, source, identifier, title, sender, date, thread, document.text, recipients, attachments, "
+    "language"
+)
 
 
 @dataclass(frozen=True)
@@ -69,26 +80,22 @@ class SkippedRow:
 
 def read_documents(workspace: Workspace) -> list[Document]:
     """Read every document, ordered by key."""
-    rows = workspace.database.execute(
-        "SELECT key, source, identifier, title, sender, date, thread, text, recipients "
-        "FROM document ORDER BY key"
-    )
+    rows = workspace.database.execute(f"SELECT {DOCUMENT_COLUMNS} FROM document ORDER BY key")
     return [Document(*row) for row in rows]
 
 
 def find_documents(workspace: Workspace, name: str) -> list[tuple[Document, Original]]:
     """Find the documents with this Message-ID (with or without brackets), `_id`, path or key."""
     rows = workspace.database.execute(
-        "SELECT key, source, identifier, title, sender, date, thread, document.text, recipients, "
-        "original.text, refs, is_mail FROM document "
+        f"SELECT {DOCUMENT_COLUMNS}, original.text, refs, is_mail FROM document "
         "JOIN original ON original.document = key "
         "WHERE identifier IN (?1, ?2) OR key = ?1 ORDER BY source, key",
         (name, f"<{name}>"),
     )
     return [
         (
-            Document(*row[:9]),
-            Original(row[0], row[9], tuple(row[10].split()), bool(row[11])),
+            Document(*row[:-3]),
+            Original(row[0], row[-3], tuple(row[-2].split()), bool(row[-1])),
         )
         for row in rows
     ]
@@ -150,10 +157,12 @@ def write_documents(
     pairs = list(documents)
     database.executemany(
         "INSERT INTO document (key, source, identifier, title, sender, date, thread, text, "
-        "recipients) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
-        "source = excluded.source, text = excluded.text, recipients = excluded.recipients "
-        "WHERE source <> excluded.source OR text <> excluded.text "
-        "OR recipients <> excluded.recipients",
+        "recipients, attachments, language) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (key) DO UPDATE SET source = excluded.source, text = excluded.text, "
+        "recipients = excluded.recipients, attachments = excluded.attachments, "
+        "language = excluded.language WHERE source <> excluded.source OR text <> excluded.text "
+        "OR recipients <> excluded.recipients OR attachments <> excluded.attachments "
+        "OR language <> excluded.language",
         [astuple(document) for document, _ in pairs],
     )
     database.executemany(

@@ -111,6 +111,13 @@ MIGRATIONS: tuple[str, ...] = (
         result TEXT PRIMARY KEY
     ) STRICT, WITHOUT ROWID;
     """,
+    # 7: what has an attachment, and the language of each document; the sources are read again
+    """
+    -- names of the files that came with it, one on each line; or its own, where it is such a file
+    ALTER TABLE document ADD COLUMN attachments TEXT NOT NULL DEFAULT '';
+    ALTER TABLE document ADD COLUMN language TEXT NOT NULL DEFAULT '';  -- ISO 639-1; '': not known
+    UPDATE stage SET fingerprint = '' WHERE name = 'ingest';
+    """,
 )
 
 

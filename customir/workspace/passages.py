@@ -70,16 +70,17 @@ def read_passages(workspace: Workspace) -> list[Passage]:
     return [Passage(*row) for row in rows]
 
 
-def read_passages_to_index(workspace: Workspace) -> Iterator[tuple[str | None, ...]]:
+def read_passages_to_index(workspace: Workspace) -> Iterator[tuple[str | int | None, ...]]:
     """Read the columns of the index's passages, ordered by key.
 
     Yields:
-        key, document, identifier, source, title, sender, date, thread, duplicates, text, header.
+        key, document, identifier, source, title, sender, date, thread, duplicates, text, header,
+        ordinal, recipients, attachments, language.
     """
     return workspace.database.execute(
         "SELECT passage.key, document, identifier, source, title, sender, date, thread, "
-        "duplicates, passage.text, header FROM passage JOIN document ON document.key = document "
-        "ORDER BY passage.key"
+        "duplicates, passage.text, header, ordinal, recipients, attachments, language "
+        "FROM passage JOIN document ON document.key = document ORDER BY passage.key"
     )
 
 

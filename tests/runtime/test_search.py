@@ -110,9 +110,9 @@ def test_a_passage_that_only_words_find_has_its_own_cosine(
         near, worded, full, found = (
             dict(
                 searcher._read(
-                    lambda reader, mode=mode, depth=depth: searcher._rank(
-                        reader, query, word_weights(reader, query), mode, depth, EVERYTHING
-                    )
+                    lambda reader, mode=mode, depth=depth: searcher._ranked_by(
+                        reader, query, word_weights(reader, query), mode, EVERYTHING
+                    )(depth)
                 )
             )
             for mode, depth in (("vector", 4), ("text", 5), ("hybrid", 100), ("hybrid", 5))

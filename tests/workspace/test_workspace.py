@@ -241,7 +241,7 @@ def test_queries_and_negatives_come_back_as_written(tmp_path: Path) -> None:
 def test_passages_come_with_title_and_thread(tmp_path: Path) -> None:
     with Workspace(tmp_path) as workspace:
         workspace.database.execute(
-            "INSERT INTO document VALUES ('d', 's', 'i', 'Title', '', NULL, 't', 'text', '')"
+            "INSERT INTO document VALUES ('d', 's', 'i', 'Title', '', NULL, 't', 'text', '', '', '')"
         )
         for key in ("p2", "p1"):
             workspace.database.execute(

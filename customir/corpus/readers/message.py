@@ -123,6 +123,9 @@ class _Reading:
                     decode_words(headers.get("x-gmail-labels", "")),
                     headers.get("x-mozilla-status", ""),
                 ),
+                attachments=tuple(
+                    _name(part, number) for number, part in enumerate(parts.attachments, start=1)
+                ),
             )
         else:
             own = Unreadable(identifier, why, attached)
@@ -133,7 +136,7 @@ class _Reading:
     ) -> Iterator[RawDocument | Unreadable]:
         """What came with `message`: texts as documents of it, others by name."""
         for number, part in enumerate(parts.attachments, start=1):
-            title = clean_name(part) or f"attachment {number}"
+            title = _name(part, number)
             name = f"{message} / {title}"
             if part.is_multipart():  # a message in a message
                 for child in inner_messages(part):
@@ -145,6 +148,10 @@ class _Reading:
                 yield from self.read(inner, True, name, attached=True, depth=depth + 1)
             else:
                 yield from read_attachment(attachment, message, own, self._options)
+
+
+def _name(attachment: Message, number: int) -> str:
+    return clean_name(attachment) or f"attachment {number}"
 
 
 def clean_name(part: Message) -> str:

@@ -1,6 +1,6 @@
 """Outlook's .msg (python-oxmsg) and .pst (libpff)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -66,7 +66,8 @@ def read_msg(content: bytes, name: str, options: ReadOptions) -> list[RawDocumen
             html=message.html_body or "",
             rich=_rich_body(message),
         )
-        found = [own]
+        titles = [each.file_name for each in message.attachments]
+        found = [_with_attachments(own, titles)]
         for number, each in enumerate(message.attachments, start=1):
             found += _attachment(
                 each.file_name, each.mime_type, each.file_bytes or b"", number, own, options
@@ -124,6 +125,7 @@ def _folder(
             message = folder.get_sub_message(number)
             own, attachments = _stored(message, name), message.number_of_attachments
             own = replace(own, unwanted=cause) if isinstance(own, RawDocument) else own
+            own = _with_attachments(own, _stored_titles(message, attachments))
         except (OSError, ValueError, SystemError, MemoryError) as error:
             yield Unreadable(name, f"broken message: {error}")
             continue
@@ -156,6 +158,14 @@ def _stored(message: Any, name: str) -> RawDocument | Unreadable:
     )
 
 
+def _stored_titles(message: Any, attachments: int) -> Iterator[str]:
+    for number in range(attachments):
+        try:
+            yield message.get_attachment(number).long_filename or ""
+        except (OSError, ValueError, SystemError, MemoryError):
+            yield ""
+
+
 def _stored_attachments(
     message: Any, attachments: int, own: RawDocument | Unreadable, options: ReadOptions
 ) -> Iterator[RawDocument | Unreadable]:
@@ -181,7 +191,7 @@ def _attachment(
     own: RawDocument | Unreadable,
     options: ReadOptions,
 ) -> Iterator[RawDocument | Unreadable]:
-    title = " ".join((title or f"attachment {number}").split())
+    title = _attachment_title(title, number)
     kind = kind if kind and kind != OCTETS else guess_type(title)[0] or OCTETS
     attachment = Attachment(content, kind, title)
     if attachment.is_message:
@@ -195,6 +205,19 @@ def _attachment(
                 yield replace(found, unwanted=unwanted)
             else:
                 yield found
+
+
+def _attachment_title(title: str | None, number: int) -> str:
+    return " ".join((title or f"attachment {number}").split())
+
+
+def _with_attachments(
+    own: RawDocument | Unreadable, titles: Iterable[str | None]
+) -> RawDocument | Unreadable:
+    if isinstance(own, Unreadable):
+        return own
+    named = (_attachment_title(title, number) for number, title in enumerate(titles, start=1))
+    return replace(own, attachments=tuple(named))
 
 
 def _text(content: bytes | str | None) -> str:
