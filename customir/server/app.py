@@ -2,7 +2,6 @@
 
 import asyncio
 from http import HTTPStatus
-from importlib.resources import files
 from typing import Any
 
 import orjson
@@ -17,7 +16,7 @@ from customir.errors import UserError
 from customir.runtime.filters import Filter
 from customir.runtime.query import parse
 from customir.runtime.search import UnknownPassageError
-from customir.server import embeddings
+from customir.server import embeddings, page
 from customir.server.auth import Access
 from customir.server.backend import Backend
 from customir.server.errors import Refused, bad
@@ -32,12 +31,6 @@ from customir.server.messages import (
 from customir.server.metrics import CONTENT_TYPE, Metrics
 from customir.server.middleware import Gate, Observed
 from customir.server.openapi import description
-
-PAGE_NAME = "page.html"
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 def create_app(
@@ -66,11 +59,10 @@ def create_app(
 class _Routes:
     def __init__(self, backend: Backend, limits: Limits, metrics: Metrics) -> None:
         self._backend, self._limits, self._metrics = backend, limits, metrics
-        self._page = files("customir.server").joinpath(PAGE_NAME).read_bytes()
 
     def routes(self) -> list[Route]:
         return [
-            Route("/", self.page),
+            *page.routes(),
             Route("/search", self.search, methods=["GET", "POST"]),
             Route("/similar", self.similar),
             Route("/thread", self.thread),
@@ -82,10 +74,6 @@ class _Routes:
             Route("/metrics", self.metrics),
             Route("/openapi.json", self.openapi),
         ]
-
-    async def page(self, request: Request) -> Response:
-        headers = {"content-security-policy": PAGE_POLICY}
-        return Response(self._page, headers=headers, media_type="text/html")
 
     async def search(self, request: Request) -> Response:
         if request.method == "POST":

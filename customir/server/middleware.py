@@ -7,6 +7,7 @@ import time
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from customir.server import page
 from customir.server.auth import Access, Headers
 from customir.server.errors import Refused, malformed
 from customir.server.logs import FIELDS, place_of
@@ -14,7 +15,7 @@ from customir.server.metrics import Metrics
 from customir.server.protocol import MOST_DISCARDED
 
 # They hold nothing of the corpus; the search page takes the token from its address.
-OPEN_PATHS = ("/", "/health", "/health/live", "/health/ready", "/openapi.json")
+OPEN_PATHS = (*page.PATHS, "/health", "/health/live", "/health/ready", "/openapi.json")
 LINGER_SECONDS = 2.0
 MOST_LENGTH_DIGITS = 18
 HEADERS = (

@@ -1,213 +1,354 @@
-"""The search page in a real browser: headless Chromium, driven through its WebDriver."""
+"""The search page in a real browser, over the mail of a made-up museum.
+
+CUSTOMIR_PICTURES=docs/assets python -m pytest tests/server/test_page.py -k accessible
+takes the documentation's pictures of the page.
+"""
 
 import json
+import os
 import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import BACKSPACE, DOWN, DRIVER, ENTER, ESCAPE, Browser, started_browser
 from serving import TOKEN
 
 from customir.progress import Silent
 from customir.runtime.embedder import Embedder
 from customir.runtime.index import IndexedPassage, build_index
+from customir.server.limits import Limits
 
-DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(DRIVER is None, reason="no chromedriver on this machine")
 
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # https://www.w3.org/TR/webdriver2/#elements
-DOWN, ENTER, ESCAPE = "\ue015", "\ue007", "\ue00c"
+HERE = Path(__file__).parent
+AXE = HERE / "vendor" / "axe-core" / "axe.min.js"
+PICTURES = os.environ.get("CUSTOMIR_PICTURES")
+PHONE = (360, 740)
 
-
-class Browser:
-    """The few commands of WebDriver that are needed here."""
-
-    def __init__(self, driver: str) -> None:
-        self._driver = driver
-        options = {"args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"]}
-        wanted = {"alwaysMatch": {"goog:chromeOptions": options}}
-        self._session = ""
-        started = self.call("POST", "/session", {"capabilities": wanted})
-        self._session = f"/session/{started['sessionId']}"
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            self._driver + self._session + path, content, method=method
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["value"]
-
-    def open(self, url: str) -> None:
-        """Load a page, even where only what follows the # is new."""
-        for each in ("about:blank", url):
-            self.call("POST", "/url", {"url": each})
-
-    def find(self, selector: str) -> str:
-        found = self.call("POST", "/element", {"using": "css selector", "value": selector})
-        return f"/element/{found[ELEMENT]}"
-
-    def type(self, keys: str, selector: str | None = None) -> None:
-        """Type into an element, or into the one that has the focus."""
-        target = (
-            self.find(selector)
-            if selector
-            else f"/element/{self.call('GET', '/element/active')[ELEMENT]}"
-        )
-        self.call("POST", f"{target}/value", {"text": keys})
-
-    def run(self, script: str) -> Any:
-        return self.call("POST", "/execute/sync", {"script": script, "args": []})
-
-    def wait(self, script: str) -> Any:
-        end = time.monotonic() + 30
-        while not (found := self.run(script)):
-            assert time.monotonic() < end, f"still not: {script}: {self.run(STATE)}"
-            time.sleep(0.05)
-        return found
-
-    def close(self) -> None:
-        self.call("DELETE", "")
-
-
-STATE = "return document.getElementById('state').textContent"
-FOUND = f"{STATE}.endsWith('found') || {STATE.removeprefix('return ')}.startsWith('Nothing')"
-TITLES = "return [...document.querySelectorAll('h2')].map(one => one.textContent)"
+TITLES = "[...document.querySelectorAll('.hit h2')].map(one => one.textContent)"
+FOCUSED = "document.activeElement.textContent"
+STATE = "document.getElementById('state').textContent"
+ADDRESS = "new URLSearchParams(location.search)"
+READING = "document.querySelector('#conversation h1')?.textContent"
+TWICE = "Invoice 2041 was paid twice"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [str(DRIVER), f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        end = time.monotonic() + 60
-        while True:
-            try:
-                browser = Browser(f"http://127.0.0.1:{port}")
-                break
-            except urllib.error.URLError:
-                assert time.monotonic() < end, "chromedriver does not start"
-                time.sleep(0.2)
+    with started_browser() as browser:
         yield browser
-        browser.close()
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture(scope="module")
-def server(
+def museum(
     model: Path,
-    passages: list[IndexedPassage],
     make_passage: Callable[..., IndexedPassage],
     tmp_path_factory: pytest.TempPathFactory,
-    running: Any,
-) -> Iterator[Any]:
-    folder = tmp_path_factory.mktemp("page")
+) -> Path:
+    """DIR with the museum's index."""
+    folder = tmp_path_factory.mktemp("museum")
     shutil.copytree(model, folder / "model")
-    more = [
-        make_passage(
-            "reply", "Sushi, please: 🍣 for me.", title="Re: lunch", thread="thread-lunch"
-        ),
-        make_passage("script", "<script>document.title='owned'</script> <b>tulips</b>"),
-    ]
-    build_index(folder / "index.db", [*passages, *more], Embedder(model), Silent())
-    with running(folder) as server:
+    passages = list(museum_passages(make_passage))
+    build_index(folder / "index.db", passages, Embedder(model), Silent())
+    return folder
+
+
+def museum_passages(make_passage: Callable[..., IndexedPassage]) -> Iterator[IndexedPassage]:
+    for number, thread in enumerate(json.loads((HERE / "museum_mail.json").read_text("utf-8"))):
+        shared = {"source": "museum.mbox", "language": "en"}
+        shared |= {name: value for name, value in thread.items() if name != "messages"}
+        for place, message in enumerate(thread["messages"]):
+            reply = "Re: " if place else ""
+            fields = shared | message | {"title": reply + thread["title"], "thread": f"{number}"}
+            yield make_passage(f"{number}-{place}", fields.pop("text"), **fields)
+
+
+@pytest.fixture(scope="module")
+def server(museum: Path, running: Any) -> Iterator[Any]:
+    with running(museum) as server:
         yield server
 
 
-def test_typing_a_query_shows_marked_hits(browser: Browser, server: Any) -> None:
+@pytest.fixture
+def page(browser: Browser, server: Any) -> Browser:
+    """The browser, at the page without a query."""
+    browser.look()
     browser.open(f"{server.url}#token={TOKEN}")
-    browser.type(f"vote pizza{ENTER}")  # the query has the focus
-    browser.wait(FOUND)
-    assert browser.run(TITLES)[0] == "About lunch"
-    assert browser.run("return document.querySelector('mark').textContent") == "Pizza"
+    browser.wait("document.querySelector('.overview')")
+    return browser
 
 
-def test_the_token_is_taken_from_the_link_and_leaves_no_trace(
-    browser: Browser, server: Any
-) -> None:
-    browser.open(f"{server.url}#token={TOKEN}")
-    assert browser.run("return location.href") == server.url
-    assert browser.run("return sessionStorage.getItem('token')") == TOKEN
-    browser.open(server.url)  # the same tab goes on with it
-    browser.type(f"vote pizza{ENTER}")
-    browser.wait(FOUND)
-    assert browser.run(TITLES)[0] == "About lunch"
-    loaded = browser.run("return performance.getEntriesByType('resource').map(one => one.name)")
+def search(page: Browser, typed: str, first: str = TWICE) -> None:
+    """Type a query, and wait until the first hit is this one."""
+    page.type(typed, "#query")
+    page.wait(f"{TITLES}[0] === {json.dumps(first)}")
+
+
+def test_hits_come_while_typing_one_for_each_conversation(page: Browser) -> None:
+    search(page, "invoice paid twice")
+    assert len(set(page.text(".hit h2"))) == len(page.text(".hit h2"))
+    assert {"invoice", "paid", "twice"} <= set(page.text(".hit mark"))
+    first = page.text(".hit")[0]
+    for shown in ("14 Sept 2026", "Tom Okafor", "museum.mbox", "4 messages"):
+        assert shown in first
+    page.run("document.getElementById('query').value = ''")
+    search(page, "tour for families newsletter", "Newsletter: what is on in September")
+    assert "2 near-duplicates" in page.text(".hit")[0]
+
+
+def test_an_answer_that_is_overtaken_is_dropped(page: Browser) -> None:
+    page.run(
+        "const now = window.fetch;"
+        "window.fetch = (path, options) => !path.includes('q=humidity') ? now(path, options)"
+        " : new Promise(done => setTimeout(() => done(now(path, {headers: options.headers})), 700));"
+    )
+    page.type("humidity", "#query")
+    page.wait(f"{ADDRESS}.get('q') === 'humidity'")  # which is asked for now
+    search(page, BACKSPACE * len("humidity") + "invoice paid twice")
+    page.run("return new Promise(done => setTimeout(done, 1000))")
+    assert page.text(".hit h2")[0] == TWICE
+
+
+def test_the_address_says_what_is_shown(page: Browser, server: Any) -> None:
+    search(page, "invoice paid twice")
+    page.click(".hit h2 a")
+    page.wait(f"{READING} === {json.dumps(TWICE)}")
+    link = page.run("return location.href")
+    assert TOKEN not in link
+    page.back()
+    page.wait(f"document.getElementById('conversation').hidden && {TITLES}.length")
+    page.back()  # all that was typed is one step
+    page.wait("document.querySelector('.overview')")
+    assert page.run("return document.getElementById('query').value") == ""
+    page.forward()
+    page.wait(f"{TITLES}[0] === {json.dumps(TWICE)}")
+    page.open(link)
+    page.wait(f"{READING} === {json.dumps(TWICE)} && {TITLES}.length")
+    assert page.run("return document.getElementById('query').value") == "invoice paid twice"
+
+
+def test_the_token_is_taken_from_the_link_and_leaves_no_trace(page: Browser, server: Any) -> None:
+    assert page.run("return location.href") == server.url
+    assert page.run("return sessionStorage.getItem('token')") == TOKEN
+    page.open(server.url)  # the same tab goes on with it
+    search(page, "invoice paid twice")
+    loaded = page.run("return performance.getEntriesByType('resource').map(one => one.name)")
     assert not [name for name in loaded if TOKEN in name]
 
 
-def test_the_keyboard_goes_through_hits_and_into_a_thread(browser: Browser, server: Any) -> None:
-    browser.open(f"{server.url}#token={TOKEN}")
-    browser.type(f"vote pizza{ENTER}")
-    browser.wait(FOUND)
-    browser.type(DOWN)
-    focused = "return document.activeElement.querySelector('h2')?.textContent"
-    assert browser.run(focused) == "About lunch"
-    browser.type("j")
-    assert browser.run(focused) not in (None, "About lunch")
-    browser.type("k")
-    assert browser.run(focused) == "About lunch"
-    browser.type(ENTER)
-    browser.wait(f"{STATE}.startsWith('The thread: 2')")
-    assert sorted(browser.run(TITLES)) == ["About lunch", "Re: lunch"]
-    assert "🍣" in browser.run("return document.getElementById('hits').textContent")
-    browser.type(ESCAPE)
-    browser.wait(FOUND)
-    assert browser.run(TITLES)[0] == "About lunch"
-    assert browser.run("return document.activeElement.id") == "query"
+def test_a_facet_narrows_the_search_and_widens_it_again(page: Browser) -> None:
+    search(page, "invoice paid twice")
+    page.click("#facets a[title^='Priya']")
+    page.wait(f"{TITLES}[0] === 'Two transfers to the framer'")
+    narrowed = "invoice paid twice from:priya@fjord-museum.example"
+    assert page.run("return document.getElementById('query').value") == narrowed
+    assert page.run(f"return {ADDRESS}.get('q')") == narrowed
+    assert set(page.text(".hit .sender")) == {"Priya Raman"}
+    assert page.text("#facets [aria-current] span")[0] == "Priya Raman"
+    page.click("#facets [aria-current]")
+    page.wait(f"{TITLES}[0] === {json.dumps(TWICE)}")
+    page.click("#facets a[title='2026-03']")
+    page.wait(f"{TITLES}[0] === 'Two transfers to the framer'")
+    assert len(page.text(".hit")) == 1
+    page.click(".chip")  # after:2026-03
+    page.wait(f"{TITLES}.length > 1")
+    assert page.run(f"return {ADDRESS}.get('q')") == "invoice paid twice before:2026-04"
 
 
-def test_a_pointer_alone_goes_into_a_thread_and_back(browser: Browser, server: Any) -> None:
-    browser.call("POST", "/window/rect", {"width": 390, "height": 844})
-    browser.open(f"{server.url}#token={TOKEN}")
-    browser.type(f"vote pizza{ENTER}")
-    browser.wait(FOUND)
-    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
-    browser.call("POST", f"{browser.find('article button')}/click", {})
-    browser.wait(f"{STATE}.startsWith('The thread: 2')")
-    browser.call("POST", f"{browser.find('#state button')}/click", {})
-    browser.wait(FOUND)
-    assert browser.run(TITLES)[0] == "About lunch"
+def test_every_facet_adds_a_filter_that_finds_what_it_counted(page: Browser) -> None:
+    search(page, "the museum paid", page.run("return ''") or TWICE)
+    for title in ("handbook", "museum-chat.zip", "de"):
+        page.run(
+            "history.pushState(null, '', '?q=museum+globe'); dispatchEvent(new PopStateEvent('popstate'))"
+        )
+        page.wait(f"document.querySelector(\"#facets a[title='{title}']\")")
+        number = page.text(f"#facets a[title='{title}'] .number")[0]
+        page.run("document.querySelector(arguments[0]).click()", f"#facets a[title='{title}']")
+        page.wait("document.querySelector('#facets [aria-current]')")
+        assert page.text("#facets [aria-current] .number")[0] == number
 
 
-def test_filters_narrow_what_is_found(browser: Browser, server: Any) -> None:
-    browser.open(f"{server.url}#token={TOKEN}")
-    browser.type("nobody@example.org", "input[name=sender]")
-    browser.type(f"pizza{ENTER}", "#query")
-    browser.wait(f"{STATE} === 'Nothing found.'")
-    assert browser.run(TITLES) == []
+def test_a_conversation_is_read_beside_the_hits(page: Browser) -> None:
+    search(page, "refund has arrived, rule for reminders", f"Re: {TWICE}")
+    page.click(".hit h2 a")
+    page.wait(f"{READING} === {json.dumps(TWICE)}")
+    senders = page.text(".message .sender")
+    assert senders == ["Tom Okafor", "Mara Lindqvist", "Billing, Nordlicht Shipping", "Tom Okafor"]
+    assert "The refund from Nordlicht has arrived." in page.text(".passage")[0]
+    assert "refund" in page.text(".passage mark")
+    seen = "const at = document.querySelector('.passage').getBoundingClientRect(); return at.top >= 0 && at.bottom <= innerHeight"
+    assert page.run(seen)  # the last message of four: it was scrolled to
+    assert page.text(".message p:last-child")[-2:]
+    assert "confirmation-2041.pdf" in page.text(".message")[2]
+    quoted = page.run("return [...document.querySelectorAll('.quoted')].map(one => one.open)")
+    assert quoted == [False]
+    assert page.text(".quoted summary") == ["Quoted text, 2 lines"]
+    assert page.text(".hit.open h2") == [f"Re: {TWICE}"]
+    page.click(".close")
+    page.wait("document.getElementById('conversation').hidden")
+    assert page.run(f"return {FOCUSED}") == f"Re: {TWICE}"
 
 
-def test_mail_is_shown_as_text_never_run(browser: Browser, server: Any) -> None:
-    browser.open(f"{server.url}#token={TOKEN}")
-    browser.type(f"tulips{ENTER}")
-    browser.wait(FOUND)
-    assert "<b>tulips</b>" in browser.run("return document.querySelector('.text').textContent")
-    assert browser.run("return document.title") == "CustomIR"
+def test_more_like_this(page: Browser) -> None:
+    search(page, "invoice paid twice")
+    page.click(".hit .like")
+    page.wait(f"{STATE}.endsWith({json.dumps(f'like “{TWICE}”')})")
+    assert TWICE not in page.text(".hit h2")
+    assert "Two transfers to the framer" in page.text(".hit h2")[:3]
+    assert page.run(f"return {ADDRESS}.has('like') && !{ADDRESS}.has('q')")
 
 
-def test_a_fault_is_shown(browser: Browser, server: Any) -> None:
-    browser.open(f"{server.url}#token={TOKEN}")
-    browser.run("document.querySelector('option').value = 'magic'")
-    browser.type(f"pizza{ENTER}", "#query")
-    browser.wait(f"{STATE}.startsWith('mode: ')")
+def test_the_keyboard_alone(page: Browser) -> None:
+    search(page, "invoice paid twice")
+    page.type(DOWN)
+    titles = page.text(".hit h2")
+    assert page.run(f"return {FOCUSED}") == titles[0]
+    for key, place in (("j", 1), ("j", 2), ("k", 1)):
+        page.type(key)
+        assert page.run(f"return {FOCUSED}") == titles[place]
+    page.type(ENTER)
+    page.wait(f"{READING}")
+    assert page.run(f"return {FOCUSED}") == page.run(f"return {READING}")
+    page.type("k")  # the conversation of the hit before
+    page.wait(f"{READING} === {json.dumps(TWICE)}")
+    page.type(ESCAPE)
+    page.wait("document.getElementById('conversation').hidden")
+    assert page.run(f"return {FOCUSED}") == titles[0]
+    page.type("?")
+    page.wait("document.getElementById('help').open")
+    page.type(ESCAPE)
+    page.wait("!document.getElementById('help').open")
+    page.type("/")
+    assert page.run("return document.activeElement.id") == "query"
+    assert page.run("return document.getElementById('query').value") == "invoice paid twice"
 
 
-def test_nothing_is_asked_of_another_server(browser: Browser, server: Any) -> None:
-    browser.open(f"{server.url}#token={TOKEN}")
-    browser.type(f"pizza{ENTER}")
-    browser.wait(FOUND)
-    loaded = browser.run("return performance.getEntriesByType('resource').map(one => one.name)")
-    assert loaded
-    assert all(name.startswith((server.url, "data:")) for name in loaded)
+def test_a_wrong_operator_is_told_and_the_hits_stay(page: Browser) -> None:
+    search(page, "invoice paid twice")
+    page.type(" before:soon", "#query")
+    page.wait("document.querySelector('#notice').textContent.includes('before:soon')")
+    assert page.text(".hit h2")[0] == TWICE
+    page.type(BACKSPACE * len("soon") + "2026-04", "#query")
+    page.wait("!document.querySelector('#notice').textContent")
+    page.wait(f"!{TITLES}.includes({json.dumps(TWICE)})")
+
+
+def test_without_a_token_the_page_says_how_to_get_it(page: Browser, server: Any) -> None:
+    page.run("sessionStorage.clear()")
+    page.open(f"{server.url}?q=invoice+paid+twice")
+    page.wait("document.querySelector('#notice').textContent.includes('customir serve')")
+    page.type(f"http://elsewhere/#token=wrong{ENTER}", ".token input")
+    page.wait("document.querySelector('#notice').textContent.includes('another token')")
+    page.type(f"{server.url}#token={TOKEN}{ENTER}", ".token input")
+    page.wait(f"{TITLES}[0] === {json.dumps(TWICE)}")
+    assert not page.text("#notice *")
+
+
+def test_a_link_opened_in_a_new_tab_gets_the_token_from_the_first(
+    page: Browser, server: Any
+) -> None:
+    first = page.call("GET", "/window")
+    page.call(
+        "POST", "/window", {"handle": page.call("POST", "/window/new", {"type": "tab"})["handle"]}
+    )
+    try:
+        page.open(f"{server.url}?q=invoice+paid+twice")
+        page.wait(f"{TITLES}[0] === {json.dumps(TWICE)}")
+    finally:
+        page.call("DELETE", "/window")
+        page.call("POST", "/window", {"handle": first})
+
+
+def test_a_busy_and_a_silent_server_can_be_tried_again(
+    browser: Browser, museum: Path, running: Any
+) -> None:
+    with running(museum, Limits(waiting=0)) as busy:
+        browser.open(f"{busy.url}?q=invoice#token={TOKEN}")
+        browser.wait(
+            "document.querySelector('#notice').textContent.includes('The server is busy.')"
+        )
+    browser.click("#notice button")
+    browser.wait(
+        "document.querySelector('#notice').textContent.includes('The server does not answer.')"
+    )
+    assert browser.text("#notice button") == ["Try again"]
+
+
+def test_mail_is_shown_as_text_never_run(
+    browser: Browser,
+    server: Any,
+    running: Any,
+    tmp_path: Path,
+    model: Path,
+    make_passage: Callable[..., IndexedPassage],
+) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    script = "<img src=x onerror=\"document.title='owned'\"> <script>document.title='owned'</script> tulips 🍣"
+    hostile = make_passage("hostile", script, title=script, sender=script, source=script)
+    build_index(tmp_path / "index.db", [hostile], Embedder(model), Silent())
+    with running(tmp_path) as server:
+        browser.open(f"{server.url}?q=tulips#token={TOKEN}")
+        browser.wait(f"{TITLES}.length")
+        browser.click(".hit h2 a")
+        browser.wait(READING)
+        assert browser.text("#conversation h1") == [script]
+        assert browser.text(".passage mark") == ["tulips"]
+        assert browser.run("return document.title") == "tulips – CustomIR"
+        assert browser.run("return document.images.length") == 1  # the page's own
+
+
+def test_nothing_is_asked_of_another_server(page: Browser, server: Any) -> None:
+    search(page, "invoice paid twice")
+    loaded = page.run("return performance.getEntriesByType('resource').map(one => one.name)")
+    assert any("/search?" in name for name in loaded)
+    assert all(name.startswith(server.url) for name in loaded)
+    policy = server.ask("GET", "/", token=None)[1]["content-security-policy"]
+    assert "unsafe" not in policy
+
+
+VIEWS = {
+    "start": ("", "document.querySelector('.examples')"),
+    "results": ("?q=something+was+paid+twice", f"{TITLES}.length > 3"),
+    "nothing": (
+        "?q=paid+from:nobody",
+        "document.querySelector('.overview h2').textContent === 'Nothing found'",
+    ),
+    "error": ("?q=paid+before:soon", "document.querySelector('.box')"),
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_the_page_is_accessible_and_fits_the_window(
+    browser: Browser, server: Any, scheme: Any, width: int
+) -> None:
+    """axe-core finds nothing in any view, and nothing is wider than the window."""
+    browser.look(width, 720, scheme)
+
+    def check(view: str) -> None:
+        if not browser.run("return 'axe' in window"):
+            browser.run(AXE.read_text("utf-8") + "; window.axe = axe")
+        found = browser.run("return axe.run().then(all => all.violations)")
+        told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+        assert not told, view
+        assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), view
+        if PICTURES:
+            name = f"search-{view}-{scheme}-{width}.png"
+            browser.picture(Path(PICTURES, name))
+
+    for view, (address, ready) in VIEWS.items():
+        browser.open(f"{server.url}{address}#token={TOKEN}")
+        browser.wait(ready)
+        check(view)
+        if view == "results":
+            browser.run("document.querySelector('.hit h2 a').click()")
+            browser.wait(READING)
+            check("conversation")
+            browser.run("document.querySelector('.close').click()")
+            if width == 360:
+                browser.run("document.getElementById('narrow').click()")
+                check("filters")
+            browser.run("document.getElementById('help-button').click()")
+            check("help")
