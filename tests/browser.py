@@ -34,8 +34,11 @@ class Browser:
         request = urllib.request.Request(
             self._driver + self._session + path, content, method=method
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["value"]
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(json.load(error)["value"]["message"]) from error
 
     def look(
         self, width: int = 1200, height: int = 720, scheme: Literal["light", "dark"] = "light"

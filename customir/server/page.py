@@ -13,16 +13,11 @@ POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 FOLDER = "static"
-PATHS = {
-    "/": "index.html",
-    **{
-        f"/{FOLDER}/{name}": name
-        for name in (
-            "icon.svg", "style.css", "main.js", "address.js", "api.js", "elements.js",
-            "query.js", "results.js", "conversation.js",
-        )
-    },
-}  # fmt: skip
+FILES = (
+    "icon.svg", "style.css", "main.js", "address.js", "api.js", "conversation.js", "elements.js",
+    "errors.js", "query.js", "results.js",
+)  # fmt: skip
+PATHS = {"/": "index.html"} | {f"/{FOLDER}/{name}": name for name in FILES}
 MEDIA_TYPES = {
     "html": "text/html",
     "css": "text/css",

@@ -1,9 +1,10 @@
 // Shows what the address says, and changes the address by what is typed, clicked and pressed.
 
 import { read, searchOf, write } from "./address.js";
-import { ask, keepToken, takeToken, token } from "./api.js";
+import { ask, takeToken } from "./api.js";
 import { conversation, markedIn } from "./conversation.js";
-import { button, count, element } from "./elements.js";
+import { count } from "./elements.js";
+import { errorBox } from "./errors.js";
 import { chips, facetList, hitList, nothing, overview } from "./results.js";
 
 const PAUSE = 50; // milliseconds without a key, after which a search is asked for
@@ -52,7 +53,6 @@ async function search() {
     const answer = await ask(...request(asked), signal);
     if (signal.aborted) return;
     notice.replaceChildren();
-    list.classList.remove("stale");
     keepingFocus(() => showAnswer(answer, asked));
   } catch (error) {
     if (!signal.aborted) report(error);
@@ -103,13 +103,20 @@ async function openConversation() {
     pane.hidden = false;
     document.body.classList.add("reading");
     markOpen();
-    pane.scrollTop = 0;
     pane.querySelector("h1").focus({ preventScroll: true });
-    const found = pane.querySelector(".passage");
-    found?.scrollIntoView({ block: found.offsetHeight > pane.clientHeight / 2 ? "start" : "center" });
+    scrollToPassage();
   } catch (error) {
     if (!signal.aborted) report(error);
   }
+}
+
+/** To the passage that was found; to its message, where it is that one's first. */
+function scrollToPassage() {
+  pane.scrollTop = 0;
+  pane.style.scrollPaddingTop = `${pane.querySelector(".top").offsetHeight + 12}px`;
+  const passage = pane.querySelector(".passage");
+  const found = passage?.matches("header + *") ? passage.parentElement : passage;
+  found?.scrollIntoView({ block: found.offsetHeight > pane.clientHeight / 2 ? "start" : "center" });
 }
 
 function closeConversation() {
@@ -137,47 +144,19 @@ function keepingFocus(change) {
   change();
   if (!isLink) return;
   const same = facets.querySelector(`a[title="${CSS.escape(focused.title)}"]`);
-  (same ?? (focused.matches(".more") ? hitLinks()[shown] : null) ?? results).focus({ preventScroll: same !== null });
+  (same ?? (focused.matches(".more") ? hitLinks()[shown] : null) ?? results).focus({ preventScroll: true });
 }
 
-// Errors
-
-function report({ status, message }) {
-  const [title, text, action] = explained(status, message);
-  notice.replaceChildren(element("div", "box", element("strong", "", title), element("p", "", text), action));
+function report(problem) {
+  notice.replaceChildren(errorBox(problem, showAgain));
+  if (problem.status === 400 && hits.length) { // a query may be wrong for a moment, while it is typed
+    state.textContent = "Still the results of the query before";
+    return;
+  }
   state.textContent = "";
-  if (status === 400) { list.classList.add("stale"); return; } // while a query is typed, it may be wrong for a moment
   hits = [];
   list.replaceChildren();
   chipList.hidden = facets.hidden = narrow.hidden = true;
-}
-
-function explained(status, message) {
-  const again = button("Try again", showAgain);
-  switch (status) {
-    case 0: return ["The server does not answer.", "Is “customir serve” still running? If it was started again, open the link that it printed then.", again];
-    case 400: return ["The query cannot be read.", message, null];
-    case 401: return [
-      token() ? "The server has another token." : "The server’s token is needed.",
-      "Open the link that “customir serve” printed; it ends in #token=… and is new at each start. Or paste it here.",
-      tokenForm()];
-    case 403: case 404: return ["The server does not answer this.", message, again];
-    default: return [status === 429 ? "The server is busy." : "The server cannot answer now.", message, again];
-  }
-}
-
-function tokenForm() {
-  const input = element("input", "");
-  input.setAttribute("aria-label", "Link or token");
-  input.placeholder = "http://…/#token=…";
-  input.autocomplete = "off";
-  const made = element("form", "token", input, element("button", "", "Continue"));
-  made.addEventListener("submit", event => {
-    event.preventDefault();
-    keepToken(input.value);
-    showAgain();
-  });
-  return made;
 }
 
 // What the user does
