@@ -68,6 +68,7 @@ def museum_passages(make_passage: Callable[..., IndexedPassage]) -> Iterator[Ind
         for place, message in enumerate(thread["messages"]):
             reply = "Re: " if place else ""
             fields = shared | message | {"title": reply + thread["title"], "thread": f"{number}"}
+            fields["attachments"] = "\n".join(message.get("attachments", ()))
             yield make_passage(f"{number}-{place}", fields.pop("text"), **fields)
 
 

@@ -1,52 +1,59 @@
 // The reading pane: a thread as a conversation, with the passage that was found in it.
 
 import { searchOf, write } from "./address.js";
-import { count, element, link, person, time } from "./elements.js";
+import { count, element, link, namesOf, person, time } from "./elements.js";
 
 const WORD = /[\p{L}\p{N}]+/gu;
 
 /** The pane's content. `words`: what is marked, in lower case. */
-export function conversation(passages, view, words) {
-  const messages = [...Map.groupBy(passages, passage => passage.document).values()];
-  const title = element("h1", "", passages[0]?.title || passages[0]?.identifier || "No such conversation");
+export function conversation({ documents, passages }, view, words) {
+  const [first] = documents;
+  const title = element("h1", "", first?.title || first?.identifier || "No such conversation");
   title.tabIndex = -1;
   const close = link(searchOf(view), "close", "×");
   close.setAttribute("aria-label", "Close the conversation");
+  const found = passages.find(passage => passage.key === view.hit);
   return [
     element("div", "top",
       element("div", "line", title, close),
-      passages.length
+      first
         ? element("p", "about",
-          messages.length > 1 ? element("span", "", count(messages.length, "message")) : null,
-          element("span", "", passages[0].source),
-          view.hit ? link(write({ like: view.hit }), "like", "More like this") : null)
+          documents.length > 1 ? element("span", "", count(documents.length, "message")) : null,
+          element("span", "", first.source),
+          found ? link(write({ like: found.key }), "like", "More like this") : null)
         : element("p", "", "It is no longer in the index, or the link is from another one.")),
-    ...messages.map(message => messageArticle(message, passages[0].title, view, words)),
+    ...documents.map(message => messageArticle(message, first.title, found?.document === message.key ? found : null, words)),
   ];
 }
 
-function messageArticle(passages, subject, view, words) {
-  const [first] = passages;
-  const made = element("article", "message",
+function messageArticle(message, subject, found, words) {
+  return element("article", found ? "message found" : "message",
     element("header", "",
-      element("div", "line", person(first.sender) ?? element("span", "sender", first.identifier), time(first.date, { minute: true })),
-      first.recipients ? element("p", "about", element("span", "", "to ", person(first.recipients, ""))) : null,
-      bare(first.title) !== bare(subject) ? element("h2", "", first.title) : null),
-    ...passages.map(passage => passageText(passage, passage.key === view.hit, words)),
-    first.attachments?.length ? element("p", "about", element("span", "", `Attached: ${first.attachments.join(", ")}`)) : null);
-  if (passages.some(passage => passage.key === view.hit)) made.classList.add("found");
-  return made;
+      element("div", "line", person(message.sender) ?? element("span", "sender", message.identifier), time(message.date, { minute: true })),
+      message.recipients ? element("p", "about", element("span", "", `to ${namesOf(message.recipients)}`)) : null,
+      bare(message.title) !== bare(subject) ? element("h2", "", message.title) : null),
+    ...messageText(message.text, found?.text, words),
+    message.attachments.length ? element("p", "about", element("span", "", `Attached: ${message.attachments.join(", ")}`)) : null);
 }
 
-function passageText(passage, found, words) {
-  const made = element("div", found ? "text passage" : "text");
-  if (found) made.append(element("span", "unseen", "The passage that was found: "));
-  for (const { quoted, lines } of blocks(passage.text)) {
-    const text = element("div", "", ...markedWords(lines.join("\n").trim(), words));
-    made.append(quoted
-      ? element("details", "quoted", element("summary", "", `Quoted text, ${count(lines.length, "line")}`), text) : text);
-  }
-  return made;
+/** What is before the passage, the passage, and what is after it. */
+function messageText(text, passage, words) {
+  const start = passage ? text.indexOf(passage) : -1;
+  if (start < 0) return [element("div", "text", ...paragraphs(text, words))];
+  const before = text.slice(0, start), after = text.slice(start + passage.length);
+  return [
+    before.trim() && element("div", "text", ...paragraphs(before, words)),
+    element("div", "text passage", element("span", "unseen", "The passage that was found: "), ...paragraphs(passage, words)),
+    after.trim() && element("div", "text", ...paragraphs(after, words)),
+  ];
+}
+
+/** The text with what it quotes folded. */
+function paragraphs(text, words) {
+  return blocks(text).map(({ quoted, lines }) => {
+    const shown = element("div", "", ...markedWords(lines.join("\n").trim(), words));
+    return quoted ? element("details", "quoted", element("summary", "", `Quoted text, ${count(lines.length, "line")}`), shown) : shown;
+  });
 }
 
 /** Runs of lines that are quoted, or not. */

@@ -44,13 +44,17 @@ export function language(code) {
 /** "Ann Lee" of "Ann Lee <ann@example.org>"; else what is given. */
 export const nameOf = sender => /^\s*"?(.*?)"?\s*<[^<>]*>\s*$/.exec(sender)?.[1] || sender;
 
+/** The names of a To header; commas in quotes part nobody. */
+export const namesOf = recipients =>
+  recipients.split(/[,\n](?=(?:[^"]*"[^"]*")*[^"]*$)/).map(one => nameOf(one.trim())).filter(Boolean).join(", ");
+
 /** The address of a sender, or null. */
 export const addressOf = sender => /<([^<>\s]+@[^<>\s]+)>/.exec(sender)?.[1] ?? null;
 
-/** A sender's name, with the address as its tooltip. */
-export function person(sender, kind = "sender") {
+/** A sender's name, with the address as its tooltip; null where there is none. */
+export function person(sender) {
   if (!sender) return null;
-  const made = element("span", kind, nameOf(sender));
+  const made = element("span", "sender", nameOf(sender));
   if (nameOf(sender) !== sender) made.title = sender;
   return made;
 }

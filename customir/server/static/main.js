@@ -62,7 +62,7 @@ async function search() {
 }
 
 function request({ q, k, mode, like }) {
-  if (like) return ["similar", { key: like, k }];
+  if (like) return ["similar", { key: like, k, by_thread: true }];
   if (q) return ["search", { q, k, mode, by_thread: true, facets: true }];
   return ["about", {}];
 }
@@ -96,9 +96,9 @@ async function openConversation() {
   if (!thread) { closeConversation(); return; }
   const { signal } = opening = new AbortController();
   try {
-    const { passages } = await ask("thread", { name: thread }, signal);
+    const answer = await ask("thread", { name: thread }, signal);
     if (signal.aborted) return;
-    pane.replaceChildren(...conversation(passages, view, markedIn(hits)));
+    pane.replaceChildren(...conversation(answer, view, markedIn(hits)));
     Object.assign(pane.dataset, { thread, hit });
     pane.hidden = false;
     document.body.classList.add("reading");

@@ -51,7 +51,8 @@ export function chips(filters, view) {
 /** The facets that have a choice, or are chosen. Their links add filters to the query, and take them away again. */
 export function facetList(facets, view) {
   return FACETS.flatMap(({ field, title, label, terms }) => {
-    const values = (facets[field] ?? []).filter(one => one.value);
+    const values = facets[field] ?? [];
+    if (field === "months") values.reverse(); // the newest first
     const most = Math.max(...values.map(one => one.count));
     const rows = values.map(one => facetRow(label(one.value), one, terms(one.value), most, view));
     if (rows.length < 2 && !rows.some(row => row.querySelector("[aria-current]"))) return [];
