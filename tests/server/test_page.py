@@ -37,6 +37,7 @@ TITLES = "[...document.querySelectorAll('.hit h2')].map(one => one.textContent)"
 FOCUSED = "document.activeElement.textContent"
 STATE = "document.getElementById('state').textContent"
 ADDRESS = "new URLSearchParams(location.search)"
+QUERY = "return document.getElementById('query').value"
 READING = "document.querySelector('#conversation h1')?.textContent"
 TWICE = "Invoice 2041 was paid twice"
 
@@ -100,8 +101,8 @@ def test_hits_come_while_typing_one_for_each_conversation(page: Browser) -> None
     first = page.text(".hit")[0]
     for shown in ("14 Sept 2026", "Tom Okafor", "museum.mbox", "4 messages"):
         assert shown in first
-    page.run("document.getElementById('query').value = ''")
-    search(page, "tour for families newsletter", "Newsletter: what is on in September")
+    page.type(BACKSPACE * len("invoice paid twice") + "newsletter", "#query")
+    page.wait(f"{TITLES}[0].startsWith('Newsletter')")
     assert "2 near-duplicates" in page.text(".hit")[0]
 
 
@@ -128,12 +129,12 @@ def test_the_address_says_what_is_shown(page: Browser, server: Any) -> None:
     page.wait(f"document.getElementById('conversation').hidden && {TITLES}.length")
     page.back()  # all that was typed is one step
     page.wait("document.querySelector('.overview')")
-    assert page.run("return document.getElementById('query').value") == ""
+    assert page.run(QUERY) == ""
     page.forward()
     page.wait(f"{TITLES}[0] === {json.dumps(TWICE)}")
     page.open(link)
     page.wait(f"{READING} === {json.dumps(TWICE)} && {TITLES}.length")
-    assert page.run("return document.getElementById('query').value") == "invoice paid twice"
+    assert page.run(QUERY) == "invoice paid twice"
 
 
 def test_the_token_is_taken_from_the_link_and_leaves_no_trace(page: Browser, server: Any) -> None:
@@ -147,34 +148,34 @@ def test_the_token_is_taken_from_the_link_and_leaves_no_trace(page: Browser, ser
 
 def test_a_facet_narrows_the_search_and_widens_it_again(page: Browser) -> None:
     search(page, "invoice paid twice")
-    page.click("#facets a[title^='Priya']")
-    page.wait(f"{TITLES}[0] === 'Two transfers to the framer'")
-    narrowed = "invoice paid twice from:priya@fjord-museum.example"
-    assert page.run("return document.getElementById('query').value") == narrowed
-    assert page.run(f"return {ADDRESS}.get('q')") == narrowed
+    for value, added in (
+        ("Priya Raman <priya@fjord-museum.example>", "from:priya@fjord-museum.example"),
+        ("2026-09", "after:2026-09 before:2026-10"),
+        ("handbook", "in:handbook"),
+        ("de", "language:de"),
+    ):
+        row = f"#facets a[title='{value}']"
+        counted = page.text(f"{row} .number")
+        page.click(row)
+        page.wait(f"""document.querySelector("{row}")?.hasAttribute('aria-current')""")
+        assert page.run(QUERY) == f"invoice paid twice {added}"
+        assert page.run(f"return {ADDRESS}.get('q')") == page.run(QUERY)
+        assert page.text(f"{row} .number") == counted  # it finds what it counted
+        assert len(page.text(".chip")) == len(added.split())
+        page.click(row)
+        page.wait("!document.querySelector('#facets [aria-current]')")
+    assert page.run(QUERY) == "invoice paid twice"
+
+
+def test_a_filter_is_taken_away(page: Browser) -> None:
+    search(page, 'from:priya "came in twice" -draft', "Two transfers to the framer")
     assert set(page.text(".hit .sender")) == {"Priya Raman"}
-    assert page.text("#facets [aria-current] span")[0] == "Priya Raman"
-    page.click("#facets [aria-current]")
-    page.wait(f"{TITLES}[0] === {json.dumps(TWICE)}")
-    page.click("#facets a[title='2026-03']")
-    page.wait(f"{TITLES}[0] === 'Two transfers to the framer'")
-    assert len(page.text(".hit")) == 1
-    page.click(".chip")  # after:2026-03
-    page.wait(f"{TITLES}.length > 1")
-    assert page.run(f"return {ADDRESS}.get('q')") == "invoice paid twice before:2026-04"
-
-
-def test_every_facet_adds_a_filter_that_finds_what_it_counted(page: Browser) -> None:
-    search(page, "the museum paid", page.run("return ''") or TWICE)
-    for title in ("handbook", "museum-chat.zip", "de"):
-        page.run(
-            "history.pushState(null, '', '?q=museum+globe'); dispatchEvent(new PopStateEvent('popstate'))"
-        )
-        page.wait(f"document.querySelector(\"#facets a[title='{title}']\")")
-        number = page.text(f"#facets a[title='{title}'] .number")[0]
-        page.run("document.querySelector(arguments[0]).click()", f"#facets a[title='{title}']")
-        page.wait("document.querySelector('#facets [aria-current]')")
-        assert page.text("#facets [aria-current] .number")[0] == number
+    assert page.text(".chip") == ["from: priya×", "“came in twice”×", "not “draft”×"]
+    page.click(".chip")
+    page.wait("document.querySelectorAll('.chip').length === 2")
+    page.click(".chip")
+    page.wait("document.querySelectorAll('.chip').length === 1")
+    assert page.run(QUERY) == "-draft"
 
 
 def test_a_conversation_is_read_beside_the_hits(page: Browser) -> None:
@@ -229,13 +230,13 @@ def test_the_keyboard_alone(page: Browser) -> None:
     page.wait("!document.getElementById('help').open")
     page.type("/")
     assert page.run("return document.activeElement.id") == "query"
-    assert page.run("return document.getElementById('query').value") == "invoice paid twice"
+    assert page.run(QUERY) == "invoice paid twice"
 
 
 def test_a_wrong_operator_is_told_and_the_hits_stay(page: Browser) -> None:
     search(page, "invoice paid twice")
     page.type(" before:soon", "#query")
-    page.wait("document.querySelector('#notice').textContent.includes('before:soon')")
+    page.wait("document.querySelector('#notice').textContent.includes('not a date')")
     assert page.text(".hit h2")[0] == TWICE
     page.type(BACKSPACE * len("soon") + "2026-04", "#query")
     page.wait("!document.querySelector('#notice').textContent")
@@ -350,7 +351,7 @@ def test_the_page_is_accessible_and_fits_the_window(
         check(view)
         if view == "results":
             browser.run(
-                "[...document.querySelectorAll('.hit h2 a')].find(one => one.textContent === arguments[0]).click()",
+                "[...document.querySelectorAll('.hit h2 a')].find(one => one.textContent.includes(arguments[0])).click()",
                 TWICE,
             )
             browser.wait(READING)
