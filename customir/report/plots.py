@@ -5,6 +5,7 @@ name, so that a dark page shows the same plot. Text stays text, in the page's fo
 """
 
 import io
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,6 +58,9 @@ STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
+
+# Its notes on its cache of fonts would stand between the stages on the terminal.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -243,4 +247,6 @@ def _write_apart(axes: "Axes", places: Mapping[str, Sequence[float]]) -> None:
             y -= height / 4
         taken.append((x, y))
         x = min(max(x, left + width / 2), right - width / 2)
-        axes.text(x, y, label, ha="center", va="center", weight="bold", fontsize=10)
+        axes.text(
+            x, y, fill(label, NAME_WIDTH), ha="center", va="center", weight="bold", fontsize=10
+        )
