@@ -1,14 +1,14 @@
 """report.html: what it holds, that nothing breaks out of it, and that a browser shows it."""
 
 import html.parser
-import json
 import re
-import shutil
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from browser import DRIVER, Browser, started_browser
 from sample_run import details, run_of
 
 from customir.cli.serve import serve
@@ -18,9 +18,7 @@ from customir.report.wording import SEARCH_PAGE
 from customir.settings import Settings
 from customir.workspace import Workspace
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+AXE = Path(__file__).parents[1] / "server" / "vendor" / "axe-core" / "axe.min.js"
 EVIL = "<script>document.title='hacked'</script><img src=x onerror=alert(1)> & \" ' </style>"
 
 
@@ -132,31 +130,29 @@ def test_the_page_of_a_run_without_queries(tmp_path: Path) -> None:
     assert "Searches" not in text
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_it_and_it_fits(tmp_path: Path, width: int) -> None:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started_browser() as browser:
+        yield browser
+
+
+@pytest.mark.skipif(DRIVER is None, reason="no chromedriver on this machine")
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_a_browser_shows_it_and_it_is_accessible(
+    tmp_path: Path, browser: Browser, width: int, scheme: Literal["light", "dark"]
+) -> None:
     path = page(tmp_path / "out", EVIL)
-    # A frame of the wanted width: Chromium's own window has a least one.
-    probe = (
-        f"<iframe src='{path.name}' style='border:0;width:{width}px;height:6000px'></iframe>"
-        "<script>onload=()=>{const d=frames[0].document,r=d.documentElement;"
-        "const small=[...d.querySelectorAll('svg text')].map(t=>t.getBoundingClientRect().height)"
-        ".filter(h=>h).reduce((a,b)=>Math.min(a,b),99);"
-        "document.body.append(JSON.stringify({title:d.title,scroll:r.scrollWidth,small,"
-        "plots:d.querySelectorAll('svg[role=img]').length}))}</script>"
+    browser.look(width, 900, scheme)
+    browser.open(path.as_uri())
+    assert browser.run("return document.title") == "CustomIR report"
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    heights = "t => t.getBoundingClientRect().height"
+    smallest = browser.run(
+        f"return Math.min(...[...document.querySelectorAll('svg text')].map({heights}))"
     )
-    (path.parent / "probe.html").write_text(probe)
-    result = subprocess.run(
-        [
-            str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={max(width, 800)},6000", f"file://{path.parent / 'probe.html'}",
-        ],
-        capture_output=True, text=True, timeout=90,
-    )  # fmt: skip
-    (found,) = re.findall(r"\{\"title.*?\}", result.stdout)
-    shown = json.loads(found)
-    assert shown["title"] == "CustomIR report"
-    assert shown["plots"] >= 9
-    assert shown["scroll"] <= width, "nothing sticks out sideways"
-    assert shown["small"] >= 10, "text in the plots stays legible (px)"
+    assert smallest >= 9, "text in the plots stays legible (px)"
+    assert browser.run("return document.querySelectorAll('svg[role=img]').length") >= 9
+    browser.run("document.querySelectorAll('details').forEach(one => one.open = true)")
+    browser.run(AXE.read_text("utf-8") + "; window.axe = axe")
+    found = browser.run("return axe.run().then(all => all.violations)")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
