@@ -194,9 +194,7 @@ def self_preference(engine: Engine, trios: list[Trio]) -> list[dict[str, object]
     queries_by_llm = [""] * len(trios)
     for rotation in range(len(ROTATIONS)):
         rows = range(rotation, len(trios), len(ROTATIONS))
-        prompts = [
-            query_prompt(passages[row], "", STYLES[row % len(STYLES)], rotation) for row in rows
-        ]
+        prompts = [query_prompt(passages[row], STYLES[row % len(STYLES)], rotation) for row in rows]
         answers = engine.generate(prompts, rows, Sampling(0.7, 32))
         for row, answer in zip(rows, answers, strict=True):
             queries_by_llm[row] = answer

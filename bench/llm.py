@@ -119,7 +119,7 @@ def one_per_mail(passages: list[str]) -> list[Prompt]:
 
 def every_style(passages: list[str]) -> list[Prompt]:
     """A prompt for each style and mail, with examples of all styles, as `customir adapt` has them."""
-    return [query_prompt(passage, "", style, 0) for passage in passages for style in STYLES]
+    return [query_prompt(passage, style, 0) for passage in passages for style in STYLES]
 
 
 def judged_pairs(passages: list[str]) -> list[Pair]:

@@ -1,4 +1,4 @@
-"""What the sampling temperature and personas do to the queries that the LLM writes.
+"""What the sampling temperature does to the queries that the LLM writes.
 
 Each arm writes queries in every style for the same passages of a judged set. Printed for each arm: the share
 of queries that the filters keep, the share of distinct word pairs among those (distinct-2, Li et al. 2016), how
@@ -25,29 +25,26 @@ from customir.evaluation.beir import read_beir
 from customir.llm import Engine, Sampling
 from customir.processors import usable_processors
 from customir.queries import filters
-from customir.queries.personas import ROLES
 from customir.queries.styles import ROTATIONS, STYLES, query_prompt, shown_queries
 from customir.retrieval.bm25 import Bm25
 from customir.text.tokenize import words_of
 
-SET, TOPIC, SEED = "aeslc-enron", "business mail", 0
+SET, SEED = "aeslc-enron", 0
 DEPTH, MAX_TOKENS, PASSAGE_TOKENS = 50, 32, 128
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A temperature, and the personas that the LLM writes as; an empty one is none."""
+    """A sampling temperature."""
 
     name: str
     temperature: float
-    personas: tuple[str, ...] = ("",)
 
 
 ARMS = (
     Arm("temperature 0.3", 0.3),
     Arm("temperature 0.7", 0.7),
     Arm("temperature 1.0", 1.0),
-    Arm("temperature 0.7, personas", 0.7, ROLES),
 )
 DEFAULT = ARMS[1]
 
@@ -66,14 +63,9 @@ def write(engine: Engine, passages: list[str], rows: list[int], arm: Arm) -> lis
     queries = []
     for rotation in range(len(ROTATIONS)):
         rows_of_rotation = rows[rotation :: len(ROTATIONS)]
-        personas = {
-            row: arm.personas[row % len(arm.personas)].format(TOPIC) for row in rows_of_rotation
-        }
         prompted = [(row, style) for row in rows_of_rotation for style in STYLES]
         prompts = [
-            query_prompt(
-                engine.truncate(passages[row], PASSAGE_TOKENS), personas[row], style, rotation
-            )
+            query_prompt(engine.truncate(passages[row], PASSAGE_TOKENS), style, rotation)
             for row, style in prompted
         ]
         answers = engine.generate(
@@ -81,7 +73,7 @@ def write(engine: Engine, passages: list[str], rows: list[int], arm: Arm) -> lis
         )
         shown = tuple(shown_queries(rotation))
         queries += [
-            WrittenQuery(answer, row, (personas[row], *shown))
+            WrittenQuery(answer, row, shown)
             for (row, _), answer in zip(prompted, answers, strict=True)
         ]
     return queries

@@ -45,9 +45,6 @@ START = (
 CHOSEN_WEIGHT = "interpolation weight: chosen on dev queries"
 FEW = ("queries.passages=1",)  # next to no queries of the LLM
 BOTH = ("negatives.candidates_per_query=1", "negatives.negatives_per_query=1")
-HYBRID = ('training.teacher="hybrid"',)
-MPNET = ('training.teacher="reference"', 'evaluation.reference_model="mpnet"')
-LONG = ("training.distillation_weight=100.0", "training.learning_rate=5e-4", "training.epochs=8")
 ARMS: dict[str, tuple[str, ...]] = {
     "start": (),
     "pairs: LLM queries only": ("queries.self_supervised=[]",),
@@ -88,17 +85,6 @@ ARMS: dict[str, tuple[str, ...]] = {
     "negatives: both": (*BOTH, "negatives.use_judge=false", "negatives.relative_margin=0.0"),
     "negatives: both, 95%": (*BOTH, "negatives.use_judge=false"),
     "negatives: both, 95%, judged": (*BOTH, "negatives.min_judge_auc=0.5"),
-    **{
-        f"distillation: hybrid, weight {weight}": (*HYBRID, f"training.distillation_weight={weight}")
-        for weight in ("0.3", "1.0", "10.0")
-    },
-    "distillation: mpnet": (*MPNET, "training.distillation_weight=1.0"),
-    "distillation: mpnet, weight 10": (*MPNET, "training.distillation_weight=10.0"),
-    # Next to no InfoNCE, and long enough to learn the teacher's order.
-    "distillation: mpnet only, 8 epochs": (*MPNET, *LONG),
-    "distillation: the judge": (
-        *BOTH, "negatives.min_judge_auc=0.5", "training.distillation_weight=1.0", 'training.teacher="judge"',
-    ),
     **{f"learning rate: {rate}": (f"training.learning_rate={rate}",) for rate in (
         "5e-5", "1e-4", "5e-4", "1e-3",
     )},
@@ -116,8 +102,6 @@ ARMS: dict[str, tuple[str, ...]] = {
     "whole weights, 1e-4": ("training.full_fine_tuning=true", "training.learning_rate=1e-4"),
     "queries only": ("training.freeze_passage_encoder=true",),
     "not symmetric": ("training.symmetric=false",),
-    "embedding regularization: 1": ("training.embedding_regularization=1.0",),
-    "embedding regularization: 10": ("training.embedding_regularization=10.0",),
     "dropout: 0.1": ("training.lora_dropout=0.1",),
     CHOSEN_WEIGHT: (),
 }  # fmt: skip

@@ -38,15 +38,15 @@ def written_atomically(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(descriptor)
         os.replace(temporary, path)
-        fsync_folder(path.parent)
+        fsync(path.parent.resolve())
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def fsync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk, as `os.fsync` does with a file's content."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def fsync(path: Path) -> None:
+    """Have a file's content, or the names in a folder, on disk; follow no symbolic link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)
     finally:

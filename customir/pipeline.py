@@ -55,21 +55,6 @@ def check(settings: Settings, *, adapts: bool = True) -> None:
         return
     if not settings.llm_urls:
         models.locate(settings.llm, "llm")
-    training, negatives = settings.training, settings.negatives
-    reference = settings.evaluation.reference_model
-    judging = negatives.candidates_per_query and negatives.use_judge
-    if training.distillation_weight and training.teacher == "judge" and not judging:
-        raise UserError(
-            'training.teacher is "judge", and it is given nothing to judge. Set negatives.candidates_per_query to 1 '
-            "or more and negatives.use_judge to true, or take another teacher."
-        )
-    if training.distillation_weight and training.teacher == "reference":
-        if not reference:
-            raise UserError(
-                'training.teacher is "reference", and evaluation.reference_model is empty. Name an embedder '
-                "there, or take another teacher."
-            )
-        models.locate(reference, "embedder")
 
 
 def run_all(job: Job) -> None:

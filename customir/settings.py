@@ -106,11 +106,6 @@ class QuerySettings(Section):
     replies_per_thread: int = Field(
         3, ge=1, description="Maximum number of pairs of a message and its reply from one thread."
     )
-    personas: bool = Field(
-        False,
-        description="Ask the LLM to write as different people, made up from the corpus's topics. "
-        "Helps larger LLMs only.",
-    )
     temperature: float = Field(0.7, ge=0, description="Sampling temperature of the LLM.")
     max_tokens: int = Field(
         32, ge=4, le=512, description="Maximum length of a query, in tokens of the LLM."
@@ -193,22 +188,6 @@ class TrainingSettings(Section):
         ge=0,
         description="Ignore negatives whose cosine exceeds the positive's by more than this; unset: none "
         "is ignored.",
-    )
-    distillation_weight: float = Field(
-        0.0, ge=0, description="Weight of the listwise KL divergence to the teacher's scores."
-    )
-    teacher: Literal["judge", "hybrid", "reference"] = Field(
-        "hybrid",
-        description="Whose scores distillation learns: the judge's, of mined candidates; or, of the "
-        "whole batch, those of BM25 and base together or of evaluation.reference_model.",
-    )
-    teacher_temperature: float = Field(
-        1.0,
-        gt=0,
-        description="Temperature of the teacher, in standard deviations of its scores in a list.",
-    )
-    embedding_regularization: float = Field(
-        0.0, ge=0, description="Weight of the squared distance to the base's vectors."
     )
     epochs: int = Field(3, ge=1, description="How often all training pairs are passed over.")
     early_stopping_patience: int = Field(
@@ -307,7 +286,6 @@ RENAMED = {
     "queries.free_pairs": "queries.max_self_supervised_pairs",
     "queries.enough_free_pairs": "queries.sufficient_self_supervised_pairs",
     "queries.replies": "queries.replies_per_thread",
-    "queries.searchers": "queries.personas",
     "negatives.candidates": "negatives.candidates_per_query",
     "negatives.sources": "negatives.candidate_sources",
     "negatives.judged": "negatives.use_judge",
@@ -322,8 +300,6 @@ RENAMED = {
     "training.top_layers": "training.trainable_layers",
     "training.warmup": "training.warmup_ratio",
     "training.margin": "training.absolute_margin (unset instead of 2.0)",
-    "training.distillation": "training.distillation_weight",
-    "training.anchor": "training.embedding_regularization",
     "training.patience": "training.early_stopping_patience",
     "training.batch": "training.batch_size",
     "training.tokens_per_pass": "training.mini_batch_num_tokens",
@@ -332,6 +308,28 @@ RENAMED = {
     "evaluation.held_out": "evaluation.held_out_fraction",
     "evaluation.alphas": "evaluation.interpolation_weights",
     "evaluation.larger": "evaluation.reference_model",
+}
+
+
+# Settings that no longer exist, with the reason.
+REMOVED = {
+    **dict.fromkeys(
+        ("queries.personas", "queries.searchers"),
+        "because LLMs wrote about the persona instead of the passage",
+    ),
+    **dict.fromkeys(
+        (
+            "training.distillation",
+            "training.distillation_weight",
+            "training.teacher",
+            "training.teacher_temperature",
+        ),
+        "because no teacher gained anything over the training pairs",
+    ),
+    **dict.fromkeys(
+        ("training.anchor", "training.embedding_regularization"),
+        "because interpolation with the base does the same after training",
+    ),
 }
 
 
@@ -369,8 +367,11 @@ def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
 
 
 def _describe(name: str, message: str) -> str:
-    renamed = RENAMED.get(name)
-    return f"{name}: is now called {renamed}" if renamed else f"{name}: {message}"
+    if name in REMOVED:
+        return f"{name}: was removed, {REMOVED[name]}. Delete the line"
+    if name in RENAMED:
+        return f"{name}: is now called {RENAMED[name]}"
+    return f"{name}: {message}"
 
 
 def require_own_settings(folder: Path) -> None:

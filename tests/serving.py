@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,9 +18,6 @@ from typing import Any
 import pytest
 
 from customir.listening import bound_socket
-from customir.progress import Silent
-from customir.runtime.embedder import Embedder
-from customir.runtime.index import IndexedPassage, build_index
 from customir.server.auth import Access
 from customir.server.command import address_of
 from customir.server.limits import Limits
@@ -92,17 +88,6 @@ def _running(folder: Path, limits: Limits | None = None, token: str | None = TOK
 def running() -> Start:
     """Runs a server over a folder for the length of a `with` block."""
     return _running
-
-
-@pytest.fixture(scope="session")
-def folder(
-    model: Path, passages: list[IndexedPassage], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """DIR with an index of eight passages. Not to be changed by a test."""
-    folder = tmp_path_factory.mktemp("serve")
-    shutil.copytree(model, folder / "model")
-    build_index(folder / "index.db", passages, Embedder(model), Silent())
-    return folder
 
 
 @pytest.fixture(scope="session")

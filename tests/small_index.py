@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from customir.runtime.index import IndexedPassage
+from customir.progress import Silent
+from customir.runtime import Embedder, IndexedPassage, build_index
 
 TOPICS = {
     "outage": "The mail server was down this morning; the queue is being delivered now.",
@@ -66,3 +67,14 @@ def spoilable(model: Path, tmp_path: Path) -> Path:
 def passages() -> list[IndexedPassage]:
     """One passage a topic, each with its own title."""
     return [_passage(name, text, title=f"About {name}") for name, text in TOPICS.items()]
+
+
+@pytest.fixture(scope="session")
+def folder(
+    model: Path, passages: list[IndexedPassage], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """DIR with the model and an index of these passages. Not to be changed by a test."""
+    folder = tmp_path_factory.mktemp("indexed")
+    shutil.copytree(model, folder / "model")
+    build_index(folder / "index.db", passages, Embedder(model), Silent())
+    return folder

@@ -27,7 +27,6 @@ threads = 2
 llm = "smollm2-135m"
 [queries]
 max_tokens = 16
-personas = true
 [negatives]
 candidates_per_query = 2
 min_judge_auc = 0.5

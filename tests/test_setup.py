@@ -71,7 +71,7 @@ def test_runtime_imports_nothing_heavy() -> None:
 
 def test_importing_a_kernel_changes_nothing() -> None:
     """No environment variable, and no torch thread or random state, for whoever imports one."""
-    modules = ["attention", "infonce", "lora_linear", "distillation", "activation_cache", "scan"]
+    modules = ["attention", "infonce", "lora_linear", "activation_cache", "scan"]
     imports = "".join(f"import customir.kernels.{module}\n" for module in modules)
     done = run(
         "import os, torch\n"

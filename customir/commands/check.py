@@ -94,7 +94,7 @@ def _write_queries(job: Job, passages: Sequence[Passage], count: int) -> list[Qu
     sampled = sample_passages(passages, count, job.settings.seed)
     with open_llm(job) as (engine, model_key):
         written = generate_queries(
-            job.workspace, "check", engine, model_key, sampled, {}, settings,
+            job.workspace, "check", engine, model_key, sampled, settings,
             job.settings.seed, job.reporter,
         )  # fmt: skip
     return [

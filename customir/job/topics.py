@@ -1,4 +1,4 @@
-"""The corpus' topics, as `generate` and `customir analyze` want them."""
+"""The topics of the corpus, for `customir analyze`."""
 
 from typing import TYPE_CHECKING
 

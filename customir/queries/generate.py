@@ -1,6 +1,6 @@
 """The LLM writes queries for sampled passages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from customir.errors import UserError
@@ -11,19 +11,18 @@ from customir.settings import QuerySettings
 from customir.workspace import Unit, Workspace, complete, content_key
 from customir.workspace.passages import Passage
 
-# A passage longer than this many of the LLM's tokens is cut: two thirds of a prompt is prefill.
+# Longer passages are truncated to this many of the LLM's tokens, because most of the time is prefill.
 PASSAGE_TOKENS = 256
 SHORTEST_PASSAGE_TOKENS = 32
-# Units that share one call of the engine, and one transaction.
+# How many passages share one call of the engine and one transaction.
 PASSAGES_PER_BATCH = 16
 
 
 @dataclass(frozen=True)
 class Request:
-    """One query to be written. `variant` tells apart queries of one style for one passage."""
+    """One query to write. `variant` distinguishes queries of one style for one passage."""
 
     passage: Passage
-    persona: str
     style: Style
     rotation: int
     variant: int
@@ -32,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Written:
-    """A query as the LLM wrote it. `key` is that of its unit of work."""
+    """A query as the LLM wrote it. `key` is the key of its unit of work."""
 
     key: str
     request: Request
@@ -41,29 +40,21 @@ class Written:
 
 def requests(
     passages: Sequence[Passage],
-    personas: Mapping[str, Sequence[str]],
     settings: QuerySettings,
     seed: int,
 ) -> list[Request]:
-    """What is to be written: each passage's styles in turn, the same examples side by side.
-
-    Args:
-        personas: Of each passage, by key: who may look for it. One of them asks in all styles,
-            the next one where there are more queries than styles. Without any, nobody is named.
-    """
+    """The queries to write: each passage's styles in turn, sorted so that equal examples are adjacent."""
     planned = []
     styles = [style for style in STYLES if style.name in settings.styles]
     for passage in passages:
-        who = personas.get(passage.key) or ("",)
         rotation = int(content_key("rotation", seed, passage.key)[:8], 16)
         for number in range(settings.queries_per_passage):
-            # Each passage begins with another style, so that few queries a passage still have all.
+            # Passages begin with different styles, so that few queries per passage still cover all styles.
             style = styles[(number + rotation) % len(styles)]
             variant = number // len(styles)
             draw = int(content_key("draw", seed, passage.key, style.name, variant)[:8], 16)
-            persona = who[(rotation // len(ROTATIONS) + variant) % len(who)]
             shown = rotation % len(ROTATIONS)
-            planned.append(Request(passage, persona, style, shown, variant, draw))
+            planned.append(Request(passage, style, shown, variant, draw))
     return sorted(planned, key=lambda r: (r.rotation, r.passage.key, r.variant))
 
 
@@ -73,29 +64,27 @@ def generate_queries(
     engine: Llm,
     model_key: str,
     passages: Sequence[Passage],
-    personas: Mapping[str, Sequence[str]],
     settings: QuerySettings,
     seed: int,
     reporter: Reporter,
 ) -> list[Written]:
-    """A query for each passage and style, those in the workspace taken from there.
+    """Write a query for each passage and style, except those that the workspace already has.
 
     Args:
         model_key: SHA-256 of the GGUF file; part of each query's key.
-        personas: As `requests` takes them.
     """
     sampling = Sampling(settings.temperature, settings.max_tokens)
     units = []
-    for request in requests(passages, personas, settings, seed):
-        empty = query_prompt("", request.persona, request.style, request.rotation)
+    for request in requests(passages, settings, seed):
+        empty = query_prompt("", request.style, request.rotation)
         room = engine.room(empty, sampling.max_tokens)
         if room < SHORTEST_PASSAGE_TOKENS:
             raise UserError(
-                f"the LLM's context leaves {room} tokens for a passage beside the examples: too "
-                "short. Give another LLM."
+                f"The LLM's context leaves {room} tokens for a passage besides the examples, which is too "
+                "few. Choose another LLM."
             )
         text = engine.truncate(request.passage.content, min(PASSAGE_TOKENS, room))
-        prompt = query_prompt(text, request.persona, request.style, request.rotation)
+        prompt = query_prompt(text, request.style, request.rotation)
         key = content_key(
             "query", model_key, prompt.shared, prompt.branch, prompt.leaf,
             sampling.temperature, sampling.max_tokens, sampling.top_k, sampling.min_p,
@@ -122,7 +111,7 @@ class _Work:
 
 
 def _batches(units: Sequence[Unit[_Work]]) -> list[list[Unit[_Work]]]:
-    """Whole passages of one rotation: what a call shares is computed once."""
+    """Whole passages of one rotation, so that the shared part of a call is computed once."""
     batches: list[list[Unit[_Work]]] = []
     in_batch: set[str] = set()
     rotation = -1

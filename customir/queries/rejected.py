@@ -1,4 +1,4 @@
-"""Which of the LLM's queries are dropped for their text alone."""
+"""Filters that need only the text of the LLM's queries."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,11 @@ from customir.queries.styles import shown_queries
 
 
 def rejected_by_text(written: Sequence[Written]) -> list[str | None]:
-    """What each query's text alone gives away; None where that is nothing."""
+    """The filter that drops each query by its text, or None."""
     texts = [query.text for query in written]
     own = [query.request.passage.content for query in written]
     rejected = [
-        filters.reject_by_form(
-            text, passage, [query.request.persona, *shown_queries(query.request.rotation)]
-        )
+        filters.reject_by_form(text, passage, shown_queries(query.request.rotation))
         for text, passage, query in zip(texts, own, written, strict=True)
     ]
     for number, wrong in enumerate(filters.wrong_language(texts, own)):

@@ -1,4 +1,4 @@
-"""The styles of query that are asked for, and the examples that show each."""
+"""The styles of the LLM's queries, and the examples in its prompt."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from customir.llm import Prompt
 
 @dataclass(frozen=True)
 class Style:
-    """A kind of query. `cue` is what the model reads before it writes one."""
+    """A kind of query. `cue` is the end of the prompt for it."""
 
     name: str
     cue: str
@@ -24,10 +24,9 @@ STYLES = (
 
 @dataclass(frozen=True)
 class Example:
-    """A passage, who looks for it, and the query in each style that they might type."""
+    """A passage, and a query in each style that somebody who looks for it might type."""
 
     passage: str
-    searcher: str
     keywords: str
     question: str
     need: str
@@ -40,7 +39,6 @@ EXAMPLES = (
         "Supplier audit Rotterdam\nHi Marta, the auditors moved the visit to the 14th because "
         "the cold store is being defrosted that week. Please tell the forwarder that pallets "
         "from the late shift wait until Monday, and book two rooms at the hotel near the port.",
-        "a manager who asks about suppliers",
         "auditor visit rescheduled cold store",
         "Why was the supplier inspection put off?",
         "arrangements for the postponed inspection in the harbour town",
@@ -51,7 +49,6 @@ EXAMPLES = (
         "Re: nightly backup fails\nThe job dies after about six hours with a broken pipe. I "
         "raised ServerAliveInterval on the client and split the archive into 2 GB parts; since "
         "then three runs went through. The old script is still in cron on the test box.",
-        "somebody new to server backups",
         "ssh keepalive long running backup",
         "How do I stop the nightly backup from being cut off?",
         "a fix for a backup job that loses its connection",
@@ -62,7 +59,6 @@ EXAMPLES = (
         "Anyone going to the reading group on Thursday? We do the chapter about queues. I can "
         "bring the projector but somebody else has to get the key for the seminar room, since "
         "Paul is on holiday until the end of the month.",
-        "a colleague who deals with study groups",
         "reading group room key projector",
         "Who takes care of the seminar room while Paul is away?",
         "plans for this week's study meeting",
@@ -73,7 +69,6 @@ EXAMPLES = (
         "Parental leave, part two\nYou may split the leave into at most three parts, and the last "
         "must begin before the child's eighth birthday. HR needs the form seven weeks ahead. "
         "Part-time work of up to 32 hours a week is possible while you are on leave.",
-        "an outsider who heard of family leave",
         "splitting parental leave deadline form",
         "How long before should I hand in the request for time off with my child?",
         "whether one may work some hours during family leave",
@@ -84,7 +79,6 @@ EXAMPLES = (
         "Invoice 4471\nDear Mr Osei, we were charged twice for the March licences, once by card "
         "and once by transfer. Could you refund the second payment and send a corrected invoice "
         "with our new VAT number? Our bookkeeping closes on Friday.",
-        "an auditor who looks into billing",
         "double charge March licence refund",
         "Which payment does the customer want back?",
         "the complaint from a customer who was billed two times",
@@ -95,7 +89,6 @@ EXAMPLES = (
         "The sensor drifts when the housing warms up: 0.4 bar over two hours in the oven test. "
         "Potting the board changed nothing. Replacing the reference resistor with a low-tempco "
         "part brought it down to 0.05 bar, so that goes into revision C.",
-        "a colleague who deals with sensor tests",
         "pressure sensor temperature drift resistor",
         "What cured the drift of the gauge when it gets hot?",
         "how the engineers made the reading stable in the heat",
@@ -109,36 +102,33 @@ INSTRUCTION = (
     "not remember its words would type.\n\n"
 )
 EXAMPLES_PER_PROMPT = 3
-# Rotated, so that no example's manner gets into every query.
+# They rotate, so that no example influences all queries.
 ROTATIONS = tuple(
     tuple(EXAMPLES[(start + step) % len(EXAMPLES)] for step in range(EXAMPLES_PER_PROMPT))
     for start in range(len(EXAMPLES))
 )
 
 
-def query_prompt(passage: str, searcher: str, style: Style, rotation: int) -> Prompt:
-    """The prompt that asks for one query in `style`.
+def query_prompt(passage: str, style: Style, rotation: int) -> Prompt:
+    """The prompt for one query in `style`.
 
     Args:
-        passage: Title and text; short enough for the context.
-        searcher: Who looks for it; empty: nobody is named, nor in the examples.
-        rotation: Which examples go before it, 0 <= rotation < len(ROTATIONS).
+        passage: Title and text, short enough for the context.
+        rotation: Which examples precede it, 0 <= rotation < len(ROTATIONS).
     """
     return Prompt(
-        shared=INSTRUCTION
-        + "".join(_shown(example, named=bool(searcher)) for example in ROTATIONS[rotation]),
-        branch=f"Passage: {passage}\n" + (f"Searcher: {searcher}\n" if searcher else ""),
+        shared=INSTRUCTION + "".join(map(_example_text, ROTATIONS[rotation])),
+        branch=f"Passage: {passage}\n",
         leaf=style.cue,
     )
 
 
-def _shown(example: Example, *, named: bool) -> str:
+def _example_text(example: Example) -> str:
     lines = [f"Passage: {example.passage}"]
-    lines += [f"Searcher: {example.searcher}"] if named else []
     lines += [f"{style.cue} {getattr(example, style.name)}" for style in STYLES]
     return "\n".join(lines) + "\n\n"
 
 
 def shown_queries(rotation: int) -> list[str]:
-    """The example queries that stand before a prompt of this rotation."""
+    """The example queries in prompts of this rotation."""
     return [getattr(example, style.name) for example in ROTATIONS[rotation] for style in STYLES]

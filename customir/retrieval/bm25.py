@@ -75,15 +75,6 @@ class Bm25:
             limits[number] = np.log1p((self._size - found + 0.5) / (found + 0.5)).sum()
         return limits
 
-    def scores(self, queries: Sequence[str], rows: Sequence[int]) -> np.ndarray:
-        """The scores of some passages, by row number: float32 (queries, rows)."""
-        found = np.zeros((len(queries), len(rows)), dtype=np.float32)
-        if self._has_words:
-            for number, words in enumerate(self._words(queries)):
-                if words:
-                    found[number] = self._index.get_scores(words)[rows]
-        return found
-
     def _words(self, texts: Sequence[str]) -> list[list[str]]:
         words: list[list[str]] = bm25s.tokenize(
             list(texts), stopwords="en", stemmer=self._stemmer, show_progress=False,

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from customir.errors import UserError
-from customir.files import fsync_folder, make_private_folder, write_atomically
+from customir.files import fsync, make_private_folder, write_atomically
 
 FOLDER_NAME = "generations"
 POINTER_NAME = "current.json"
@@ -129,10 +129,8 @@ def publish(folder: Path, generation: Path, *, keep_previous: bool) -> None:
             where it holds what has been removed from the corpus.
     """
     for below, folders, names in os.walk(generation):
-        for name in names:
-            _sync(Path(below) / name)
-        for name in [*folders, "."]:
-            fsync_folder(Path(below) / name)
+        for name in [*names, *folders, "."]:
+            fsync(Path(below) / name)
     before = read_pointer(folder)
     goes_back = before and keep_previous and before.current != generation.name
     _point(folder, Pointer(generation.name, before.current if before and goes_back else None))
@@ -250,14 +248,6 @@ def _names(folder: Path) -> list[str]:
 
 def _is_name(name: str) -> bool:
     return re.fullmatch(r"[0-9]{6}", name) is not None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _link_or_copy(source: str, target: str) -> None:

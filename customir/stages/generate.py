@@ -13,7 +13,6 @@ from customir.job import Job, StageSummary
 from customir.job.base_encoder import base_encoder
 from customir.job.llm import llm_fingerprint, open_llm
 from customir.job.self_supervised import pairs_of
-from customir.job.topics import named_topics
 from customir.queries.splits import split_passages
 from customir.workspace import content_key
 from customir.workspace.passages import Passage
@@ -21,7 +20,6 @@ from customir.workspace.queries import Query, Split, write_queries
 
 if TYPE_CHECKING:
     from customir.queries.generate import Written
-    from customir.queries.topics import Topic
 
 # A hit counts as close as the query's own passage from this share of its score on.
 CLOSE_BY_COSINE, CLOSE_BY_BM25 = 0.97, 0.97
@@ -48,6 +46,7 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
 
 def run(job: Job) -> StageSummary:
     from customir.queries.corpus_map import corpus_map
+    from customir.queries.topics import name_topics
 
     require_enough(job.workspace)
     settings = job.settings
@@ -60,9 +59,9 @@ def run(job: Job) -> StageSummary:
         sampled = [passage for passage in sampled if splits[passage.key] != "train"]
         job.reporter.say(
             f"  {len(pairs)} self-supervised pairs to train on: "
-            "the LLM writes for held-out threads alone"
+            "the LLM writes queries for held-out threads only"
         )
-    written, topics, tokens = _write(job, corpus, sampled)
+    written, tokens = _write(job, sampled)
     queries = [
         Query(
             content_key("written", query.key, query.request.passage.key),
@@ -80,7 +79,9 @@ def run(job: Job) -> StageSummary:
     return {
         "sampled_passages": len(sampled),
         "held_out_only": held_out_only,
-        "map": corpus_map(corpus.texts, corpus.vectors, corpus.topics, topics),
+        "map": corpus_map(
+            corpus.texts, corpus.vectors, corpus.topics, name_topics(corpus.texts, corpus.topics)
+        ),
         "written": len(written),
         "rejected": dict(Counter(query.rejected for query in queries if query.rejected)),
         "kept_by_style": dict(Counter(query.style for query in kept)),
@@ -132,27 +133,18 @@ def _sample(job: Job, topics: np.ndarray) -> list[Passage]:
     return sample_passages(job.passages, job.settings.queries.passages, job.settings.seed, strata)
 
 
-def _write(
-    job: Job, corpus: _Corpus, sampled: Sequence[Passage]
-) -> "tuple[list[Written], list[Topic], dict[str, int]]":
-    """The LLM's queries for these passages, the corpus's topics, and the tokens that it took."""
+def _write(job: Job, sampled: Sequence[Passage]) -> "tuple[list[Written], dict[str, int]]":
+    """The LLM's queries for these passages, and how many tokens it computed."""
     from customir.queries.generate import generate_queries
-    from customir.queries.personas import personas_of
-    from customir.queries.topics import name_topics
 
     settings = job.settings
     to_write = len(sampled) * settings.queries.queries_per_passage
     with open_llm(job, queries=to_write) as (engine, model_key):
-        topics, personas = name_topics(corpus.texts, corpus.topics), {}
-        if settings.queries.personas:
-            topics = named_topics(job, "generate", engine, model_key, corpus.vectors, corpus.topics)
-            keys = [passage.key for passage in job.passages]
-            personas = personas_of(keys, corpus.topics, topics)
         written = generate_queries(
-            job.workspace, "generate", engine, model_key, sampled, personas,
+            job.workspace, "generate", engine, model_key, sampled,
             settings.queries, settings.seed, job.reporter,
         )  # fmt: skip
-        return written, topics, dataclasses.asdict(engine.usage)
+        return written, dataclasses.asdict(engine.usage)
 
 
 def _filter(job: Job, corpus: _Corpus, written: "Sequence[Written]") -> list[str | None]:

@@ -1,4 +1,4 @@
-"""Mining hard negatives, and what the judge says of them."""
+"""Mining hard negatives, and judging them."""
 
 import dataclasses
 from collections import Counter
@@ -18,16 +18,12 @@ if TYPE_CHECKING:
 
 
 def fingerprint_inputs(job: Job) -> Sequence[str]:
-    return (
-        job.settings.negatives.model_dump_json(),
-        *(("distilled",) if _distills_judge(job) else ()),
-    )
+    return (job.settings.negatives.model_dump_json(),)
 
 
 def run(job: Job) -> StageSummary:
     from customir.negatives.calibration import required_near_auc
     from customir.negatives.candidates import mine_candidates
-    from customir.negatives.distillation_targets import distillation_targets
     from customir.retrieval.bm25 import Bm25
 
     settings, passages = job.settings.negatives, job.passages
@@ -38,11 +34,11 @@ def run(job: Job) -> StageSummary:
     ]
     if not settings.candidates_per_query:
         job.reporter.say(
-            "  none: negatives.candidates_per_query is 0, and training has in-batch negatives alone"
+            "  none, because negatives.candidates_per_query is 0; training uses in-batch negatives"
         )
     elif not queries:
         job.reporter.say(
-            "  none: they are mined for what the LLM wrote, and of that nothing is trained on "
+            "  none, because they are mined for the LLM's queries, and none of these is trained on "
             "(queries.sufficient_self_supervised_pairs)"
         )
     if not queries or not settings.candidates_per_query:
@@ -61,20 +57,12 @@ def run(job: Job) -> StageSummary:
         settings.candidate_sources,
     )
     judged, tokens = _judged(job, queries, found)
-    scored = distillation_targets(queries, found, judged.own_and_candidates()) if judged.own else {}
     negatives = []
     for number, (query, candidates) in enumerate(zip(queries, found, strict=True)):
         for rank, passage in enumerate(candidates):
             score, verdict = judged.of(number, rank)
-            teacher = scored.get((query.key, passage.key))
-            negatives.append(Negative(query.key, passage.key, rank, score, verdict, teacher))
+            negatives.append(Negative(query.key, passage.key, rank, score, verdict))
     verdicts = Counter(negative.verdict for negative in negatives)
-    # A judge that teaches scores the queries' own passages, too.
-    negatives += [
-        Negative(query.key, query.passage, len(candidates), None, "relevant", score)
-        for query, candidates in zip(queries, found, strict=True)
-        if (score := scored.get((query.key, query.passage))) is not None
-    ]
     write_negatives(job.workspace, negatives)
     calibration = judged.calibration
     return {
@@ -92,7 +80,7 @@ def _judged(
     queries: Sequence[Query],
     found: Sequence[Sequence[Passage]],
 ) -> "tuple[Judged, StageSummary]":
-    """What the LLM says of the candidates, and the tokens that it took."""
+    """The LLM's verdicts on the candidates, and how many tokens it computed."""
     from customir.negatives.judge import Pair, judge
     from customir.negatives.verdicts import UNJUDGED, judge_candidates
 
@@ -106,13 +94,6 @@ def _judged(
             return judge(job.workspace, "mine", engine, model_key, texts, job.reporter)
 
         judged = judge_candidates(
-            queries, job.passages, found, scores, settings.min_judge_auc, job.settings.seed,
-            own_too=_distills_judge(job),
-        )  # fmt: skip
+            queries, job.passages, found, scores, settings.min_judge_auc, job.settings.seed
+        )
         return judged, dataclasses.asdict(engine.usage)
-
-
-def _distills_judge(job: Job) -> bool:
-    """Whether distillation learns from the judge, who then scores the queries' own passages too."""
-    training = job.settings.training
-    return training.distillation_weight > 0 and training.teacher == "judge"

@@ -1,4 +1,4 @@
-"""Which pairs share a batch, which passages are its columns, and which of these are no negatives."""
+"""Which pairs share a batch, which passages are its columns, and which of them are not negatives."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -21,10 +21,7 @@ class Batch:
         passages: Unique passages by key: positives and hard negatives of all pairs.
         asked: int64, shape (pairs,): each pair's query, a position in `queries`.
         positives: int64, shape (pairs,): each pair's positive, a position in `passages`.
-        mask: Which passages are no negatives of which pairs' queries.
-        candidates: int64, shape (pairs, width): positive and hard negatives of pairs with scores,
-            positions in `passages`, filled up with -1.
-        scores: float32, shape (pairs, width): the teacher's.
+        mask: Which passages are not negatives of which pairs' queries.
     """
 
     queries: tuple[str, ...]
@@ -32,8 +29,6 @@ class Batch:
     asked: Tensor
     positives: Tensor
     mask: NegativeMask
-    candidates: Tensor
-    scores: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its tensors on `device`."""
@@ -42,16 +37,14 @@ class Batch:
             asked=self.asked.to(device),
             positives=self.positives.to(device),
             mask=self.mask.to(device),
-            candidates=self.candidates.to(device),
-            scores=self.scores.to(device),
         )
 
 
 def cut_epoch(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Batches of an epoch: positions in `examples`, shuffled by `seed` and `epoch` alone.
+    """Batches of an epoch as positions in `examples`, shuffled by `seed` and `epoch`.
 
     Batches are of nearly equal size, at most `size`. A pair goes to the first batch with room that
-    holds no pair of its thread, near-duplicate group or query text; where there is none, to the
+    has no pair of its thread, near-duplicate group or query text. If there is none, it goes to the
     one with the most room, and the false-negative mask does the rest.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(examples)).tolist()
@@ -80,9 +73,9 @@ def cut_epoch(examples: Sequence[Example], size: int, seed: int, epoch: int) -> 
 def collate(examples: Sequence[Example]) -> Batch:
     """The batch of `examples`: unique texts, and the mask over them.
 
-    Passage j is no negative of query i where both stand in one thread or near-duplicate group
-    (i by its positive), where j is the positive of another pair with the same query text, or where
-    the judge called j relevant to i. A positive that is some pair's hard negative is one column.
+    Passage j is not a negative of query i if j and i's positive are in one thread or near-duplicate
+    group, if j is the positive of another pair with the same query text, or if the judge called j
+    relevant to i. A positive that is also the hard negative of another pair is one column.
     """
     queries = _positions(example.query for example in examples)
     passages: dict[str, TrainingPassage] = {}
@@ -102,12 +95,6 @@ def collate(examples: Sequence[Example]) -> Batch:
         for example in examples
     ]
     positives = torch.tensor([columns[example.positive.key] for example in examples])
-    lists = [
-        [columns[passage.key] for passage in (example.positive, *example.negatives)]
-        if example.scores
-        else []
-        for example in examples
-    ]
     labels = _passage_labels(list(passages.values()))
     return Batch(
         queries=tuple(queries),
@@ -117,18 +104,16 @@ def collate(examples: Sequence[Example]) -> Batch:
         mask=NegativeMask(
             query_labels=labels[positives],
             passage_labels=labels,
-            excluded=_filled(excluded, -1, torch.int64),
+            excluded=_padded(excluded),
         ),
-        candidates=_filled(lists, -1, torch.int64),
-        scores=_filled([list(example.scores) for example in examples], 0.0, torch.float32),
     )
 
 
-def _filled(rows: Sequence[Sequence[float]], filling: float, dtype: torch.dtype) -> Tensor:
-    """Rows of unlike length as one tensor, filled up on the right."""
+def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Rows of different lengths as one int64 tensor, padded with -1 on the right."""
     width = max(map(len, rows), default=0)
-    filled = [[*row, *([filling] * (width - len(row)))] for row in rows]
-    return torch.tensor(filled, dtype=dtype).reshape(len(rows), width)
+    padded = [[*row, *([-1] * (width - len(row)))] for row in rows]
+    return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), width)
 
 
 def _labels(example: Example) -> set[Hashable]:

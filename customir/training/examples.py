@@ -1,4 +1,4 @@
-"""What the trainer learns from: a query, its passage, and passages that are not its answer."""
+"""Training examples: a query, its passage, and passages that do not answer it."""
 
 from dataclasses import dataclass, replace
 
@@ -8,9 +8,9 @@ class TrainingPassage:
     """A passage as the trainer sees it.
 
     Attributes:
-        text: What is embedded: title and text.
-        thread: Passages of one thread are no negatives of each other; empty: in none.
-        duplicates: Near-duplicate group: the same.
+        text: The text to embed: title and text.
+        thread: Passages of one thread are not negatives of each other; empty: in no thread.
+        duplicates: The near-duplicate group, to which the same applies.
     """
 
     key: str
@@ -24,20 +24,13 @@ class Example:
     """A training pair with its hard negatives.
 
     Attributes:
-        relevant: Keys of passages that the judge called relevant to this query: never negatives.
-        scores: The judge's scores of the positive and then of each negative, for distillation;
-            empty: none.
+        relevant: Keys of passages that the judge called relevant to this query; never negatives.
     """
 
     query: str
     positive: TrainingPassage
     negatives: tuple[TrainingPassage, ...] = ()
     relevant: frozenset[str] = frozenset()
-    scores: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.scores and len(self.scores) != 1 + len(self.negatives):
-            raise ValueError("scores: one for the positive and one for each negative, or none")
 
     @property
     def passages(self) -> tuple[str, ...]:
@@ -55,14 +48,5 @@ def without_empty(examples: list[Example]) -> list[Example]:
 
 
 def _without_empty_negatives(example: Example) -> Example:
-    kept = [place for place, negative in enumerate(example.negatives) if negative.text.strip()]
-    scores = (
-        [example.scores[place] for place in (0, *(place + 1 for place in kept))]
-        if example.scores
-        else []
-    )
-    return replace(
-        example,
-        negatives=tuple(example.negatives[place] for place in kept),
-        scores=tuple(scores),
-    )
+    negatives = tuple(negative for negative in example.negatives if negative.text.strip())
+    return replace(example, negatives=negatives)

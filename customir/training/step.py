@@ -1,4 +1,4 @@
-"""One training step: the loss of a batch, its gradient, and what to do when memory runs out."""
+"""One training step: the loss of a batch, its gradient, and smaller micro-batches if memory runs out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from customir.kernels.distillation import listwise_kl
 from customir.kernels.infonce import info_nce
 from customir.progress import Reporter
 from customir.settings import TrainingSettings
@@ -21,7 +20,7 @@ MIN_TOKENS = 64
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a batch cost: its loss, its tokens, and the rows in which one forward computes them."""
+    """The loss of a batch, its tokens, and the rows that one forward pass computes for them."""
 
     loss: float
     tokens: int
@@ -40,28 +39,23 @@ def accumulate_gradient(
 
     Args:
         mini_batch_num_tokens: Tokens in a micro-batch; less than the setting after memory ran out.
-        base_vectors: Vectors of all texts by the base, float32 (texts, dimensions); needed for a
-            frozen passage encoder and for embedding regularization.
-        seed: Decides the dropout masks.
+        base_vectors: Vectors of all texts by the base, float32 (texts, dimensions), if the passage
+            encoder is frozen; otherwise None.
+        seed: Seed of the dropout masks.
     """
     numbers = texts.numbers_of(batch)
-    base = None if base_vectors is None else base_vectors[numbers].to(texts.encoder.device)
-    if settings.freeze_passage_encoder:
-        numbers = numbers[: len(batch.queries)]
+    passages = None
+    if base_vectors is not None:
+        numbers, rest = numbers[: len(batch.queries)], numbers[len(batch.queries) :]
+        passages = base_vectors[rest].to(texts.encoder.device)
 
     def loss_of(trained: Tensor) -> Tensor:
-        vectors = trained
-        if base is not None and settings.freeze_passage_encoder:
-            vectors = torch.cat([trained, base[len(trained) :]])
-        loss = contrastive_loss(vectors, batch, settings)
-        if base is not None and settings.embedding_regularization:
-            distances = (trained - base[: len(trained)]).square().sum(1)
-            loss = loss + settings.embedding_regularization * distances.mean()
-        return loss
+        vectors = trained if passages is None else torch.cat([trained, passages])
+        return contrastive_loss(vectors, batch, settings)
 
     lengths = [len(texts.tokens[number]) for number in numbers]
     micro_batches = texts.encoder.cut(lengths, mini_batch_num_tokens)
-    # After memory ran out, no activations are kept that need not be.
+    # After memory ran out, no activations are cached.
     device, graphs, recorded = texts.encoder.device, 1, 0
     if mini_batch_num_tokens == settings.mini_batch_num_tokens:
         tokens = sum(lengths) // rank_and_world_size()[1]
@@ -82,13 +76,13 @@ def accumulate_gradient(
 
 
 def contrastive_loss(vectors: Tensor, batch: Batch, settings: TrainingSettings) -> Tensor:
-    """InfoNCE of the batch and, if it is wanted, the divergence from the teacher's scores.
+    """InfoNCE of the batch.
 
     Args:
         vectors: float32 (queries + passages, dimensions), the queries first.
     """
     queries, passages = vectors[: len(batch.queries)], vectors[len(batch.queries) :]
-    loss = info_nce(
+    return info_nce(
         queries[batch.asked],
         passages,
         batch.positives,
@@ -97,16 +91,6 @@ def contrastive_loss(vectors: Tensor, batch: Batch, settings: TrainingSettings) 
         mask=batch.mask,
         margin=settings.absolute_margin,
     )
-    if settings.distillation_weight:
-        loss = loss + settings.distillation_weight * listwise_kl(
-            queries[batch.asked],
-            passages,
-            batch.candidates,
-            batch.scores,
-            settings.temperature,
-            settings.teacher_temperature,
-        )
-    return loss
 
 
 def within_memory(
@@ -118,20 +102,20 @@ def within_memory(
     """Do `work` with micro-batches that are halved until memory suffices.
 
     Returns:
-        What the work cost, and the tokens in a micro-batch that sufficed.
+        The cost of the work, and the micro-batch size in tokens for which memory sufficed.
     """
     while True:
         try:
             return work(mini_batch_num_tokens=mini_batch_num_tokens), mini_batch_num_tokens
         except (MemoryError, RuntimeError) as error:
-            # Other processes would wait for this one's vectors forever, so they get no second try.
+            # With several processes there is no second try: the others would wait forever.
             alone = rank_and_world_size()[1] == 1
             if not (_is_out_of_memory(error) and alone and mini_batch_num_tokens > MIN_TOKENS):
                 raise
         optimizer.zero_grad()
         mini_batch_num_tokens //= 2
         reporter.say(
-            "Memory ran out; training goes on with training.mini_batch_num_tokens = "
+            "Memory ran out. Training continues with training.mini_batch_num_tokens = "
             f"{mini_batch_num_tokens}. The result is the same."
         )
 

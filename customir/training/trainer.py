@@ -22,14 +22,13 @@ from customir.files import make_private_folder
 from customir.progress import Reporter
 from customir.settings import TrainingSettings
 from customir.training import adapter, checkpoint
-from customir.training.batches import Batch, collate, cut_epoch
+from customir.training.batches import collate, cut_epoch
 from customir.training.checkpoint import Progress
 from customir.training.dev_queries import DevQueries, recall
 from customir.training.distributed import all_reduce_gradients, broadcast, rank_and_world_size
 from customir.training.examples import Example, without_empty
 from customir.training.memory_budget import with_budget
 from customir.training.step import StepCost, accumulate_gradient, within_memory
-from customir.training.teachers import Teacher, distillation_targets
 from customir.training.texts import FrozenLayers, Texts
 
 CHECKPOINT_SECONDS = 30.0
@@ -69,7 +68,7 @@ class _Run:
     Attributes:
         settings: With the token budgets filled in.
         weights: The trainable weights by name.
-        base_vectors: Vectors of all texts by the base, if the loss needs them.
+        base_vectors: Vectors of all texts by the base, if the passage encoder is frozen.
         dev: What early stopping measures; None: it is off.
         dev_passages: Vectors of the dev passages by the base, if the passage encoder is frozen.
     """
@@ -84,7 +83,6 @@ class _Run:
     base_vectors: Tensor | None
     dev: DevQueries | None
     dev_passages: np.ndarray | None
-    teacher: Teacher | None
     reporter: Reporter
 
     @property
@@ -105,7 +103,6 @@ def train(
     folder: Path,
     reporter: Reporter,
     dev: DevQueries | None = None,
-    teacher: Teacher | None = None,
 ) -> TrainingResult:
     """Fit the embedder in `base` to `examples`: a LoRA adapter, or all weights (full fine-tuning).
 
@@ -119,8 +116,6 @@ def train(
         base: A sentence-transformers folder.
         folder: Where the checkpoint and, at the end, the adapter are written.
         dev: What `early_stopping_patience` measures; not needed if that is 0.
-        teacher: Whose scores of the whole batch distillation learns, instead of those that the
-            examples come with; needs `distillation_weight`.
 
     Raises:
         UserError: there are fewer than two usable examples, or the loss is no longer finite.
@@ -139,8 +134,8 @@ def train(
             f"{texts.truncated} of {len(texts.tokens)} texts are longer than "
             f"training.max_seq_length = {encoder.max_tokens} and are truncated."
         )
-    run = _prepare(encoder, texts, usable, settings, seed, dev, teacher, reporter)
-    fingerprint = _fingerprint(encoder, usable, settings, seed, dev, teacher)
+    run = _prepare(encoder, texts, usable, settings, seed, dev, reporter)
+    fingerprint = _fingerprint(encoder, usable, settings, seed, dev)
     found = checkpoint.load(folder, fingerprint, run.weights, run.optimizer)
     best: dict[str, Tensor] = {}
     if found is None:
@@ -227,13 +222,11 @@ def _prepare(
     settings: TrainingSettings,
     seed: int,
     dev: DevQueries | None,
-    teacher: Teacher | None,
     reporter: Reporter,
 ) -> _Run:
     """Take the base's vectors before anything is trained, then make the weights trainable."""
     frozen = settings.freeze_passage_encoder
-    needs_base = settings.embedding_regularization or frozen
-    base_vectors = texts.vectors(reporter) if needs_base else None
+    base_vectors = texts.vectors(reporter) if frozen else None
     dev_passages = encoder.encode(dev.passages, "passage") if dev and frozen else None
     if settings.full_fine_tuning:
         adapter.unfreeze(encoder, settings.trainable_layers)
@@ -252,7 +245,6 @@ def _prepare(
         base_vectors=base_vectors,
         dev=dev,
         dev_passages=dev_passages,
-        teacher=teacher,
         reporter=reporter,
     )
 
@@ -306,7 +298,7 @@ def _step(
         UserError: the loss or the gradient is not finite.
     """
     settings, optimizer = run.settings, run.optimizer
-    batch = _batch(run, members)
+    batch = collate([run.examples[index] for index in members]).to(run.encoder.device)
     schedule = _learning_rate_factor(step, run.total_steps, settings.warmup_ratio)
     optimizer.param_groups[0]["lr"] = settings.learning_rate * schedule
     work = partial(
@@ -329,11 +321,6 @@ def _step(
     optimizer.step()
     optimizer.zero_grad()
     return cost, budget
-
-
-def _batch(run: _Run, members: Sequence[int]) -> Batch:
-    batch = collate([run.examples[index] for index in members]).to(run.encoder.device)
-    return distillation_targets(batch, run.teacher) if run.teacher else batch
 
 
 def _measure(
@@ -376,7 +363,6 @@ def _fingerprint(
     settings: TrainingSettings,
     seed: int,
     dev: DevQueries | None,
-    teacher: Teacher | None,
 ) -> str:
     """A hash of everything that decides the adapter's numbers."""
     digest = hashlib.sha256()
@@ -384,8 +370,6 @@ def _fingerprint(
     for example in examples:
         about = {**asdict(example), "relevant": sorted(example.relevant)}
         digest.update(json.dumps(about).encode())
-    if teacher:
-        digest.update(teacher.fingerprint.encode())
     if dev:
         relevant = [sorted(each) for each in dev.relevant]
         parts = [list(dev.queries), list(dev.passages), relevant]

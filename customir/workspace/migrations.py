@@ -118,6 +118,10 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE document ADD COLUMN language TEXT NOT NULL DEFAULT '';  -- ISO 639-1; '': not known
     UPDATE stage SET fingerprint = '' WHERE name = 'ingest';
     """,
+    # 8: distillation was removed
+    """
+    ALTER TABLE negative DROP COLUMN teacher;
+    """,
 )
 
 

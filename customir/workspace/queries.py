@@ -62,7 +62,6 @@ class Negative:
         rank: From 0, hardest first.
         score: The judge's, in nats (customir/negatives/judge.py); None where no judge was used.
         verdict: "negative": pushed away; "relevant": masked; "ambiguous": neither.
-        teacher: What distillation learns (customir/training/teachers.py); None: nothing.
     """
 
     query: str
@@ -70,7 +69,6 @@ class Negative:
     rank: int
     score: float | None
     verdict: Verdict
-    teacher: float | None = None
 
 
 def write_queries(workspace: Workspace, queries: Iterable[Query]) -> None:
@@ -111,14 +109,14 @@ def write_negatives(workspace: Workspace, negatives: Iterable[Negative]) -> None
     with workspace.transaction() as database:
         database.execute("DELETE FROM negative")
         database.executemany(
-            "INSERT INTO negative VALUES (?, ?, ?, ?, ?, ?)",
-            [(n.query, n.passage, n.rank, n.score, n.verdict, n.teacher) for n in negatives],
+            "INSERT INTO negative VALUES (?, ?, ?, ?, ?)",
+            [(n.query, n.passage, n.rank, n.score, n.verdict) for n in negatives],
         )
 
 
 def read_negatives(workspace: Workspace) -> list[Negative]:
     """All negatives, ordered by query and rank."""
     rows = workspace.database.execute(
-        "SELECT query, passage, rank, score, verdict, teacher FROM negative ORDER BY query, rank"
+        "SELECT query, passage, rank, score, verdict FROM negative ORDER BY query, rank"
     )
     return [Negative(*row) for row in rows]

@@ -250,8 +250,8 @@ def test_in_an_archive_and_damaged(
 @pytest.mark.parametrize(
     ("name", "module", "what"),
     [
-        ("a.docx", "docx", ".docx"), ("a.odt", "lxml", "OpenDocument"), ("a.xlsx", "python_calamine", "spreadsheets"),
-        ("a.pptx", "pptx", ".pptx"), ("a.rtf", "striprtf.striprtf", "RTF"), ("a.ics", "icalendar", "calendars"),
+        ("a.docx", "docx", ".docx"), ("a.odt", "lxml", "OpenDocument"), ("a.xlsx", "python_calamine", "spreadsheet"),
+        ("a.pptx", "pptx", ".pptx"), ("a.rtf", "striprtf.striprtf", "RTF"), ("a.ics", "icalendar", "iCalendar"),
     ],
 )  # fmt: skip
 def test_a_missing_library_is_named(

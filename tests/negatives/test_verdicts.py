@@ -21,18 +21,12 @@ def scores(pairs: Sequence[tuple[Query, Passage]]) -> np.ndarray:
 
 
 def test_a_good_judge_masks_what_is_relevant() -> None:
-    judged = judge_candidates(QUERIES, PASSAGES, CANDIDATES, scores, 0.75, 0, own_too=False)
+    judged = judge_candidates(QUERIES, PASSAGES, CANDIDATES, scores, 0.75, 0)
     assert judged.calibration is not None
     assert judged.calibration.used
     assert judged.of(0, 0) == (0.0, "negative")
     assert judged.of(0, 1) == (9.0, "relevant")
     assert judged.of(1, 0) == (0.0, "negative")
-    assert judged.own is None
-
-
-def test_own_passages_are_scored_where_the_judge_teaches() -> None:
-    judged = judge_candidates(QUERIES, PASSAGES, CANDIDATES, scores, 0.75, 0, own_too=True)
-    assert judged.own_and_candidates() == [[9.0, 0.0, 9.0], [9.0, 0.0], [9.0]]
 
 
 def test_a_judge_that_tells_nothing_apart_is_measured_and_not_asked() -> None:
@@ -43,14 +37,12 @@ def test_a_judge_that_tells_nothing_apart_is_measured_and_not_asked() -> None:
         asked += len(pairs)
         return np.zeros(len(pairs))
 
-    judged = judge_candidates(QUERIES, PASSAGES, CANDIDATES, alike, 0.75, 0, own_too=True)
+    judged = judge_candidates(QUERIES, PASSAGES, CANDIDATES, alike, 0.75, 0)
     assert judged.calibration is not None
     assert judged.calibration.auc == pytest.approx(0.5)
     assert judged.of(0, 1) == (None, "negative")
-    assert judged.own is None
     assert asked == 3 + 3 + 2, "known, random and near pairs alone"
 
 
 def test_unjudged_candidates_are_negatives() -> None:
     assert UNJUDGED.of(0, 0) == (None, "negative")
-    assert UNJUDGED.own_and_candidates() == []

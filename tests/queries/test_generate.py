@@ -21,11 +21,10 @@ def passage(number: int, text: str = "The pump in hall two leaks oil.") -> Passa
 
 
 PASSAGES = [passage(number) for number in range(60)]
-WHO = {one.key: [f"{role} in {one.thread}" for role in ("new", "old")] for one in PASSAGES}
 
 
 def test_each_passage_gets_its_styles_in_turn() -> None:
-    planned = requests(PASSAGES, WHO, QuerySettings(queries_per_passage=6), 0)
+    planned = requests(PASSAGES, QuerySettings(queries_per_passage=6), 0)
     assert len(planned) == 360
     for _, own in groupby(planned, key=lambda request: request.passage.key):
         asked = list(own)
@@ -38,33 +37,20 @@ def test_each_passage_gets_its_styles_in_turn() -> None:
     assert all(0 <= request.seed < 2**32 for request in planned)
 
 
-def test_personas_are_crossed_with_styles() -> None:
-    planned = requests(PASSAGES, WHO, QuerySettings(queries_per_passage=7), 0)
-    asked = {(request.persona.split()[0], request.style.name) for request in planned}
-    assert asked == {(role, style.name) for role in ("new", "old") for style in STYLES}
-    for request in planned:
-        assert request.persona in WHO[request.passage.key]
-    # One searcher asks in every style, so that the passage is read once for all of them.
-    for own, variant in {(request.passage.key, request.variant) for request in planned}:
-        assert (
-            len({r.persona for r in planned if (r.passage.key, r.variant) == (own, variant)}) == 1
-        )
-
-
 def test_requests_depend_on_content_and_seed_alone() -> None:
     settings = QuerySettings(queries_per_passage=3)
-    planned = requests(PASSAGES, WHO, settings, 5)
-    assert requests(PASSAGES[::-1], WHO, settings, 5) == planned
-    assert requests(PASSAGES, WHO, settings, 6) != planned
-    some = requests(PASSAGES[:20], WHO, settings, 5)
+    planned = requests(PASSAGES, settings, 5)
+    assert requests(PASSAGES[::-1], settings, 5) == planned
+    assert requests(PASSAGES, settings, 6) != planned
+    some = requests(PASSAGES[:20], settings, 5)
     assert [request for request in planned if request in some] == some
     # More queries a passage leave those before as they are.
-    more = requests(PASSAGES[:20], WHO, QuerySettings(queries_per_passage=6), 5)
+    more = requests(PASSAGES[:20], QuerySettings(queries_per_passage=6), 5)
     assert set(some) < set(more)
 
 
 def test_same_rotations_stand_together_and_all_are_used() -> None:
-    rotations = [request.rotation for request in requests(PASSAGES, WHO, QuerySettings(), 0)]
+    rotations = [request.rotation for request in requests(PASSAGES, QuerySettings(), 0)]
     assert rotations == sorted(rotations)
     assert set(rotations) == set(range(len(ROTATIONS)))
     assert {example for rotation in ROTATIONS for example in rotation} == set(EXAMPLES)
@@ -74,7 +60,7 @@ def units(planned: list[Request]) -> list[Unit[_Work]]:
     return [
         Unit(
             f"{request.passage.key}{request.style.name}{request.variant}",
-            _Work(request, query_prompt("x", request.persona, request.style, request.rotation)),
+            _Work(request, query_prompt("x", request.style, request.rotation)),
         )
         for request in planned
     ]
@@ -82,7 +68,7 @@ def units(planned: list[Request]) -> list[Unit[_Work]]:
 
 @pytest.mark.parametrize("queries", [1, 4, 7])
 def test_batches_hold_whole_passages_of_one_rotation(queries: int) -> None:
-    planned = units(requests(PASSAGES, WHO, QuerySettings(queries_per_passage=queries), 0))
+    planned = units(requests(PASSAGES, QuerySettings(queries_per_passage=queries), 0))
     batches = _batches(planned)
     assert [unit for batch in batches for unit in batch] == planned
     homes: dict[str, int] = {}
@@ -99,19 +85,12 @@ def test_batches_hold_whole_passages_of_one_rotation(queries: int) -> None:
 
 
 def test_a_prompt_reads_like_its_examples() -> None:
-    prompt = query_prompt("Pump\nIt leaks.", "a plumber", STYLES[1], 2)
+    prompt = query_prompt("Pump\nIt leaks.", STYLES[1], 2)
     whole = prompt.shared + prompt.branch + prompt.leaf
-    assert whole.endswith("Passage: Pump\nIt leaks.\nSearcher: a plumber\nQuestion:")
+    assert whole.endswith("Passage: Pump\nIt leaks.\nQuestion:")
     for example in ROTATIONS[2]:
-        shown = f"Passage: {example.passage}\nSearcher: {example.searcher}\nKeywords: "
+        shown = f"Passage: {example.passage}\nKeywords: "
         assert f"{shown}{example.keywords}\nQuestion: " in whole
-
-
-def test_without_personas_nobody_is_named() -> None:
-    (request, *_) = requests(PASSAGES, {}, QuerySettings(), 0)
-    assert request.persona == ""
-    prompt = query_prompt("It leaks.", "", STYLES[0], 1)
-    assert "Searcher" not in prompt.shared + prompt.branch + prompt.leaf
 
 
 # Two passages a batch; where told to, the run dies when the second batch is to be computed.
@@ -136,13 +115,12 @@ class Mortal(Engine):
 subjects = ("pump", "gate", "roof", "lift", "oven")
 passages = [Passage(f"{n:032x}", "d", 0, f"The {s} in hall {n} broke on Monday.", s, "", s)
             for n, s in enumerate(subjects)]
-who = {passage.key: ["a plumber"] for passage in passages}
 settings = QuerySettings(queries_per_passage=2, max_tokens=6, temperature=1.0)
 with Workspace(folder) as workspace, Mortal(model, device="cpu", threads=1) as engine:
     workspace.begin_stage("generate", "print")
     there = workspace.database.execute("SELECT count(*) FROM result").fetchone()[0]
     written = generate.generate_queries(
-        workspace, "generate", engine, "sha", passages, who, settings, 0, Silent())
+        workspace, "generate", engine, "sha", passages, settings, 0, Silent())
     work = workspace.stage("generate").work[0]
     print(json.dumps({"there": there, "calls": Mortal.calls, "computed": work.computed,
                       "texts": [[w.key, w.request.passage.key, w.text] for w in written]}))

@@ -1,4 +1,4 @@
-"""Topics named by a real LLM, the searchers made of them, and answers that are no name."""
+"""Topics named by a real LLM, and answers that are not names."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import pytest
 
 from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.progress import Silent
-from customir.queries.personas import ROLES, personas_of
 from customir.queries.topic_names import name_by_llm, typical
 from customir.queries.topics import Topic
 from customir.workspace import Workspace
@@ -85,10 +84,3 @@ def test_typical_passages_are_those_nearest_to_the_centre() -> None:
     assert typical(vectors, labels, 1) == [[1], [4]]
     assert [len(rows) for rows in typical(vectors, labels, 3)] == [3, 3]
     assert typical(np.empty((0, 2), np.float32), np.empty(0, np.int64)) == []
-
-
-def test_searchers_are_of_their_passage_s_topic() -> None:
-    made = personas_of(["a", "b", "c"], np.array([1, 0, 2]), TOPICS)
-    assert made["a"] == [role.format("leave and parental") for role in ROLES]
-    assert made["b"][0].endswith("pump and oil")
-    assert all("{}" not in who for who in made["c"])

@@ -89,18 +89,6 @@ def test_nothing_to_find_or_to_ask() -> None:
     assert rows.shape == scores.shape == (0, 4)
 
 
-def test_scores_of_some_passages_are_those_of_the_ranking() -> None:
-    bm25 = Bm25(PASSAGES)
-    queries = ["oil pump", "oslo", "nothing of it", ""]
-    rows, scores = bm25.top(queries, 4)
-    found = bm25.scores(queries, [2, 0])
-    assert found.dtype == np.float32
-    for number in range(len(queries)):
-        wanted = dict(zip(rows[number].tolist(), scores[number].tolist(), strict=True))
-        assert found[number].tolist() == pytest.approx([wanted[2], wanted[0]])
-    assert Bm25([""]).scores(["oil"], [0]).tolist() == [[0.0]]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import jax.lax; "], ids=["not yet there", "there before"])
 def test_jax_is_not_started_and_is_there_for_others(tmp_path: Path, first: str) -> None:

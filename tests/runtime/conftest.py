@@ -1,5 +1,5 @@
 """Fixtures: a model and a small corpus."""
 
-from small_index import make_passage, model, passages, spoilable
+from small_index import folder, make_passage, model, passages, spoilable
 
 __all__ = ["make_passage", "model", "passages", "spoilable"]

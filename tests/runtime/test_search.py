@@ -36,17 +36,6 @@ def indexed(model: Path, tmp_path: Path) -> Index:
     return make
 
 
-@pytest.fixture(scope="session")
-def folder(
-    model: Path, passages: list[IndexedPassage], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A DIR over the small corpus. Not to be changed by a test."""
-    folder = tmp_path_factory.mktemp("search")
-    shutil.copytree(model, folder / "model")
-    build_index(folder / "index.db", passages, Embedder(model), Silent())
-    return folder
-
-
 @pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
 def test_each_mode_finds_the_passage(folder: Path, mode: str) -> None:
     hits = search(folder, "reserve a table for pizza", mode=mode)

@@ -13,7 +13,6 @@ import safetensors.torch
 from mail import write_mailbox
 
 from customir import pipeline
-from customir.errors import UserError
 from customir.job import Job
 from customir.progress import Silent
 from customir.queries.splits import split_passages
@@ -95,12 +94,8 @@ def adapter(folder: Path) -> dict[str, Any]:
     return safetensors.torch.load_file(folder / "training/adapter/adapter_model.safetensors")
 
 
-@pytest.mark.parametrize("distillation", [0.0, 1.0])
-def test_torchrun_trains_what_one_process_trains(workspace: Make, distillation: float) -> None:
-    one, two = (
-        workspace(name, mini_batch_num_tokens=256, distillation_weight=distillation)
-        for name in ("one", "two")
-    )
+def test_torchrun_trains_what_one_process_trains(workspace: Make) -> None:
+    one, two = (workspace(name, mini_batch_num_tokens=256) for name in ("one", "two"))
     done = customir("train", one)
     assert done.returncode == 0, done.stderr
     done = customir("train", two, torchrun=True)
@@ -166,77 +161,6 @@ def _settings(folder: Path) -> dict[str, Any]:
     from customir.settings import read_settings
 
     return read_settings(folder, {}).model_dump()
-
-
-def test_the_judges_scores_reach_the_trainer(workspace: Make) -> None:
-    folder = workspace(mined=False, distillation_weight=1.0, teacher="judge")
-    with Workspace(folder) as database:
-        job = Job(database, Settings.model_validate(_settings(folder)), Silent())
-        pipeline.run_stage(stage("mine"), job)
-        mined = database.stage("mine")
-        assert mined is not None
-        assert mined.detail["calibration"]["used"]
-        own = {query.key: query.passage for query in read_queries(database)}
-        negatives = read_negatives(database)
-        assert all(negative.teacher is not None for negative in negatives)
-        train_queries = {each.key for each in read_queries(database, splits=("train",))}
-        assert {n.query for n in negatives if n.passage == own[n.query]} == train_queries
-        assert mined.detail["candidates"] == len(negatives) - len(train_queries)
-        pipeline.run_stage(stage("train"), job)
-        trained = database.stage("train")
-        assert trained is not None
-        assert trained.detail["distilled_examples"] == trained.detail["examples"]
-
-
-@pytest.mark.parametrize("teacher", ["hybrid", "reference"])
-def test_a_teacher_of_whole_batches_changes_what_is_learned(
-    workspace: Make, minilm: Path, teacher: str
-) -> None:
-    """The larger embedder is MiniLM here, too: other machines have no other."""
-    found = []
-    for name, weight in (("alone", 0.0), ("taught", 5.0)):
-        folder = workspace(name, distillation_weight=weight, teacher=teacher)
-        settings = _settings(folder)
-        settings["evaluation"] |= {"reference_model": str(minilm)}
-        with Workspace(folder) as database:
-            job = Job(database, Settings.model_validate(settings), Silent())
-            pipeline.run_stage(stage("train"), job)
-            trained = database.stage("train")
-            assert trained is not None
-            assert trained.detail["distilled_examples"] == (
-                trained.detail["examples"] if weight else 0
-            )
-            assert all(negative.teacher is None for negative in read_negatives(database))
-            found.append(trained.detail["losses"])
-    assert found[1][0] > found[0][0], "one more term"
-
-
-@pytest.mark.parametrize(
-    ("reference", "said"),
-    [("", "evaluation.reference_model is empty"), ("/no/such/folder", "/no/such/folder")],
-)
-def test_a_teacher_that_is_not_there_is_missed_before_any_work(
-    workspace: Make, reference: str, said: str
-) -> None:
-    settings = _settings(workspace(distillation_weight=1.0, teacher="reference"))
-    settings["evaluation"] |= {"reference_model": reference}
-    with pytest.raises(UserError, match=said):
-        pipeline.check(Settings.model_validate(settings))
-    settings["training"] |= {"teacher": "hybrid"}
-    pipeline.check(Settings.model_validate(settings))
-
-
-@pytest.mark.parametrize("negatives", [{"candidates_per_query": 0}, {"use_judge": False}])
-def test_a_judge_without_anything_to_judge_is_no_teacher(
-    workspace: Make, negatives: dict[str, object]
-) -> None:
-    settings = _settings(workspace(distillation_weight=1.0, teacher="judge"))
-    pipeline.check(Settings.model_validate(settings))
-    settings["negatives"] |= negatives
-    with pytest.raises(UserError, match="nothing to judge"):
-        pipeline.check(Settings.model_validate(settings))
-    settings["training"] |= {"distillation_weight": 0.0}
-    pipeline.check(Settings.model_validate(settings))
 
 
 def test_what_is_mined_for_nothing_is_said(

@@ -191,27 +191,3 @@ def test_the_margin_leaves_negatives_out(minilm: Path, tmp_path: Path) -> None:
     settings = settings.model_copy(update={"absolute_margin": 0.0})
     tight = train(minilm, examples(), settings, 0, "cpu", tmp_path / "b", Silent())
     assert tight.losses[0] < loose.losses[0]
-
-
-def test_distillation_follows_the_teachers_order(minilm: Path, tmp_path: Path) -> None:
-    """A teacher that prefers the "negative" turns the order around that InfoNCE would give."""
-    odd = [replace(example, scores=(-4.0, 4.0)) for example in examples()]
-    update = {"epochs": 6, "lora_dropout": 0.0, "teacher_temperature": 1.0}
-    settings = SETTINGS.model_copy(update=update)
-    found = []
-    for weight in (0.0, 20.0):
-        chosen = settings.model_copy(update={"distillation_weight": weight})
-        result = train(minilm, odd, chosen, 0, "cpu", tmp_path / str(weight), Silent())
-        encoder = Encoder.load(minilm, precision="fp32")
-        PeftModel.from_pretrained(encoder.model, result.adapter)
-        queries = encoder.encode([example.query for example in odd], "query")
-        own = encoder.encode([example.positive.text for example in odd])
-        other = encoder.encode([example.negatives[0].text for example in odd])
-        found.append(float(((queries * own).sum(1) - (queries * other).sum(1)).mean()))
-    assert found[0] > 0.05
-    assert found[1] < -0.05
-
-
-def test_scores_must_fit_the_negatives() -> None:
-    with pytest.raises(ValueError, match="one for the positive"):
-        replace(examples()[0], scores=(1.0,))

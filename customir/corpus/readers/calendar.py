@@ -6,7 +6,7 @@ from typing import Any
 
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument
-from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
+from customir.corpus.readers.files import Content, ReadError, reading
 
 KIND = "text/calendar"
 MAGIC = b"BEGIN:VCALENDAR"
@@ -36,19 +36,15 @@ def as_text(content: bytes) -> str:
     Raises:
         ReadError: it is damaged or has no appointment, or icalendar is not installed.
     """
-    try:
+    with reading("iCalendar"):
         from icalendar import Calendar
-    except ImportError as error:
-        raise ReadError(NOT_INSTALLED.format("calendars")) from error
-    try:
+
         texts = [
             "\n".join(_lines(component))
             for calendar in Calendar.from_ical(decode(content), multiple=True)
             for component in calendar.walk()
             if component.name in COMPONENTS
         ]
-    except Exception as error:  # icalendar raises whatever a broken value leads to
-        raise ReadError(f"not readable as a calendar: {error}") from error
     text = "\n\n".join(filter(None, texts))
     if not text:
         raise ReadError("no appointment in the calendar")

@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Any
 
 from customir.corpus.document import RawDocument
-from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
+from customir.corpus.readers.files import Content, ReadError, reading
 from customir.corpus.readers.xml import local_name, parse_xml
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -32,19 +32,13 @@ def read_document(content: Content) -> RawDocument:
     Raises:
         ReadError: it is damaged or has no text, or python-docx is not installed.
     """
-    try:
+    with reading(".docx"):
         import docx
-    except ImportError as error:
-        raise ReadError(NOT_INSTALLED.format(".docx")) from error
-    try:
+
         document = docx.Document(BytesIO(content.data))
         text = "\n\n".join(_Walk(_notes(document.part)).blocks(document.element.body))
         properties = document.core_properties
         title, author = properties.title or "", properties.author or ""
-    except ReadError:
-        raise
-    except Exception as error:  # lxml, zipfile and python-docx each have their own
-        raise ReadError(f"not readable as .docx: {type(error).__name__}: {error}") from error
     if not text:
         raise ReadError("no text in the .docx")
     return RawDocument(content.name, title, author, None, text)

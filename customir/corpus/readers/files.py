@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +37,26 @@ COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz")
 
 class ReadError(Exception):
     """Why a file, or the rest of it, cannot be read; the message is shown to the user."""
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn the errors of a format's library into ReadError; import the library inside the block.
+
+    Args:
+        what: The format, for the error.
+
+    Raises:
+        ReadError: the library is not installed, or fails in whatever way on damaged content.
+    """
+    try:
+        yield
+    except ReadError:
+        raise
+    except ImportError as error:
+        raise ReadError(NOT_INSTALLED.format(what)) from error
+    except Exception as error:
+        raise ReadError(f"not readable as {what}: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)

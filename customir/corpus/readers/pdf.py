@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 
 from customir.corpus.document import RawDocument
-from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
+from customir.corpus.readers.files import Content, ReadError, reading
 from customir.corpus.readers.page_layout import MAXIMUM_PIECES, Piece, columns_in_order, join_lines
 
 MAGIC = b"%PDF-"
@@ -29,13 +29,11 @@ def read_document(content: Content) -> RawDocument:
     Raises:
         ReadError: it is damaged or encrypted, has no text, or a library is not installed.
     """
-    try:
-        import pypdfium2
-    except ImportError as error:
-        raise ReadError(NOT_INSTALLED.format("PDF")) from error
     pages: list[str] = []
     size = 0
-    try:
+    with reading("PDF"):
+        import pypdfium2
+
         with pypdfium2.PdfDocument(BytesIO(content.data)) as document:
             title = document.get_metadata_dict().get("Title", "")
             for number in range(min(len(document), MAXIMUM_PAGES)):
@@ -47,8 +45,6 @@ def read_document(content: Content) -> RawDocument:
                 if size > MAXIMUM_CHARACTERS:
                     raise ReadError(f"more than {MAXIMUM_CHARACTERS:,} characters")
                 pages.append(text)
-    except (pypdfium2.PdfiumError, ValueError, OSError) as error:
-        raise ReadError(f"not readable as PDF: {error}") from error
     text = "\n\n".join(page for page in pages if page.strip())
     if not text:
         raise ReadError(SCANNED + ("" if content.options.ocr else "; try --ocr"))

@@ -5,7 +5,7 @@ from io import BytesIO
 from typing import Any
 
 from customir.corpus.document import RawDocument
-from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
+from customir.corpus.readers.files import Content, ReadError, reading
 
 
 def matches_names(names: Sequence[str]) -> bool:
@@ -19,17 +19,13 @@ def read_document(content: Content) -> RawDocument:
     Raises:
         ReadError: it is damaged or has no text, or python-pptx is not installed.
     """
-    try:
+    with reading(".pptx"):
         import pptx
-    except ImportError as error:
-        raise ReadError(NOT_INSTALLED.format(".pptx")) from error
-    try:
+
         presentation = pptx.Presentation(BytesIO(content.data))
         slides = ["\n".join(_lines(slide)) for slide in presentation.slides]
         properties = presentation.core_properties
         title, author = properties.title or "", properties.author or ""
-    except Exception as error:  # lxml, zipfile and python-pptx each have their own
-        raise ReadError(f"not readable as .pptx: {type(error).__name__}: {error}") from error
     text = "\n\n".join(filter(None, slides))
     if not text:
         raise ReadError("no text in the .pptx")

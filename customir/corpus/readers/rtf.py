@@ -2,7 +2,7 @@
 
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument
-from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
+from customir.corpus.readers.files import Content, ReadError, reading
 
 MAGIC = b"{\\rtf"
 # striprtf takes some seconds for this much.
@@ -32,13 +32,9 @@ def as_text(content: bytes) -> str:
     Raises:
         ReadError: it is larger than 16 MB or damaged, or striprtf is not installed.
     """
-    try:
-        from striprtf.striprtf import rtf_to_text
-    except ImportError as error:
-        raise ReadError(NOT_INSTALLED.format("RTF")) from error
     if len(content) > MAXIMUM_BYTES:
         raise ReadError(f"RTF larger than {MAXIMUM_BYTES >> 20} MB")
-    try:
+    with reading("RTF"):
+        from striprtf.striprtf import rtf_to_text
+
         return str(rtf_to_text(decode(content), errors="replace"))  # type: ignore[no-untyped-call]
-    except Exception as error:  # striprtf raises what its regular expressions lead to
-        raise ReadError(f"not readable as RTF: {type(error).__name__}: {error}") from error

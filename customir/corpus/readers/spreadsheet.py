@@ -5,7 +5,7 @@ from io import BytesIO
 from typing import Any
 
 from customir.corpus.document import RawDocument
-from customir.corpus.readers.files import NOT_INSTALLED, Content, ReadError
+from customir.corpus.readers.files import Content, ReadError, reading
 
 OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 MAXIMUM_CHARACTERS = 16_000_000
@@ -27,13 +27,11 @@ def read_document(content: Content) -> RawDocument:
     Raises:
         ReadError: it is damaged, encrypted, empty or too large, or python-calamine is not installed.
     """
-    try:
-        from python_calamine import CalamineWorkbook
-    except ImportError as error:
-        raise ReadError(NOT_INSTALLED.format("spreadsheets")) from error
     sheets: list[str] = []
     size = 0
-    try:
+    with reading("spreadsheet"):
+        from python_calamine import CalamineWorkbook
+
         workbook = CalamineWorkbook.from_filelike(BytesIO(content.data))
         for name in workbook.sheet_names:
             text = "\n".join(_rows(workbook.get_sheet_by_name(name).to_python()))
@@ -42,10 +40,6 @@ def read_document(content: Content) -> RawDocument:
                 raise ReadError(f"more than {MAXIMUM_CHARACTERS:,} characters in the spreadsheet")
             if text:
                 sheets.append(f"{name}\n{text}")
-    except ReadError:
-        raise
-    except Exception as error:  # calamine has an error of its own for each format
-        raise ReadError(f"not readable as a spreadsheet: {error}") from error
     if not sheets:
         raise ReadError("no text in the spreadsheet")
     return RawDocument(content.name, "", "", None, "\n\n".join(sheets))

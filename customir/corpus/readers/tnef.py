@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from customir.corpus.charsets import decode
 from customir.corpus.readers import rtf
-from customir.corpus.readers.files import NOT_INSTALLED, ReadError
+from customir.corpus.readers.files import reading
 from customir.corpus.readers.html import decode_html, html_to_text
 
 MAGIC = b"\x78\x9f\x3e\x22"
@@ -40,21 +40,15 @@ def read(content: bytes) -> Package:
     Raises:
         ReadError: it is damaged, or tnefparse is not installed.
     """
-    try:
-        from tnefparse import TNEF
-    except ImportError as error:
-        raise ReadError(NOT_INSTALLED.format("winmail.dat (TNEF)")) from error
     logging.getLogger("tnef-decode").setLevel(logging.CRITICAL)
-    try:
+    with reading("winmail.dat (TNEF)"):
+        from tnefparse import TNEF
+
         package = TNEF(_with_codepage(content), do_checksum=False)
         text = _text(package.body, package.htmlbody, package.rtfbody)
         files = tuple(
             (_name(each.long_filename() or each.name), each.data) for each in package.attachments
         )
-    except ReadError:
-        raise
-    except Exception as error:  # struct, codecs and tnefparse each have their own
-        raise ReadError(f"not readable as TNEF: {type(error).__name__}: {error}") from error
     return Package(text, files)
 
 
