@@ -96,6 +96,8 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ("[synthesis]\npassages = 5", "synthesis: is now called queries"),
         ("[training]\nrank = 8", r"training\.rank: is now called training\.lora_r"),
         ("[evaluation]\nalphas = [1.0]", r"evaluation\.alphas: is now called evaluation\.inter"),
+        ("[training]\nteacher = 'judge'", r"training\.teacher: was removed, because .* Delete"),
+        ("[queries]\nsearchers = true", r"queries\.searchers: was removed, because .* Delete"),
     ],
 )
 def test_an_old_name_is_an_error_that_says_the_new_one(

@@ -1,17 +1,15 @@
 """What is printed cannot command a terminal, nor show other letters than are there."""
 
 import json
-import os
-import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hostile_text import HOSTILE, SEQUENCES, run
 
 from customir.terminal import one_line, printable
-
-HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31mred\x7f\r\u202egnp.exe\u2066\u2069\u2028"
 
 
 def test_controls_and_overrides_become_visible() -> None:
@@ -44,24 +42,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def run(*command: str, status: int = 0) -> str:
-    """What `customir` prints on a terminal, stdout and stderr together."""
-    ours, theirs = pty.openpty()
-    argv = [sys.executable, "-m", "customir", *command]
-    with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        found = b""
-        while True:
-            try:
-                found += os.read(ours, 65536)
-            except OSError:  # what Linux gives at the end
-                break
-    os.close(ours)
-    text = found.decode()
-    assert process.returncode == status, text
-    return text
-
-
 def test_show_prints_no_escape_sequence_of_a_mail(hostile: Path) -> None:
     shown = run("show", str(hostile), "1@x")
     assert "\\u001b]52;c;" in shown
@@ -75,7 +55,19 @@ def test_json_of_show_holds_no_escape_sequence(hostile: Path) -> None:
     assert "\x1b]52" in json.loads(shown)[0]["original"]
 
 
-def test_an_error_and_a_status_print_none(hostile: Path) -> None:
+def test_analyze_and_status_print_no_escape_sequence_of_a_mail(
+    hostile: Path, minilm: Path, smollm: Path
+) -> None:
+    settings = hostile / "customir.toml"
+    llm = f'llm = "{smollm}"'
+    settings.write_text(re.sub(r"(?m)^llm = .*$", llm, settings.read_text()))
+    shown = run("analyze", str(hostile))
+    assert "1 topics:" in shown
+    for output in (shown, run("status", str(hostile))):
+        assert not any(sequence in output for sequence in SEQUENCES)
+
+
+def test_an_error_prints_none(hostile: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "customir", "show", str(hostile), "nobody\x1b[31m"],
         capture_output=True,

@@ -2,4 +2,4 @@
 
 from small_index import folder, make_passage, model, passages, spoilable
 
-__all__ = ["make_passage", "model", "passages", "spoilable"]
+__all__ = ["folder", "make_passage", "model", "passages", "spoilable"]
