@@ -1,4 +1,4 @@
-"""Embeddings as units of work: each text is embedded once a model, and kept in the workspace."""
+"""Embeddings as units of work: each text is embedded once for each model and stored in the workspace."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ class Embed(Protocol):
 
 
 def stored_embeddings(workspace: Workspace, stage: str, reporter: Reporter) -> Embed:
-    """Embeds for a stage, and keeps the vectors in the workspace."""
+    """A function that embeds texts for a stage and stores the vectors in the workspace."""
 
     def with_workspace(
         encoder: Encoder, texts: Sequence[str], kind: Literal["query", "passage"], title: str

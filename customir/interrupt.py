@@ -1,8 +1,8 @@
-"""Ctrl-C that is not lost.
+"""Makes sure that no Ctrl-C is lost.
 
-Python raises KeyboardInterrupt wherever the program happens to be, and some places swallow it: a
-callback from C, an import that takes whatever is raised for a module that is not there. So it is
-noted as well, and raised again where long work says how far it is (customir/progress.py).
+Python raises KeyboardInterrupt wherever the program happens to be, and some code swallows it:
+callbacks from C, and imports that take any exception for a missing module. Therefore each Ctrl-C is
+also noted, and raised again when long work reports its progress (customir/progress.py).
 """
 
 import signal
@@ -12,16 +12,16 @@ _noted = False
 
 
 def note_interrupts() -> None:
-    """From now on, note each Ctrl-C. In the main thread.
+    """Note each Ctrl-C from now on. Call it in the main thread.
 
-    Where it is ignored, as under a shell's `&` in a script, it stays so.
+    If Ctrl-C is ignored, as for a background process of a script, it stays ignored.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _note)
 
 
 def raise_noted() -> None:
-    """Raise the KeyboardInterrupt that somebody swallowed, if there was one."""
+    """Raise a KeyboardInterrupt if one was swallowed."""
     if _noted:
         raise KeyboardInterrupt
 

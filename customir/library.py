@@ -24,7 +24,7 @@ FIELDS = ("_id", "title", "text", "thread", "sender", "date")
 
 @dataclass(frozen=True)
 class Adapted:
-    """What `adapt` made.
+    """The result of `adapt`.
 
     Attributes:
         folder: Holds the model, the index and the report; `Searcher(folder)` searches it.
@@ -59,14 +59,14 @@ def adapt(
         corpus: Texts, or mappings with the keys "text" and, optionally, "_id", "title", "thread",
             "sender" and "date"; or a path, or a list of paths, of anything that `customir adapt`
             reads. At least 40 passages are needed.
-        folder: Where everything is kept. Created if it does not exist, for its owner alone.
+        folder: The folder for all results. If it does not exist, it is created for its owner alone.
         embedder: Name or folder of the base; default: the setting `embedder`.
         llm: Name or GGUF file of the LLM; default: the setting `llm`.
         settings: Other settings by dotted name, for instance {"queries.passages": 200}.
         show_progress: Print progress on stderr.
 
     Raises:
-        UserError: a source, a model or a setting is wrong; the message says what to do.
+        UserError: a source, a model or a setting is wrong. The message says what to do.
     """
     folder = Path(folder)
     make_private_folder(folder)

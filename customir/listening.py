@@ -1,4 +1,4 @@
-"""The socket that a server listens on, made before the network is blocked."""
+"""The socket of the server, which is created before the network is blocked."""
 
 import ipaddress
 import os
@@ -16,10 +16,10 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
     Args:
         host: An IP address or "localhost".
-        port: 0: any that is free.
+        port: The port; 0: any free one.
 
     Raises:
-        UserError: it is no such host, or the address is taken or not of this machine.
+        UserError: the host is unknown, or the address is taken or does not belong to this machine.
     """
     if host != "localhost":
         try:
@@ -27,14 +27,16 @@ def bound_socket(host: str, port: int) -> socket.socket:
         except ValueError as error:
             raise UserError(f"{host}: give an IP address of this machine, or localhost.") from error
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Only where the protocol is named does asyncio send small packets without delay (TCP_NODELAY).
+    # asyncio sends small packets without delay (TCP_NODELAY) only if the protocol is named.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
     except (OSError, OverflowError) as error:
         bound.close()
-        raise UserError(f"{host}:{port}: cannot be served ({error}).") from error
+        raise UserError(
+            f"{host}:{port}: cannot be served ({error}). Choose another --host or --port."
+        ) from error
     return bound
 
 
@@ -43,8 +45,8 @@ def bound_unix_socket(path: Path) -> Iterator[socket.socket]:
     """A Unix socket with mode 0600; its file is deleted at the end.
 
     Raises:
-        UserError: another server listens there, there is a file of another kind, or the path is
-            longer than a socket's may be.
+        UserError: another server listens there, another kind of file exists, or the path is too
+            long for a socket.
     """
     _remove_abandoned(path)
     bound = socket.socket(socket.AF_UNIX)
@@ -53,7 +55,7 @@ def bound_unix_socket(path: Path) -> Iterator[socket.socket]:
         bound.bind(str(path))
     except OSError as error:
         bound.close()
-        raise UserError(f"{path}: cannot be listened on ({error}).") from error
+        raise UserError(f"{path}: cannot be listened on ({error}). Choose another path.") from error
     finally:
         os.umask(before)
     try:
@@ -80,7 +82,9 @@ def _remove_abandoned(path: Path) -> None:
     except OSError:  # binding says what is wrong
         return
     if not stat.S_ISSOCK(mode):
-        raise UserError(f"{path}: there is a file. Give another path, or move it away.")
+        raise UserError(
+            f"{path}: a file of this name exists. Choose another path, or move the file away."
+        )
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
@@ -89,4 +93,6 @@ def _remove_abandoned(path: Path) -> None:
             return
         except OSError:
             return
-    raise UserError(f"{path}: another server listens there.")
+    raise UserError(
+        f"{path}: another server is listening on it. Choose another path, or stop that server."
+    )

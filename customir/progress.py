@@ -31,11 +31,11 @@ class Task(Protocol):
     """A piece of long work with a known number of steps."""
 
     def advance(self, steps: int = 1) -> None:
-        """Say that `steps` more are done."""
+        """Report that `steps` more steps are done."""
 
 
 class Reporter(Protocol):
-    """Where long work says what it is doing. Everything goes to stderr; stdout is for results."""
+    """Reports what long work is doing, on stderr; stdout is for results."""
 
     def say(self, message: str) -> None:
         """Print a line."""
@@ -46,7 +46,7 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """Says nothing: for tests and for use as a library."""
+    """Reports nothing: for tests and for use as a library."""
 
     def say(self, message: str) -> None:
         pass
@@ -144,5 +144,5 @@ class _BarTask:
 
 
 def reporter_for_terminal() -> Reporter:
-    """Bars where stderr is a terminal, plain lines where it is piped."""
+    """Progress bars if stderr is a terminal, otherwise plain lines."""
     return Bars() if sys.stderr.isatty() else Plain()

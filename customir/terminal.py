@@ -1,4 +1,4 @@
-"""Text for a terminal: what could command it, or mislead its reader, is made visible.
+"""Makes text safe for a terminal: characters that control it or mislead its reader become visible.
 
 Mail is written by strangers. An escape sequence in it can retitle a terminal's window, fill its
 clipboard or hide lines, and a bidirectional override shows other letters than are there (CVE-2021-
@@ -20,7 +20,7 @@ _LINE_ENDS = re.compile("[\t\n]")
 def printable(text: str) -> str:
     r"""`text` with control characters as `\u001b`; tabs and newlines stay.
 
-    What JSON text holds is the same afterwards: there, `\u001b` stands for that character.
+    JSON text keeps its meaning, because `\u001b` stands for that character in it.
     """
     return _CONTROLS.sub(_visible, text)
 

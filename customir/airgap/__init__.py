@@ -1,8 +1,8 @@
 """The air gap: after `block_network`, this process and its children reach no network.
 
-On Linux the kernel refuses (`seccomp.py`), native code and child processes included. Everywhere a
-Python audit hook refuses, too (`hook.py`), with a message that names what was asked for and by which
-library. `broker.py` makes the connections to LLM servers that the user named. docs/explanation/network.md says
+On Linux the kernel refuses (`seccomp.py`), native code and child processes included. On every
+system a Python audit hook (`hook.py`) refuses as well, with a message that names the address and
+the library. `broker.py` makes the connections to LLM servers that the user named. docs/explanation/network.md says
 what is covered and how to check it.
 """
 
@@ -36,7 +36,7 @@ def block_network(allowed: Collection[tuple[str, int]] = ()) -> str | None:
             still reach, through a process of their own.
 
     Returns:
-        None where the kernel holds the block, otherwise why only Python does.
+        None if the kernel blocks the network; otherwise the reason why only Python does.
     """
     broker.stop()
     if allowed:
@@ -50,6 +50,6 @@ def block_network(allowed: Collection[tuple[str, int]] = ()) -> str | None:
 
 
 def refuse_in_python() -> None:
-    """The part of `block_network` that holds in Python code alone, and in this process alone."""
+    """Block the network in Python code only, and in this process only."""
     os.environ.update(OFFLINE)
     hook.install()

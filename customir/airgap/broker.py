@@ -58,14 +58,14 @@ def stop() -> None:
 
 
 def open_connection(host: str, port: int, timeout: float) -> socket.socket:
-    """A TCP connection, from the running process or, where there is none, made here.
+    """Open a TCP connection, by the broker process if it is running, or else directly.
 
     Args:
         timeout: In seconds, for everything that is done with the socket; connecting has
             CONNECT_SECONDS.
 
     Raises:
-        OSError: it failed, or the process allows no such host and port, or has ended.
+        OSError: it failed, the host and port are not allowed, or the process has ended.
     """
     if _running is None:
         connection = socket.create_connection((host, port), CONNECT_SECONDS)
@@ -122,7 +122,7 @@ class _LookUp:
 
 
 def _answer(client: socket.socket, looked_up: dict[tuple[str, int], _LookUp]) -> None:
-    """Send the connected socket, or a text that says why there is none."""
+    """Send the connected socket, or a text with the reason why there is none."""
     with client, suppress(BrokenPipeError, ConnectionResetError):
         host, port = json.loads(client.makefile("rb").read(REQUEST_BYTES))
         if (host, port) not in looked_up:
@@ -138,10 +138,10 @@ def _answer(client: socket.socket, looked_up: dict[tuple[str, int], _LookUp]) ->
 
 
 def _connect_to_first(addresses: list[tuple[str, int]]) -> socket.socket:
-    """A connection to the first address that takes one.
+    """Connect to the first address that accepts.
 
     Raises:
-        OSError: none does; that of the last.
+        OSError: no address accepts; the error of the last one.
     """
     failure = OSError("it has no address")
     for address in addresses:

@@ -21,8 +21,8 @@ LOOKING_UP_ADDRESSES = ("socket.gethostbyaddr", "socket.getnameinfo")
 class AirGapError(UserError):
     """A connection or look-up that was refused.
 
-    It is no OSError, so that no library takes it for a fault of the network and tries again or
-    goes on without a word.
+    It is not an OSError, so that no library treats it as a network failure and retries or silently
+    continues.
     """
 
 

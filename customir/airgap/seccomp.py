@@ -52,14 +52,14 @@ class _Program(ctypes.Structure):
 
 
 def install() -> None:
-    """Have the kernel refuse network access in all threads, now and in every later child.
+    """Make the kernel refuse network access in all threads and in every later child process.
 
-    Refused are sockets of every family but AF_UNIX, connecting any socket, io_uring (which opens
+    It refuses sockets of every family but AF_UNIX, connecting any socket, io_uring (which opens
     sockets without these calls), and programs of another architecture. It cannot be undone.
     Children cannot gain privileges either (no_new_privs), so sudo fails in them.
 
     Raises:
-        OSError: this system does not offer it; says why.
+        OSError: this system does not support it; the message says why.
     """
     calls = SYSTEM_CALLS.get(platform.machine())
     if sys.platform != "linux" or calls is None or sys.maxsize < 2**32:

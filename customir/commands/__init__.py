@@ -1,1 +1,1 @@
-"""What the commands do that run no stage: analyze, check, status, a judged test set, optimize."""
+"""The work of commands that run no stage: analyze, check, doctor, status, evaluate --beir, optimize."""

@@ -1,4 +1,4 @@
-"""`customir analyze`: what is in a corpus that was read."""
+"""`customir analyze`: a description of the corpus."""
 
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def analyse(job: Job) -> "Summary":
-    """What is in the corpus; the base embeddings that it takes are kept in the workspace.
+    """Describe the corpus; the base embeddings for it are stored in the workspace.
 
     Raises:
-        UserError: nothing was read yet.
+        UserError: nothing has been ingested yet.
     """
     from customir.embeddings import embed
     from customir.queries.summary import summarise

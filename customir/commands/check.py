@@ -28,13 +28,13 @@ COMPARED_PASSAGES = 500
 
 
 def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
-    """Compare base and adapted model on what is new in `sources`; DIR's corpus and model stay.
+    """Compare base and adapted model on new documents in `sources`; DIR does not change.
 
     Args:
-        count: New passages to write queries for.
+        count: How many new passages the LLM writes queries for.
 
     Raises:
-        UserError: nothing was adapted yet, or a source cannot be read.
+        UserError: there is no adapted model yet, or a source cannot be read.
     """
     from customir.evaluation.drift import Drift, judge_drift
     from customir.evaluation.held_out import qrels_of, threads_of
@@ -85,7 +85,7 @@ def _gain_when_adapted(job: Job) -> "Difference | None":
 
 
 def _write_queries(job: Job, passages: Sequence[Passage], count: int) -> list[Query]:
-    """The LLM's queries for some of the passages, those that the text filters drop left out."""
+    """The LLM's queries for some of the passages that pass the text filters."""
     from customir.queries.generate import generate_queries
     from customir.queries.rejected import rejected_by_text
     from customir.queries.sampling import sample_passages

@@ -1,4 +1,4 @@
-"""`customir index SOURCE --out DIR`: a searchable index at once, by the model that DIR has."""
+"""`customir index SOURCE --out DIR`: a searchable index at once, with the model that DIR has."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ CALIBRATION_PASSAGES = 200
 
 
 def index_at_once(job: Job) -> int:
-    """Read the sources and index them by DIR's current model, or by the base if there is none.
+    """Read the sources and index them with DIR's current model, or with the base.
 
     No LLM is used and nothing is trained. `customir adapt` on the same DIR continues from here: its
     model and index replace these together, and a search meanwhile finds the old ones.

@@ -1,4 +1,4 @@
-"""`customir evaluate --beir`: what was adapted, on a test set that people judged."""
+"""`customir evaluate --beir`: DIR's model on a judged test set."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def measure_on(job: Job, test_set: Path) -> "list[SystemResult]":
-    """The newest model in DIR, the base and the baselines on a judged test set in BEIR's layout."""
+    """Measure DIR's newest model, the base and the baselines on a test set in BEIR's layout."""
     from customir.evaluation.beir import compare_on, read_beir
     from customir.evaluation.systems import ADAPTED, embedders
 

@@ -1,4 +1,4 @@
-"""`customir models optimize`: requantise an LLM to a faster format, if it still judges alike."""
+"""`customir models optimize`: requantise an LLM to a faster format that gives the same verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,8 +32,8 @@ class JudgedPair:
 
 @dataclass(frozen=True)
 class Optimized:
-    """What was measured, the original first, and the winner: the original's own path, or a new
-    file beside it."""
+    """The measured formats, the original first, and the path of the fastest: the original, or a new
+    file next to it."""
 
     candidates: tuple[Candidate, ...]
     path: Path
@@ -46,7 +46,7 @@ def optimize(
 
     Args:
         model: GGUF file.
-        pairs: What verdicts are compared on, relevant and not.
+        pairs: Relevant and irrelevant pairs whose verdicts are compared.
 
     Raises:
         UserError: the file cannot be loaded or requantised.
@@ -83,7 +83,7 @@ def optimize(
 
 
 def builtin_pairs() -> list[JudgedPair]:
-    """Passages that come with the prompts, each with its own queries and those of the one before."""
+    """Pairs from the examples of the prompts: each passage with its own queries and with those of another."""
     return [
         JudgedPair(Pair(getattr(asked, style.name), example.passage), asked is example)
         for number, example in enumerate(EXAMPLES)
@@ -93,7 +93,7 @@ def builtin_pairs() -> list[JudgedPair]:
 
 
 def workspace_pairs(folder: Path) -> list[JudgedPair]:
-    """Some passages of a workspace, each with queries of its own and with those of another.
+    """Pairs from a workspace: some passages, each with its own queries and with those of another.
 
     Raises:
         UserError: there are no queries yet.

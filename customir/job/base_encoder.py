@@ -1,4 +1,4 @@
-"""The base embedder, and what it makes of texts."""
+"""The base embedder and its embeddings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from customir.job import Job
 
 
 def base_tokenizer_file(job: Job) -> Path:
-    """The base's tokenizer.json; where it has only an older kind, one made of that, in DIR."""
+    """The base's tokenizer.json, or, if the base has only an older kind, one converted from it in DIR."""
     folder = read_model_folder(job.embedder)
     stated = folder.transformer / TOKENIZER_NAME
     if stated.is_file():
@@ -34,7 +34,7 @@ def base_encoder(job: Job) -> Any:
 def embedded(
     job: Job, stage: str, encoder: Any, queries: Sequence[str], passages: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of queries and of passages; what is known comes from the workspace."""
+    """Vectors of queries and passages; those that the workspace has are not computed again."""
     from customir.embeddings import embed
 
     vectors = embed(

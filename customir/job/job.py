@@ -51,7 +51,7 @@ class Job:
         return self.settings.threads or usable_processors()
 
     def summary(self, stage: str) -> StageSummary:
-        """What a stage that is done has left for the report."""
+        """The summary that a finished stage has stored for the report."""
         state = self.workspace.stage(stage)
         assert state is not None, f"stage {stage} is checked to be done before it is read"
         return state.detail

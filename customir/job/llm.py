@@ -1,4 +1,4 @@
-"""The LLM of a stage: opened here or on its servers, with the threads that are fastest."""
+"""The LLM of a stage: on this machine with the fastest number of threads, or on servers."""
 
 import json
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_llm(job: Job, *, queries: int = 0) -> Iterator[tuple["Llm", str]]:
-    """The LLM, here or on its servers, and what content keys know it by.
+    """Open the LLM, on this machine or on servers, and yield it with its name in content keys.
 
     Args:
-        queries: So many are to be written, so it is said what would be faster.
+        queries: How many queries are to be written; with many, a faster weight format is suggested.
     """
     from customir.llm import Engine, Servers
 
@@ -38,7 +38,7 @@ def open_llm(job: Job, *, queries: int = 0) -> Iterator[tuple["Llm", str]]:
 
 
 def _say_what_is_faster(job: Job, threads: int, queries: int) -> None:
-    """Whether other weights of the LLM would be faster: measured once, where much is to be written."""
+    """Suggest a faster weight format of the LLM, measured once, if much is to be written."""
     from customir.llm.formats import advice, try_formats, worth_trying
 
     tried = None
@@ -55,7 +55,7 @@ def _say_what_is_faster(job: Job, threads: int, queries: int) -> None:
 
 
 def _tried_threads(job: Job, engine: "Engine") -> int:
-    """The fastest number of threads, tried once: a run that goes on has the same, so its texts."""
+    """The fastest number of threads, tried only once, so that a continued run writes the same texts."""
     from customir.llm import Usage
     from customir.llm.threads import fastest_threads
 
@@ -70,7 +70,7 @@ def _tried_threads(job: Job, engine: "Engine") -> int:
 
 
 def llm_fingerprint(job: Job) -> str:
-    """What decides which LLM it is, without asking a server."""
+    """The identity of the LLM, without asking a server."""
     if urls := job.settings.llm_urls:
         return content_key("served", *sorted(urls))
     return models.fingerprint(job.llm)

@@ -1,4 +1,4 @@
-"""What exported files are measured on."""
+"""Queries and passages on which exported files are compared."""
 
 from typing import TYPE_CHECKING
 

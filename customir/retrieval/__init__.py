@@ -1,1 +1,1 @@
-"""Exact retrieval over a corpus in memory: what filters, mining and evaluation rank with."""
+"""Exact retrieval over a corpus in memory, for filters, mining and evaluation."""

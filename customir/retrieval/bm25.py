@@ -12,7 +12,7 @@ import Stemmer
 
 @contextmanager
 def _without_jax() -> Iterator[None]:
-    """Importing JAX fails. bm25s starts it where it is, and it takes most of a GPU's memory."""
+    """Make importing JAX fail: bm25s would start it, and it takes most of a GPU's memory."""
     there = sys.modules.get("jax")  # where another library has imported it
     sys.modules["jax"] = None  # type: ignore[assignment]
     try:
@@ -60,7 +60,7 @@ class Bm25:
         return rows.astype(np.int64), scores.astype(np.float32)
 
     def limits(self, queries: Sequence[str]) -> np.ndarray:
-        """The most that each query's score can be: float32 (queries,).
+        """The upper bound of each query's scores: float32 (queries,).
 
         It is the sum of its words' weights, ln(1 + (N - n + 0.5) / (n + 0.5)) with n of N passages
         that have the word, which a score approaches the more often all are in a short passage.

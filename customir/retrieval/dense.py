@@ -38,10 +38,10 @@ def top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> tuple[np.ndarray
 
 
 def quick_top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> np.ndarray:
-    """The rows that `top_k` gives, for all but a few queries in thousands, in a fraction of its time.
+    """The rows of `top_k`, for all but a few queries in thousands, in a fraction of its time.
 
-    The search index's kernel chooses 4 k rows in int8; their float vectors decide. Where no kernel
-    was compiled, `top_k` itself.
+    The scan kernel chooses 4 k rows in int8, which are rescored by floats. Without a compiled
+    kernel it is `top_k` itself.
     """
     if scan.best_kernel() is None or not passages.size:
         return top_k(queries, passages, k)[0]

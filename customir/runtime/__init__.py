@@ -1,4 +1,4 @@
-"""What a production server runs: no torch, only numpy, tokenizers, onnxruntime and SQLite."""
+"""The code of a production server: numpy, tokenizers, ONNX Runtime and SQLite, without PyTorch."""
 
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter

@@ -1,4 +1,4 @@
-"""Requests for vectors that come at the same time, embedded together."""
+"""Embeds concurrent requests together."""
 
 import threading
 from collections import deque
@@ -38,11 +38,11 @@ class _Wanted:
 
 
 class Batcher:
-    """An embedder for many threads: one thread embeds all that waits for it, in one call.
+    """An embedder for many threads: one thread embeds all waiting requests in one call.
 
-    Nobody waits for a batch to fill: while one is embedded, the next gathers. Queries come before
+    No request waits for a batch to fill: while one batch is embedded, the next one gathers. Queries come before
     passages. Many passages are embedded some at a time, those of several requests in turn.
-    What was cancelled, or waited for too long, is not embedded any more.
+    Requests that were cancelled or waited too long are dropped.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Batcher:
         return self._embedder.dimensions
 
     def submit(self, texts: Sequence[str], kind: Kind = "passage") -> "Future[Vectors]":
-        """Have `texts` embedded, as by `Embedder.encode`; from any thread."""
+        """Queue `texts` for embedding as by `Embedder.encode`. Call it from any thread."""
         wanted = _Wanted(texts, kind)
         with self._changed:
             if self._closed:
@@ -81,7 +81,7 @@ class Batcher:
     def encode(
         self, texts: Sequence[str], kind: Kind = "passage", task: "Task | None" = None
     ) -> Vectors:
-        """As `Embedder.encode`; from any thread.
+        """Like `Embedder.encode`, from any thread.
 
         Raises:
             TimeoutError: no answer within the time allowed.
@@ -97,7 +97,7 @@ class Batcher:
         return vectors
 
     def close(self) -> None:
-        """Answer what waits, and stop."""
+        """Answer all waiting requests, and stop."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -115,7 +115,7 @@ class Batcher:
                 return
 
     def _next(self, kind: Kind) -> list[tuple[_Wanted, list[str]]]:
-        """The next batch: requests, and which of their texts."""
+        """The next batch: requests, and the positions of their texts in it."""
         left = QUERIES_AT_A_TIME if kind == "query" else PASSAGES_AT_A_TIME
         waiting = self._waiting[kind]
         batch: list[tuple[_Wanted, list[str]]] = []

@@ -1,6 +1,6 @@
-"""The index's vectors once more: in 4 bits for the scan kernel, and in floats, mapped into memory.
+"""A cache of the index's vectors: in 4 bits for the scan kernel, and in floats, mapped into memory.
 
-A cache: whatever is wrong with the file, it is made again from the index. The file holds a header,
+Whatever is wrong with the file, it is built again from the index. The file holds a header,
 the passages' ids, a checksum of each vector's floats, the width of each dimension's steps, two
 matrices of 2 bits and the floats, each part beginning at a multiple of 4,096 bytes. All but the
 floats is read and checked when the file is opened; a vector's floats are checked when they are read,
@@ -48,10 +48,10 @@ class VectorCache:
     """Vectors in 4 bits and in floats.
 
     Attributes:
-        stamp: Names the state of the index that they were made from.
+        stamp: Identifies the state of the index that the cache was built from.
         ids: Of the passages, ascending, int64 (n,).
         checksums: Of each vector's floats, uint64 (n,).
-        steps: What one step of the codes is worth in each dimension, float32 (dimensions,).
+        steps: The size of one step of the codes in each dimension, float32 (dimensions,).
         codes, residuals: uint8 (n, width), as `quantize_2bit` makes them.
         floats: float32 (n, dimensions), as the index has them.
     """
@@ -81,9 +81,9 @@ class VectorCache:
 
         Args:
             queries: Shape (q, d).
-            k: How many are chosen in 4 bits.
-            first: Among how many that are chosen in 2 bits.
-            among: Ids that may be found; None: all.
+            k: How many passages are chosen by 4 bits.
+            first: How many passages are chosen by 2 bits before.
+            among: Ids to search in; None: all.
 
         Returns:
             Ids and exact inner products, both of shape (q, k), or fewer where there are no more;
@@ -165,7 +165,7 @@ class _Layout:
 
 
 def load(path: Path, stamp: str) -> VectorCache | None:
-    """The cache in `path`; None where it is missing, damaged, or of another state of the index."""
+    """The cache in `path`; None if it is missing, damaged, or built from another state of the index."""
     try:
         with path.open("rb") as file:
             header = json.loads(file.read(PAGE_BYTES))
@@ -189,10 +189,10 @@ def build(
     dimensions: int,
     vectors: Callable[[], Iterable[tuple[int, bytes]]],
 ) -> VectorCache:
-    """Make the cache from the index's vectors and save it.
+    """Build the cache from the index's vectors and save it.
 
-    Where it can't be saved (a full disk, a folder that is read-only) it serves from memory, and
-    the log says so.
+    If it cannot be saved (a full disk, a read-only folder), it is kept in memory, and the log says
+    so.
 
     Args:
         vectors: Gives id and float32 bytes of each, ids ascending; called twice, since the 4-bit

@@ -1,4 +1,4 @@
-"""The embedder of a model folder, without torch: by our own kernel, or ONNX Runtime."""
+"""The embedder of a model folder, run by CustomIR's INT8 kernel or ONNX Runtime, without PyTorch."""
 
 import hashlib
 import json
@@ -54,14 +54,14 @@ class Embedder:
     An INT8 file of BERT's family is run by our own kernel on processors with AVX2 and more, and on
     arm64 with dot products (kernels/int8_encoder). All else is run by ONNX Runtime; there, an INT8 vector
     depends a little on the texts that share its batch, since activations are quantised with one
-    scale a batch. The same texts in one call give the same vectors.
+    scale for each batch. The same texts in one call give the same vectors.
 
     Args:
         folder: A sentence-transformers folder with an ONNX file that pools and normalises
             (`customir.exporters` makes it).
         file: Which ONNX file, relative to `folder`.
-        threads: Batches under way at a time, one core each; None: one a usable core.
-        dimensions: Keep this many of the first, scaled to length 1 again; None: all. For models
+        threads: How many batches run at a time, one core each; None: one per usable core.
+        dimensions: Keep only the first dimensions, scaled to length 1 again; None: all. For models
             that were trained for it (Matryoshka; arXiv 2205.13147) it costs little.
         backend: auto: our kernel where it can run the file, and ONNX Runtime elsewhere. onnxruntime:
             ONNX Runtime everywhere, as for others who load the file; `customir export` compares both.
@@ -70,10 +70,10 @@ class Embedder:
         dimensions: Length of a vector.
         provider: What does the work: KERNEL, or ONNX Runtime's provider, which is CUDA's for the
             float files where `onnxruntime-gpu` finds a GPU.
-        fingerprint: Hash of all that decides a vector: what an index is stamped with.
+        fingerprint: Hash of everything that determines a vector; an index is stamped with it.
 
     Raises:
-        UserError: a file is missing, damaged, or not what it should be.
+        UserError: a file is missing, damaged or of the wrong kind.
     """
 
     def __init__(
@@ -101,7 +101,9 @@ class Embedder:
         self._tokens_a_batch = TOKENS_PER_GPU_BATCH if on_gpu else TOKENS_PER_BATCH
         self._cache: OrderedDict[str, Vectors] = OrderedDict()
         if dimensions is not None and not 1 <= dimensions <= width:
-            raise UserError(f"{folder}: no {dimensions} dimensions; its vectors have {width}.")
+            raise UserError(
+                f"{folder}: cannot give {dimensions} dimensions; its vectors have {width}."
+            )
         self.dimensions: int = dimensions or width
 
     def encode(
@@ -110,9 +112,9 @@ class Embedder:
         """Embed `texts`, in order.
 
         Args:
-            kind: Decides the prompt, where the model has prompts; queries are also remembered,
-                the last 1,024 of them.
-            task: Advanced by one a text.
+            kind: Selects the prompt, if the model has prompts. The vectors of the last 1,024
+                queries are cached.
+            task: Advanced by one for each text.
 
         Returns:
             float32 of shape (len(texts), dimensions), each row of length 1.
@@ -170,7 +172,7 @@ class Embedder:
         return vectors  # type: ignore[no-any-return]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text, cut at the model's limit, without padding."""
+        """The token ids of each text, truncated to the model's limit, without padding."""
         tokens: list[list[int]] = []
         for start in range(0, len(texts), TEXTS_PER_TOKENIZATION):
             part = [_valid(text) for text in texts[start : start + TEXTS_PER_TOKENIZATION]]
@@ -207,8 +209,8 @@ def fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
 def index_fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
     """The fingerprint of the embedder that an index must be stamped with to be searched with this.
 
-    That is this one's own, but where it was adapted for queries alone: then its passages.json
-    states that of the model which embeds passages.
+    It is this embedder's own, unless only the encoding of queries was adapted: then passages.json
+    in its folder states the fingerprint of the model that embeds passages.
 
     Raises:
         UserError: a file is missing or damaged, or this ONNX file has no counterpart.
@@ -218,7 +220,7 @@ def index_fingerprint(folder: Path, file: str = DEFAULT_FILE) -> str:
     fingerprint(folder, file)  # damaged files are found here as well
     stated = read_json(folder / PASSAGES_NAME).get("fingerprints", {})
     if file not in stated:
-        raise UserError(f"{folder / PASSAGES_NAME}: nothing about {file}. Export the model again.")
+        raise UserError(f"{folder / PASSAGES_NAME}: does not list {file}. Export the model again.")
     return str(stated[file])
 
 
@@ -244,7 +246,7 @@ def _vector_length(session: onnxruntime.InferenceSession, path: Path) -> int:
     outputs = {value.name: value.shape for value in session.get_outputs()}
     if inputs != {"input_ids", "attention_mask"} or "sentence_embedding" not in outputs:
         raise UserError(
-            f"{path}: its graph takes {sorted(inputs)} and gives {sorted(outputs)}; wanted are "
+            f"{path}: its graph has the inputs {sorted(inputs)} and the outputs {sorted(outputs)} instead of "
             "input_ids and attention_mask, and sentence_embedding. Export the model again."
         )
     return int(outputs["sentence_embedding"][-1])
@@ -298,7 +300,7 @@ def _read_tokenizer(folder: ModelFolder) -> Tokenizer:
 
 
 def verified_checksum(path: Path) -> str:
-    """The SHA-256 of an ONNX file, compared with the SHA256SUMS beside it where that lists it."""
+    """The SHA-256 of an ONNX file, compared with the SHA256SUMS next to it if that lists the file."""
     return _verified(path, path.with_name(CHECKSUMS_NAME), path.name)
 
 

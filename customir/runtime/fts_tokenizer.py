@@ -65,7 +65,7 @@ def register(database: apsw.Connection) -> None:
 
 
 def words_in(query: str) -> list[str]:
-    """What to look for in the index, in lower case, each once.
+    """The distinct words of a query to look up in the index, in lower case.
 
     A run of a script without spaces is looked for by its pairs of characters. A compound (a version
     number, an address, an identifier) is looked for whole, and by those of its parts that are words.
@@ -92,7 +92,7 @@ def is_compound(word: str) -> bool:
 
 
 def any_of(words: Iterable[str]) -> str:
-    """An FTS5 expression that matches any of them; empty where there are none.
+    """An FTS5 expression that matches any of these words; empty without words.
 
     Each stands in quotes, so that nothing a user types is read as an operator. A single character
     of a script without spaces matches every pair that begins with it.
@@ -111,7 +111,7 @@ def _is_single(word: str) -> bool:
 
 
 def _pairs(run: str) -> list[str]:
-    """Each two neighbouring characters; of a run of one, that one."""
+    """All pairs of neighbouring characters, or the character of a run of one."""
     return [run[at : at + 2] for at in range(max(len(run) - 1, 1))]
 
 
@@ -120,7 +120,7 @@ def _tokenizer(database: apsw.Connection, arguments: list[str]) -> Tokenizer:
 
     @functools.lru_cache(REMEMBERED_WORDS)
     def forms(word: str) -> tuple[str, ...]:
-        """How a word stands in the index: folded and stemmed; more than one for umlauts."""
+        """The forms of a word in the index: folded and stemmed; more than one with umlauts."""
         spellings = (word, word.lower().translate(_SPELLINGS))
         return tuple(dict.fromkeys(stem(fold(spelling)) for spelling in spellings))
 
@@ -144,7 +144,7 @@ def _tokenizer(database: apsw.Connection, arguments: list[str]) -> Tokenizer:
 def _located(
     text: str, asked: bool, forms: Callable[[str], tuple[str, ...]]
 ) -> Iterator[tuple[Any, ...]]:
-    """Each word of a text with where it begins and ends, in bytes of UTF-8."""
+    """Each word of a text with its start and end, in bytes of UTF-8."""
     at = offset = 0
     for found in TOKEN.finditer(text):
         offset += len(text[at : found.start()].encode())
@@ -171,7 +171,7 @@ def _run(run: str, offset: int, asked: bool) -> Iterator[tuple[Any, ...]]:
 
 
 def fold(word: str) -> str:
-    """A word as it is compared: without case, ligatures and accents."""
+    """A word without case, ligatures and accents, as it is compared."""
     text = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", word).casefold())
     text = _POINTS.sub("", _ACCENTED.sub(r"\1", text))
     return unicodedata.normalize("NFC", text).translate(_LETTERS)

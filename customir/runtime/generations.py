@@ -1,4 +1,4 @@
-"""DIR's generations: a model and the index that it made, which change over together.
+"""DIR's generations: a model and its index, which are replaced together.
 
 DIR/generations/NNNNNN/ holds `model/`, `index.db` and the vectors' cache. One small file,
 DIR/generations/current.json, names the generation that is read and the one before it. It is replaced
@@ -56,7 +56,7 @@ def stamp(folder: Path) -> Stamp | None:
 
 
 def read_pointer(folder: Path) -> Pointer | None:
-    """What DIR/generations/current.json says; None where there is no such file.
+    """The content of DIR/generations/current.json; None if the file does not exist.
 
     Raises:
         UserError: it is damaged.
@@ -69,7 +69,7 @@ def read_pointer(folder: Path) -> Pointer | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: damaged. Write the newest complete folder beside it into it, as in "
+            f"{path}: damaged. Write the name of the newest complete folder next to it into it, as in "
             '{"current": "000001", "previous": null}.'
         ) from error
     for name in (pointer.current, pointer.previous):
@@ -92,7 +92,7 @@ def previous(folder: Path) -> Path | None:
 
 
 def unfinished(folder: Path) -> Path | None:
-    """The generation that is being made, or was when the process was stopped."""
+    """The generation that is being written, or that a stopped process left unfinished."""
     newest = max(_names(folder), default=None)
     pointer = read_pointer(folder)
     if newest is None or (pointer and newest <= max(pointer.current, pointer.previous or "")):
@@ -101,7 +101,7 @@ def unfinished(folder: Path) -> Path | None:
 
 
 def index_file(path: Path) -> Path:
-    """The file of the current generation, where `path` is DIR/index.db of a DIR with generations."""
+    """The file of the current generation if `path` is DIR/index.db of a DIR with generations."""
     return current(path.parent) / INDEX_NAME if path.name == INDEX_NAME else path
 
 
@@ -112,7 +112,7 @@ def owner(generation: Path) -> Path:
 
 
 def begin(folder: Path) -> Path:
-    """Make the folder of DIR's next generation. An unfinished one and leftovers are deleted."""
+    """Create the folder of DIR's next generation, and delete unfinished ones."""
     tidy(folder)
     if leftover := unfinished(folder):
         shutil.rmtree(leftover)
@@ -125,8 +125,8 @@ def publish(folder: Path, generation: Path, *, keep_previous: bool) -> None:
     """Make a complete generation the current one, atomically, and delete what is too old.
 
     Args:
-        keep_previous: Whether one may go back to the generation that was current until now. False
-            where it holds what has been removed from the corpus.
+        keep_previous: Whether the generation that was current until now is kept for `roll_back`.
+            False if it has documents that were removed from the corpus.
     """
     for below, folders, names in os.walk(generation):
         for name in [*names, *folders, "."]:
@@ -156,8 +156,8 @@ def roll_back(folder: Path) -> Pointer:
         pointer = read_pointer(folder)
         if pointer is None or pointer.previous is None:
             raise UserError(
-                f"{folder}: there is no earlier model and index to go back to. One is kept when "
-                "`adapt` or `index` makes new ones, unless it holds what has left the sources."
+                f"{folder}: there is no earlier model and index to return to. They are kept when `adapt` or "
+                "`index` replaces them, unless they contain documents that have left the sources."
             )
         swapped = Pointer(pointer.previous, pointer.current)
         _point(folder, swapped)
@@ -165,7 +165,7 @@ def roll_back(folder: Path) -> Pointer:
 
 
 def tidy(folder: Path) -> None:
-    """Finish what follows from the pointer: DIR's links, and the end of what is too old."""
+    """Update everything that follows from the pointer: DIR's links, and deletion of old generations."""
     pointer = read_pointer(folder)
     if pointer is None:
         return
@@ -177,7 +177,7 @@ def tidy(folder: Path) -> None:
 
 
 def link_model(source: Path, generation: Path) -> None:
-    """Put the model of another generation into `generation`, without copying where that can be.
+    """Put the model of another generation into `generation`, by hard links if possible.
 
     Hard links are safe: the files of a published model never change.
     """
@@ -191,7 +191,7 @@ def writer_lock(folder: Path) -> Iterator[None]:
     """Keep other processes from changing DIR's index.
 
     Raises:
-        UserError: another one is changing it.
+        UserError: another process is changing it.
     """
     descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
@@ -212,7 +212,7 @@ def _point(folder: Path, pointer: Pointer) -> None:
 
 
 def _refresh_links(folder: Path, pointer: Pointer) -> None:
-    """Let DIR/model and DIR/index.db lead into the current generation."""
+    """Make DIR/model and DIR/index.db links into the current generation."""
     generation = folder / FOLDER_NAME / pointer.current
     for name in LINKED:
         path, target = folder / name, generation / name

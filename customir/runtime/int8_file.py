@@ -1,4 +1,4 @@
-"""INT8 files that our own kernel can run, instead of ONNX Runtime.
+"""INT8 files that CustomIR's own kernel can run instead of ONNX Runtime.
 
 The metadata of such a file hold a weight map (`customir.exporters.weight_map`): which of its tensors is
 what. The weights are those that ONNX Runtime multiplies; what they multiply is quantised token by token
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def read_encoder(path: Path) -> Encoder | None:
-    """The encoder of an INT8 file. None where ONNX Runtime has to run it, on this machine or on any.
+    """The encoder of an INT8 file; None if ONNX Runtime has to run it.
 
     Raises:
         OSError: the file cannot be read.

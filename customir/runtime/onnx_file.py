@@ -1,4 +1,4 @@
-"""Weights and notes out of an ONNX file, without the onnx package, which servers don't install."""
+"""Reads weights and metadata of an ONNX file without the onnx package, which servers do not install."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ class OnnxFile:
     """An ONNX file that was read whole.
 
     Attributes:
-        notes: Its metadata, by key.
+        notes: The file's metadata, by key.
 
     Raises:
         ValueError: it is not an ONNX file.
@@ -75,7 +75,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of 7 bits a byte, the lowest first, and where it ends."""
+    """A number in 7 bits of each byte, the lowest first, and the position after it."""
     value = shift = 0
     while True:
         if at >= len(message):

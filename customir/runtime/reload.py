@@ -1,4 +1,4 @@
-"""The embedder of a process that runs on while DIR's model changes."""
+"""An embedder that follows when DIR's model changes."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -21,18 +21,18 @@ MODELS_KEPT = 2  # the current one, and the one whose last requests are being an
 class SharedEmbedder:
     """DIR's embedder for many threads, which follows when another generation becomes current.
 
-    Searchers that are given it embed with the model of the generation that they have open, so that a
+    Searchers that use it embed with the model of the generation that they have open, so that a
     query and the vectors it is compared with are always of one model. Generations with the same model
     share it. The current model and the one before it are kept in memory; a third one closes the first.
 
     Args:
         folder: DIR.
-        threads: As `Embedder` takes it.
+        threads: As for `Embedder`.
         seconds: Longest wait of `encode` for an answer.
-        on_batch: As `Batcher` takes it.
+        on_batch: As for `Batcher`.
 
     Raises:
-        UserError: no usable model there.
+        UserError: there is no usable model.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SharedEmbedder:
         return self._newest().encode(texts, kind, task)
 
     def of(self, model: Path) -> Batcher:
-        """The embedder of a model folder, loaded where it is not in memory yet.
+        """The embedder of a model folder, loaded if it is not in memory yet.
 
         Raises:
             UserError: not a usable model.
@@ -88,7 +88,7 @@ class SharedEmbedder:
             return batcher
 
     def close(self) -> None:
-        """Answer what waits, and stop."""
+        """Answer all waiting requests, and stop."""
         with self._lock:
             for batcher in self._batchers.values():
                 batcher.close()
@@ -100,7 +100,7 @@ class SharedEmbedder:
         return self._current
 
     def _follow(self) -> Batcher:
-        """Load the current model. Where another one replaces it meanwhile, load that."""
+        """Load the current model, and again if another one replaces it meanwhile."""
         while True:
             stamp = generations.stamp(self._folder)
             try:

@@ -122,10 +122,10 @@ class _Routes:
         return _json(orjson.dumps(description(request.scope["root_path"])))
 
     async def _body(self, request: Request) -> bytes:
-        """The body, where it is not too large and arrives in time.
+        """The body of the request.
 
         Raises:
-            Refused: 413 or 408.
+            Refused: 413 if it is too large, 408 if it does not arrive in time.
         """
         too_large = Refused(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {self._limits.body} bytes."
@@ -157,7 +157,7 @@ async def _refused(request: Request, error: Refused) -> Response:
 
 
 async def _http_exception(request: Request, error: HTTPException) -> Response:
-    """Starlette's own: no such path, another method."""
+    """Starlette's own errors: unknown path, wrong method."""
     response = Refused(HTTPStatus(error.status_code), error.detail).response()
     response.headers.update(error.headers or {})
     return response
@@ -176,6 +176,6 @@ async def _timed_out(request: Request, error: TimeoutError) -> Response:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    """A fault of ours, which is logged where it is raised again. Its message may quote mail."""
+    """A bug of ours, logged where it is raised again. Its message may quote mail, so it is not shown."""
     message = f"A fault of the server: {type(error).__name__}."
     return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, message, close=True).response()

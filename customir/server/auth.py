@@ -1,4 +1,4 @@
-"""Who is answered: the token, and the name by which the server is asked for."""
+"""Access control: the token, and the host name in the request."""
 
 import hmac
 import re
@@ -22,14 +22,12 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class Access:
-    """Who is answered.
-
-    Attributes:
-        token: What a request has to bring as `Authorization: Bearer TOKEN`; None: nothing, because
-            only its owner can open the socket.
-        loopback: The server listens on a loopback address. Then, without the token, it answers only
-            to a loopback name: a page of another site can point a name of its own to this machine
-            and have the browser ask here (DNS rebinding).
+    """Who may use the server. Attributes:
+        token: The token that requests need as `Authorization: Bearer TOKEN`; None: no token,
+            because only the owner can open the socket.
+        loopback: Whether the server listens on a loopback address. If so, requests without the
+            token are answered only under a loopback name, because another site can point its own
+            name to this machine and make the browser send requests here (DNS rebinding).
 
     Raises:
         UserError: the token can't be sent in a header.
@@ -41,12 +39,12 @@ class Access:
     def __post_init__(self) -> None:
         if self.token is not None and not VISIBLE.fullmatch(self.token):
             raise UserError(
-                "The token is empty or holds other characters than visible ASCII, which no HTTP "
-                "header carries. Write another one."
+                "The token is empty or has characters other than visible ASCII, which an HTTP header "
+                "cannot carry. Choose another one."
             )
 
     def admit(self, headers: Headers, *, needs_token: bool) -> None:
-        """Let a request pass.
+        """Check whether a request may be answered.
 
         Args:
             headers: Names in lower case, and values.
@@ -58,9 +56,13 @@ class Access:
         if self.token is not None and self._has_token(headers):
             return
         if self.loopback and name is not None and name not in LOOPBACK_NAMES:
-            raise Refused(HTTPStatus.FORBIDDEN, "Ask for this server by a loopback name.")
+            raise Refused(
+                HTTPStatus.FORBIDDEN, "Use a loopback name for this server, or send the token."
+            )
         if needs_token and self.token is not None:
-            raise Refused(HTTPStatus.UNAUTHORIZED, "A token is needed.")
+            raise Refused(
+                HTTPStatus.UNAUTHORIZED, "This request needs a token: Authorization: Bearer TOKEN."
+            )
 
     def _has_token(self, headers: Headers) -> bool:
         given = [value for name, value in headers if name == b"authorization"]
@@ -89,11 +91,11 @@ def read_token(file: Path) -> str:
 
 
 def _host(headers: Headers) -> str | None:
-    """The name in Host, in lower case; None where there is no Host."""
+    """The name in the Host header, in lower case; None without a Host header."""
     values = [value for name, value in headers if name == b"host"]
     if not values:
         return None
     found = HOST.fullmatch(values[0])
     if len(values) > 1 or found is None:
-        raise malformed("Host: wanted is one name or address, with or without a port.")
+        raise malformed("Host: give one name or address, with or without a port.")
     return found["name"].decode().lower()

@@ -1,4 +1,4 @@
-"""What answers: the model, the index, and the threads that search it."""
+"""The model, the index, and the threads that search it."""
 
 import asyncio
 import queue
@@ -32,11 +32,11 @@ class Backend:
     """Searches and embeds for one process of the server.
 
     Args:
-        folder: DIR. Another generation that becomes its current one is followed.
-        threads: Of the model; None: one a usable core.
+        folder: DIR. The server follows when another generation becomes current.
+        threads: Threads of the model; None: one per usable core.
 
     Raises:
-        UserError: no index, no model, or a damaged one.
+        UserError: the index or the model is missing or damaged.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Backend:
 
     @contextmanager
     def searcher(self) -> Iterator[Searcher]:
-        """A Searcher for one request, which no other thread uses meanwhile.
+        """A Searcher that no other request uses at the same time.
 
-        The one place where the server opens the index.
+        This is the only place where the server opens the index.
         """
         try:
             searcher = self._free.get_nowait()
@@ -82,7 +82,7 @@ class Backend:
         Raises:
             Refused: 429 for too many requests at a time.
             TimeoutError: no answer in time.
-            UserError: the index was damaged, or made by another model.
+            UserError: the index is damaged, or was built with another model.
         """
 
         def work() -> bytes:
@@ -143,7 +143,7 @@ class Backend:
         return await self._turn(lambda: asyncio.wrap_future(self.batcher.submit(texts, kind)))
 
     async def count(self) -> int:
-        """Passages in the index. Waits for no search."""
+        """The number of passages in the index, without waiting for a search."""
 
         def work() -> int:
             with self.searcher() as searcher:
@@ -153,7 +153,7 @@ class Backend:
             return await self._in(self._health_thread, work)()
 
     def close(self) -> None:
-        """Finish what is under way, and close the index."""
+        """Finish the requests in progress, and close the index."""
         self._threads.shutdown()
         self._health_thread.shutdown()
         self.batcher.close()
@@ -171,7 +171,7 @@ class Backend:
         return lambda: asyncio.get_running_loop().run_in_executor(threads, work)
 
     async def _turn(self, start: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Be one of the requests that are answered at a time."""
+        """Take one of the places for requests that are answered at a time."""
         if self._under_way >= self._limits.waiting:
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests at a time.")
         self._under_way += 1

@@ -1,4 +1,4 @@
-"""What `customir serve` does once it has its socket."""
+"""The work of `customir serve` after its socket is open."""
 
 import os
 import socket
@@ -24,14 +24,14 @@ def serve_folder(
     workers: int,
     logged: bool,
 ) -> None:
-    """Serve `folder` until SIGINT or SIGTERM, and say where. In the main thread.
+    """Serve `folder` until SIGINT or SIGTERM, and print the address. Call it in the main thread.
 
     Args:
         bound: A TCP or Unix socket.
-        token_file: None: the variable CUSTOMIR_TOKEN; where there is none, a random token for TCP,
-            and no token for a Unix socket.
+        token_file: The file with the token. None: the variable CUSTOMIR_TOKEN, or else a random
+            token for TCP and no token for a Unix socket.
         root: The path below which a proxy publishes the server; "": none.
-        workers: Processes.
+        workers: How many processes serve.
 
     Raises:
         UserError: an option can't be used, or as `Service`.
@@ -55,8 +55,8 @@ def serve_folder(
         echo(f"{where}  (Ctrl-C stops it)", err=True)
         if not is_unix and not loopback and options.certificate is None:
             echo(
-                "Without --tls-cert, or a proxy with TLS in front, others on the network can read "
-                "the token and what is found.",
+                "Without --tls-cert or a proxy with TLS, others on the network can read the token and "
+                "the results.",
                 err=True,
             )
 
@@ -76,7 +76,7 @@ def address_of(bound: socket.socket, options: Options) -> str:
 def _checked_root(root: str) -> str:
     root = root.rstrip("/")
     if root and not (root.startswith("/") and root.isascii() and root.isprintable()):
-        raise UserError(f"--root-path: {root!r} is no path. Write it as /mail.")
+        raise UserError(f"--root-path: {root!r} is not a path. Write it like /mail.")
     return root
 
 
@@ -84,5 +84,5 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | Non
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
-        raise UserError("--tls-cert and --tls-key: give both.")
+        raise UserError("--tls-cert and --tls-key need each other. Give both, or neither.")
     return certificate, key

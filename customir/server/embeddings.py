@@ -16,10 +16,10 @@ NO_USAGE = {"prompt_tokens": 0, "total_tokens": 0}
 
 
 def check_dimensions(asked: EmbeddingsRequest, width: int) -> None:
-    """Check that the model gives as many numbers as are asked for.
+    """Check that the model has as many dimensions as are requested.
 
     Raises:
-        Refused: 400 for more than the model gives.
+        Refused: 400 for more dimensions than the model has.
     """
     if asked.dimensions is not None and asked.dimensions > width:
         raise bad(f"dimensions: this model has {width}.")

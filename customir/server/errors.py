@@ -1,4 +1,4 @@
-"""Answers that are not what was asked for."""
+"""Errors as answers."""
 
 from http import HTTPStatus
 
@@ -32,10 +32,10 @@ class Refused(Exception):  # noqa: N818
 
 
 def bad(message: str) -> Refused:
-    """A request that its client has to change."""
+    """An error that the client has to correct (400)."""
     return Refused(HTTPStatus.BAD_REQUEST, message)
 
 
 def malformed(message: str) -> Refused:
-    """A request whose end another server might see elsewhere: nothing after it is read."""
+    """A request that another server might end at another byte; the connection is closed after it."""
     return Refused(HTTPStatus.BAD_REQUEST, message, close=True)

@@ -1,4 +1,4 @@
-"""What clients of the server may ask for."""
+"""Limits to the requests of clients."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ MOST_HEADER_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class Limits:
-    """What one process of the server takes on.
+    """Limits of one process of the server.
 
     Attributes:
         body: Bytes of a request's body; more is refused with 413.
         working: Searches at a time, each in a thread with its own connection to the index.
         waiting: Requests that are being answered at a time; another one is refused with 429.
-        connections: Open at a time. For another one, the connection that has been idle longest is
-            closed; where none is idle, the new one is refused with 503.
-        seconds: For a request to be answered, once it has been read.
+        connections: Open connections at a time. For another one, the connection that has been idle longest is
+            closed; if none is idle, the new one is refused with 503.
+        seconds: Seconds to answer a request after it has been read.
         transfer: Seconds for a request's head to arrive, for its body, and for the client to take
             the answer, however steadily it drips.
         idle: Seconds that a connection may stay open without a request.

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, which never hold what is asked for or found."""
+"""Logs as one JSON object per line, without queries and results."""
 
 import logging
 import sys
@@ -24,7 +24,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_as_json() -> None:
-    """Have CustomIR's loggers write JSON lines to stderr, and uvicorn's write nothing.
+    """Make CustomIR's loggers write JSON lines to stderr, and uvicorn's nothing.
 
     uvicorn logs tracebacks, whose messages may quote mail.
     """

@@ -1,4 +1,4 @@
-"""What requests hold, checked by pydantic, which also describes it in /openapi.json."""
+"""The fields of requests, checked by pydantic, which also describes them in /openapi.json."""
 
 from typing import Annotated, Literal, TypeVar
 
@@ -83,7 +83,7 @@ def from_json(kind: type[Request], body: bytes) -> Request:
 
 
 def from_query(kind: type[Request], values: dict[str, str]) -> Request:
-    """A request from the fields of an address; blank ones count as absent.
+    """A request from the query string; blank fields count as absent.
 
     Raises:
         Refused: 400, with the first field that is wrong.

@@ -1,4 +1,4 @@
-"""Figures of the server for Prometheus."""
+"""Metrics of the server for Prometheus."""
 
 import os
 import time
@@ -13,10 +13,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Requests by route and status, their times, and what was embedded. For many threads.
+    """Requests by route and status, their times, and embedded texts; safe for many threads.
 
-    Where `SHARED_FOLDER` names a folder in the environment as this module is imported, `text` tells
-    the figures of all processes that use it.
+    If the variable `SHARED_FOLDER` names a folder when this module is imported, `text` has the
+    metrics of all processes that use that folder.
     """
 
     def __init__(self) -> None:
@@ -47,10 +47,10 @@ class Metrics:
         self._registry = registry
 
     def count(self, route: str, status: int, seconds: float) -> None:
-        """A request was answered."""
+        """Count an answered request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """All figures in Prometheus' text format."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""What happens to every request, whatever it asks for."""
+"""Middleware for every request."""
 
 import asyncio
 import logging
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 
 class Observed:
-    """Counts, times and logs each request, and where the application failed.
+    """Counts, times and logs each request, and logs where the application failed.
 
-    Nothing of the request but its method and its route is written down.
+    Only the method and the route of a request are logged.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ def _has_body(headers: Headers) -> bool:
 
 
 def _check_framing(version: str, headers: Headers) -> None:
-    """Refuse what the parser lets pass but another server on the way might read differently."""
+    """Refuse requests that the parser accepts but another server might read differently."""
     names = [name for name, _ in headers]
     if version != "1.0" and b"host" not in names:
         raise malformed("Host: it is missing.")

@@ -18,20 +18,20 @@ COMPONENTS = "#/components/schemas/{model}"
 
 
 class Understood(BaseModel):
-    """What a query was taken for: what is ranked by, and the conditions that every hit fulfils."""
+    """How a query was understood: the text to rank by, and the conditions that every hit fulfils."""
 
     text: str
     filters: list[Condition]
 
 
 class Hits(BaseModel):
-    """What a search finds, best first. `facets` are of the `considered` documents: those that were
-    ranked, or for a query of conditions alone all that fulfil them."""
+    """The hits of a search, best first. `facets` count the `considered` documents: those that were ranked,
+    or, for a query with conditions only, all that fulfil them."""
 
     hits: list[Hit]
     query: Understood
     considered: int = Field(0, description="Only with facets.")
-    facets: Facets | None = Field(None, description="Only where they are asked for.")
+    facets: Facets | None = Field(None, description="Only if requested.")
 
 
 class Thread(BaseModel):
@@ -59,7 +59,7 @@ class Embeddings(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why there is no other answer."""
+    """What is wrong."""
 
     message: str
 

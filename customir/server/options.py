@@ -17,7 +17,7 @@ class Options:
         folder: DIR.
         root: The path below which a proxy publishes the server, without a slash at its end.
         certificate: PEM files of the TLS certificate (with its chain) and of its key; None: no TLS.
-        threads: Of the model in each process; None: one a usable core.
+        threads: Threads of the model in each process; None: one per usable core.
         logged: Write a line for each request.
     """
 

@@ -27,7 +27,7 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 def serve(bound: socket.socket, options: Options, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what is under way. In the main thread.
+    """Serve until SIGINT or SIGTERM, then finish the requests in progress. Call it in the main thread.
 
     Args:
         ready: Called as soon as requests are answered.
@@ -55,7 +55,7 @@ def serve_in_processes(
     Each keeps its own limits. One that dies is started again.
 
     Raises:
-        UserError: a process found no model, no index or no usable certificate.
+        UserError: a process has no model, no index or no usable certificate.
     """
     threads = max(1, usable_processors() // number)
     folder = tempfile.mkdtemp(prefix="customir-metrics-")
@@ -100,7 +100,7 @@ class _Supervisor:
                     time.sleep(max(0.0, RESTART_SECONDS - lived))
                     self._start(lambda: None)
         if failed:
-            raise UserError("A process of the server could not start; its message is above.")
+            raise UserError("A process of the server could not start. Its error message is above.")
 
     def _start(self, ready: Callable[[], None]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
@@ -115,7 +115,7 @@ class _Supervisor:
             os.kill(identifier, signal.SIGTERM)
 
     def _work(self, ready: Callable[[], None]) -> None:
-        """What a new process does, to its end."""
+        """The whole work of a new process."""
         status = 0
         try:
             for number in STOPPING:

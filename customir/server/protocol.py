@@ -20,8 +20,8 @@ MOST_DISCARDED = 8 << 20  # bytes of a body that nobody reads
 class Connection(HttpToolsProtocol):
     """One client's connection.
 
-    It is closed when its request does not arrive in time, when its answer is not taken in time, and
-    when it has been idle for too long.
+    It is closed if its request does not arrive in time, if its answer is not read in time, or if it
+    has been idle for too long.
     """
 
     def __init__(self, *arguments: Any, limits: Limits, metrics: Metrics, **named: Any) -> None:
@@ -54,7 +54,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(b"503 Service Unavailable", b"retry-after: 1\r\n", status=503)
 
     def abort(self) -> None:
-        """Close the connection, whatever its client has not taken yet."""
+        """Close the connection, even if the client has not read all of the answer."""
         self.connections.discard(self)
         self.transport.abort()
 
@@ -116,7 +116,7 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def _allow(self, seconds: float) -> None:
-        """Close the connection after `seconds`, unless told otherwise before."""
+        """Close the connection after `seconds`, unless a new time is set before."""
         self._stop_timer()
         self._timer = self.loop.call_later(seconds, self.abort)
 

@@ -17,10 +17,10 @@ from customir.server.protocol import Connection
 
 
 class Service:
-    """Serves DIR on sockets until it is told to stop.
+    """Serves DIR on sockets until it is stopped.
 
     Raises:
-        UserError: no index, no model, a damaged one, or an unusable certificate.
+        UserError: the index or the model is missing or damaged, or the certificate is unusable.
     """
 
     def __init__(self, options: Options) -> None:
@@ -52,7 +52,7 @@ class Service:
         except OSError as error:  # ssl.SSLError is one
             self.backend.close()
             raise UserError(
-                f"{certificate}, {key}: no TLS certificate and its key in PEM form ({error})."
+                f"{certificate}, {key}: not a TLS certificate and its key in PEM format ({error})."
             ) from error
         self._server = uvicorn.Server(config)
 
@@ -64,5 +64,5 @@ class Service:
             self.backend.close()
 
     def stop(self) -> None:
-        """Take no more requests, finish those under way, and end `run`. From any thread."""
+        """Accept no more requests, finish those in progress, and end `run`. Call it from any thread."""
         self._server.should_exit = True

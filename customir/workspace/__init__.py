@@ -1,4 +1,4 @@
-"""One SQLite file per corpus: what every stage reads, writes, and resumes from."""
+"""One SQLite file per corpus, which every stage reads, writes and resumes from."""
 
 from customir.workspace.database import StageState, Workspace
 from customir.workspace.keys import content_key

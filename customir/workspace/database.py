@@ -24,7 +24,7 @@ TEXT_KINDS = ("query", "judgment", "embedding", "topic")  # of results that are 
 
 @dataclass(frozen=True)
 class Work:
-    """How far a stage is with one kind of unit, and how long the units that it computed took."""
+    """The progress of a stage with one kind of unit, and the time for the computed units."""
 
     kind: str
     done: int
@@ -34,13 +34,13 @@ class Work:
 
     @property
     def rate(self) -> float | None:
-        """Units a second as measured; None before any was computed."""
+        """Measured units per second; None before any was computed."""
         return self.computed / self.seconds if self.computed and self.seconds else None
 
 
 @dataclass(frozen=True)
 class StageState:
-    """What the workspace knows of a stage. `seconds` counts work, not interruptions."""
+    """The state of a stage. `seconds` counts work without interruptions."""
 
     name: str
     fingerprint: str
@@ -54,12 +54,12 @@ class Workspace:
     """A connection to DIR/workspace.db. Use as a context manager.
 
     Args:
-        folder: DIR. Created, readable by its owner alone, where it does not exist.
+        folder: DIR. If it does not exist, it is created, readable by its owner alone.
         write: Take the lock that keeps a second writer out. Readers need none (WAL).
 
     Raises:
-        UserError: another process is writing, the file is no workspace of this version, or
-            (for a reader) there is no workspace in `folder`.
+        UserError: another process is writing, the file is not a workspace of this version, or (for
+            a reader) `folder` has no workspace.
     """
 
     def __init__(self, folder: Path, *, write: bool = True) -> None:
@@ -69,7 +69,7 @@ class Workspace:
         self._clock = time.monotonic()
         if not write and not path.exists():
             raise UserError(
-                f"{folder}: no workspace here. Run: customir adapt SOURCE --out {folder}"
+                f"{folder}: it has no workspace. Run: customir adapt SOURCE --out {folder}"
             )
         try:
             if write:
@@ -94,8 +94,8 @@ class Workspace:
         except (OSError, sqlite3.DatabaseError, ValueError) as error:
             self.close()
             raise UserError(
-                f"{path}: not a usable workspace ({error}). Run adapt again; where that says the "
-                "same, move the file away first."
+                f"{path}: not a usable workspace ({error}). Run adapt again; if the error remains, "
+                "move the file away first."
             ) from error
 
     @property
@@ -115,7 +115,7 @@ class Workspace:
         self.close()
 
     def close(self) -> None:
-        """Close the file and give the writer's lock back."""
+        """Close the file and release the writer's lock."""
         if hasattr(self, "database"):
             self.database.close()
         if self._lock is not None:
@@ -124,7 +124,7 @@ class Workspace:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of what is written inside, or nothing."""
+        """Write everything inside the block, or nothing."""
         self.database.execute("BEGIN IMMEDIATE")
         try:
             yield self.database
@@ -135,7 +135,7 @@ class Workspace:
         self.database.execute("COMMIT")
 
     def results(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The results that are there for `keys`, by key."""
+        """The existing results for `keys`, by key."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, bytes] = {}
         for start in range(0, len(wanted), KEYS_PER_STATEMENT):
@@ -147,9 +147,9 @@ class Workspace:
         return found
 
     def note_removal(self) -> None:
-        """Say that documents have left the corpus. Call it in the transaction that deletes them.
+        """Note that documents have left the corpus. Call it in the transaction that deletes them.
 
-        What stale stages have left for the report, samples of texts among it, is deleted as well.
+        Summaries of stale stages, which contain samples of texts, are deleted as well.
         """
         self.database.execute("DELETE FROM stage WHERE fingerprint = ''")
         self.database.execute("INSERT OR IGNORE INTO removal VALUES (1)")
@@ -157,7 +157,7 @@ class Workspace:
 
     @property
     def removal_pending(self) -> bool:
-        """Whether something made of removed documents may still be here."""
+        """Whether something derived from removed documents may still exist."""
         return self.database.execute("SELECT 1 FROM removal").fetchone() is not None
 
     def note_used(self, keys: Iterable[str]) -> None:
@@ -197,7 +197,7 @@ class Workspace:
                 database.execute("DELETE FROM removal")
 
     def add_result(self, key: str, kind: str, value: bytes) -> None:
-        """Keep the result of one unit of work."""
+        """Store the result of one unit of work."""
         with self.transaction() as database:
             database.execute("INSERT INTO result VALUES (?, ?, ?)", (key, kind, value))
 
@@ -208,7 +208,7 @@ class Workspace:
         ).fetchall()
 
     def stage(self, name: str) -> StageState | None:
-        """The state of stage `name`, or None where it never ran."""
+        """The state of stage `name`, or None if it never ran."""
         row = self.database.execute("SELECT * FROM stage WHERE name = ?", (name,)).fetchone()
         if row is None:
             return None
@@ -227,7 +227,7 @@ class Workspace:
         )
 
     def begin_stage(self, name: str, fingerprint: str, later: Sequence[str] = ()) -> None:
-        """Mark a stage as under way. An interrupted run of the same work keeps its seconds.
+        """Mark a stage as in progress. An interrupted run of the same work keeps its seconds.
 
         Args:
             later: The stages that read this one's rows: from now on none of them is done.
@@ -250,7 +250,7 @@ class Workspace:
         self._clock = time.monotonic()
 
     def finish_stage(self, name: str, detail: dict[str, Any]) -> None:
-        """Mark a stage as done, with what the report shows of it."""
+        """Mark a stage as done, with its summary for the report."""
         with self.transaction() as database:
             self._tick(name)
             database.execute(
@@ -261,7 +261,7 @@ class Workspace:
     def count_work(
         self, stage: str, kind: str, *, done: int, total: int, computed: int, seconds: float
     ) -> None:
-        """Say how far a stage is: `done` of `total` units; `computed` more took `seconds`."""
+        """Record a stage's progress: `done` of `total` units; `computed` more took `seconds`."""
         self.database.execute(
             "INSERT INTO work VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stage, kind) DO UPDATE SET "
             "done = excluded.done, total = excluded.total, "
@@ -271,7 +271,7 @@ class Workspace:
         self._tick(stage)
 
     def _tick(self, stage: str) -> None:
-        """Add the time since the last tick to a stage that is under way."""
+        """Add the time since the last tick to a stage in progress."""
         now = time.monotonic()
         self.database.execute(
             "UPDATE stage SET seconds = seconds + ? WHERE name = ?", (now - self._clock, stage)
@@ -295,6 +295,6 @@ def _take_lock(path: Path) -> int:
     except BlockingIOError as error:
         os.close(descriptor)
         raise UserError(
-            f"{path.parent}: another customir is at work there. Wait for it, or stop it first."
+            f"{path.parent}: another customir process is using it. Wait for it, or stop it first."
         ) from error
     return descriptor

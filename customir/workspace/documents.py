@@ -19,7 +19,7 @@ class Document:
     Attributes:
         source: The path that was given to `ingest`.
         identifier: Message-ID, `_id`, or path below the source.
-        sender, recipients: Decoded headers; empty where there are none.
+        sender, recipients: Decoded headers; empty if there are none.
         date: ISO 8601 in UTC, or None.
         thread: The key that all documents of a thread share.
         text: The cleaned text.
@@ -71,7 +71,7 @@ class Original:
 
 @dataclass(frozen=True)
 class SkippedRow:
-    """A message, line or file that was read and not kept, and why."""
+    """A message, line or file that was skipped, and the reason."""
 
     source: str
     identifier: str

@@ -1,4 +1,4 @@
-"""Content keys: the names that units of work and documents go by."""
+"""Content keys, which identify units of work and documents."""
 
 import hashlib
 

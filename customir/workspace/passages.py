@@ -18,7 +18,7 @@ class Passage:
         text: Without the document's title.
         duplicates: Near-duplicate group: the smallest passage key in it.
         title, thread: Those of the document.
-        header: What stands above the text where it is embedded; None: the title.
+        header: The text above it for embedding; None: the title.
     """
 
     key: str
@@ -50,7 +50,7 @@ class PassageRow:
 
 @dataclass(frozen=True)
 class DocumentToSplit:
-    """What splitting a document into passages needs to know of it."""
+    """The fields of a document that are needed to split it into passages."""
 
     key: str
     text: str

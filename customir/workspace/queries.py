@@ -60,7 +60,7 @@ class Negative:
 
     Attributes:
         rank: From 0, hardest first.
-        score: The judge's, in nats (customir/negatives/judge.py); None where no judge was used.
+        score: The judge's score in nats (customir/negatives/judge.py); None without a judge.
         verdict: "negative": pushed away; "relevant": masked; "ambiguous": neither.
     """
 

@@ -1,4 +1,4 @@
-"""The unit-of-work loop: compute what is missing, a batch a transaction."""
+"""The unit-of-work loop: computes missing units, one batch per transaction."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -31,14 +31,14 @@ def complete(
     reporter: Reporter,
     title: str,
 ) -> dict[str, bytes]:
-    """The results of all `units` by key; those that are missing are computed and committed.
+    """The results of all `units` by key; missing ones are computed and committed.
 
     Batches are cut from the missing units in the order given, and committed in that order: a run
     that was killed goes on with the batches that an uninterrupted run would have come to next.
     That matters where a result depends on what shares its batch, as llama.cpp's do.
 
     Args:
-        compute: Gives one result a unit, in order.
+        compute: Returns one result for each unit, in order.
         kind: "query", "judgment", "embedding" or "topic".
         batch: How many units make a batch, or a function that cuts units into batches.
     """

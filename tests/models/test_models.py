@@ -349,7 +349,7 @@ def test_locate_unknown_name_lists_the_known() -> None:
 
 
 def test_locate_other_kind() -> None:
-    with pytest.raises(UserError, match="minilm is an embedder; here an LLM is needed: smollm2"):
+    with pytest.raises(UserError, match="minilm is an embedder; an LLM is needed: smollm2"):
         models.locate("minilm", "llm")
 
 

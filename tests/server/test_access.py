@@ -158,7 +158,7 @@ def test_a_unix_socket_is_taken_over_only_from_the_dead(tmp_path: Path) -> None:
     with bound_unix_socket(path):
         pass
     path.write_text("mail")
-    with pytest.raises(UserError, match="there is a file"), bound_unix_socket(path):
+    with pytest.raises(UserError, match="a file of this name exists"), bound_unix_socket(path):
         pass
     assert path.read_text() == "mail"
     with (
@@ -175,11 +175,11 @@ def test_a_unix_socket_is_taken_over_only_from_the_dead(tmp_path: Path) -> None:
         (["{folder}", "--host", "192.0.2.1"], "192.0.2.1:8080: cannot be served"),
         (["{folder}", "--token-file", "{missing}/no"], "no: cannot be read"),
         (["{folder}", "--unix-socket", "{missing}/s", "--port", "1"], "--port: cannot be combined"),
-        (["{folder}", "--port", "0", "--tls-cert", "{folder}/index.db"], "give both"),
+        (["{folder}", "--port", "0", "--tls-cert", "{folder}/index.db"], "Give both"),
         (["{folder}", "--port", "0", "--root-path", "mail"], "--root-path"),
         (
             ["{folder}", "--port", "0", "--tls-cert", "{folder}/x", "--tls-key", "{folder}/x"],
-            "no TLS certificate",
+            "not a TLS certificate",
         ),
         (["{missing}", "--port", "0", "--workers", "2"], "missing"),
     ],

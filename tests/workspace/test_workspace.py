@@ -102,7 +102,7 @@ def test_one_writer_at_a_time_and_readers_meanwhile(tmp_path: Path) -> None:
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "writing\n"
-        with pytest.raises(UserError, match=f"{tmp_path}: another customir is at work"):
+        with pytest.raises(UserError, match=f"{tmp_path}: another customir process is using it"):
             Workspace(tmp_path)
         with Workspace(tmp_path, write=False) as reader:
             assert reader.results(["old"])
@@ -123,7 +123,7 @@ def test_a_reader_sees_what_is_committed_and_no_more(tmp_path: Path) -> None:
 
 
 def test_a_reader_needs_a_workspace_and_makes_none(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no workspace here"):
+    with pytest.raises(UserError, match="it has no workspace"):
         Workspace(tmp_path, write=False)
     assert not list(tmp_path.iterdir())
 
