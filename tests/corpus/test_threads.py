@@ -51,6 +51,16 @@ def test_an_answer_without_references_joins_the_latest_message_before_it() -> No
     }  # fmt: skip
 
 
+def test_dates_say_which_message_was_earlier_and_without_one_none_was() -> None:
+    posts = [
+        post("a", "Status", date="2003-01-01"),
+        post("c", "Re: Status", date="2001-01-02"),
+        post("d", "Status", date="2001-01-01"),
+        post("e", "Re: Status"),
+    ]
+    assert find_threads(posts) == {"a": "a", "c": "c", "d": "c", "e": "e"}
+
+
 def test_a_subject_joins_those_who_wrote_to_each_other() -> None:
     def among(key: str, title: str, day: int, sender: str, recipients: str) -> Post:
         own = participants(sender, recipients)
@@ -66,6 +76,7 @@ def test_a_subject_joins_those_who_wrote_to_each_other() -> None:
     # Who got e is not known: it answers the latest of all.
     assert find_threads(posts) == {"a": "a", "c": "a", "b": "b", "d": "d", "e": "d"}
     assert participants("a@x", "") == frozenset()
+    assert participants("Ada <ADA@x>", "Bob <bob@X>") == {"ada@x", "bob@x"}
 
 
 def test_documents_that_are_no_mail_are_alone_unless_their_source_names_a_thread() -> None:

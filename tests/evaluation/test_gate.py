@@ -94,6 +94,19 @@ def test_a_real_gain_ships() -> None:
     assert set(verdict.differences) == {"nDCG@10", "Recall@10"}
 
 
+def test_the_seed_alone_decides_the_intervals() -> None:
+    random = np.random.default_rng(0)
+    own = [str(number) for number in range(60)]
+    base = random.random(60)
+    held = [
+        PairedMetrics(metrics(base + random.normal(0.05, 0.2, 60)), metrics(base), own)
+        for _ in range(2)
+    ]
+    verdict = decide(1.0, *held, QUICK, 3)
+    assert decide(1.0, *held, QUICK, 3) == verdict
+    assert decide(1.0, *held, QUICK, 4).reason != verdict.reason
+
+
 def test_no_gain_does_not_ship() -> None:
     random = np.random.default_rng(0)
     base = random.random(60)

@@ -88,11 +88,15 @@ def test_progress_and_time_are_told_batch_by_batch(tmp_path: Path) -> None:
         run(workspace, UNITS[:2])
         complete(workspace, "s", "query", UNITS, compute, 3, reporter, "working")
         state = workspace.stage("s")
+        run(workspace, UNITS)
+        again = workspace.stage("s")
     assert reporter.tasks == [("working", 8, "queries")]
     assert reporter.steps == [3, 3, 2]
     assert done == [(2, 10), (5, 10), (8, 10)]
     assert state is not None
+    assert again is not None
     assert 0.03 <= state.work[0].seconds < 60
+    assert again.work == state.work, "results that are there take no time"
 
 
 def test_results_that_were_asked_for_since_a_removal_are_not_forgotten(tmp_path: Path) -> None:
