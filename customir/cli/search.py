@@ -77,9 +77,10 @@ def search(
 ) -> None:
     """Search DIR's index for QUERY.
 
-    QUERY is what to look for, and what every result has to fulfil: from:, to:, subject:, before:,
-    after:, has:attachment, in:, language:, "an exact phrase", -word. A query of conditions alone
-    lists the newest documents first. Begin a query that starts with a minus with a space.
+    QUERY holds words to look for, and conditions that every result fulfils: from:ann, to:ann,
+    subject:word, after:2002-08, before:2002-08-22, has:attachment, in:archive.mbox, language:de,
+    "an exact phrase", -word, -from:ann. A query of conditions alone lists the newest documents first.
+    Begin a query that starts with a minus with a space.
     """
     from customir.runtime.filters import Filter
     from customir.runtime.query import parse

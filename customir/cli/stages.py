@@ -195,12 +195,11 @@ def export(folder: Path, check: bool, fp16: bool | None, gguf: bool | None) -> N
     cls=Examples,
     examples="""
     customir index archive.mbox notes/ --out mail
+    customir index --out mail
     customir index mail
     """,
 )
-@click.argument(
-    "paths", nargs=-1, metavar="SOURCE... | DIR", required=True, type=click.Path(path_type=Path)
-)
+@click.argument("paths", nargs=-1, metavar="SOURCE... | DIR", type=click.Path(path_type=Path))
 @out_option(required=False)
 @click.option(
     "--embedder",
@@ -212,6 +211,7 @@ def index(folder: Path | None, paths: tuple[Path, ...], **flags: Any) -> None:
 
     With --out, SOURCE is read and indexed with DIR's current model, or with the base if DIR has no
     model yet. No LLM and no training are needed; `customir adapt` with the same DIR improves it later.
+    With --out alone, the sources that DIR was made of are read again.
     Without --out, this is the last stage of `customir adapt`.
     """
     if folder is None:

@@ -1,7 +1,9 @@
 """The code of a production server: numpy, tokenizers, ONNX Runtime and SQLite, without PyTorch."""
 
+from customir.runtime.about import About
 from customir.runtime.embedder import Embedder
-from customir.runtime.filters import Filter
+from customir.runtime.facets import Facets
+from customir.runtime.filters import Condition, Filter
 from customir.runtime.hits import Hit
 from customir.runtime.index import (
     IndexedPassage,
@@ -9,17 +11,24 @@ from customir.runtime.index import (
     delete_documents,
     put_documents,
 )
+from customir.runtime.query import Query, parse
 from customir.runtime.reload import SharedEmbedder
-from customir.runtime.search import Searcher
+from customir.runtime.search import Found, Searcher
 
 __all__ = [
+    "About",
+    "Condition",
     "Embedder",
+    "Facets",
     "Filter",
+    "Found",
     "Hit",
     "IndexedPassage",
+    "Query",
     "Searcher",
     "SharedEmbedder",
     "build_index",
     "delete_documents",
+    "parse",
     "put_documents",
 ]

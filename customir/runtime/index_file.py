@@ -145,8 +145,8 @@ def connect(path: Path, *, write: bool = False) -> apsw.Connection:
                 database.execute(SCHEMA)
         if database.pragma("application_id") != APPLICATION:
             raise UserError(f"{path}: not an index of CustomIR. Move it away.")
-        if database.pragma("user_version") != FORMAT:
-            raise UserError(f"{path}: written by another version of CustomIR. {_rebuild(path)}")
+        if (version := database.pragma("user_version")) != FORMAT:
+            raise UserError(_of_another_version(path, version))
         if not int(database.pragma("checksum_verification")):
             raise UserError(f"{path}: damaged (its pages have no checksums). {_rebuild(path)}")
         _check_schema(database, path)
@@ -214,6 +214,18 @@ def _is_damaged(path: Path) -> bool:
         return True
     except apsw.IOError as error:
         return getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA
+
+
+def _of_another_version(path: Path, version: int) -> str:
+    if version > FORMAT:
+        return (
+            f"{path}: written by a later version of CustomIR (format {version}; this version reads "
+            f"{FORMAT}). Install that version."
+        )
+    return (
+        f"{path}: written by an earlier version of CustomIR (format {version}; this version reads "
+        f"{FORMAT}). Build it again from the sources: customir index --out {owner(path.parent)}"
+    )
 
 
 def _rebuild(path: Path) -> str:

@@ -6,10 +6,11 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from customir.text.tokenize import length_of, words_of
 
-# Fewer words, and less sure: not told. `tests/text/test_language.py` has what that leaves.
+# Fewer words, code and tables are easily taken for a rare language.
 FEWEST_WORDS = 5
-LEAST_PROBABILITY = 0.9
-LOOKED_AT = 500  # characters: of 1,500 messages more told 4 others
+LEAST_PROBABILITY = 0.7
+NO_LANGUAGE = "zxx"  # what py3langid calls code
+LOOKED_AT = 500  # characters
 
 
 def language_of(text: str) -> str:
@@ -18,7 +19,8 @@ def language_of(text: str) -> str:
     if length_of(words_of(text)) < FEWEST_WORDS:
         return ""
     language, probability = identifier().classify(text)
-    return str(language) if probability >= LEAST_PROBABILITY else ""
+    told = probability >= LEAST_PROBABILITY and language != NO_LANGUAGE
+    return str(language) if told else ""
 
 
 @cache

@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from mail import write_mailbox
 
 from customir.runtime import generations
+from customir.runtime.index_file import CHECKSUMS
 from customir.runtime.search import search
 
 
@@ -41,6 +44,16 @@ def test_sources_are_searchable_by_the_base_and_new_mail_joins_them(
     again = customir("index", mail, new, "--out", out)
     assert again.returncode == 0, again.stderr
     assert generations.current(out) != first
+
+    index = generations.current(out) / generations.INDEX_NAME
+    with closing(apsw.Connection(str(index), vfs=CHECKSUMS)) as database:
+        database.pragma("user_version", 5)
+    old = customir("search", out, "turbine")
+    assert old.returncode == 2
+    assert f"Build it again from the sources: customir index --out {out}" in old.stderr
+    assert customir("index", "--out", out).returncode == 0
+    (hit,) = search(out, "who replaced the turbine", 1)
+    assert (hit.language, hit.attachments) == ("en", ())
 
 
 def test_without_out_one_folder_is_needed(tmp_path: Path) -> None:

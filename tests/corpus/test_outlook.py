@@ -51,7 +51,7 @@ def test_a_real_msg(tmp_path: Path) -> None:
     own, attached = read_source(path)
     assert isinstance(own, RawDocument)
     assert (own.title, own.text.strip()) == ("outer subject", "Outer body")
-    assert own.recipients == "outer@foo.bar"
+    assert (own.recipients, own.attachments) == ("outer@foo.bar", ("attachment 1",))
     assert attached == Unreadable(
         "any.msg / attachment 1", "attachment not read: application/octet-stream", True
     )
@@ -71,6 +71,8 @@ def test_real_stores(stores: Path, tmp_path: Path) -> None:
     assert len(named) == 63
     attached = [item for item in items if isinstance(item, RawDocument) and item.is_attachment]
     assert sum(item.title.endswith(".xls") for item in attached) == 6
+    sheets = [name for mail in mails for name in mail.attachments if name.endswith(".xls")]
+    assert {item.title for item in attached if item.title.endswith(".xls")} <= set(sheets)
     assert any(item.identifier.endswith("/ OBA_Oasis_27727.doc") for item in named)
     items = list(read_source(stores / "pstextractortestpdf@outlook.com.ost"))
     (pdf,) = (item for item in items if isinstance(item, RawDocument) and item.is_attachment)

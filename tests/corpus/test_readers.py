@@ -131,6 +131,11 @@ def test_plain_text_is_preferred_and_attachments_are_left_alone(tmp_path: Path) 
     assert text_of(one(tmp_path, parts("alternative", html, PLAIN))) == "The mill is ready."
     assert text_of(one(tmp_path, parts("alternative", html, picture))) == "The mill is READY"
     assert text_of(one(tmp_path, parts("mixed", PLAIN, note, picture))) == "The mill is ready."
+    with_files = one(
+        tmp_path, parts("mixed", PLAIN, note, picture.replace(b"png", b"png; name=b.png", 1))
+    )
+    assert isinstance(with_files, RawDocument)
+    assert with_files.attachments == ("a.txt", "b.png")
     only = one(tmp_path, parts("mixed", picture))
     assert reason_of(only) == "no text part: image/png"
     assert reason_of(one(tmp_path, mail(b"  \n"))) == "empty body"

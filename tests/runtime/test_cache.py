@@ -23,6 +23,7 @@ from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
 from customir.runtime.hits import Hit
 from customir.runtime.index import IndexedPassage, build_index, connect
+from customir.runtime.index_file import CHECKSUMS
 from customir.runtime.search import Searcher
 
 needs_kernel = pytest.mark.skipif(best_kernel() is None, reason="no scan kernel was compiled")
@@ -331,13 +332,16 @@ def test_products_with_single_passages_are_exact_and_checked(tmp_path: Path) -> 
 def test_an_index_of_another_format_is_named(
     folder: Path, model: Path, passages: list[IndexedPassage]
 ) -> None:
-    with closing(connect(folder / "index.db", write=True)) as database:
-        database.pragma("user_version", 3)
-    said = r"written by another version of CustomIR\. Delete it and run: customir index"
-    with pytest.raises(UserError, match=said):
-        found(folder)
-    with pytest.raises(UserError, match=said):
-        build_index(folder / "index.db", passages, Embedder(model), Silent())
+    for version, said in (
+        (3, r"earlier version of CustomIR \(format 3;.*customir index --out"),
+        (99, r"later version of CustomIR \(format 99;.*Install that version"),
+    ):
+        with closing(apsw.Connection(str(folder / "index.db"), vfs=CHECKSUMS)) as database:
+            database.pragma("user_version", version)
+        with pytest.raises(UserError, match=said):
+            found(folder)
+        with pytest.raises(UserError, match=said):
+            build_index(folder / "index.db", passages, Embedder(model), Silent())
 
 
 def test_a_locked_database_is_named(

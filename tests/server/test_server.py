@@ -18,7 +18,7 @@ import pytest
 from customir.progress import Silent
 from customir.runtime.embedder import Embedder
 from customir.runtime.index import IndexedPassage, build_index
-from customir.runtime.search import search
+from customir.runtime.search import Searcher, search
 from customir.server.limits import Limits
 
 
@@ -37,7 +37,54 @@ def test_filters_and_threads_over_http(server: Any) -> None:
     _, _, content = server.ask("GET", "/search?q=pizza&k=1&sender=ANN&by_thread=1")
     (hit,) = json.loads(content)["hits"]
     _, _, content = server.ask("GET", f"/thread?name={hit['thread']}")
-    assert [one["identifier"] for one in json.loads(content)["passages"]] == [hit["identifier"]]
+    thread = json.loads(content)
+    assert [one["identifier"] for one in thread["passages"]] == [hit["identifier"]]
+    (document,) = thread["documents"]
+    assert (document["text"], document["passages"]) == (hit["text"], [hit["key"]])
+
+
+def test_operators_and_facets_over_http(server: Any) -> None:
+    query = 'lunch "vote by noon" from:ann -supplier'
+    _, _, content = server.ask("POST", "/search", {"query": query, "facets": True})
+    answer = json.loads(content)
+    assert [hit["identifier"] for hit in answer["hits"]] == ["<lunch@example.org>"]
+    assert answer["query"] == {
+        "text": "lunch vote by noon",
+        "filters": [
+            {"name": "phrase", "value": "vote by noon", "negated": False},
+            {"name": "from", "value": "ann", "negated": False},
+            {"name": "phrase", "value": "supplier", "negated": True},
+        ],
+    }
+    assert answer["considered"] == 1
+    assert answer["facets"] == {
+        "senders": [{"value": "Ann <ann@example.org>", "count": 1}],
+        "months": [{"value": "2002-08", "count": 1}],
+        "sources": [{"value": "mail.mbox", "count": 1}],
+        "languages": [],
+    }
+    _, _, content = server.ask("GET", f"/search?q={quote('pizza after:2020')}")
+    answer = json.loads(content)
+    assert (answer["hits"], answer["query"]["text"]) == ([], "pizza")
+    assert "facets" not in answer
+    status, _, content = server.ask("GET", "/search?q=before:soon")
+    assert (status, "not a date" in json.loads(content)["error"]["message"]) == (400, True)
+
+
+def test_similar_passages_and_what_the_index_holds_over_http(server: Any, folder: Path) -> None:
+    _, _, content = server.ask("GET", "/similar?key=key-lunch&k=3")
+    with Searcher(folder) as searcher:
+        expected = [hit.key for hit in searcher.similar("key-lunch", 3)]
+    answer = json.loads(content)
+    assert [hit["key"] for hit in answer["hits"]] == expected
+    assert answer["query"] == {"text": "", "filters": []}
+    status, _, content = server.ask("GET", "/similar?key=nothing")
+    assert (status, "is called nothing" in json.loads(content)["error"]["message"]) == (404, True)
+    assert server.ask("GET", "/about", token=None)[0] == 401
+    about = json.loads(server.ask("GET", "/about")[2])
+    assert (about["passages"], about["documents"], about["first"]) == (8, 8, "2002-08-22")
+    assert about["senders"] == [{"value": "Ann <ann@example.org>", "count": 8}]
+    assert len(about["examples"]) == 6
 
 
 def test_embeddings_in_openais_form(server: Any, folder: Path) -> None:
@@ -81,6 +128,10 @@ def test_embeddings_in_openais_form(server: Any, folder: Path) -> None:
         ("GET", "/search?q=x&k=" + "9" * 5000, None, 400),
         ("GET", "/search?q=" + "x" * 4001, None, 400),
         ("GET", "/thread?name=" + "x" * 1001, None, 400),
+        ("GET", "/search?q=has:legs", None, 400),
+        ("GET", "/similar", None, 400),
+        ("GET", "/similar?key=nothing", None, 404),
+        ("POST", "/about", {}, 405),
         ("POST", "/search", b"x" * (1 << 20) + b"x", 413),
         ("POST", "/v1/embeddings", {"input": []}, 400),
         ("POST", "/v1/embeddings", {"input": ["x"] * 257}, 400),

@@ -5,12 +5,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from customir.errors import UserError
 from customir.workspace import Workspace
+from customir.workspace.documents import read_documents
 from customir.workspace.migrations import MIGRATIONS
 from customir.workspace.passages import Passage, read_passages
 from customir.workspace.queries import (
@@ -139,6 +141,23 @@ def test_a_file_that_is_no_workspace_is_named_and_left_alone(tmp_path: Path) -> 
     path.unlink()
     with Workspace(tmp_path):  # a failed start must not keep the lock
         pass
+
+
+def test_an_older_workspace_keeps_its_documents_and_reads_its_sources_again(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "workspace.db")) as database:
+        for number, script in enumerate(MIGRATIONS[:6], start=1):
+            database.executescript(f"{script}; PRAGMA user_version = {number}")
+        with database:
+            database.execute("INSERT INTO stage VALUES ('ingest', 'fingerprint', 1, 2.0, '{}')")
+            database.execute(
+                "INSERT INTO document VALUES ('d', 's', 'i', 'Title', '', NULL, 't', 'text', 'bob')"
+            )
+    with Workspace(tmp_path) as workspace:
+        (document,) = read_documents(workspace)
+        ingest = workspace.stage("ingest")
+    assert (document.recipients, document.attachments, document.language) == ("bob", "", "")
+    assert ingest is not None
+    assert ingest.fingerprint == ""
 
 
 def test_a_newer_workspace_is_refused(tmp_path: Path) -> None:
