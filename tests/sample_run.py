@@ -1,5 +1,6 @@
 """What the stages of a run leave for the report, made up: for tests of the report."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,40 @@ def details(text: str) -> dict[str, dict[str, Any]]:
         },
         "index": {"total": 1200},
     }  # fmt: skip
+
+
+# Queries for the made-up museum's mail, ranks of the answer, and titles that are found.
+MUSEUM_SEARCHES = (
+    ("why could the teachers not get into their room", 6, 1, "Who has the key for the seminar room?",
+     ("School tours in spring", "The website shows the old opening hours", "Keys"),
+     ("Who has the key for the seminar room?", "Keys", "School tours in spring")),
+    ("it is too damp for the paintings", 4, 1, "Humidity in gallery 3",
+     ("If the climate alarm rings", "Loan of the Leiden globe", "Two transfers to the framer"),
+     ("Humidity in gallery 3", "If the climate alarm rings", "Loan of the Leiden globe")),
+    ("who pays the courier from Leiden", 1, 2, "Loan of the Leiden globe",
+     ("Loan of the Leiden globe", "Train to Leiden, reimbursement", "Paying invoices"),
+     ("Train to Leiden, reimbursement", "Loan of the Leiden globe", "Paying invoices")),
+)  # fmt: skip
+MUSEUM_MAIL = Path(__file__).parent / "server" / "museum_mail.json"
+
+
+def museum_run(folder: Path) -> Run:
+    """A made-up run on the made-up museum's mail, as the documentation's picture shows it."""
+    threads = json.loads(MUSEUM_MAIL.read_text("utf-8"))
+    texts = {thread["title"]: thread["messages"][0]["text"] for thread in threads}
+    *won, lost = (
+        {
+            "query": query, "style": "need", "rank_before": before, "rank_after": after,
+            **{
+                name: [{"title": t, "text": texts[t], "is_answer": t == answer} for t in titles]
+                for name, titles in (("hits_before", old), ("hits_after", new))
+            },
+        }
+        for query, before, after, answer, old, new in MUSEUM_SEARCHES
+    )  # fmt: skip
+    run = run_of("museum", folder)
+    run.evaluate["movement"].update(won=won, lost=[lost])
+    return run
 
 
 def run_of(text: str, folder: Path = Path("mail"), without: tuple[str, ...] = ()) -> Run:

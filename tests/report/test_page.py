@@ -1,6 +1,11 @@
-"""report.html: what it holds, that nothing breaks out of it, and that a browser shows it."""
+"""report.html: what it holds, that nothing breaks out of it, and that a browser shows it.
+
+CUSTOMIR_PICTURES=docs/assets python -m pytest tests/report/test_page.py -k accessible
+takes the documentation's picture of the report.
+"""
 
 import html.parser
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browser import DRIVER, Browser, started_browser
-from sample_run import details, run_of
+from sample_run import details, museum_run, run_of
 
 from customir.cli.serve import serve
 from customir.report.page import page_text, write_page
@@ -19,6 +24,7 @@ from customir.settings import Settings
 from customir.workspace import Workspace
 
 AXE = Path(__file__).parents[1] / "server" / "vendor" / "axe-core" / "axe.min.js"
+PICTURES = os.environ.get("CUSTOMIR_PICTURES")
 EVIL = "<script>document.title='hacked'</script><img src=x onerror=alert(1)> & \" ' </style>"
 
 
@@ -156,3 +162,9 @@ def test_a_browser_shows_it_and_it_is_accessible(
     browser.run(AXE.read_text("utf-8") + "; window.axe = axe")
     found = browser.run("return axe.run().then(all => all.violations)")
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    if PICTURES and scheme == "light":
+        browser.look(1100, 880)
+        shown = tmp_path / "picture.html"
+        shown.write_text(page_text(museum_run(Path("/home/mara/mail"))), "utf-8")
+        browser.open(shown.as_uri())
+        browser.picture(Path(PICTURES, "report.png"))
