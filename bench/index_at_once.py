@@ -50,7 +50,9 @@ class Run:
 def main() -> None:
     """Measure both mailboxes, and print a table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="a folder of mbox files; by default generated mail")
+    parser.add_argument(
+        "--data", type=Path, help="a folder of mbox files; by default generated mail"
+    )
     parser.add_argument("--messages", type=int, default=LARGE, help=f"default: {LARGE}")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} messages; about a minute")
     options = parser.parse_args()

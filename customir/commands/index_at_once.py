@@ -8,7 +8,6 @@ from customir.runtime import generations
 from customir.workspace.passages import read_passages_to_index
 
 
-
 def index_at_once(job: Job) -> int:
     """Read the sources and index them by DIR's current model, or by the base if there is none.
 
