@@ -17,11 +17,8 @@ SHELL = bash
 .SHELLFLAGS = -o pipefail -c
 
 MAIL =
-# So much public mail has more than a thousand subjects, replies and first sentences to train on: then
-# the LLM writes for held-out threads alone, 30% of these passages, and ten minutes suffice.
-MESSAGES = 1500
-PASSAGES = 240
-QUERIES = 2
+# So much public mail has more than a thousand pairs of its own to train on (demo/customir.toml).
+MESSAGES = 1200
 DEMO_MAIL = $(or $(MAIL),demo/mail.mbox)
 # Mail of your own has a workspace of its own, by the file's name.
 DEMO_OUT = demo/out$(if $(MAIL),-$(shell basename "$(MAIL)" .mbox | tr -c 'A-Za-z0-9._\n-' -))
@@ -46,10 +43,15 @@ DEMO_MODELS = $(call model,minilm) $(call model,qwen2.5-coder-0.5b)
 
 .PHONY: setup demo test test-fast lint docs bench clean
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 setup: $(INSTALLED) $(DEMO_MODELS)
 
-$(INSTALLED): pyproject.toml constraints.txt
+# The demo needs these; tests, lint, documentation and measurements need more.
+EXTRAS = adapt,formats,serve
+$(DEVELOPING): EXTRAS = adapt,formats,serve,dev,docs
+
+$(INSTALLED) $(DEVELOPING): pyproject.toml constraints.txt
 	@test -n "$(LLAMA_CPP_LIB_PATH)" || command -v c++ || command -v g++ || command -v clang++ || \
 		{ echo "A C++ compiler is needed to build llama.cpp, and there is none"; exit 1; } >&2
 	@test -x $(BIN)/pip || test -n "$(PYTHON)" || \
@@ -57,27 +59,24 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@# First and alone, so that of all that pip would say only the progress is shown.
 	CFLAGS="$(WITHOUT_AMX) $(CFLAGS)" CXXFLAGS="$(WITHOUT_AMX) $(CXXFLAGS)" \
+		$(if $(LLAMA_CPP_LIB_PATH),PIP_NO_CACHE_DIR=1) \
 		CMAKE_ARGS='$(LLAMA_CPP_ARGS) $(CMAKE_ARGS)' NINJA_STATUS="llama.cpp %p compiled " \
 		$(PIP_INSTALL) --verbose --no-deps llama-cpp-python 2>&1 | tee .venv/llama-cpp.log | \
-		grep --line-buffered -oE "^ *llama.cpp +[0-9]+% compiled|(Downloading|Successfully|Requirement already).*" || \
+		grep --line-buffered -oE "^ *llama.cpp +[0-9]+% compiled|(Downloading|Successfully installed|Requirement already satisfied:) llama.*" || \
 		{ tail -40 .venv/llama-cpp.log; echo "llama.cpp could not be installed: .venv/llama-cpp.log says why"; exit 1; } >&2
-	$(PIP_INSTALL) -e ".[adapt,formats,serve]"
+	$(PIP_INSTALL) -e ".[$(EXTRAS)]"
 	@test -z "$(LLAMA_CPP_LIB_PATH)" || \
 		$(BIN)/python -c 'import llama_cpp as l; assert l.llama_version().startswith(b"$(LLAMA_CPP)"), l.llama_version()' || \
 		{ echo "LLAMA_CPP_LIB_PATH has to name the folder of libllama of llama.cpp $(LLAMA_CPP)"; exit 1; } >&2
-	@touch $@
-
-# What tests, lint, documentation and measurements need beside that.
-$(DEVELOPING): $(INSTALLED)
-	$(PIP_INSTALL) -e ".[adapt,formats,serve,dev,docs]"
-	@touch $@
+	@touch $@ $(INSTALLED)
 
 $(call model,%): customir/models/registry.toml | $(INSTALLED)
 	$(BIN)/customir models fetch $*
 	@touch $@
 
 demo: $(DEMO_MODELS) $(if $(MAIL),,demo/mail.mbox)
-	$(BIN)/customir adapt "$(DEMO_MAIL)" --out "$(DEMO_OUT)" --embedder minilm --llm qwen2.5-coder-0.5b --passages $(PASSAGES) --queries $(QUERIES)
+	@umask 077; mkdir -p "$(DEMO_OUT)"; test -e "$(DEMO_OUT)/customir.toml" || cp demo/customir.toml "$(DEMO_OUT)"
+	$(BIN)/customir adapt "$(DEMO_MAIL)" --out "$(DEMO_OUT)"
 
 demo/mail.mbox: demo/fetch_mail.py Makefile | $(INSTALLED)
 	$(BIN)/python demo/fetch_mail.py $@ --messages $(MESSAGES)

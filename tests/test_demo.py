@@ -1,4 +1,4 @@
-"""The demo's script: the mail that it chooses."""
+"""The demo: the mail that it chooses, and its settings."""
 
 import importlib.util
 import mailbox
@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from customir.settings import Settings, read_settings
 
 DEMO = Path(__file__).parent.parent / "demo"
 
@@ -64,3 +66,8 @@ def test_mbox_holds_every_message(fetch_mail: ModuleType, tmp_path: Path) -> Non
     assert [read["Message-ID"] for read in mailbox.mbox(path)] == [
         f"<{name}>" for name in ("a1", "b1", "a2", "a3", "b2", "c1", "d1")
     ]
+
+
+def test_settings_are_those_of_today() -> None:
+    """Names and values that the package takes: otherwise `read_settings` raises."""
+    assert read_settings(DEMO, {}) != Settings()
