@@ -1,4 +1,4 @@
-# make setup   the environment in .venv and the models for tests and demo (needs a network)
+# make setup   the environment in .venv and the models for the demo (needs a network)
 # make demo    adapt a model to public mail, or to yours: make demo MAIL=path/to.mbox
 # make test    all tests; make test-fast: those that need no model, in two minutes
 # make docs    the site in site/, from docs/ and the code
@@ -7,13 +7,18 @@
 # PYTHON=python3.12 chooses the interpreter. CUSTOMIR_MODELS is the models' folder, outside the
 # tree by default. pip's and npm's own settings (a mirror, a proxy) hold.
 #
-# llama.cpp is compiled for the processor of this machine. For an environment or a wheel that
-# travels to others: PIP_NO_CACHE_DIR=1 CMAKE_ARGS=-DGGML_NATIVE=OFF make setup
+# llama.cpp is compiled for the processor of this machine, by all its cores. For an environment or a
+# wheel that travels to others: PIP_NO_CACHE_DIR=1 CMAKE_ARGS=-DGGML_NATIVE=OFF make setup
 # (pip keeps what it built, and would take it from there whatever CMAKE_ARGS says).
+# LLAMA_CPP_LIB_PATH=/folder/of/libllama make setup compiles nothing and uses that llama.cpp, which
+# has to be of version $(LLAMA_CPP). llama_cpp reads the variable whenever it is imported: keep it set.
+
+SHELL = bash
+.SHELLFLAGS = -o pipefail -c
 
 MAIL =
-PASSAGES = 180
-QUERIES = 4
+# So much public mail has more than a thousand pairs of its own to train on (demo/customir.toml).
+MESSAGES = 1200
 DEMO_MAIL = $(or $(MAIL),demo/mail.mbox)
 # Mail of your own has a workspace of its own, by the file's name.
 DEMO_OUT = demo/out$(if $(MAIL),-$(shell basename "$(MAIL)" .mbox | tr -c 'A-Za-z0-9._\n-' -))
@@ -24,60 +29,74 @@ SUITABLE = import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3,
 BIN = .venv/bin
 # Of llama.cpp, which can't share AMX with torch (docs/explanation/llm-engine.md).
 WITHOUT_AMX = -U__AMX_TILE__ -U__AMX_INT8__ -U__AMX_BF16__
+# The version of llama.cpp that the pinned llama-cpp-python was written for.
+LLAMA_CPP = 0.5.0
+LLAMA_CPP_ARGS = $(if $(LLAMA_CPP_LIB_PATH),-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF,-DCMAKE_PROJECT_llama_cpp_INCLUDE="$(CURDIR)/llama-cpp.cmake")
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 # Stamps: what is done is not looked at again until the files that it was made from change.
 INSTALLED = .venv/stamp-installed
+DEVELOPING = .venv/stamp-developing
 model = .venv/stamp-model-$(1)
 TEST_MODELS = $(call model,minilm) $(call model,smollm2-135m)
 DEMO_MODELS = $(call model,minilm) $(call model,qwen2.5-coder-0.5b)
 
 .PHONY: setup demo test test-fast lint docs bench clean
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
-setup: $(INSTALLED) $(TEST_MODELS) $(DEMO_MODELS)
+setup: $(INSTALLED) $(DEMO_MODELS)
 
-$(INSTALLED): pyproject.toml constraints.txt
-	@command -v c++ || command -v g++ || command -v clang++ || \
+# The demo needs these; tests, lint, documentation and measurements need more.
+EXTRAS = adapt,formats,serve
+$(DEVELOPING): EXTRAS = adapt,formats,serve,dev,docs
+
+$(INSTALLED) $(DEVELOPING): pyproject.toml constraints.txt
+	@test -n "$(LLAMA_CPP_LIB_PATH)" || command -v c++ || command -v g++ || command -v clang++ || \
 		{ echo "A C++ compiler is needed to build llama.cpp, and there is none"; exit 1; } >&2
 	@test -x $(BIN)/pip || test -n "$(PYTHON)" || \
 		{ echo "Python 3.11 to 3.13 with venv is needed; say where: make $(MAKECMDGOALS) PYTHON=..."; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	@echo "Installing. Where pip has no built llama.cpp at hand it compiles it: 5 to 8 minutes without a word."
+	@# First and alone, so that of all that pip would say only the progress is shown.
 	CFLAGS="$(WITHOUT_AMX) $(CFLAGS)" CXXFLAGS="$(WITHOUT_AMX) $(CXXFLAGS)" \
-		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[adapt,formats,serve,dev,docs]"
-	@touch $@
+		$(if $(LLAMA_CPP_LIB_PATH),PIP_NO_CACHE_DIR=1) \
+		CMAKE_ARGS='$(LLAMA_CPP_ARGS) $(CMAKE_ARGS)' NINJA_STATUS="llama.cpp %p compiled " \
+		$(PIP_INSTALL) --verbose --no-deps llama-cpp-python 2>&1 | tee .venv/llama-cpp.log | \
+		grep --line-buffered -oE "^ *llama.cpp +[0-9]+% compiled|(Downloading|Successfully installed|Requirement already satisfied:) llama.*" || \
+		{ tail -40 .venv/llama-cpp.log; echo "llama.cpp could not be installed: .venv/llama-cpp.log says why"; exit 1; } >&2
+	$(PIP_INSTALL) -e ".[$(EXTRAS)]"
+	@test -z "$(LLAMA_CPP_LIB_PATH)" || \
+		$(BIN)/python -c 'import llama_cpp as l; assert l.llama_version().startswith(b"$(LLAMA_CPP)"), l.llama_version()' || \
+		{ echo "LLAMA_CPP_LIB_PATH has to name the folder of libllama of llama.cpp $(LLAMA_CPP)"; exit 1; } >&2
+	@touch $@ $(INSTALLED)
 
 $(call model,%): customir/models/registry.toml | $(INSTALLED)
 	$(BIN)/customir models fetch $*
 	@touch $@
 
 demo: $(DEMO_MODELS) $(if $(MAIL),,demo/mail.mbox)
-	$(BIN)/customir adapt "$(DEMO_MAIL)" --out "$(DEMO_OUT)" --embedder minilm --llm qwen2.5-coder-0.5b --passages $(PASSAGES) --queries $(QUERIES)
-	@set -e; queries=$$($(if $(MAIL),$(BIN)/python demo/searches.py "$(DEMO_OUT)",cat demo/searches.txt)); \
-	echo "$$queries" | while IFS= read -r query; do \
-		echo; echo "$$ customir search $(DEMO_OUT) \"$$query\""; \
-		$(BIN)/customir search "$(DEMO_OUT)" "$$query" -k 3 </dev/null; \
-	done
+	@umask 077; mkdir -p "$(DEMO_OUT)"; test -e "$(DEMO_OUT)/customir.toml" || cp demo/customir.toml "$(DEMO_OUT)"
+	$(BIN)/customir adapt "$(DEMO_MAIL)" --out "$(DEMO_OUT)"
 
-demo/mail.mbox: demo/fetch_mail.py | $(INSTALLED)
-	$(BIN)/python demo/fetch_mail.py $@ --messages 500
+demo/mail.mbox: demo/fetch_mail.py Makefile | $(INSTALLED)
+	$(BIN)/python demo/fetch_mail.py $@ --messages $(MESSAGES)
 
-test: $(TEST_MODELS)
+test: $(DEVELOPING) $(TEST_MODELS)
 	$(BIN)/python -m pytest
 
-test-fast: $(INSTALLED)
+test-fast: $(DEVELOPING)
 	$(BIN)/python -m pytest -m "not model and not slow"
 
-docs: $(INSTALLED)
+docs: $(DEVELOPING)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
-lint: $(INSTALLED)
+lint: $(DEVELOPING)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy customir kernels exporters
 
-bench: $(TEST_MODELS) $(DEMO_MODELS)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[bench]"
+bench: $(DEVELOPING) $(TEST_MODELS) $(DEMO_MODELS)
+	$(PIP_INSTALL) -q -e ".[bench]"
 	@set -e; for script in bench/*.py; do echo "$$script --quick"; $(BIN)/python $$script --quick; done
 
 # The environment and the models stay: they take long to make again.

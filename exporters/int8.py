@@ -3,6 +3,7 @@
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from customir.errors import UserError
+from customir.processors import usable_processors
 from customir.progress import Reporter, Silent, Task
 from customir.runtime.embedder import KERNEL, Backend, Embedder
 
@@ -92,6 +94,10 @@ class Seen:
 
     largest: Vectors
     moments: Vectors
+
+    def and_also(self, other: "Seen") -> "Seen":
+        """What both have seen."""
+        return Seen(np.maximum(self.largest, other.largest), self.moments + other.moments)
 
 
 @dataclass(frozen=True)
@@ -275,22 +281,30 @@ def _seen(exported: Path, texts: Sequence[Sequence[int]], reporter: Reporter) ->
     names = list(_products(graph.graph))
     for name in names:
         graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # a core for each text: none waits for another within one
     session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+    def look(text: Sequence[int]) -> list[Seen]:
+        ids = np.array([text], dtype=np.int64)
+        values = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        tokens = [value.reshape(-1, value.shape[-1]) for value in values]
+        return [Seen(np.abs(each).max(axis=0), each.T @ each) for each in tokens]
+
     seen: dict[str, Seen] = {}
-    with reporter.task("looking at what its weights multiply", len(texts), "passages") as task:
-        for text in texts:
-            ids = np.array([text], dtype=np.int64)
-            values = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-            for name, value in zip(names, values, strict=True):
-                tokens = value.reshape(-1, value.shape[-1])
-                largest, moments = np.abs(tokens).max(axis=0), tokens.T @ tokens
-                if before := seen.get(name):
-                    largest = np.maximum(before.largest, largest)
-                    moments += before.moments
-                seen[name] = Seen(largest, moments)
-            task.advance()
+    at_once = usable_processors()
+    with (
+        reporter.task("looking at what its weights multiply", len(texts), "passages") as task,
+        ThreadPoolExecutor(at_once) as pool,
+    ):
+        for start in range(0, len(texts), at_once):
+            for of_text in pool.map(look, texts[start : start + at_once]):
+                for name, one in zip(names, of_text, strict=True):
+                    before = seen.get(name)
+                    seen[name] = before.and_also(one) if before else one
+                task.advance()
     return seen
 
 

@@ -1,8 +1,7 @@
-"""The demo's scripts: the mail that it chooses and the searches that it makes."""
+"""The demo: the mail that it chooses, and its settings."""
 
 import importlib.util
 import mailbox
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from customir.workspace.database import Workspace
+from customir.settings import Settings, read_settings
 
 DEMO = Path(__file__).parent.parent / "demo"
 
@@ -69,34 +68,6 @@ def test_mbox_holds_every_message(fetch_mail: ModuleType, tmp_path: Path) -> Non
     ]
 
 
-def searches(folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(DEMO / "searches.py"), str(folder)], capture_output=True, text=True
-    )
-
-
-def test_searches_are_held_out_queries(tmp_path: Path) -> None:
-    with Workspace(tmp_path) as workspace, workspace.transaction() as database:
-        add_queries(database)
-    printed = searches(tmp_path).stdout.splitlines()
-    assert len(printed) == 3
-    assert set(printed) <= {f"held out {n}" for n in range(10)}
-
-
-def test_searches_without_a_held_out_query(tmp_path: Path) -> None:
-    with Workspace(tmp_path):
-        pass
-    done = searches(tmp_path)
-    assert done.returncode == 1
-    assert "no held-out query" in done.stderr
-
-
-def add_queries(database: sqlite3.Connection) -> None:
-    rows = [(f"t{n}", f"held  out\n{n}", None, "test") for n in range(10)]
-    rows += [(f"r{n}", "rejected", "copy", "test") for n in range(10)]
-    rows += [(f"s{n}", "trained on", None, "train") for n in range(10)]
-    database.executemany(
-        "INSERT INTO query (key, passage, style, text, rejected, split) "
-        "VALUES (?, 'p', 'question', ?, ?, ?)",
-        rows,
-    )
+def test_settings_are_those_of_today() -> None:
+    """Names and values that the package takes: otherwise `read_settings` raises."""
+    assert read_settings(DEMO, {}) != Settings()

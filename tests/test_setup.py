@@ -95,22 +95,42 @@ def test_every_dependency_is_pinned_within_its_range() -> None:
 
 def test_second_make_has_nothing_to_do(tmp_path: Path) -> None:
     """With the stamps newer than their sources, make asks for neither pip nor a model."""
-    sources = ["Makefile", "pyproject.toml", "constraints.txt"]
+    sources = ["Makefile", "pyproject.toml", "constraints.txt", "llama-cpp.cmake"]
     for name in (*sources, "customir/models/registry.toml", "demo/fetch_mail.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     first = make(tmp_path, "test")
-    assert "pip install" in first
+    assert '-e ".[adapt,formats,serve,dev,docs]"' in first
     assert "customir models fetch smollm2-135m" in first
+    for_demo = make(tmp_path, "setup")
+    assert '-e ".[adapt,formats,serve]"' in for_demo
+    assert "dev" not in re.findall(r"\.\[([a-z,]*)\]", for_demo)[-1].split(",")
+    assert "smollm2-135m" not in for_demo
 
     (tmp_path / ".venv").mkdir()
-    for name in ("installed", "model-minilm", "model-smollm2-135m"):
+    for name in ("installed", "developing", "model-minilm", "model-smollm2-135m"):
         (tmp_path / ".venv" / f"stamp-{name}").touch()
     assert make(tmp_path, "test").splitlines() == [".venv/bin/python -m pytest"]
     assert "customir models fetch qwen2.5-coder-0.5b" in make(tmp_path, "demo")
     assert 'adapt "my mail.mbox" --out "demo/out-my-mail"' in make(
         tmp_path, "demo", "MAIL=my mail.mbox"
     )
+
+
+def test_a_built_llama_cpp_is_used(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    assert "LLAMA_BUILD=OFF" not in make(tmp_path, ".venv/stamp-installed")
+    commands = make(tmp_path, ".venv/stamp-installed", "LLAMA_CPP_LIB_PATH=/opt/llama.cpp/lib")
+    assert "-DLLAMA_BUILD=OFF" in commands
+
+
+def test_makefile_names_the_version_of_llama_cpp() -> None:
+    named = re.search(r"^LLAMA_CPP = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert named is not None
+    done = run("import llama_cpp; print(llama_cpp.llama_version().decode())")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(named[1])
 
 
 def make(folder: Path, *arguments: str) -> str:

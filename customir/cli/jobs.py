@@ -103,7 +103,7 @@ def run_stage(
 ) -> None:
     if name != "ingest":
         require_folder(folder, "ingest")
-    with open_job(folder, sources, flags, uses_llm) as job:
+    with open_job(folder, sources, flags, uses_llm, adapts=name != "ingest") as job:
         from customir import pipeline
 
         opened()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from customir.airgap import refuse_in_python
-from customir.cli.jobs import help_to_train, open_job, run_stage
+from customir.cli.jobs import help_to_train, open_job, require_folder, run_stage
 from customir.cli.network import KERNEL_DOES_NOT_BLOCK, block
 from customir.cli.options import (
     Examples,
@@ -212,16 +212,21 @@ def index(folder: Path | None, paths: tuple[Path, ...], **flags: Any) -> None:
     With --out, SOURCE is read and indexed with DIR's current model, or with the base if DIR has no
     model yet. No LLM and no training are needed; `customir adapt` with the same DIR improves it later.
     With --out alone, the sources that DIR was made of are read again.
-    Without --out, this is the last stage of `customir adapt`.
+    Without --out, DIR is indexed with the model that `customir export` wrote. If nothing was exported
+    yet, what `customir ingest` read is made searchable as with --out.
     """
     if folder is None:
         if len(paths) != 1 or any(flags.values()):
             raise UserError("Give the folder: customir index SOURCE... --out DIR")
-        run_stage("index", paths[0], (), {})
-        return
+        folder, paths = paths[0], ()
+        require_folder(folder, "index")
     with open_job(folder, paths, flags, adapts=False) as job:
         from customir.commands.index_at_once import index_at_once
+        from customir.pipeline import STAGE, run_stage
 
+        if not paths and job.workspace.stage("export"):
+            run_stage(STAGE["index"], job)
+            return
         count = index_at_once(job)
     shown = shlex.quote(str(relative_path(folder)))
     echo(f'{count} passages. Search them:  customir search {shown} "what you are looking for"')

@@ -7,9 +7,6 @@ from customir.pipeline import STAGE, run_stage
 from customir.runtime import generations
 from customir.workspace.passages import read_passages_to_index
 
-# Passages that the base's INT8 weights are calibrated on.
-CALIBRATION_PASSAGES = 200
-
 
 def index_at_once(job: Job) -> int:
     """Read the sources and index them with DIR's current model, or with the base.
@@ -46,7 +43,7 @@ def index_at_once(job: Job) -> int:
 
 
 def _export_base(job: Job, generation: Path) -> None:
-    from customir.exporters.int8 import quantize
+    from customir.exporters.int8 import CALIBRATING_PASSAGES, quantize
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
     from customir.exporters.similarity import HeldOut
@@ -55,5 +52,5 @@ def _export_base(job: Job, generation: Path) -> None:
     job.reporter.say("exporting the base")
     merge_adapter(job.embedder, job.folder, 0.0, model)
     export_onnx(model)
-    texts = [passage.content for passage in job.passages[:CALIBRATION_PASSAGES]]
+    texts = [passage.content for passage in job.passages[:CALIBRATING_PASSAGES]]
     quantize(model, HeldOut(texts), job.reporter)

@@ -25,7 +25,10 @@ def test_sources_are_searchable_by_the_base_and_new_mail_joins_them(
 ) -> None:
     mail, new, out = tmp_path / "mail.mbox", tmp_path / "new.txt", tmp_path / "out"
     write_mailbox(mail, threads=4)
-    done = customir("index", mail, "--out", out, "--embedder", minilm)
+    monkeypatch.setenv("CUSTOMIR_MODELS", str(tmp_path))  # no LLM there
+    done = customir("ingest", mail, "--out", out, "--embedder", minilm)
+    assert done.returncode == 0, done.stderr
+    done = customir("index", out)
     assert done.returncode == 0, done.stderr
     assert "passages. Search them" in done.stdout
     first = generations.current(out)
