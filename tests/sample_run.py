@@ -97,7 +97,7 @@ def details(text: str) -> dict[str, dict[str, Any]]:
                     (text, [-0.06, -0.1, -0.01, 0.04]),
                 )
             ],
-            "candidate": "adapted", "missing": [],
+            "candidate": "adapted", "missing": [], "pool": {"dev": 900, "test": 1200, "passages": 1200},
             "movement": {
                 "rose": 31, "same": 340, "fell": 29,
                 "won": [example(40, 1, text), example(None, 3, "b" * 200), example(2, 1, f"2 {text}")],

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from customir.kernels.lora_linear import FastLinear, limit_onednn_cache
 from customir.progress import Reporter, Silent
 
 Precision = Literal["fp32", "bf16"]
+T = TypeVar("T")
+U = TypeVar("U")
 
 TEXTS_AT_ONCE = 1024
 # Of a micro-batch without gradients.
@@ -247,13 +250,40 @@ class Encoder:
         tokens = self.tokenize(texts, kind)
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         passes = self.cut([len(ids) for ids in tokens], self.mini_batch_num_tokens)
-        with (reporter or Silent()).task(title, total=len(texts), unit="texts") as task:
-            for members in passes:
-                with torch.inference_mode():
-                    part = self.embed([tokens[index] for index in members])
-                vectors[members] = part.cpu().numpy()
+
+        def forward(members: Sequence[int]) -> np.ndarray:
+            with torch.inference_mode():
+                return self.embed([tokens[index] for index in members]).cpu().numpy()
+
+        with (
+            (reporter or Silent()).task(title, total=len(texts), unit="texts") as task,
+            _micro_batch_on_each_core(self.device) as run,
+        ):
+            for members, part in zip(passes, run(forward, passes), strict=True):
+                vectors[members] = part
                 task.advance(len(members))
         return vectors
+
+
+@contextmanager
+def _micro_batch_on_each_core(
+    device: torch.device,
+) -> Iterator[Callable[[Callable[[T], U], Iterable[T]], Iterator[U]]]:
+    """A `map` whose calls each run on a CPU core of their own.
+
+    Cores that share one micro-batch wait for each other in every operation of every layer.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield map
+        return
+    pool = ThreadPoolExecutor(threads)
+    torch.set_num_threads(1)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def cut_by_tokens(lengths: Sequence[int], budget: int, waste: float = 0.1) -> list[list[int]]:

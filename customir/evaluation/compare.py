@@ -8,16 +8,17 @@ import numpy as np
 
 from customir.embeddings import Embed, load_encoder
 from customir.encoder.folder import Kind
+from customir.encoder.torch_encoder import Encoder
 from customir.evaluation.gate import Metrics, Verdict, choose_weight, decide
 from customir.evaluation.held_out import HeldOutData, RankedQueries, qrels_of, threads_of
 from customir.evaluation.metrics import Rankings
+from customir.evaluation.pool import POOL, PoolSize, pool_rows
 from customir.evaluation.self_supervised import rank_pairs
 from customir.evaluation.systems import (
     ADAPTED,
     BASE,
     BM25,
     ByWords,
-    Fused,
     SystemResult,
     fuse_with_words,
     measure,
@@ -28,7 +29,6 @@ from customir.evaluation.systems import (
 from customir.runtime.embedder import Embedder, passage_model
 from customir.settings import Settings
 from customir.workspace.passages import Passage
-from customir.workspace.queries import Query
 
 Merge = Callable[[float], Path]
 """From an interpolation weight to the folder of the base merged with that share of the adapter."""
@@ -44,8 +44,10 @@ class Comparison:
         test: Every system on the LLM's test queries; "adapted" only if dev chose a weight above 0.
         pairs_test: Base, adapted and reference model on self-supervised test queries; empty if
             there are none.
-        rankings: Of every system on the LLM's test queries.
+        rankings: Of every system on the LLM's test queries, as rows of `pool`.
         threads: Thread of each of these queries.
+        pool: The passages that were ranked for the test queries.
+        dev_pool_size: How many passages were ranked for the dev queries.
     """
 
     dev: Mapping[float, Metrics]
@@ -54,172 +56,208 @@ class Comparison:
     pairs_test: Sequence[SystemResult]
     rankings: Mapping[str, Rankings]
     threads: Sequence[str]
+    pool: Sequence[Passage]
+    dev_pool_size: int
     verdict: Verdict
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """What one embedder ranks.
+class _Model:
+    """A candidate: its folder, that of the model that embeds passages for it, its name for the user."""
+
+    queries: Path
+    passages: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """What a candidate makes of held-out data, float32 (n, d) each.
 
     Attributes:
-        queries: Rankings for the LLM's queries.
-        pairs: Rankings for the self-supervised queries.
-        fused: Rankings for the LLM's test queries, by vectors and words together.
+        answers: Of the self-supervised queries.
     """
 
-    queries: Rankings
-    pairs: Rankings
-    fused: Fused
+    passages: np.ndarray
+    queries: np.ndarray
+    pairs: np.ndarray
+    answers: np.ndarray
 
 
 def compare(
-    data: HeldOutData, base: Path, merge: Merge | None, settings: Settings, embed: Embed
+    data: HeldOutData,
+    base: Path,
+    merge: Merge | None,
+    settings: Settings,
+    embed: Embed,
+    size: PoolSize = POOL,
 ) -> Comparison:
     """Measure every candidate on dev, and the best of them against the base on test.
 
-    What is measured is what would be exported: each candidate is merged, loaded and run over all
-    passages. The self-supervised queries choose the weight if there are some, else the LLM's.
+    What is measured is what would be exported: each candidate is merged, loaded and run over the
+    passages of a pool. The self-supervised queries choose the weight if there are some,
+    else the LLM's.
 
     Args:
         base: Folder of the base embedder.
         merge: Makes a candidate; None if nothing was trained.
         embed: Embeds texts by an encoder, with vectors from the workspace where it has them.
+        size: Of the pools.
     """
-    numbers = [number for number, query in enumerate(data.queries) if query.split == "test"]
-    by_words = rank_by_words(
-        [data.queries[number].text for number in numbers], [p.content for p in data.passages]
-    )
-    candidates = {0.0: _rank(data, base, None, BASE, by_words, settings, embed)}
-    if merge and data.queries:
-        passages_by = base if settings.training.freeze_passage_encoder else None
+    dev = data.of("dev")
+    dev = dev.among(pool_rows(dev, _rank_by_base(dev, base, settings, embed), size))
+    test, by_words = pool_of_test(data, base, settings, embed, size)
+    models = {0.0: _Model(base, base, BASE)}
+    if merge and dev.queries:
         for weight in settings.evaluation.interpolation_weights:
-            candidates[weight] = _rank(
-                data, merge(weight), passages_by, f"weight {weight:g}", by_words, settings, embed
-            )
-    written, pairs = _ranked_queries(data, candidates)
-    dev, pairs_dev = written.dev_metrics(), pairs.dev_metrics() if data.pairs else {}
-    weight, verdict = _decide(written, pairs, merge is not None, settings)
+            merged = merge(weight)
+            passages_by = base if settings.training.freeze_passage_encoder else merged
+            models[weight] = _Model(merged, passages_by, f"weight {weight:g}")
+    written, pairs = _ranked_queries(
+        dev, {weight: _embed(dev, model, settings, embed) for weight, model in models.items()}
+    )
+    dev_metrics, pairs_dev = written.metrics(), pairs.metrics() if dev.pairs else {}
+    weight = choose_weight(pairs_dev or dev_metrics) if dev.queries else 0.0
     systems = {BASE: 0.0, ADAPTED: weight} if weight else {BASE: 0.0}
+    vectors = {share: _embed(test, models[share], settings, embed) for share in systems.values()}
+    written, pairs = _ranked_queries(test, vectors)
     runs: dict[str, Rankings] = {BM25: by_words.rows}
     pairs_runs: dict[str, Rankings] = {}
     for name, share in systems.items():
-        runs |= {name: written.rankings_in("test", share), **candidates[share].fused.of(name)}
-        pairs_runs[name] = pairs.rankings_in("test", share)
-    if numbers and (reference := reference_embedder(settings.evaluation)):
+        own = vectors[share]
+        runs[name], pairs_runs[name] = written.rankings[share], pairs.rankings[share]
+        runs |= fuse_with_words(own.queries, own.passages, by_words).of(name)
+    if test.queries and (reference := reference_embedder(settings.evaluation)):
         name, folder = reference
-        ranked = _rank(data, folder, None, name, by_words, settings, embed)
-        runs[name] = [ranked.queries[number] for number in numbers]
-        pairs_runs[name] = [ranked.pairs[number] for number in pairs.numbers_in("test")]
+        found = _embed(test, _Model(folder, folder, name), settings, embed)
+        runs[name], pairs_runs[name] = _rank(test, found)
     return Comparison(
-        dev=dev,
+        dev=dev_metrics,
         pairs_dev=pairs_dev,
-        test=written.measure_test(runs, settings),
-        pairs_test=pairs.measure_test(pairs_runs, settings) if data.pairs else [],
+        test=written.measure(runs, settings),
+        pairs_test=pairs.measure(pairs_runs, settings) if test.pairs else [],
         rankings=runs,
-        threads=written.threads_in("test"),
-        verdict=verdict,
+        threads=written.threads,
+        pool=test.passages,
+        dev_pool_size=len(dev.passages),
+        verdict=_verdict(merge is not None, bool(dev.queries), weight, written, pairs, settings),
     )
 
 
-def _rank(
-    data: HeldOutData,
-    model: Path,
-    passages_by: Path | None,
-    name: str,
-    by_words: ByWords,
-    settings: Settings,
-    embed: Embed,
-) -> _Candidate:
-    """Rank the corpus by one embedder; passages are embedded by `passages_by` if it is given."""
-    encoder = load_encoder(model, settings)
-    passage_encoder = load_encoder(passages_by, settings) if passages_by else encoder
+def pool_of_test(
+    data: HeldOutData, base: Path, settings: Settings, embed: Embed, size: PoolSize = POOL
+) -> tuple[HeldOutData, ByWords]:
+    """The test queries with the part of the passages that systems are compared on, ranked by words.
 
-    def vectors(texts: Sequence[str], kind: Kind, what: str) -> np.ndarray:
-        by = encoder if kind == "query" else passage_encoder
-        return embed(by, texts, kind, f"embedding {what}, {name}")
+    It holds the best ones of the base, which embeds all passages or has done so in a stage before,
+    and of BM25.
+    """
+    test = data.of("test")
+    by_words = rank_by_words(
+        [query.text for query in test.queries], [passage.content for passage in test.passages]
+    )
+    rankings = (*_rank_by_base(test, base, settings, embed), by_words.rows)
+    rows = pool_rows(test, rankings, size)
+    return test.among(rows), by_words.among(rows)
 
-    corpus = vectors([passage.content for passage in data.passages], "passage", "passages")
-    queries = vectors([query.text for query in data.queries], "query", "queries")
-    pairs = vectors([pair.text for pair in data.pairs], "query", "self-supervised queries")
-    answers = vectors([pair.answer for pair in data.pairs], "passage", "their passages")
-    test = [number for number, query in enumerate(data.queries) if query.split == "test"]
-    return _Candidate(
-        rank_by_vectors(queries, corpus),
-        rank_pairs(data.pairs, pairs, answers, corpus, data.passages),
-        fuse_with_words(queries[test], corpus, by_words),
+
+def _rank_by_base(
+    data: HeldOutData, base: Path, settings: Settings, embed: Embed
+) -> tuple[Rankings, Rankings]:
+    return _rank(data, _embed(data, _Model(base, base, BASE), settings, embed))
+
+
+def _embed(data: HeldOutData, model: _Model, settings: Settings, embed: Embed) -> _Vectors:
+    encoder = load_encoder(model.queries, settings)
+    same = model.passages == model.queries
+    for_passages = encoder if same else load_encoder(model.passages, settings)
+
+    def by(encoder: Encoder, texts: Sequence[str], kind: Kind, what: str) -> np.ndarray:
+        return embed(encoder, texts, kind, f"embedding {what}, {model.name}")
+
+    return _Vectors(
+        by(for_passages, [passage.content for passage in data.passages], "passage", "passages"),
+        by(encoder, [query.text for query in data.queries], "query", "queries"),
+        by(encoder, [pair.text for pair in data.pairs], "query", "self-supervised queries"),
+        by(for_passages, [pair.answer for pair in data.pairs], "passage", "their passages"),
+    )
+
+
+def _rank(data: HeldOutData, found: _Vectors) -> tuple[Rankings, Rankings]:
+    """The rankings of the passages for the LLM's queries, and for the self-supervised ones."""
+    return (
+        rank_by_vectors(found.queries, found.passages),
+        rank_pairs(data.pairs, found.pairs, found.answers, found.passages, data.passages),
     )
 
 
 def _ranked_queries(
-    data: HeldOutData, candidates: Mapping[float, _Candidate]
+    data: HeldOutData, candidates: Mapping[float, _Vectors]
 ) -> tuple[RankedQueries, RankedQueries]:
     """The LLM's queries and the self-supervised ones, with all candidates' rankings."""
     keys = [passage.key for passage in data.passages]
+    ranked = {weight: _rank(data, found) for weight, found in candidates.items()}
     written = RankedQueries(
         data.queries,
         threads_of(data.queries, data.passages),
         qrels_of(data.queries, data.passages),
         keys,
-        {weight: candidate.queries for weight, candidate in candidates.items()},
+        {weight: queries for weight, (queries, _) in ranked.items()},
     )
     pairs = RankedQueries(
         data.pairs,
         [data.passages[pair.row].thread for pair in data.pairs],
         {pair.key: {keys[pair.row]: 1} for pair in data.pairs},
         keys,
-        {weight: candidate.pairs for weight, candidate in candidates.items()},
+        {weight: pairs for weight, (_, pairs) in ranked.items()},
     )
     return written, pairs
 
 
-def _decide(
-    written: RankedQueries, pairs: RankedQueries, trained: bool, settings: Settings
-) -> tuple[float, Verdict]:
-    """The weight that dev chose, and what the gate says of it on test."""
+def _verdict(
+    trained: bool,
+    has_dev: bool,
+    weight: float,
+    written: RankedQueries,
+    pairs: RankedQueries,
+    settings: Settings,
+) -> Verdict:
+    """What the gate says on the test queries of the weight that dev chose."""
     if not trained:
-        return 0.0, Verdict(0.0, "There were too few pairs to train on.", {})
-    if not written.numbers_in("dev"):
-        return 0.0, Verdict(0.0, "There were no dev queries to choose a weight by.", {})
-    chooser = pairs if pairs.queries else written
-    weight = choose_weight(chooser.dev_metrics())
-    verdict = decide(
+        return Verdict(0.0, "There were too few pairs to train on.", {})
+    if not has_dev:
+        return Verdict(0.0, "There were no dev queries to choose a weight by.", {})
+    return decide(
         weight,
-        written.test_pairs(weight),
-        pairs.test_pairs(weight) if pairs.queries else None,
+        written.against_base(weight),
+        pairs.against_base(weight) if pairs.queries else None,
         settings.evaluation,
         settings.seed,
     )
-    return weight, verdict
 
 
 def measure_int8(
-    passages: Sequence[Passage],
-    test: Sequence[Query],
-    base: Path,
-    model: Path,
-    name: str,
-    settings: Settings,
-    embed: Embed,
+    test: HeldOutData, base: Path, model: Path, name: str, settings: Settings, embed: Embed
 ) -> SystemResult:
-    """Compare the ONNX INT8 export in `model` with the base on the test queries, all passages."""
+    """Compare the ONNX INT8 export in `model` with the base on the LLM's queries of `test`."""
     encoder = load_encoder(base, settings)
     runtime = Embedder(model)
-    corpus, texts = [passage.content for passage in passages], [query.text for query in test]
-    by_base = rank_by_vectors(
-        embed(encoder, texts, "query", "embedding queries, base"),
-        embed(encoder, corpus, "passage", "embedding passages, base"),
-    )
+    corpus = [passage.content for passage in test.passages]
+    texts = [query.text for query in test.queries]
     runs: dict[str, Rankings] = {
-        BASE: by_base,
+        BASE: rank_by_vectors(
+            embed(encoder, texts, "query", "embedding queries, base"),
+            embed(encoder, corpus, "passage", "embedding passages, base"),
+        ),
         name: rank_by_vectors(
             runtime.encode(texts, "query"),
             Embedder(passage_model(model)).encode(corpus, "passage"),
         ),
     }
     _, result = measure(
-        runs, qrels_of(test, passages), [query.key for query in test],
-        [passage.key for passage in passages],
-        threads_of(test, passages),
+        runs, qrels_of(test.queries, test.passages), [query.key for query in test.queries],
+        [passage.key for passage in test.passages],
+        threads_of(test.queries, test.passages),
         settings.evaluation, settings.seed,
     )  # fmt: skip
     return result

@@ -1,9 +1,7 @@
-"""Held-out queries: which passages answer them, and how each candidate ranks the corpus for them."""
+"""Held-out queries: which passages answer them, and how each candidate ranks passages for them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from customir.evaluation.gate import Metrics, PairedMetrics
 from customir.evaluation.metrics import Qrels, Rankings, by_query
@@ -15,7 +13,7 @@ from customir.workspace.queries import Query, SelfSupervisedQuery, Split
 
 @dataclass(frozen=True)
 class HeldOutData:
-    """The corpus and the queries of its dev and test threads.
+    """Passages, and queries of dev and test threads that are answered by some of them.
 
     Attributes:
         queries: The LLM's.
@@ -26,14 +24,38 @@ class HeldOutData:
     queries: Sequence[Query]
     pairs: Sequence[SelfSupervisedQuery]
 
+    def of(self, split: Split) -> "HeldOutData":
+        """The queries of one split, with all passages."""
+        return HeldOutData(
+            self.passages,
+            [query for query in self.queries if query.split == split],
+            [pair for pair in self.pairs if pair.split == split],
+        )
+
+    def among(self, rows: Sequence[int]) -> "HeldOutData":
+        """The same queries with some of the passages, in this order; `answer_rows` among them."""
+        places = {row: place for place, row in enumerate(rows)}
+        return HeldOutData(
+            [self.passages[row] for row in rows],
+            self.queries,
+            [replace(pair, row=places[pair.row]) for pair in self.pairs],
+        )
+
+    def answer_rows(self) -> set[int]:
+        """Rows of all passages that are relevant to one of the queries."""
+        group_of = {passage.key: passage.duplicates for passage in self.passages}
+        groups = {group_of[query.passage] for query in self.queries}
+        rows = {row for row, each in enumerate(self.passages) if each.duplicates in groups}
+        return rows | {pair.row for pair in self.pairs}
+
 
 @dataclass(frozen=True)
 class RankedQueries:
-    """Held-out queries of one origin, with every candidate's rankings for them.
+    """Held-out queries of one origin and one split, with the rankings of several candidates.
 
     Attributes:
         threads: Thread of each query's passage.
-        passage_keys: Keys of the corpus, which the rankings number.
+        passage_keys: Keys of the passages, which the rankings number.
         rankings: By interpolation weight; 0 is the base.
     """
 
@@ -43,38 +65,24 @@ class RankedQueries:
     passage_keys: Sequence[str]
     rankings: Mapping[float, Rankings]
 
-    def numbers_in(self, split: Split) -> list[int]:
-        """Numbers of the queries in a split."""
-        return [number for number, query in enumerate(self.queries) if query.split == split]
+    def metrics_of(self, weight: float) -> Metrics:
+        """A candidate's metrics of each query."""
+        keys = [query.key for query in self.queries]
+        return by_query(self.qrels, keys, self.passage_keys, self.rankings[weight])
 
-    def threads_in(self, split: Split) -> list[str]:
-        """Threads of the queries in a split."""
-        return [self.threads[number] for number in self.numbers_in(split)]
+    def metrics(self) -> dict[float, Metrics]:
+        """Metrics of each query, by interpolation weight."""
+        return {weight: self.metrics_of(weight) for weight in self.rankings}
 
-    def rankings_in(self, split: Split, weight: float) -> list[np.ndarray]:
-        """A candidate's rankings for the queries of a split."""
-        return [self.rankings[weight][number] for number in self.numbers_in(split)]
+    def against_base(self, weight: float) -> PairedMetrics:
+        """A candidate beside the base."""
+        return PairedMetrics(self.metrics_of(weight), self.metrics_of(0.0), self.threads)
 
-    def metrics_in(self, split: Split, weight: float) -> Metrics:
-        """A candidate's metrics of each query of a split."""
-        keys = [self.queries[number].key for number in self.numbers_in(split)]
-        return by_query(self.qrels, keys, self.passage_keys, self.rankings_in(split, weight))
-
-    def dev_metrics(self) -> dict[float, Metrics]:
-        """Metrics of each dev query, by interpolation weight."""
-        return {weight: self.metrics_in("dev", weight) for weight in self.rankings}
-
-    def test_pairs(self, weight: float) -> PairedMetrics:
-        """A candidate beside the base on the test queries."""
-        return PairedMetrics(
-            self.metrics_in("test", weight), self.metrics_in("test", 0.0), self.threads_in("test")
-        )
-
-    def measure_test(self, runs: Mapping[str, Rankings], settings: Settings) -> list[SystemResult]:
-        """Compare systems with the base on the test queries."""
-        keys = [self.queries[number].key for number in self.numbers_in("test")]
+    def measure(self, runs: Mapping[str, Rankings], settings: Settings) -> list[SystemResult]:
+        """Compare systems with the base."""
+        keys = [query.key for query in self.queries]
         return measure(
-            runs, self.qrels, keys, self.passage_keys, self.threads_in("test"),
+            runs, self.qrels, keys, self.passage_keys, self.threads,
             settings.evaluation, settings.seed,
         )  # fmt: skip
 

@@ -64,6 +64,18 @@ class ByWords:
     rows: Rankings
     shares: Sequence[np.ndarray]
 
+    def among(self, rows: Sequence[int]) -> "ByWords":
+        """The same without passages that are not in `rows`, whose places there number the others."""
+        places = {row: place for place, row in enumerate(rows)}
+        masks = [np.array([row in places for row in own.tolist()], bool) for own in self.rows]
+        return ByWords(
+            [
+                np.array([places[row] for row in own[mask].tolist()], dtype=np.int64)
+                for own, mask in zip(self.rows, masks, strict=True)
+            ],
+            [share[mask] for share, mask in zip(self.shares, masks, strict=True)],
+        )
+
 
 def hybrid(name: str) -> str:
     """What the fusion of BM25 and a system is called, as `customir search` does it."""

@@ -95,7 +95,7 @@ def pairs_line(evaluated: StageSummary) -> str:
     queries = _counted(evaluated["self_supervised"]["styles"])
     return (
         f"On test queries that people wrote ({queries}): each searches for its own passage without the "
-        "part that the query was taken from, and without the rest of its thread"
+        f"part that the query was taken from, and without the rest of its thread{among(evaluated)}"
     )
 
 
@@ -103,7 +103,18 @@ def written_line(evaluated: StageSummary) -> str:
     """Which of the LLM's queries the systems were compared on."""
     return (
         f"On {evaluated['queries']} test queries that the LLM wrote, about {evaluated['threads']} "
-        "threads that were never trained on"
+        f"threads that were never trained on{among(evaluated)}"
+    )
+
+
+def among(evaluated: StageSummary) -> str:
+    """What was searched in the test, where that is a part of the corpus; empty where it is all."""
+    pool = evaluated["pool"]
+    if pool["test"] == pool["passages"]:
+        return ""
+    return (
+        f", among {pool['test']:,} of {pool['passages']:,} passages (answers, the best ones of the "
+        "base and of BM25, and a random draw)"
     )
 
 

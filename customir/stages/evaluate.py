@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from customir.job import Job, StageSummary
-from customir.job.self_supervised import held_out_pairs_of
+from customir.job.held_out import held_out_data_of
 from customir.workspace.queries import read_queries
 
 if TYPE_CHECKING:
@@ -25,12 +25,10 @@ def fingerprint_inputs(job: Job) -> Sequence[str]:
 def run(job: Job) -> StageSummary:
     from customir.embeddings import stored_embeddings
     from customir.evaluation.compare import compare
-    from customir.evaluation.held_out import HeldOutData
     from customir.exporters.merge import merge_adapter
 
     trained = job.summary("train")["adapter"]
-    queries = read_queries(job.workspace, splits=("dev", "test"))
-    data = HeldOutData(job.passages, queries, held_out_pairs_of(job))
+    data = held_out_data_of(job)
     with tempfile.TemporaryDirectory(dir=job.folder, prefix="candidates-") as folder:
 
         def merge(weight: float) -> Path:
@@ -46,18 +44,22 @@ def run(job: Job) -> StageSummary:
             job.settings,
             stored_embeddings(job.workspace, "evaluate", job.reporter),
         )
-    test_pairs = [pair for pair in data.pairs if pair.split == "test"]
     return {
         **_broken_down(job, comparison),
         "table": [result.as_row() for result in comparison.test],
         "dev": _mean_by_weight(comparison.dev),
         "self_supervised": {
-            "styles": dict(Counter(pair.style for pair in test_pairs)),
+            "styles": dict(Counter(pair.style for pair in data.of("test").pairs)),
             "dev": _mean_by_weight(comparison.pairs_dev),
             "table": [result.as_row() for result in comparison.pairs_test],
         },
         "queries": len(comparison.threads),
         "threads": len(set(comparison.threads)),
+        "pool": {
+            "dev": comparison.dev_pool_size,
+            "test": len(comparison.pool),
+            "passages": len(job.passages),
+        },
         "weight": comparison.verdict.weight,
         "reason": comparison.verdict.reason,
         "missing": list(comparison.verdict.missing),
@@ -85,7 +87,7 @@ def _broken_down(job: Job, comparison: "Comparison") -> StageSummary:
     values = {result.system: result.by_query["Recall@10"] for result in comparison.test}
     candidate = ADAPTED if ADAPTED in values else BASE
     moved = movement(
-        test, job.passages, qrels_of(test, job.passages),
+        test, comparison.pool, qrels_of(test, comparison.pool),
         comparison.rankings[hybrid(BASE)], comparison.rankings[hybrid(candidate)],
     )  # fmt: skip
     return {

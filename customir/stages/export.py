@@ -9,9 +9,9 @@ from customir import __version__, models
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.job import Job, StageSummary
+from customir.job.held_out import held_out_data_of
 from customir.job.parity_queries import parity_queries_of
 from customir.report.wording import comparison_rows
-from customir.workspace.queries import read_queries
 
 if TYPE_CHECKING:
     from customir.exporters.card import Facts
@@ -67,7 +67,7 @@ def model_folder(job: Job) -> Path:
 
 def run(job: Job) -> StageSummary:
     from customir.embeddings import stored_embeddings
-    from customir.evaluation.compare import measure_int8
+    from customir.evaluation.compare import measure_int8, pool_of_test
     from customir.exporters.card import SUFFIXES, write_card
     from customir.exporters.parity import losses, measure_parity, table
     from customir.runtime import generations
@@ -82,14 +82,15 @@ def run(job: Job) -> StageSummary:
     chain = measure_parity(model, held_out, job.reporter, quantized.encoded)
     if lost := losses(chain, held_out):
         raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
+    embed = stored_embeddings(job.workspace, "export", job.reporter)
+    test, _ = pool_of_test(held_out_data_of(job), job.embedder, job.settings, embed)
     int8 = measure_int8(
-        job.passages,
-        read_queries(job.workspace, splits=("test",)),
+        test,
         job.embedder,
         model,
         "adapted INT8" if weight else "base INT8",
         job.settings,
-        stored_embeddings(job.workspace, "export", job.reporter),
+        embed,
     ).as_row()
     write_card(model, _facts(job, int8, table(chain), quantized))
     if not (generations.current(job.folder) / generations.INDEX_NAME).exists():

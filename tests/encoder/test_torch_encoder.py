@@ -92,6 +92,19 @@ def test_a_gpu_gives_the_vectors_of_a_cpu(
     assert (ours * exact).sum(1).min() > cosine
 
 
+def test_micro_batches_side_by_side_give_the_vectors_of_one_after_the_other(minilm: Path) -> None:
+    encoder = Encoder.load(minilm, precision="fp32")
+    texts = [f"{TEXTS[number % len(TEXTS)]} {'word ' * number}" for number in range(60)]
+    threads = torch.get_num_threads()
+    vectors = encoder.encode(texts)
+    assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
+    try:
+        np.testing.assert_array_equal(encoder.encode(texts), vectors)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_no_texts_give_no_vectors(minilm: Path) -> None:
     assert Encoder.load(minilm).encode([]).shape == (0, 384)
 

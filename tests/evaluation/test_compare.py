@@ -118,16 +118,16 @@ def test_a_reference_embedder_is_compared_with_where_it_is_here(
     assert by_name[str(minilm)].differences["nDCG@10"].p == 1.0
 
 
-def test_int8_is_measured_among_all_passages(minilm: Path, tmp_path: Path) -> None:
+def test_int8_is_measured_against_the_base(minilm: Path, tmp_path: Path) -> None:
     model = merge_adapter(minilm, minilm, 0.0, tmp_path / "model")
     export_onnx(model)
     quantize(model, HeldOut([passage.content for passage in PASSAGES]))
     with Workspace(tmp_path / "out") as workspace:
         embed = stored_embeddings(workspace, "export", Silent())
-        result = measure_int8(
-            PASSAGES, queries("test"), minilm, model, "base INT8", SETTINGS, embed
-        )
-        none = measure_int8(PASSAGES, [], minilm, model, "base INT8", SETTINGS, embed)
+        test = HeldOutData(PASSAGES, queries("test"), [])
+        result = measure_int8(test, minilm, model, "base INT8", SETTINGS, embed)
+        empty = HeldOutData(PASSAGES, [], [])
+        none = measure_int8(empty, minilm, model, "base INT8", SETTINGS, embed)
     assert result.as_row()["system"] == "base INT8"
     assert result.metrics == {"Recall@10": 1.0, "nDCG@10": 1.0, "MRR@10": 1.0}
     assert set(result.differences) == {"Recall@10", "nDCG@10", "MRR@10"}

@@ -30,6 +30,7 @@ def row(
 EVALUATED = {
     "queries": 40,
     "threads": 25,
+    "pool": {"dev": 300, "test": 1400, "passages": 12000},
     "weight": 0.5,
     "missing": [],
     "reason": "Surely better than the base: nDCG@10 +0.081.",
@@ -86,6 +87,7 @@ def test_it_says_what_was_found_the_verdict_first(tmp_path: Path) -> None:
     )
     assert "Ships: the adapted model, with interpolation weight 0.5. Surely better" in lines[4]
     assert "On 40 test queries" in text
+    assert text.count(", among 1,400 of 12,000 passages (answers, the best ones") == 2
     worse, better = "-0.100 (-0.200 to +0.000)", "+0.081 (+0.020 to +0.150)"
     assert f"| BM25 | 0.500 | 0.400 | 0.300 | {worse} | {worse} | 0.0400 |" in lines
     assert "| base | 0.600 | 0.500 | 0.400 |  |  |  |" in lines
@@ -125,12 +127,16 @@ def test_a_judge_that_was_not_believed_and_no_judge_at_all(tmp_path: Path) -> No
 def test_the_base_ships_without_test_queries(tmp_path: Path) -> None:
     evaluated = {
         "queries": 0, "threads": 0, "weight": 0.0, "reason": "There were no dev queries.", "missing": [],
+        "pool": {"dev": 90, "test": 90, "passages": 90},
         "table": [row("base", None, None, None)], "dev": [], "self_supervised": {"styles": {}, "dev": [], "table": []},
     }  # fmt: skip
     with Workspace(tmp_path) as workspace:
         finish(workspace, "evaluate", evaluated)
         text = report_text(read_run(workspace, Settings()))
     assert "Ships: the base model. There were no dev queries." in text
+    assert (
+        "On 0 test queries that the LLM wrote, about 0 threads that were never trained on:" in text
+    )
     assert "- There were no dev queries." in text.splitlines()
     assert "| base |  |  |  |  |  |  |" in text
 

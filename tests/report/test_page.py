@@ -126,6 +126,7 @@ def test_the_page_of_a_run_without_queries(tmp_path: Path) -> None:
     run = run_of("who fixes it", tmp_path, without=("generate", "train", "export"))
     nothing = {
         "queries": 0, "threads": 0, "weight": 0.0, "reason": "No dev queries.", "dev": [],
+        "pool": {"dev": 90, "test": 90, "passages": 90},
         "missing": [], "self_supervised": {"styles": {}, "dev": [], "table": []},
         "table": [{"system": "base", "Recall@10": None, "nDCG@10": None, "MRR@10": None, "curve": {}}],
     }  # fmt: skip
