@@ -135,7 +135,10 @@ class NegativeSettings(Section):
         True, description="Let the LLM judge the candidates; if false, all of them are negatives."
     )
     negatives_per_query: int = Field(
-        2, ge=0, description="How many hard negatives each query keeps, hardest first."
+        2,
+        ge=0,
+        description="How many hard negatives each query keeps, hardest first; of no effect while "
+        "candidates_per_query is 0.",
     )
     relative_margin: float = Field(
         0.05,

@@ -1,5 +1,6 @@
 """The site builds strictly, loads nothing from elsewhere, and names what is there."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -165,3 +166,20 @@ def test_the_house_is_laid_out_as_contributing_says() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120
+
+
+def test_results_name_every_script_and_no_other() -> None:
+    pages = "".join(path.read_text("utf-8") for path in (ROOT / "docs" / "results").glob("*.md"))
+    scripts = {path.name for path in (ROOT / "bench").glob("*.py")}
+    assert set(re.findall(r"bench/(\w+\.py)", pages)) == scripts
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "bench").rglob("*.py")), ids=lambda path: path.name
+)
+def test_scripts_say_what_they_measure_and_need_nothing_from_outside(script: Path) -> None:
+    source = script.read_text("utf-8")
+    lines = (ast.get_docstring(ast.parse(source)) or "").splitlines()
+    assert lines[0].endswith((".", "?"))
+    assert any(line.startswith("    python bench/") for line in lines), "how to run it"
+    assert "../" not in source
