@@ -45,7 +45,7 @@ from customir.workspace.queries import Query
 
 SETS = ("aeslc-enron", "rsig-qa", "slack-dev-chat")
 SIZES = (PoolSize(depth=5, others=100), PoolSize(depth=10, others=300), POOL)
-QUICK_SIZES = (PoolSize(depth=10, others=100),)
+QUICK_SIZES = (PoolSize(depth=2, others=20),)
 DOCUMENTS, TRAINING_PAIRS = 4000, 600
 QUICK_DOCUMENTS, QUICK_TRAINING_PAIRS = 400, 64
 SETTINGS = Settings(
@@ -68,7 +68,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", type=Path, default=Path("../shared/data"), help="folder of the judged sets")
+    add("--data", type=Path, default=Path("data"), help="folder of the judged sets")
     add("--sets", nargs="+", default=list(SETS), help="names of sets in that folder")
     add("--out", type=Path, help="folder for adapters and vectors; default: a temporary one")
     add("--quick", action="store_true", help="one set, 400 documents, a weak adapter")

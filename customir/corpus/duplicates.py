@@ -7,6 +7,7 @@ LSH, which it replaced, misses pairs just above the threshold, can't see that a 
 part of a long one, and takes longer (bench/duplicates.py).
 """
 
+import hashlib
 import math
 import re
 import zlib
@@ -84,7 +85,7 @@ def group_duplicates(
         for key, text in passages:
             keys.append(key)
             own = words.shingle(text)
-            first = first_of.setdefault(own.tobytes(), key)
+            first = first_of.setdefault(hashlib.blake2b(own, digest_size=16).digest(), key)
             if first == key:
                 distinct.append(key)
                 shingles.append(own)
