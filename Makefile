@@ -34,6 +34,10 @@ LLAMA_CPP = 0.5.0
 LLAMA_CPP_ARGS = $(if $(LLAMA_CPP_LIB_PATH),-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF,-DCMAKE_PROJECT_llama_cpp_INCLUDE="$(CURDIR)/llama-cpp.cmake")
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
+# A file's tests share what they make, so a file stays in one process. Threads that wait do not spin:
+# the processes have the same cores.
+PYTEST = OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 # Stamps: what is done is not looked at again until the files that it was made from change.
 INSTALLED = .venv/stamp-installed
 DEVELOPING = .venv/stamp-developing
@@ -82,10 +86,10 @@ demo/mail.mbox: demo/fetch_mail.py Makefile | $(INSTALLED)
 	$(BIN)/python demo/fetch_mail.py $@ --messages $(MESSAGES)
 
 test: $(DEVELOPING) $(TEST_MODELS)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(DEVELOPING)
-	$(BIN)/python -m pytest -m "not model and not slow"
+	$(PYTEST) -m "not model and not slow"
 
 docs: $(DEVELOPING)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
