@@ -63,14 +63,17 @@ def calibration_pairs(
     Both are drawn by content: the same queries give the same pairs. A query's random passage is
     the next one on the circle of hashes, so that a corpus that grows changes few pairs.
     """
+
+    def place(item: Query | Passage) -> str:
+        return content_key("calibration", seed, item.key)
+
     by_key = {passage.key: passage for passage in passages}
-    placed = sorted((content_key("calibration", seed, p.key), p.key) for p in passages)
-    ordered = [by_key[key] for _, key in placed]
-    chosen = sorted(queries, key=lambda q: content_key("calibration", seed, q.key))[:PAIRS]
+    ordered = sorted(passages, key=place)
+    chosen = sorted(queries, key=place)[:PAIRS]
     known, random = [], []
     for query in chosen:
         own = by_key[query.passage]
-        start = bisect_left(placed, (content_key("calibration", seed, query.key), ""))
+        start = bisect_left(ordered, place(query), key=place)
         for step in range(len(ordered)):
             other = ordered[(start + step) % len(ordered)]
             if other.thread != own.thread and other.duplicates != own.duplicates:

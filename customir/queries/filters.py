@@ -1,6 +1,5 @@
 """Which written queries are worth training on. Each filter has a name that the report counts."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -34,8 +33,8 @@ def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | N
 
     "leaks the prompt": has a cue in it, or more than 3 words in a row from one of `examples`, the
     queries that the prompt showed. "too short", "too long": outside 2 to 24 words. "repeats
-    itself": at most half of its words, or of its word pairs, are different. "copies a span": more
-    than 5 words in a row from the passage. "names a speaker": of the chat that the passage is.
+    itself": at most half of its words are different. "copies a span": more than 5 words in a row
+    from the passage. "names a speaker": of the chat that the passage is.
     """
     words = words_of(query)
     if MARKS_OF_THE_PROMPT.search(query) or any(
@@ -46,8 +45,7 @@ def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | N
         return "too short"
     if length_of(words) > MAXIMUM_WORDS:
         return "too long"
-    pairs = list(itertools.pairwise(words))
-    if len(set(words)) <= len(words) / 2 or len(set(pairs)) <= len(pairs) / 2:
+    if len(set(words)) <= len(words) / 2:
         return "repeats itself"
     if longest_copy(words, words_of(passage)) > LONGEST_COPY:
         return "copies a span"

@@ -1,5 +1,7 @@
 """Calibration against scikit-learn, and the pairs that it is done on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -8,6 +10,7 @@ from customir.negatives.calibration import (
     PAIRS,
     RELEVANT_CANDIDATES,
     TAIL,
+    Calibration,
     calibrate,
     calibration_pairs,
     required_near_auc,
@@ -73,7 +76,7 @@ def test_verdicts_between_low_and_high_are_ambiguous() -> None:
     assert made.low < made.threshold < made.high
     assert made.verdict(made.high) == "relevant"
     assert made.verdict(made.low - 0.01) == "negative"
-    assert made.verdict(made.threshold) == "ambiguous"
+    assert made.verdict(made.threshold) == made.verdict(made.low) == "ambiguous"
     # Where nothing overlaps, nothing is ambiguous.
     clean = calibrate(random.normal(9, 1, 200), random.normal(0, 1, 200), 0.5)
     assert clean.low == clean.threshold == clean.high
@@ -92,8 +95,12 @@ def test_a_perfect_judge_a_blind_one_and_a_contrary_one() -> None:
 
 def test_nothing_to_measure_on_is_no_judge() -> None:
     made = calibrate(np.empty(0), np.empty(0), 0.5)
-    assert not made.used
-    assert made.pairs == 0
+    inf = float("inf")
+    assert made == Calibration(0.5, inf, 0.0, 0.0, inf, inf, 0, used=False)
+    assert (
+        calibrate(np.ones(3), np.empty(0), 0.5) == made == calibrate(np.empty(0), np.ones(3), 0.5)
+    )
+    assert made.verdict(1e9) == "negative"
 
 
 def corpus(size: int) -> tuple[list[Passage], list[Query]]:
@@ -116,6 +123,15 @@ def test_random_passages_are_of_other_threads_and_groups() -> None:
     assert len({passage.key for _, passage in other}) > PAIRS / 2
     assert calibration_pairs(queries[::-1], passages[::-1], 0) == (known, other)
     assert calibration_pairs(queries, passages, 1) != (known, other)
+
+
+def test_pairs_are_the_same_on_every_machine() -> None:
+    passages, queries = corpus(6)
+    passages = [replace(each, thread=f"t{n // 3}") for n, each in enumerate(passages)]
+    _, other = calibration_pairs(queries, passages, 5)
+    assert [f"{query.key} {passage.key}" for query, passage in other] == [
+        "q4 p1", "q0 p3", "q5 p0", "q2 p4", "q3 p1", "q1 p3",
+    ]  # fmt: skip
 
 
 def test_a_corpus_of_one_thread_has_no_random_pairs() -> None:

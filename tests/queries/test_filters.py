@@ -141,6 +141,13 @@ def test_a_query_in_another_language_than_its_passage_goes() -> None:
     own = [GERMAN, ENGLISH, ENGLISH, GERMAN, ENGLISH, ENGLISH]
     assert wrong_language(queries, own) == [False, False, True, True, True, False]
     assert wrong_language([], []) == []
+    with pytest.raises(ValueError, match="zip"):
+        wrong_language(queries, own[1:])
+
+
+def test_a_language_is_told_from_four_words_on() -> None:
+    queries = ["Pumpe verliert ständig Öl", "Pumpe verliert Öl"]
+    assert wrong_language(queries, [ENGLISH] * 2) == [True, False]
 
 
 def test_the_examples_are_in_the_language_of_their_passages() -> None:
@@ -155,6 +162,9 @@ def test_a_rare_language_is_not_believed() -> None:
         "loop that multiplies two arrays"
     ]
     assert not any(wrong_language(queries, passages))
+    # One of twenty is common enough.
+    passages = [f"{ENGLISH} {number}" for number in range(19)] + [GERMAN]
+    assert wrong_language(queries[:20], passages) == [False] * 19 + [True]
 
 
 def test_a_span_copied_in_a_script_without_spaces_is_found() -> None:
@@ -186,6 +196,12 @@ def test_generic_is_what_many_threads_are_as_near_to_in_every_run() -> None:
     assert generic(["elsewhere"], corpus, [steep, steep]) == [True]
     nothing = Run(np.full(rows.shape, NO_HIT), np.zeros(rows.shape, np.float32), 0.97)
     assert generic(["p0"], corpus, [flat, nothing]) == [False]
+    # The own thread does not count.
+    for others, verdict in ((MANY - 1, False), (MANY, True)):
+        fewer = Run(rows[:, : others + 1], flat.scores[:, : others + 1], 0.97)
+        assert generic(["p0"], corpus, [fewer]) == [verdict]
+    with pytest.raises(ValueError, match="zip"):
+        generic(["p0"], corpus, [Run(rows, flat.scores[:, 1:], 0.97)])
     # Many passages of few threads are no many threads.
     few = [Passage(f"p{n}", "d", 0, "x", f"p{n}", "", f"t{n % 2}") for n in range(MANY + 5)]
     assert generic(["p0"], few, [flat, flat]) == [False]
