@@ -31,6 +31,7 @@ def test_rates_are_scikit_learn_s(seed: int, decimals: int) -> None:
     auc = roc_auc_score(truth, scores)
     assert made.auc == pytest.approx(auc)
     assert made.used == (auc >= 0.75)
+    assert made.pairs == 60
     assert made.low <= made.threshold <= made.high
     assert (known < made.low).mean() <= TAIL
     assert (other > made.high).mean() <= TAIL + 1 / 40
@@ -87,6 +88,10 @@ def test_a_perfect_judge_a_blind_one_and_a_contrary_one() -> None:
     perfect = calibrate(high, low, 1.0)
     assert (perfect.auc, perfect.threshold, perfect.used) == (1.0, 1.0, True)
     assert (perfect.true_positive_rate, perfect.false_positive_rate) == (1.0, 0.0)
+    # At the threshold is above it, and what is required is enough.
+    assert calibrate(high, low, 1.0, np.array([1.0, 0.0])).near_positive_rate == 0.5
+    assert required_near_auc(0.5) == calibrate(high, low, 0.5, high).near_auc == 0.5
+    assert calibrate(high, low, 0.5, high).used
     blind = calibrate(np.zeros(5), np.zeros(5), 0.6)
     assert (blind.auc, blind.used) == (0.5, False)
     contrary = calibrate(low, high, 0.6)
