@@ -32,6 +32,13 @@ def _folded(*values: Any) -> str:
     return str(text).casefold()
 
 
+def _allowed(column: str, among: Ids | None) -> tuple[str, Sequence[str]]:
+    """A condition that a column has one of these values, and its own value."""
+    if among is None:
+        return "", ()
+    return f" AND {column} IN (SELECT value FROM json_each(?))", (json.dumps(among.tolist()),)
+
+
 class IndexReader:
     """Reads one generation of the index. Use it within one transaction: it sees one state.
 
@@ -182,16 +189,17 @@ class IndexReader:
         statement = f"SELECT count(*) FROM {self._words} WHERE {self._words} MATCH ?"
         return int(self._row(statement, expression)[0])
 
-    def rank_by_words(self, expression: str, depth: int, only: Filter) -> Ranking:
+    def rank_by_words(self, expression: str, depth: int, among: Ids | None) -> Ranking:
         """The passages with the highest BM25 for an FTS5 expression.
 
         Args:
             depth: How many at most.
-            only: What may be among them.
+            among: Ids of what may be found; None: all.
         """
         if not expression:
             return []
-        allowed, values = self._allowed(only)
+        # With a plain rowid, FTS5 would look the expression up once for each id.
+        allowed, values = _allowed("+rowid", among)
         rows = self._database.execute(
             f"SELECT key, -score FROM (SELECT rowid, bm25({self._words}) AS score "
             f"FROM {self._words} WHERE {self._words} MATCH ?{allowed} "
@@ -200,9 +208,9 @@ class IndexReader:
         )
         return sorted(rows, key=lambda row: (-row[1], row[0]))
 
-    def rank_by_vector(self, vector: Vector, depth: int, only: Filter) -> Ranking:
-        """The passages with the highest cosines to a unit vector, by sqlite-vec's full scan."""
-        allowed, values = self._allowed(only)
+    def rank_by_vector(self, vector: Vector, depth: int, among: Ids | None) -> Ranking:
+        """As `rank_by_words`, by the cosines to a unit vector, with sqlite-vec's full scan."""
+        allowed, values = _allowed("rowid", among)
         rows = self._database.execute(
             f"SELECT key, 1 - distance FROM {self._vector} JOIN {self._passage} ON id = rowid "
             f"WHERE embedding MATCH ? AND k = ?{allowed}",
@@ -241,13 +249,6 @@ class IndexReader:
             MARK_START, MARK_END, SNIPPET_WORDS, expression, key,
         )  # fmt: skip
         return str(row[0]) if row else None
-
-    def _allowed(self, only: Filter) -> tuple[str, Sequence[str | float]]:
-        """A condition on row ids that a filter's passages fulfil, and its values."""
-        condition, values = self._condition(only)
-        if not condition:
-            return "", ()
-        return f" AND rowid IN (SELECT id FROM {self._passage} WHERE {condition})", values
 
     def _condition(self, only: Filter) -> tuple[str, Sequence[str | float]]:
         return sql_condition(only, self._passage, self._words)

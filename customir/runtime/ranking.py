@@ -8,10 +8,9 @@ from typing import Literal
 import numpy as np
 
 from customir.runtime.cache import VectorCache
-from customir.runtime.filters import Filter
 from customir.runtime.fts_tokenizer import any_of, is_compound, words_in
 from customir.runtime.fusion import cosine_std, fuse, sample
-from customir.runtime.index_reader import IndexReader, Ranking, Vector
+from customir.runtime.index_reader import Ids, IndexReader, Ranking, Vector
 
 Mode = Literal["hybrid", "vector", "text"]
 
@@ -20,20 +19,20 @@ FTS5_K1 = 1.2  # of its bm25(), which has no way to set it
 
 @dataclass(frozen=True)
 class Ranker:
-    """Ranks the passages of one state of the index that fulfil a filter.
+    """Ranks passages of one state of the index.
 
     Attributes:
         cached: The vectors for the scan kernel; None: sqlite-vec scans the index's own.
-        only: What may be found. The ranking is as if the index held nothing else.
+        among: Ids of what may be found; None: all.
     """
 
     reader: IndexReader
     cached: VectorCache | None
-    only: Filter
+    among: Ids | None
 
     def by_words(self, words: Iterable[str], depth: int) -> Ranking:
         """The best `depth` passages by FTS5's BM25 over title and text, for any of the words."""
-        return self.reader.rank_by_words(any_of(words), depth, self.only)
+        return self.reader.rank_by_words(any_of(words), depth, self.among)
 
     def by_vector(self, vector: Vector, depth: int) -> Ranking:
         """The best `depth` passages by their cosines to a unit vector.
@@ -42,10 +41,9 @@ class Ranker:
             DamagedVectorError: the cache of the vectors is damaged.
         """
         if self.cached is None:
-            return self.reader.rank_by_vector(vector, depth, self.only)
-        among = self.reader.ids(self.only)
+            return self.reader.rank_by_vector(vector, depth, self.among)
         counts = depths(depth, len(self.cached.ids))
-        (ids,), (cosines,) = self.cached.nearest(vector[None], *counts, among)
+        (ids,), (cosines,) = self.cached.nearest(vector[None], *counts, self.among)
         if len(ids) > depth:  # with all that equal the last one, since keys decide among these
             ids = ids[cosines >= cosines[depth - 1]]
         pairs = zip(self.reader.keys_of(ids.tolist()), cosines.tolist(), strict=False)

@@ -25,7 +25,7 @@ from customir.runtime.generations import INDEX_NAME, MODEL_NAME
 from customir.runtime.hits import Best, Hit, fold, make_hits
 from customir.runtime.index import IndexedPassage
 from customir.runtime.index_file import Generation, connect, explained, live_generation, vectors
-from customir.runtime.index_reader import MOST_NEIGHBOURS, IndexReader, Ranking, prepare
+from customir.runtime.index_reader import MOST_NEIGHBOURS, Ids, IndexReader, Ranking, prepare
 from customir.runtime.ranking import Mode, Ranker, word_weights
 from customir.runtime.reload import SharedEmbedder
 
@@ -219,7 +219,7 @@ class Searcher:
         def work(reader: IndexReader) -> Found:
             weights = word_weights(reader, query)
             if query.strip():
-                rank = self._ranked_by(reader, query, weights, mode, only)
+                rank = self._ranked_by(reader, query, weights, mode, reader.ids(only))
                 best, ranking = self._best(reader, rank, k, by_thread)
             else:
                 ranking = [(key, 0.0) for key in reader.newest(only)]
@@ -269,8 +269,10 @@ class Searcher:
             left_out |= set() if same_thread else reader.in_thread(passage)
             (vector,) = reader.vectors(reader.ids_of([passage.key]))
 
+            among = reader.ids(only)
+
             def rank(depth: int) -> Ranking:
-                near = self._ranker(reader, only).by_vector(vector, depth + len(left_out))
+                near = self._ranker(reader, among).by_vector(vector, depth + len(left_out))
                 return [pair for pair in near if pair[0] not in left_out][:depth]
 
             best, _ = self._best(reader, rank, k, by_thread)
@@ -316,15 +318,15 @@ class Searcher:
         query: str,
         weights: Mapping[str, float],
         mode: Mode,
-        only: Filter,
+        among: Ids | None,
     ) -> Rank:
         if mode == "text":
             words = words_in(query)
-            return lambda depth: Ranker(reader, None, only).by_words(words, depth)
+            return lambda depth: Ranker(reader, None, among).by_words(words, depth)
         (vector,) = self.embedder.encode([query], "query")
         if mode == "vector":
-            return lambda depth: self._ranker(reader, only).by_vector(vector, depth)
-        return lambda depth: self._ranker(reader, only).by_both(vector, weights, depth)
+            return lambda depth: self._ranker(reader, among).by_vector(vector, depth)
+        return lambda depth: self._ranker(reader, among).by_both(vector, weights, depth)
 
     def _best(
         self, reader: IndexReader, rank: Rank, k: int, by_thread: bool
@@ -343,10 +345,10 @@ class Searcher:
                 return best, ranking
             depth = min(depth * 4, MOST_NEIGHBOURS)
 
-    def _ranker(self, reader: IndexReader, only: Filter) -> Ranker:
+    def _ranker(self, reader: IndexReader, among: Ids | None) -> Ranker:
         if self._vectors is None or self._vectors.stamp != reader.generation.stamp:
             self._vectors = vectors(self._database, self._path)
-        return Ranker(reader, self._vectors, only)
+        return Ranker(reader, self._vectors, among)
 
 
 def search(

@@ -13,7 +13,6 @@ from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime import index_file
 from customir.runtime.embedder import Embedder
-from customir.runtime.filters import EVERYTHING
 from customir.runtime.fts_tokenizer import any_of, words_in
 from customir.runtime.fusion import WORD_WEIGHT, cosine_std
 from customir.runtime.hits import split_marks
@@ -100,7 +99,7 @@ def test_a_passage_that_only_words_find_has_its_own_cosine(
             dict(
                 searcher._read(
                     lambda reader, mode=mode, depth=depth: searcher._ranked_by(
-                        reader, query, word_weights(reader, query), mode, EVERYTHING
+                        reader, query, word_weights(reader, query), mode, None
                     )(depth)
                 )
             )
