@@ -5,7 +5,7 @@ from pathlib import Path
 from customir.job import Job
 from customir.pipeline import STAGE, run_stage
 from customir.runtime import generations
-from customir.workspace.passages import read_passages_to_index
+from customir.stages.index import passages_to_index
 
 
 def index_at_once(job: Job) -> int:
@@ -21,11 +21,11 @@ def index_at_once(job: Job) -> int:
         UserError: a source or the model cannot be read.
     """
     from customir.runtime.embedder import Embedder, passage_model
-    from customir.runtime.index import IndexedPassage, adopt, build_successor, holds
+    from customir.runtime.index import adopt, build_successor, holds
 
     run_stage(STAGE["ingest"], job)
     adopt(job.folder)
-    passages = [IndexedPassage(*row) for row in read_passages_to_index(job.workspace)]  # type: ignore[arg-type]
+    passages = passages_to_index(job.workspace)
     current = generations.current(job.folder)
     has_model = (current / generations.MODEL_NAME / "onnx" / "SHA256SUMS").exists()
     if has_model:

@@ -64,6 +64,8 @@ class IndexedPassage:
         attachments: Names of the files that came with the document, one on each line; of a document
             that itself came with a message, its own name.
         language: ISO 639-1 code; empty where it is not known.
+        thin: Whether the words of its title count for nothing when passages are ranked by words
+            (`mark_thin`). It is found by them all the same.
     """
 
     key: str
@@ -81,6 +83,7 @@ class IndexedPassage:
     recipients: str = ""
     attachments: str = ""
     language: str = ""
+    thin: bool = False
 
     @property
     def of(self) -> Document:

@@ -22,7 +22,7 @@ from customir.runtime.generations import owner
 APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
 
 
-FORMAT = 6
+FORMAT = 7
 
 
 CHECKSUMS = "cksmvfs"  # SQLite's name for the layer that checks pages
@@ -76,11 +76,13 @@ GENERATION_SCHEMA = """
         ordinal INTEGER NOT NULL,       -- position in the document, from 0
         recipients TEXT NOT NULL,
         attachments TEXT NOT NULL,      -- file names, one on each line
-        language TEXT NOT NULL          -- ISO 639-1; empty where it is not known
+        language TEXT NOT NULL,         -- ISO 639-1; empty where it is not known
+        thin INTEGER NOT NULL           -- 1: the words of its title count for nothing
     ) STRICT;
     CREATE INDEX passage_{number}_duplicates ON passage_{number} (duplicates);
     CREATE INDEX passage_{number}_thread ON passage_{number} (thread);
     CREATE INDEX passage_{number}_of ON passage_{number} (identifier, source);
+    CREATE INDEX passage_{number}_thin ON passage_{number} (id) WHERE thin;
     CREATE VIRTUAL TABLE vector_{number} USING vec0(
         embedding float[{dimensions}] distance_metric=cosine
     );

@@ -190,7 +190,8 @@ class IndexReader:
         return int(self._row(statement, expression)[0])
 
     def rank_by_words(self, expression: str, depth: int, among: Ids | None) -> Ranking:
-        """The passages with the highest BM25 for an FTS5 expression.
+        """The passages with the highest BM25 for an FTS5 expression: over title and text, and over
+        the text alone for those that are marked as thin.
 
         Args:
             depth: How many at most.
@@ -200,8 +201,10 @@ class IndexReader:
             return []
         # With a plain rowid, FTS5 would look the expression up once for each id.
         allowed, values = _allowed("+rowid", among)
+        thin = f"rowid IN (SELECT id FROM {self._passage} WHERE thin)"
+        score = f"iif({thin}, bm25({self._words}, 0, 1), bm25({self._words}))"
         rows = self._database.execute(
-            f"SELECT key, -score FROM (SELECT rowid, bm25({self._words}) AS score "
+            f"SELECT key, -score FROM (SELECT rowid, {score} AS score "
             f"FROM {self._words} WHERE {self._words} MATCH ?{allowed} "
             f"ORDER BY score, rowid LIMIT ?) JOIN {self._passage} ON id = rowid",
             (expression, *values, depth),

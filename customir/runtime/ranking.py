@@ -31,7 +31,7 @@ class Ranker:
     among: Ids | None
 
     def by_words(self, words: Iterable[str], depth: int) -> Ranking:
-        """The best `depth` passages by FTS5's BM25 over title and text, for any of the words."""
+        """The best `depth` passages for any of the words (`IndexReader.rank_by_words`)."""
         return self.reader.rank_by_words(any_of(words), depth, self.among)
 
     def by_vector(self, vector: Vector, depth: int) -> Ranking:

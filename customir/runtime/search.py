@@ -172,7 +172,8 @@ class Searcher:
         """The `k` best hits (or fewer, where the index holds no more).
 
         hybrid: the best 100 by cosine and the best 100 by BM25, by both (`fuse`).
-        vector: cosine. text: FTS5's BM25 over title and text, any of the query's words.
+        vector: cosine. text: FTS5's BM25 over title and text, any of the query's words;
+        of thin passages (`mark_thin`) over the text alone.
         Equal scores are ordered by passage key. For a blank query and a filter, what fulfils the
         filter, the newest first; for a blank query alone, nothing.
 

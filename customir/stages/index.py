@@ -2,14 +2,27 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from customir.job import Job, StageSummary
 from customir.stages.export import exported_generation
+from customir.workspace import Workspace
 from customir.workspace.passages import read_passages_to_index
+
+if TYPE_CHECKING:
+    from customir.runtime.index import IndexedPassage
 
 
 def fingerprint_inputs(job: Job) -> Sequence[str]:
     return ()
+
+
+def passages_to_index(workspace: Workspace) -> "list[IndexedPassage]":
+    """The passages of the workspace as the index holds them, ordered by key."""
+    from customir.runtime.index import IndexedPassage
+    from customir.runtime.thin import mark_thin
+
+    return mark_thin([IndexedPassage(*row) for row in read_passages_to_index(workspace)])  # type: ignore[arg-type]
 
 
 def is_present(job: Job) -> bool:
@@ -22,15 +35,9 @@ def is_present(job: Job) -> bool:
 def run(job: Job) -> StageSummary:
     from customir.runtime import generations
     from customir.runtime.embedder import Embedder, passage_model
-    from customir.runtime.index import (
-        IndexedPassage,
-        IndexSummary,
-        adopt,
-        build_successor,
-        holds,
-    )
+    from customir.runtime.index import IndexSummary, adopt, build_successor, holds
 
-    passages = [IndexedPassage(*row) for row in read_passages_to_index(job.workspace)]  # type: ignore[arg-type]
+    passages = passages_to_index(job.workspace)
     adopt(job.folder)
     made_in = exported_generation(job)
     assert made_in is not None, "stage export is checked to be done before this one runs"

@@ -8,17 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_index import TOPICS
 
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime import index_file
 from customir.runtime.embedder import Embedder
+from customir.runtime.filters import Filter
 from customir.runtime.fts_tokenizer import any_of, words_in
 from customir.runtime.fusion import WORD_WEIGHT, cosine_std
 from customir.runtime.hits import split_marks
 from customir.runtime.index import IndexedPassage, build_index
+from customir.runtime.query import parse
 from customir.runtime.ranking import word_weights
 from customir.runtime.search import Searcher, search
+from customir.runtime.thin import mark_thin
 
 Index = Callable[[list[IndexedPassage]], Path]
 
@@ -261,3 +265,26 @@ def test_a_fresh_process_searches_quickly_and_without_torch(folder: Path) -> Non
     assert done.stdout.split("\n")[:2] == ["<lunch@example.org>", "[]"]
     assert done.stderr == ""
     assert seconds < 3  # 0.6 s on two idle cores; the rest is for busy ones
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_thin_answer_is_ranked_by_what_it_says(
+    indexed: Index, make_passage: Callable[..., IndexedPassage], marked: bool
+) -> None:
+    thread = {"title": "Re: Razor authentication", "thread": "razor"}
+    says = "The server refuses my password since I moved the home directory to another machine."
+    passages = [
+        make_passage("says", says, **thread),
+        make_passage("thanks", "Oh yes, that sounds better.", **thread),
+        make_passage("alone", "See attachment.", title="Invoice 4711"),
+        *(make_passage(name, text) for name, text in TOPICS.items()),
+    ]
+    folder = indexed(mark_thin(passages) if marked else passages)
+    in_order = ["key-says", "key-thanks"] if marked else ["key-thanks", "key-says"]
+    by_words = search(folder, "razor authentication", k=2, mode="text")
+    assert [hit.key for hit in by_words] == in_order
+    assert search(folder, "razor authentication", k=1)[0].key == in_order[0]
+    assert search(folder, "sounds better", k=1)[0].key == "key-thanks"
+    assert search(folder, "invoice 4711", k=1, mode="text")[0].key == "key-alone"
+    phrase = Filter(conditions=parse('"razor authentication"').conditions)
+    assert len(search(folder, "authentication", only=phrase)) == 2
