@@ -18,7 +18,7 @@ SHELL = bash
 
 MAIL =
 # So much public mail has more than a thousand pairs of its own to train on (demo/customir.toml).
-MESSAGES = 1200
+MESSAGES = 1100
 DEMO_MAIL = $(or $(MAIL),demo/mail.mbox)
 # Mail of your own has a workspace of its own, by the file's name.
 DEMO_OUT = demo/out$(if $(MAIL),-$(shell basename "$(MAIL)" .mbox | tr -c 'A-Za-z0-9._\n-' -))
