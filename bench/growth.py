@@ -170,19 +170,19 @@ def report(results: Sequence[Measured]) -> None:
     whole = [size for size in sizes if all((size, stage) in by for stage in STAGE_NAMES)]
     for size in whole:
         total = sum(by[size, stage].seconds for stage in STAGE_NAMES)
-        print(f"{size:,} messages: {total:.0f} s in all, {share(by, size):.0%} in the two passes")
+        print(f"{size:,} messages: {total:.0f} s in all, {share(by, size):.0%} in the embedding passes")
     if len(whole) > 1:
         seconds = {stage: extrapolated(by, whole, stage) for stage in STAGE_NAMES}
         total = sum(seconds.values())
         passes = sum(extrapolated(by, whole, stage, "embedding") for stage in EMBEDDING)
         print(
             f"{LARGE:,} messages, extrapolated from {whole[-2]:,} and {whole[-1]:,} in a straight "
-            f"line: {total:.0f} s in all, {passes / total:.0%} in the two embedding passes; "
+            f"line: {total:.0f} s in all, {passes / total:.0%} in the embedding passes; "
             + ", ".join(f"{stage} {value:.0f} s" for stage, value in seconds.items())
         )
         claims.append(
             {
-                "name": f"share of the two embedding passes at {LARGE:,} messages, extrapolated",
+                "name": f"share of the embedding passes at {LARGE:,} messages, extrapolated",
                 "ours": round(passes / total, 3), "peer": None, "peer_figure": None, "ratio": None,
                 "measured": f"mailboxes of {' and '.join(f'{size:,}' for size in whole)} messages",
             }
@@ -218,7 +218,7 @@ def extrapolated(
 
 
 def share(by: dict[tuple[int, str], Measured], size: int) -> float:
-    """The share of the two embedding passes in all stages' seconds."""
+    """The share of the embedding passes in all stages' seconds."""
     stages = [by[size, stage] for stage in STAGE_NAMES]
     return sum(each.embedding for each in stages) / sum(each.seconds for each in stages)
 

@@ -62,8 +62,8 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """A candidate: its folder, that of the model that embeds passages for it, its name for the user."""
+class Candidate:
+    """A model: its folder, that of the model that embeds passages for it, its name for the user."""
 
     queries: Path
     passages: Path
@@ -96,7 +96,8 @@ def compare(
 
     What is measured is what would be exported: each candidate is merged, loaded and run over the
     passages of a pool. The self-supervised queries choose the weight if there are some,
-    else the LLM's.
+    else the LLM's. The chosen candidate embeds the whole corpus, so that the test pool holds its best
+    passages, too.
 
     Args:
         base: Folder of the base embedder.
@@ -105,20 +106,22 @@ def compare(
         size: Of the pools.
     """
     dev = data.of("dev")
-    dev = dev.among(pool_rows(dev, _rank_by_base(dev, base, settings, embed), size))
-    test, by_words = pool_of_test(data, base, settings, embed, size)
-    models = {0.0: _Model(base, base, BASE)}
+    by_base = _rank(dev, _embed(dev, Candidate(base, base, BASE), settings, embed))
+    dev = dev.among(pool_rows(dev, by_base, size))
+    models = {0.0: Candidate(base, base, BASE)}
     if merge and dev.queries:
         for weight in settings.evaluation.interpolation_weights:
             merged = merge(weight)
             passages_by = base if settings.training.freeze_passage_encoder else merged
-            models[weight] = _Model(merged, passages_by, f"weight {weight:g}")
+            models[weight] = Candidate(merged, passages_by, f"weight {weight:g}")
     written, pairs = _ranked_queries(
         dev, {weight: _embed(dev, model, settings, embed) for weight, model in models.items()}
     )
     dev_metrics, pairs_dev = written.metrics(), pairs.metrics() if dev.pairs else {}
     weight = choose_weight(pairs_dev or dev_metrics) if dev.queries else 0.0
     systems = {BASE: 0.0, ADAPTED: weight} if weight else {BASE: 0.0}
+    compared = [models[share] for share in systems.values()]
+    test, by_words = pool_of_test(data, compared, settings, embed, size)
     vectors = {share: _embed(test, models[share], settings, embed) for share in systems.values()}
     written, pairs = _ranked_queries(test, vectors)
     runs: dict[str, Rankings] = {BM25: by_words.rows}
@@ -129,7 +132,7 @@ def compare(
         runs |= fuse_with_words(own.queries, own.passages, by_words).of(name)
     if test.queries and (reference := reference_embedder(settings.evaluation)):
         name, folder = reference
-        found = _embed(test, _Model(folder, folder, name), settings, embed)
+        found = _embed(test, Candidate(folder, folder, name), settings, embed)
         runs[name], pairs_runs[name] = _rank(test, found)
     return Comparison(
         dev=dev_metrics,
@@ -145,29 +148,29 @@ def compare(
 
 
 def pool_of_test(
-    data: HeldOutData, base: Path, settings: Settings, embed: Embed, size: PoolSize = POOL
+    data: HeldOutData,
+    compared: Sequence[Candidate],
+    settings: Settings,
+    embed: Embed,
+    size: PoolSize = POOL,
 ) -> tuple[HeldOutData, ByWords]:
     """The test queries with the part of the passages that systems are compared on, ranked by words.
 
-    It holds the best ones of the base, which embeds all passages or has done so in a stage before,
-    and of BM25.
+    It holds the best passages of each compared model and of BM25, so that the metrics of these are
+    those of the whole corpus. Each of the models embeds all passages, or has done so before.
     """
     test = data.of("test")
     by_words = rank_by_words(
         [query.text for query in test.queries], [passage.content for passage in test.passages]
     )
-    rankings = (*_rank_by_base(test, base, settings, embed), by_words.rows)
+    rankings = [by_words.rows]
+    for model in compared:
+        rankings += _rank(test, _embed(test, model, settings, embed))
     rows = pool_rows(test, rankings, size)
     return test.among(rows), by_words.among(rows)
 
 
-def _rank_by_base(
-    data: HeldOutData, base: Path, settings: Settings, embed: Embed
-) -> tuple[Rankings, Rankings]:
-    return _rank(data, _embed(data, _Model(base, base, BASE), settings, embed))
-
-
-def _embed(data: HeldOutData, model: _Model, settings: Settings, embed: Embed) -> _Vectors:
+def _embed(data: HeldOutData, model: Candidate, settings: Settings, embed: Embed) -> _Vectors:
     encoder = load_encoder(model.queries, settings)
     same = model.passages == model.queries
     for_passages = encoder if same else load_encoder(model.passages, settings)

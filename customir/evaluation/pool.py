@@ -21,7 +21,7 @@ class PoolSize:
     others: int
 
 
-# On judged sets the gate decides with it as with the whole corpus (bench/pool.py).
+# bench/pool.py compares what the gate decides among these passages and among the whole corpus.
 POOL = PoolSize(depth=20, others=1000)
 
 

@@ -113,8 +113,8 @@ def among(evaluated: StageSummary) -> str:
     if pool["test"] == pool["passages"]:
         return ""
     return (
-        f", among {pool['test']:,} of {pool['passages']:,} passages (answers, the best ones of the "
-        "base and of BM25, and a random draw)"
+        f", among {pool['test']:,} of {pool['passages']:,} passages (answers, those that "
+        "base, adapted model and BM25 rank highest, and a random draw)"
     )
 
 

@@ -67,7 +67,7 @@ def model_folder(job: Job) -> Path:
 
 def run(job: Job) -> StageSummary:
     from customir.embeddings import stored_embeddings
-    from customir.evaluation.compare import measure_int8, pool_of_test
+    from customir.evaluation.compare import Candidate, measure_int8, pool_of_test
     from customir.exporters.card import SUFFIXES, write_card
     from customir.exporters.parity import losses, measure_parity, table
     from customir.runtime import generations
@@ -83,7 +83,11 @@ def run(job: Job) -> StageSummary:
     if lost := losses(chain, held_out):
         raise UserError(f"{model}: the exported files differ: {'; '.join(lost)}.")
     embed = stored_embeddings(job.workspace, "export", job.reporter)
-    test, _ = pool_of_test(held_out_data_of(job), job.embedder, job.settings, embed)
+    compared = [Candidate(job.embedder, job.embedder, "base")]
+    if weight:
+        frozen = job.settings.training.freeze_passage_encoder
+        compared.append(Candidate(model, job.embedder if frozen else model, "adapted"))
+    test, _ = pool_of_test(held_out_data_of(job), compared, job.settings, embed)
     int8 = measure_int8(
         test,
         job.embedder,

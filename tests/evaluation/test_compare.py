@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from customir.exporters.int8 import quantize
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx
 from customir.exporters.similarity import HeldOut
+from safetensors.torch import load_file, save_file
 
 from customir.embeddings import stored_embeddings
 from customir.evaluation.compare import compare, measure_int8
 from customir.evaluation.held_out import HeldOutData, qrels_of
+from customir.evaluation.pool import PoolSize
 from customir.evaluation.systems import reference_embedder
 from customir.progress import Silent
 from customir.settings import EvaluationSettings, Settings
@@ -132,3 +135,55 @@ def test_int8_is_measured_against_the_base(minilm: Path, tmp_path: Path) -> None
     assert result.metrics == {"Recall@10": 1.0, "nDCG@10": 1.0, "MRR@10": 1.0}
     assert set(result.differences) == {"Recall@10", "nDCG@10", "MRR@10"}
     assert set(none.metrics.values()) == {None}
+
+
+def test_on_a_pool_the_gate_sees_what_it_would_see_on_the_whole_corpus(
+    minilm: Path, tmp_path: Path
+) -> None:
+    things = ("pump", "garden", "office", "invoice", "printer", "badge", "truck", "audit")
+    passages = [
+        Passage(f"p{n:03}", f"d{n}", 0, f"The {thing} {verb} on {day}.", f"p{n:03}", "", f"t{n}")
+        for n, (thing, verb, day) in enumerate(
+            (thing, verb, day)
+            for thing in things
+            for verb in ("leaked", "was moved", "was sold", "costs more", "is late", "was found")
+            for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Sunday")
+        )
+    ]
+    asked = [
+        Query(f"{split}{n}", f"p{n * 36:03}", "need", f"trouble with the {things[n]}", None, split)
+        for split in ("dev", "test")
+        for n in range(len(things))
+    ]
+    worse = tmp_path / "worse"
+
+    def merge(weight: float) -> Path:
+        """A candidate that ranks otherwise: its first layer is noise."""
+        if not worse.exists():
+            merge_adapter(minilm, minilm, 0.0, worse)
+            tensors = load_file(worse / "model.safetensors")
+            name = "encoder.layer.0.attention.output.dense.weight"
+            noise = torch.randn(tensors[name].shape, generator=torch.Generator().manual_seed(0))
+            save_file({**tensors, name: tensors[name] + 0.2 * noise}, worse / "model.safetensors")
+        return worse
+
+    settings = Settings(
+        device="cpu",
+        evaluation=EvaluationSettings(
+            reference_model="", resamples=1000, interpolation_weights=(1.0,)
+        ),
+    )
+    with Workspace(tmp_path / "out") as workspace:
+        embed = stored_embeddings(workspace, "evaluate", Silent())
+        data = HeldOutData(passages, asked, [])
+        whole, pool = (
+            compare(data, minilm, merge, settings, embed, size)
+            for size in (PoolSize(depth=0, others=len(passages)), PoolSize(depth=10, others=2))
+        )
+    assert len(pool.pool) < len(whole.pool) == len(passages)
+    by_name = {result.system: result for result in whole.test}
+    for result in pool.test:
+        if result.system in ("BM25", "base", "adapted"):
+            for name, values in result.by_query.items():
+                np.testing.assert_array_equal(values, by_name[result.system].by_query[name])
+    assert pool.verdict == whole.verdict
