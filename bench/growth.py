@@ -45,7 +45,7 @@ SETTINGS = Settings(
     evaluation=EvaluationSettings(reference_model=""),
 )
 SAMPLED_EVERY = 0.5  # seconds
-EMBEDDING = ("generate", "index")  # the stages that embed the whole corpus
+EMBEDDING = ("generate", "evaluate", "index")  # the stages that embed the whole corpus
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 
