@@ -170,7 +170,9 @@ def report(results: Sequence[Measured]) -> None:
     whole = [size for size in sizes if all((size, stage) in by for stage in STAGE_NAMES)]
     for size in whole:
         total = sum(by[size, stage].seconds for stage in STAGE_NAMES)
-        print(f"{size:,} messages: {total:.0f} s in all, {share(by, size):.0%} in the embedding passes")
+        print(
+            f"{size:,} messages: {total:.0f} s in all, {share(by, size):.0%} in the embedding passes"
+        )
     if len(whole) > 1:
         seconds = {stage: extrapolated(by, whole, stage) for stage in STAGE_NAMES}
         total = sum(seconds.values())

@@ -85,7 +85,9 @@ def group_duplicates(
         for key, text in passages:
             keys.append(key)
             own = words.shingle(text)
-            first = first_of.setdefault(hashlib.blake2b(own.tobytes(), digest_size=16).digest(), key)
+            first = first_of.setdefault(
+                hashlib.blake2b(own.tobytes(), digest_size=16).digest(), key
+            )
             if first == key:
                 distinct.append(key)
                 shingles.append(own)
