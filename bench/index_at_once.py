@@ -4,6 +4,9 @@ The command runs in a process of its own from a cold start: it reads the mail, e
 INT8, embeds the passages and writes the index. The peer is that same INT8 model, which embeds the
 same passages in one call and does nothing else. The mail is that of `--data` (a folder of mbox
 files), or generated.
+
+    python bench/index_at_once.py --data FOLDER-OF-MBOX-FILES
+    python bench/index_at_once.py --quick
 """
 
 import argparse
