@@ -1,10 +1,10 @@
 """Near-duplicate passages: forwarded copies, notices, templates, and passages quoted in full.
 
 They are found by an exact set similarity join of word 3-shingles with prefix filtering (Chaudhuri,
-Ganti and Kaushik 2006; Bayardo, Ma and Srikant 2007). A set that is nearly contained in another must
-share one of its rarest shingles with it, so only passages that share such a shingle are compared.
-MinHash with LSH, which this replaced, misses pairs just above the threshold, cannot detect that a
-short passage is part of a long one, and takes longer (bench/duplicates.py).
+Ganti and Kaushik 2006; Bayardo, Ma and Srikant 2007). A set that is nearly contained in another
+must share one of its rarest shingles with it, so only passages that share such a shingle are
+compared. MinHash with LSH, which this replaced, misses pairs just above the threshold, cannot
+detect that a short passage is part of a long one, and takes longer (bench/duplicates.py).
 """
 
 import hashlib
@@ -64,10 +64,10 @@ def group_duplicates(
     """Group near-duplicate passages.
 
     Two passages are in the same group if their sets of word 3-shingles have a Jaccard similarity of
-    at least `similarity`. Groups that share a passage are merged. Then, if at least `containment` of
-    a passage is contained in a longer passage of another group, its group joins that group. If there
-    are several such groups, it joins the one with the longest passage. It joins only one group, so
-    that a notice or greeting that many passages quote does not merge all of them.
+    at least `similarity`. Groups that share a passage are merged. Then, if at least `containment`
+    of a passage is contained in a longer passage of another group, its group joins that group. If
+    there are several such groups, it joins the one with the longest passage. It joins only one
+    group, so that a notice or greeting that many passages quote does not merge all of them.
 
     Args:
         passages: (key, text), sorted by key, without repeated keys.
@@ -179,7 +179,7 @@ def candidate_pairs(
 
 
 def _rarest(own: Shingles, counts: NDArray[np.uint32], least: float) -> Shingles:
-    """Enough of the rarest shingles that any set with the share `least` of `own` has one of them."""
+    """Enough of the rarest shingles that a set with the share `least` of `own` has one of them."""
     needed = len(own) - math.ceil(least * len(own) - 1e-9) + 1
     rank = counts[own % COUNTERS].astype(np.uint64) << np.uint64(32) | own
     return own[np.argpartition(rank, needed - 1)[:needed]]

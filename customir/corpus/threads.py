@@ -9,7 +9,7 @@ from customir.corpus.disjoint_set import DisjointSet
 from customir.text.mail_labels import prefixes, without_prefixes
 
 ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
-# Limits for an announcement to thousands and for a subject with thousands of messages ("Re: hello").
+# Limits for an announcement to thousands, and for a subject of thousands of messages ("Re: hello").
 MOST_PARTICIPANTS, EARLIER_LOOKED_AT = 100, 200
 # Nodes of the union-find: documents, Message-IDs and named threads never mix.
 DOCUMENT = "document "

@@ -19,7 +19,7 @@ from customir.text.mail_labels import (
 QUOTE, ATTRIBUTION, HEADER, EARLIER = "quote", "attribution", "copied header", "earlier message"
 
 QUOTED = re.compile(r"\s{0,4}[>＞]")
-# Some programs quote with bars. Tables have bars, too, so they are a quote only below an attribution.
+# Some programs quote with bars. Tables have bars, too, so bars quote only below an attribution.
 BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
 # These marks count as quote marks only directly below a dated attribution.
 RARE_MARK = re.compile(r"\s{0,2}(--\]|[#:%}])(?:\s|(?<=\]))")
@@ -64,7 +64,7 @@ LONGEST_NAME, NAME_WORDS = 60, 3
 
 
 def earlier_messages(lines: Sequence[str], *, forwards: bool) -> dict[int, str]:
-    """Everything from the first copied message on; in a forward, what follows the forwarded message.
+    """The first copied message and all below it; in a forward, all below the forwarded message.
 
     If the copied message has quote marks, the answer may be below it, so only its header is cut.
     """
