@@ -1,4 +1,4 @@
-"""Cuts a document's text into passages that the embedder can take in whole."""
+"""Cuts a document's text into passages that fit the embedder."""
 
 import bisect
 import re
@@ -11,14 +11,14 @@ from tokenizers import Encoding, Tokenizer
 
 from customir.errors import UserError
 
-# Text is tokenized this much at a time, so that a giant document takes no giant memory.
+# Text is tokenized in slabs of this size, so that memory is limited for a huge document.
 SLAB_CHARACTERS = 1 << 16
 SLABS_AT_ONCE = 256
-# A token that covers more characters (a WordPiece tokenizer calls a long word one [UNK]) counts
-# as several, or a passage could hold a megabyte.
+# A token that covers more characters counts as several. A WordPiece tokenizer turns a long word
+# into one [UNK], so a passage could otherwise hold a megabyte.
 TOKEN_CHARACTERS = 32
 
-# Where to cut, best first. Each matches what stands between two passages.
+# Where to cut, best first. Each pattern matches the separator between two passages.
 BREAKS = (
     re.compile(r"\n\s*\n"),  # paragraphs
     re.compile(r"(?<=[.!?…。！？])[\"')\]]*\s+"),  # sentences
@@ -26,28 +26,29 @@ BREAKS = (
     re.compile(r"\s+"),  # words
 )
 Breaks = tuple[re.Pattern[str], ...]
-# Between white space a piece has at most this many tokens more than within its text.
+# A piece cut at white space has at most this many tokens more than it has within its text.
 SPARE_TOKENS = 4
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A passage, and whether its tokens must be counted to know that they are few enough."""
+    """A passage, and whether its tokens must be counted to check that it is short enough."""
 
     text: str
     doubtful: bool
 
 
 class Chunker:
-    """Cuts texts at paragraphs, else sentences, lines, words, else anywhere.
+    """Cuts texts at paragraphs, else at sentences, lines or words, else anywhere.
 
     Args:
         tokenizer_file: The embedder's tokenizer.json.
-        passage_tokens: The longest passage, in its tokens, [CLS] and the like not counted.
-        overlap_tokens: At most this much of a passage is repeated in the next, in whole words.
+        passage_tokens: The maximum length of a passage in tokens, without special tokens.
+        overlap_tokens: At most this many tokens of a passage are repeated in the next, in whole
+            words.
 
     Raises:
-        UserError: the file is no tokenizer, or the overlap is half a passage or more.
+        UserError: the file is not a tokenizer, or the overlap is more than half a passage.
     """
 
     def __init__(self, tokenizer_file: Path, passage_tokens: int, overlap_tokens: int) -> None:
@@ -69,14 +70,14 @@ class Chunker:
         self._overlap_tokens = overlap_tokens
 
     def cut(self, texts: Sequence[str], turns: Sequence[bool] = ()) -> list[list[str]]:
-        """The passages of each of `texts`, in order; none of a text that is blank.
+        """The passages of each text, in order; none for a blank text.
 
         Args:
-            turns: Of which texts the paragraphs are what people said: there a passage repeats
-                whole paragraphs of the one before or nothing, so that it begins with a name.
+            turns: For each text, whether its paragraphs are turns of a chat. In a chat, a passage
+                repeats only whole paragraphs of the previous one, so that it begins with a name.
 
-        Every character that is not white space is in at least one of them, and each, tokenized
-        by itself, has at most `passage_tokens` tokens.
+        Every character that is not white space is in at least one passage. Each passage, tokenized
+        alone, has at most `passage_tokens` tokens.
         """
         texts = [text.strip() for text in texts]
         starts = self._token_starts(texts)
@@ -84,8 +85,8 @@ class Chunker:
         cuts = [
             self._pieces(*each, exact=False) for each in zip(texts, starts, breaks, strict=True)
         ]
-        # Cut out of its context a text can have more tokens: "##ing" becomes "ing". That is rare
-        # enough to look for it afterwards, all at once.
+        # Without its context, a text can have more tokens: "##ing" becomes "ing". That is so rare
+        # that all pieces are checked afterwards, at once.
         doubtful = [
             (at, piece.text) for at, pieces in enumerate(cuts) for piece in pieces if piece.doubtful
         ]
@@ -123,7 +124,7 @@ class Chunker:
         return pieces
 
     def _token_starts(self, texts: Sequence[str]) -> list[list[int]]:
-        """The first character of every token; long tokens and gaps count as several."""
+        """The position of every token's first character. Long tokens and gaps count as several."""
         slabs = [(at, *ends) for at, text in enumerate(texts) for ends in _slabs(text)]
         encoded = self._encoded(texts[at][begin:end] for at, begin, end in slabs)
         starts: list[list[int]] = [[] for _ in texts]
@@ -132,7 +133,7 @@ class Chunker:
         return [_filled(own, len(text)) for own, text in zip(starts, texts, strict=True)]
 
     def _end(self, text: str, starts: list[int], begin: int, *, exact: bool) -> int:
-        """Where the passage that begins at character `begin` ends; `exact`: count its tokens."""
+        """The end of the passage that begins at `begin`. If `exact`, its tokens are counted."""
         first = bisect.bisect_left(starts, begin)
         budget = self._passage_tokens
         while True:
@@ -153,7 +154,7 @@ class Chunker:
     def _next_begin(
         self, text: str, starts: list[int], begin: int, end: int, breaks: Breaks
     ) -> int:
-        """Where the next passage begins: up to `overlap_tokens` before `end`, at a break."""
+        """The start of the next passage: at a break, up to `overlap_tokens` before `end`."""
         if not self._overlap_tokens:
             return end
         at = bisect.bisect_left(starts, end) - self._overlap_tokens
@@ -166,12 +167,12 @@ class Chunker:
 
 
 def _is_gap(text: str, at: int) -> bool:
-    """Whether no word goes over character `at`."""
+    """Whether no word crosses position `at`."""
     return at == 0 or at >= len(text) or text[at].isspace() or text[at - 1].isspace()
 
 
 def _slabs(text: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of pieces of at most SLAB_CHARACTERS, ending at white space if there is any."""
+    """Begin and end of pieces of at most SLAB_CHARACTERS, cut at white space if possible."""
     at = 0
     while at < len(text):
         end = min(at + SLAB_CHARACTERS, len(text))
@@ -183,7 +184,7 @@ def _slabs(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _filled(starts: list[int], length: int) -> list[int]:
-    """`starts`, the first of them 0, with more where one is far from the next."""
+    """`starts` with the first set to 0, and with more starts where two are far apart."""
     filled: list[int] = []
     for start, following in pairwise([0, *starts[1:], length]):
         filled.append(start)
@@ -193,7 +194,7 @@ def _filled(starts: list[int], length: int) -> list[int]:
 
 
 def _best_break(text: str, earliest: int, limit: int) -> int:
-    """Where the last of the best kind of break in `earliest`..`limit` ends; else `limit`."""
+    """The end of the last break of the best kind in `earliest`..`limit`; `limit` if none."""
     for pattern in BREAKS:
         ends = [found.end() for found in pattern.finditer(text, earliest, limit)]
         if ends:

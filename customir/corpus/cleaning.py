@@ -1,8 +1,8 @@
-"""What an author wrote, without what mail programs and list servers put around it.
+"""Reduces a document to its author's own text, without the additions of mail programs and servers.
 
-The rules look at lines, each once, so that no message takes more than linear time. What quotes and
-signatures look like in which language is a table (mail_labels.toml); the rules are in quotes.py and
-signatures.py, and bench/quotes.py measures them beside mail-parser-reply and talon.
+The rules look at each line once, so that every message takes linear time. A table
+(mail_labels.toml) holds the words of quotes and signatures in each language. The rules are in
+quotes.py and signatures.py, and bench/quotes.py compares them with mail-parser-reply and talon.
 """
 
 import re
@@ -23,7 +23,7 @@ from customir.corpus.signatures import (
 from customir.text.mail_labels import says_answer, says_forward
 from customir.text.quotes import earlier_messages, quotes
 
-# A title is embedded with every passage of its document; nobody writes a longer one.
+# The longest title. A title is embedded with every passage of its document.
 MAXIMUM_TITLE = 1000
 
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2060\ufeff\ud800-\udfff]")
@@ -31,9 +31,9 @@ BLANK_LINES = re.compile(r"\n{3,}")
 ARMOUR = "PGP or uuencoded block"
 TRACKING = "tracking link"
 
-# In these, message after message is copied, and all are what was sent.
+# A digest copies one message after another, and all of them are its content.
 DIGEST = re.compile(r"\b(?:digest|newsletter)\b|\bvol(?:ume)?\.? ?\d|\bissue #?\d", re.IGNORECASE)
-SCRUBBED = re.compile(  # by Mailman, from its archives
+SCRUBBED = re.compile(  # the note of a part that Mailman removed from its archives
     r"^(?:-+ next part -+\n)?An? [\w -]{0,60}(?:was|were) scrubbed\.\.\.$"
     r"(?:\n(?:Name|Type|Size|Desc|URL|From|Subject|Date|To)\s*:.*(?:\n<\S*>)?)*",
     re.MULTILINE,
@@ -47,7 +47,7 @@ class Cut:
 
     Attributes:
         cause: "quote", "signature", ...
-        characters: How many characters of `text` were cut; all, except of a link.
+        characters: The number of characters cut from `text`: all of them, unless it is a link.
     """
 
     cause: str
@@ -57,19 +57,19 @@ class Cut:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A document's own text, and what was cut to get it: links first, then lines, from the top."""
+    """A document's own text and the pieces cut from it: links first, then lines from the top."""
 
     text: str
     cuts: tuple[Cut, ...] = ()
 
 
 def clean(document: RawDocument) -> Cleaned:
-    """The document's own text: NFC, no control characters, and of mail only what is new in it.
+    """The document's own text in NFC, without control characters; of mail, only the new text.
 
     Quoted replies, attributions, copied headers, signatures, list footers, legal notices, PGP
-    armour and what tracks the reader of a link are cut, and every piece is listed with its cause.
-    The first message below a forward is kept without its header, because it is what was sent. Lines
-    that begin with ">" in mail that answers nothing are kept: they are a console's.
+    armour and tracking parts of links are cut, and every piece is listed with its cause. The first
+    message in a forward is kept without its header, because it is what the sender sent. Lines that
+    begin with ">" are kept in mail that is not a reply, because they are console input.
     """
     text = tidy(document.text)
     if not document.is_mail:
@@ -88,9 +88,9 @@ def clean(document: RawDocument) -> Cleaned:
 
 
 def _causes(lines: list[str], document: RawDocument) -> dict[int, str]:
-    """The lines to cut, by their position, and why."""
+    """The positions of the lines to cut, each with its cause."""
     answers = bool(document.references) or says_answer(document.title)
-    # What is copied into a mail that answers nothing was forwarded, whatever its subject.
+    # A message copied into mail that is not a reply was forwarded, whatever the subject says.
     forwards = not answers or says_forward(document.title)
     causes = _armour(lines)
     if causes:  # PGP puts "- " before a line that begins with a dash
@@ -116,7 +116,7 @@ def _causes(lines: list[str], document: RawDocument) -> dict[int, str]:
 
 
 def _pieces(lines: Sequence[str], causes: dict[int, str]) -> list[Cut]:
-    """The runs of lines that are cut for one cause; blank lines neither break nor fill one."""
+    """Each run of lines cut for one cause. Blank lines neither end a run nor belong to it."""
     cuts: list[Cut] = []
     run: list[str] = []
     running = ""
@@ -136,7 +136,7 @@ def _pieces(lines: Sequence[str], causes: dict[int, str]) -> list[Cut]:
 
 
 def _left(lines: Sequence[str], causes: dict[int, str]) -> str:
-    """The lines that are not cut; those between which something was are apart."""
+    """The lines that are not cut, with a blank line in place of each cut."""
     kept: list[str] = []
     for at, line in enumerate(lines):
         if at not in causes:
@@ -151,9 +151,9 @@ def _cut(cause: str, text: str) -> Cut:
 
 
 def missing_lines(before: Sequence[str], after: Sequence[str]) -> list[str]:
-    """The runs of `before`'s lines that are not in `after`, which holds the others, in order.
+    """The runs of lines in `before` that are missing from `after`.
 
-    Blank lines are passed over.
+    `after` must hold the other lines in the same order. Blank lines are ignored.
     """
     kept = deque(line for line in after if line.strip())
     runs: list[list[str]] = [[]]
@@ -175,7 +175,7 @@ def clean_line(text: str, longest: int | None = None) -> str:
 
 
 def why_empty(document: RawDocument) -> str:
-    """What a document consists of whose cleaned text is empty."""
+    """The reason why a document's cleaned text is empty."""
     if "-----BEGIN PGP MESSAGE-----" in document.text:
         return "encrypted (PGP): no readable text"
     text = tidy(document.text)
@@ -187,7 +187,7 @@ def why_empty(document: RawDocument) -> str:
 
 
 def tidy(text: str) -> str:
-    """Unicode NFC, line feeds, no control characters, no half surrogates, plain spaces."""
+    """Text in NFC with line feeds and plain spaces; no control characters or lone surrogates."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.isascii():

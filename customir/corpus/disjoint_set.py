@@ -7,7 +7,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class DisjointSet(Generic[T]):
-    """Items in sets that can be merged. Path halving (Tarjan and van Leeuwen 1984)."""
+    """Disjoint sets that can be merged, with path halving (Tarjan and van Leeuwen 1984)."""
 
     def __init__(self) -> None:
         self._parent: dict[T, T] = {}

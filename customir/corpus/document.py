@@ -1,27 +1,27 @@
-"""What readers make, before it is cleaned."""
+"""The output of the readers, before cleaning."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class RawDocument:
-    """One message or file as a reader found it, decoded but not cleaned.
+    """One message or file, decoded but not cleaned.
 
     Attributes:
-        identifier: Message-ID, `_id`, or path below the source; unique within the source only by
-            its author's good will.
-        title: Subject or title; empty where there is none.
-        sender: The From header, decoded; empty where there is none.
+        identifier: The Message-ID, `_id`, or path below the source. Nothing guarantees that it is
+            unique within the source.
+        title: The subject or title; empty if there is none.
+        sender: The decoded From header; empty if there is none.
         date: ISO 8601 in UTC ("2002-08-22T11:34:53+00:00"), or None.
-        text: The text as found (HTML already turned to text).
+        text: The original text (HTML already converted to text).
         references: Message-IDs that this one answers, oldest first (References, In-Reply-To).
-        is_mail: Whether quoted replies and signatures are to be looked for.
-        thread: The name of its thread, where the source itself names one; else empty.
-        is_chat: Whether its paragraphs are what people said in a chat, each with name and time.
-        is_attachment: Whether it came with the message before it.
-        recipients: The To and Cc headers, decoded; empty where there are none.
-        unwanted: Why it is left out by default: "spam: the folder Junk"; empty where it is not.
-        attachments: Names of the files that came with it.
+        is_mail: Whether to look for quoted replies and signatures.
+        thread: The name of its thread if the source names one, else empty.
+        is_chat: Whether its paragraphs are turns of a chat, each with a name and a time.
+        is_attachment: Whether it is an attachment of the message before it.
+        recipients: The decoded To and Cc headers; empty if there are none.
+        unwanted: Why it is excluded by default ("spam: the folder Junk"); empty if it is not.
+        attachments: The names of its attached files.
     """
 
     identifier: str
@@ -41,12 +41,12 @@ class RawDocument:
 
 @dataclass(frozen=True)
 class RawMail:
-    """A mail message as bytes, without an envelope line: parsed later, by whoever has time.
+    """A mail message as bytes, without an envelope line. It is parsed later, in any process.
 
     Attributes:
-        name: What it is called where it has no Message-ID.
-        envelope: The line that separates it from the message before it in an mbox file: its date
-            counts where no header has one.
+        name: Its identifier if it has no Message-ID.
+        envelope: The line that separates it from the previous message in an mbox file. Its date is
+            used if the Date header is missing or unreadable.
         unwanted: As in RawDocument.
     """
 
@@ -58,7 +58,7 @@ class RawMail:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """One message, line or file that a reader could not use: `reason` is shown to the user."""
+    """A message, line or file that a reader could not use. `reason` is shown to the user."""
 
     identifier: str
     reason: str

@@ -1,10 +1,10 @@
-"""Near-duplicate passages: forwarded copies, notices, templates, and what another quotes whole.
+"""Near-duplicate passages: forwarded copies, notices, templates, and passages quoted in full.
 
-An exact join of sets of word 3-shingles, by prefix filtering (Chaudhuri, Ganti and Kaushik 2006;
-Bayardo, Ma and Srikant 2007): a set that is nearly contained in another must share one of its
-rarest shingles with it, so that only passages which share such a one are compared. MinHash with
-LSH, which it replaced, misses pairs just above the threshold, can't see that a short passage is a
-part of a long one, and takes longer (bench/duplicates.py).
+They are found by an exact set similarity join of word 3-shingles with prefix filtering (Chaudhuri,
+Ganti and Kaushik 2006; Bayardo, Ma and Srikant 2007). A set that is nearly contained in another
+must share one of its rarest shingles with it, so only passages that share such a shingle are
+compared. MinHash with LSH, which this replaced, misses pairs just above the threshold, cannot
+detect that a short passage is part of a long one, and takes longer (bench/duplicates.py).
 """
 
 import hashlib
@@ -21,19 +21,19 @@ from customir.corpus.disjoint_set import DisjointSet
 from customir.progress import Reporter
 
 SHINGLE_WORDS = 3
-# Ten words: shorter passages are "contained" in others by chance.
+# Eight shingles are ten words. Shorter passages are "contained" in others by chance.
 LEAST_CONTAINED = 8
-# Of the passages that share a shingle so many are compared with the others: a machine sent the
-# same notice 50,000 times, and to compare each with each would take quadratic time. Near the
-# notice is near its first copies.
+# At most this many of the passages that share a shingle are compared with the others. If a machine
+# sent the same notice 50,000 times, comparing all pairs would take quadratic time. A passage that
+# is similar to the notice is similar to its first copies.
 MEMBERS_COMPARED = 32
 PASSAGES_AT_ONCE = 2000
-# Shingles are ordered by how many passages hold them; what falls together here is taken for
-# more frequent than it is, which costs time and changes nothing.
+# Shingles are ordered by the number of passages that contain them. Shingles that share a counter
+# seem more frequent than they are, which costs time and does not change the result.
 COUNTERS = 1 << 22
 WORDS_KEPT = 1 << 20
 WORD = re.compile(r"\w+")
-# Odd 64-bit constants (multiplicative hashing), one a word of a shingle.
+# Odd 64-bit constants for multiplicative hashing, one per word of a shingle.
 MULTIPLIERS = tuple(
     np.uint64(each) for each in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 )
@@ -43,11 +43,11 @@ Shingles = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Groups:
-    """Near-duplicates.
+    """The groups of near-duplicate passages.
 
     Attributes:
-        of: For every passage key the group, which is the smallest key in it.
-        contained: Passages that are nearly a part of a longer one.
+        of: The group of every passage key, named by the smallest key in it.
+        contained: The number of passages that are nearly contained in a longer one.
     """
 
     of: dict[str, str]
@@ -61,17 +61,17 @@ def group_duplicates(
     containment: float,
     reporter: Reporter,
 ) -> Groups:
-    """The near-duplicate groups.
+    """Group near-duplicate passages.
 
-    Two passages whose sets of word 3-shingles have a Jaccard similarity of at least `similarity`
-    are in one group, and groups that share a passage are one. Then a group with a passage of
-    which at least `containment` is contained in a longer passage of another group joins that
-    one; where there are several, that of the longest. It joins one alone: what many quote, a
-    notice or a greeting, doesn't make a group of all that quote it.
+    Two passages are in the same group if their sets of word 3-shingles have a Jaccard similarity of
+    at least `similarity`. Groups that share a passage are merged. Then, if at least `containment`
+    of a passage is contained in a longer passage of another group, its group joins that group. If
+    there are several such groups, it joins the one with the longest passage. It joins only one
+    group, so that a notice or greeting that many passages quote does not merge all of them.
 
     Args:
-        passages: (key, text), in the order of the keys, each once.
-        total: How many there are, for the progress bar.
+        passages: (key, text), sorted by key, without repeated keys.
+        total: The number of passages, for the progress bar.
         similarity: 0 < similarity <= 1.
         containment: 0.5 < containment <= 1.
     """
@@ -114,7 +114,7 @@ def group_duplicates(
 
 
 def shingle(text: str) -> Shingles:
-    """The distinct word 3-shingles of a text as sorted 32-bit hashes: uint32 [n], n >= 1."""
+    """The distinct word 3-shingles of a text as sorted 32-bit hashes, uint32 [n] with n >= 1."""
     return _WordHashes().shingle(text)
 
 
@@ -125,7 +125,7 @@ def jaccard(one: Shingles, other: Shingles) -> float:
 
 
 class _WordHashes(dict[str, int]):
-    """CRC-32 of words, remembered."""
+    """A cache of the CRC-32 of words."""
 
     def __missing__(self, word: str) -> int:
         self[word] = value = zlib.crc32(word.encode("utf-8", "surrogatepass"))
@@ -146,9 +146,9 @@ class _WordHashes(dict[str, int]):
 def candidate_pairs(
     shingles: Sequence[Shingles], least: float
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Pairs of which one may hold the share `least` of the other, as positions, a chunk at a time.
+    """Pairs of positions such that one passage may contain at least the share `least` of the other.
 
-    Yields the number of passages done with, and their pairs.
+    Yields, for each chunk, the number of passages in it and their pairs.
     """
     if not shingles:
         return
@@ -181,14 +181,14 @@ def candidate_pairs(
 
 
 def _rarest(own: Shingles, counts: NDArray[np.uint32], least: float) -> Shingles:
-    """So many of the rarest shingles that a set with the share `least` of all has one of them."""
+    """Enough of the rarest shingles that a set with the share `least` of `own` has one of them."""
     needed = len(own) - math.ceil(least * len(own) - 1e-9) + 1
     rank = counts[own % COUNTERS].astype(np.uint64) << np.uint64(32) | own
     return own[np.argpartition(rank, needed - 1)[:needed]]
 
 
 def _join_parts(sets: DisjointSet[str], wholes: dict[str, list[tuple[int, str]]]) -> None:
-    """Join each group of parts with the group of the longest passage that holds one of them."""
+    """Merge each group with the group of the longest passage that contains one of its passages."""
     longest: dict[str, tuple[int, str]] = {}
     for part, found in wholes.items():
         group = sets.find(part)

@@ -43,34 +43,34 @@ from customir.workspace.passages import (
 STAGE = "ingest"
 WORK = "reading"
 BATCH, BATCH_BYTES = 500, 8 << 20
-# Progress is counted in these: how many documents there are is known when all are read.
+# Progress is counted in kilobytes, because the number of documents is unknown until all are read.
 KILOBYTE = 1000
-# Fewer passages than this can't adapt anything: with 30% of the threads held out, 28 are left to
-# train on, one small batch of in-batch negatives, and the gate has 12 passages' queries, on which
-# no difference short of enormous is significant.
+# Fewer passages cannot adapt a model. With 30% of the threads held out, 28 passages are left for
+# training, which is one small batch of in-batch negatives. The gate has the queries of 12 passages,
+# on which only an enormous difference is significant.
 MINIMUM_PASSAGES = 40
 SAME_MESSAGE = "same message as"
 
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What `ingest` read and made. read = kept + skipped.
+    """The counts of one `ingest` run; read = kept + skipped.
 
     Attributes:
-        read: Messages, conversations, lines, files and attachments met in the sources.
-        attachments: Of them, those that came with a message.
-        kept: Of them, those that are documents now.
-        skipped: Those that are not; each is listed with its reason in the workspace.
-        skipped_by_reason: How many for each kind of reason.
+        read: Messages, conversations, lines, files and attachments in the sources.
+        attachments: How many of the items read are attachments of a message.
+        kept: How many of the items read became documents.
+        skipped: How many did not; the workspace lists each of them with its reason.
+        skipped_by_reason: The number of skipped items for each kind of reason.
         new: Documents that were not in the workspace before.
-        changed: Those that were, and have another content now under the same name and source.
-        removed: Those that were, and are in no source any more.
-        characters: Of the kept documents, as they were found.
-        cut: How many of them were cut, by cause.
+        changed: Documents whose content changed under the same name and source.
+        removed: Documents of the workspace that are in no source any more.
+        characters: Characters of the kept documents before cleaning.
+        cut: How many of these characters were cut, by cause.
         duplicate_groups: Near-duplicate groups of two passages or more.
         duplicate_passages: Passages in these groups.
-        contained_passages: Of them, those that are a part of a longer one.
-        largest_thread: Documents in the largest thread.
+        contained_passages: How many of these are nearly contained in a longer passage.
+        largest_thread: The number of documents in the largest thread.
     """
 
     read: int
@@ -92,7 +92,7 @@ class IngestSummary:
 
     @property
     def line(self) -> str:
-        """For the user, when it is done."""
+        """The summary on one line, for the user."""
         return (
             f"{self.read} read: {self.kept} kept, {self.skipped} skipped; {self.new} new, "
             f"{self.changed} changed, {self.removed} gone; {self.threads} threads, "
@@ -100,7 +100,7 @@ class IngestSummary:
         )
 
     def as_detail(self) -> dict[str, Any]:
-        """For the stage's row and the report, as JSON."""
+        """The summary as JSON, for the stage's row and the report."""
         return asdict(self)
 
 
@@ -112,20 +112,20 @@ def ingest(
     reporter: Reporter,
     processes: int = 1,
 ) -> IngestSummary:
-    """Make the workspace hold what the sources hold now, and nothing else.
+    """Update the workspace to the current content of the sources.
 
-    A document's key is a hash of its content, and so is a passage's: reading a source again adds
-    nothing twice, text that has not changed keeps its keys, and a run that was killed ends, when
-    it is run again, with the rows of one that was not.
+    The keys of documents and passages are hashes of their content. Reading a source again therefore
+    adds nothing twice, unchanged text keeps its keys, and repeating a run that was killed gives the
+    same rows as an uninterrupted run.
 
-    First every document is read and its lines are counted, then threads are found, then what many
-    messages repeat is cut and the rest becomes passages, then these are grouped.
+    The steps are: read every document and count its lines, find the threads, cut the lines that
+    many messages repeat, cut the rest into passages, and group near-duplicates.
 
     Args:
-        processes: How many parse and clean; the result is the same for any number.
+        processes: The number of processes that parse and clean. It does not affect the result.
 
     Raises:
-        UserError: see `check_sources` and `Chunker`; or no source held a document.
+        UserError: see `check_sources` and `Chunker`; or no source holds a usable document.
     """
     check_sources(sources)
     chunker = Chunker(tokenizer_file, settings.passage_tokens, settings.overlap_tokens)
@@ -144,10 +144,10 @@ def ingest(
 
 
 def require_enough(workspace: Workspace) -> None:
-    """Nothing, where the corpus is large enough to adapt a model to.
+    """Check that the corpus is large enough to adapt a model to.
 
     Raises:
-        UserError: it has fewer than MINIMUM_PASSAGES passages; says how many.
+        UserError: it has fewer than MINIMUM_PASSAGES passages; the message gives their number.
     """
     passages = count_passages(workspace)
     if passages < MINIMUM_PASSAGES:
@@ -159,7 +159,7 @@ def require_enough(workspace: Workspace) -> None:
 
 
 class _Reading:
-    """What has been read so far, over all sources: enough to thread it and to know it again."""
+    """The state of reading over all sources, for threading and for detecting repeated messages."""
 
     def __init__(self) -> None:
         self.read = self.attachments = self.characters = 0
@@ -171,7 +171,7 @@ class _Reading:
         self.chats: set[str] = set()
 
     def take(self, results: Results) -> tuple[list[Prepared], list[Skipped]]:
-        """The documents of a batch that were not met before, and what is skipped of it."""
+        """The new documents of a batch, and its skipped items."""
         kept: list[Prepared] = []
         skipped: list[Skipped] = []
         for each in results:
@@ -252,7 +252,7 @@ def batches(
     options: ReadOptions | None = None,
     position: Position | None = None,
 ) -> Iterator[Batch]:
-    """What the sources hold, not parsed yet, in pieces of BATCH items or some BATCH_BYTES."""
+    """The unparsed items of the sources, in batches of BATCH items or about BATCH_BYTES."""
     batch: list[tuple[str, RawDocument | RawMail | Unreadable]] = []
     size = 0
     for source in sources:
@@ -269,7 +269,7 @@ def batches(
 
 @dataclass(frozen=True)
 class _Changes:
-    """How many documents came, went, or are another now under the same name and source."""
+    """How many documents are new, removed, or changed under the same name and source."""
 
     new: int
     changed: int
@@ -277,7 +277,7 @@ class _Changes:
 
 
 def _settle(workspace: Workspace, posts: dict[str, Post], known: set[str]) -> _Changes:
-    """Drop what is in no source any more, and set the threads."""
+    """Delete documents that are in no source any more, and set the threads."""
     stale: list[str] = []
     gone: set[tuple[str, str]] = set()
     come: set[tuple[str, str]] = set()
@@ -300,7 +300,7 @@ def _settle(workspace: Workspace, posts: dict[str, Post], known: set[str]) -> _C
 
 
 def _group(workspace: Workspace, settings: CorpusSettings, reporter: Reporter) -> int:
-    """Set the near-duplicate groups; how many passages are a part of another."""
+    """Set the near-duplicate groups; returns how many passages are nearly contained in another."""
     groups = group_duplicates(
         read_texts(workspace),
         count_passages(workspace),
@@ -339,7 +339,7 @@ def _summary(
 
 
 def _kind(reason: str) -> str:
-    """A reason without what is particular to one document."""
+    """A reason without the details of a single document."""
     return SAME_MESSAGE if reason.startswith(SAME_MESSAGE) else reason.partition(":")[0]
 
 

@@ -1,31 +1,31 @@
-"""Links as their author gave them: without a mail gateway's wrapping and without tracking."""
+"""Restores links: removes the wrapping of mail gateways and tracking parameters."""
 
 import re
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 URL = re.compile(r"https?://[^\s<>\"'\])}|]+", re.IGNORECASE)
-# Nothing shorter is wrapped or tracks anybody.
+# Shorter links are neither wrapped nor used for tracking.
 SHORTEST = 40
 PROOFPOINT = re.compile(r"https?://urldefense\.(?:com|us|proofpoint\.com)/", re.IGNORECASE)
 PROOFPOINT_3 = re.compile(r"/v3/__(.+?)__(?:;|$)")
 SAFE_LINKS = ".safelinks.protection.outlook.com"
-# Parameters that say who was sent the link, by which campaign; not which page it is.
+# Parameters that name the recipient of a link or a campaign, but not the page.
 TRACKING = re.compile(
     r"(?:utm_\w+|fbclid|gclid|dclid|msclkid|mc_[ce]id|mkt_tok|_hs\w+|igshid|vero_\w+|oly_\w+_id"
     r"|wickedid|yclid|s_cid|trk\w*|elq\w*|sc_\w+|ref_src|cmpid)",
     re.IGNORECASE,
 )
-# A name for one reader among millions: longer than any word, of letters and digits.
+# A token that identifies a single reader: letters and digits, longer than any word.
 OPAQUE = re.compile(r"(?=[^/?&=]*\d)(?=[^/?&=]*[A-Za-z])[\w%+~.-]{48,}")
 NESTED = 3
 
 
 def plain_links(text: str) -> tuple[str, list[tuple[str, int]]]:
-    """`text` with its links made plain, and those that were not, with the characters dropped.
+    """`text` with plain links, and each changed link with the number of characters removed.
 
-    A link through Outlook's Safe Links or Proofpoint becomes the one that was wrapped. Parameters
-    that only track are dropped, and so is whatever follows the first opaque name of 48 characters
-    or more; a link is never made longer.
+    A link wrapped by Outlook's Safe Links or Proofpoint is replaced by the original. Tracking
+    parameters are removed, and so is everything from the first opaque token of 48 characters or
+    more. A link never becomes longer.
     """
     cut: list[tuple[str, int]] = []
     if "://" not in text:
@@ -45,7 +45,7 @@ def plain_links(text: str) -> tuple[str, list[tuple[str, int]]]:
 
 
 def plain_link(link: str) -> str:
-    """One link; see `plain_links`."""
+    """The plain form of one link; see `plain_links`."""
     for _ in range(NESTED):
         inner = _wrapped(link)
         if inner is None:
@@ -54,7 +54,7 @@ def plain_link(link: str) -> str:
     try:
         parts = urlsplit(link)
         pairs = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:  # a host that is none, too many fields
+    except ValueError:  # an invalid host, or too many fields
         return link
     kept = [(name, value) for name, value in pairs if not TRACKING.fullmatch(name)]
     if len(kept) < len(pairs):
@@ -65,7 +65,7 @@ def plain_link(link: str) -> str:
 
 
 def _wrapped(link: str) -> str | None:
-    """The link that a gateway wrapped; None where none did."""
+    """The original of a link that a gateway wrapped; None if it is not wrapped."""
     try:
         parts = urlsplit(link)
         host = (parts.hostname or "").lower()

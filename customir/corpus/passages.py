@@ -1,4 +1,4 @@
-"""Documents to passages: what many messages repeat is cut, and the rest cut to length."""
+"""Cuts documents into passages, after removing lines that many messages repeat."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
@@ -31,13 +31,13 @@ def cut_passages(
     settings: CorpusSettings,
     reporter: Reporter,
 ) -> Counter[str]:
-    """Give every document of the workspace its passages; the characters cut by cause.
+    """Write the passages of every document; returns the number of characters cut by cause.
 
-    A passage's key is a hash of its document's key, its place and its text, so that passages
-    that are as they were keep their rows, and whoever refers to them is right.
+    A passage's key is a hash of its document's key, its position and its text. Unchanged passages
+    therefore keep their rows, and references to them stay valid.
 
     Args:
-        chats: Keys of the documents whose paragraphs are what people said.
+        chats: Keys of the documents whose paragraphs are turns of a chat.
     """
     cut: Counter[str] = Counter()
     keys = read_document_keys(workspace)
@@ -67,7 +67,7 @@ def cut_passages(
 
 
 def header_of(fields: Sequence[str], document: DocumentToSplit) -> str | None:
-    """What stands above a document's passages where they are embedded; None: the title."""
+    """The header above a document's passages when they are embedded; None stands for the title."""
     if tuple(fields) == ("title",):
         return None
     sender, date, recipients = document.sender, document.date, document.recipients

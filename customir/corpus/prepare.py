@@ -1,4 +1,4 @@
-"""One item of a source to the document that the workspace will hold; a pure function."""
+"""Converts an item of a source to a document of the workspace, in a pure function."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,12 +16,14 @@ MAXIMUM_ATTACHMENTS = 100
 
 @dataclass(frozen=True)
 class Prepared:
-    """A document, what threading looks at of it, and how it came about.
+    """A document, its data for threading, and how it was made.
 
     Attributes:
-        original: The document as found.
-        characters: How many it has as found, and `cut`: how many were cut, by cause.
-        is_mail: Whether it was cleaned as mail; `is_chat`: whether its paragraphs are turns.
+        original: The document before cleaning.
+        characters: The number of characters before cleaning.
+        cut: The number of characters cut, by cause.
+        is_mail: Whether it was cleaned as mail.
+        is_chat: Whether its paragraphs are turns of a chat.
     """
 
     document: Document
@@ -36,7 +38,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An item that is no document, and why."""
+    """An item that did not become a document, with the reason."""
 
     source: str
     identifier: str
@@ -47,7 +49,7 @@ class Skipped:
 def prepare(
     source: str, item: RawDocument | Unreadable, *, include_unwanted: bool = False
 ) -> Prepared | Skipped:
-    """The document of an item, or why it is none.
+    """The document of an item, or the reason why it is skipped.
 
     Args:
         include_unwanted: Whether spam, trash, drafts and deleted mail count as documents.

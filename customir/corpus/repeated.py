@@ -1,7 +1,7 @@
-"""What many messages have at their end or top: disclaimers, footers, banners, in any language.
+"""Boilerplate at the end or top of many messages: disclaimers, footers, banners, in any language.
 
-Nobody lists these texts; they are found by counting lines. A line that stands at the end (or the
-top) of many messages was put there by a program or by habit, and says nothing about any of them.
+It is found by counting lines, without a list of such texts. A line that is at the end (or the top)
+of many messages was added by a program or by habit, and says nothing about any of them.
 """
 
 import re
@@ -10,25 +10,25 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-# Non-blank lines of a message that are looked at. Banners are short; disclaimers come in several
+# The number of non-blank lines to look at. Banners are short, but disclaimers come in several
 # languages, one below the other.
 LAST_LINES, FIRST_LINES = 40, 5
-# A repeated "Thanks" or "Yes." is what somebody said; alone it is never cut.
+# A repeated "Thanks" or "Yes." is an author's own text, so short lines are never cut alone.
 LONG_LINE = 20
 RULE = re.compile(r"[\s_=*~#+-]*")
-# Two rows of counters (Cormode and Muthukrishnan 2005): a line that is seldom is taken for one
-# that is frequent where it falls together with others in both. 32 MB, whatever the corpus.
+# A count-min sketch with two rows of counters (Cormode and Muthukrishnan 2005). A rare line seems
+# frequent only if it collides with others in both rows. It takes 32 MB for any corpus.
 ROWS, WIDTH = 2, 1 << 22
 
 
 class LineCounts:
-    """In how many messages each line stands at the end or the top. Never too small a number."""
+    """The number of messages with each line at their end or top. It is never underestimated."""
 
     def __init__(self) -> None:
         self._counts = np.zeros((ROWS, WIDTH), dtype=np.uint32)
 
     def add(self, texts: Iterable[str]) -> None:
-        """Count the lines of these messages, each line once a message."""
+        """Count the lines of these messages, each line once per message."""
         slots = [_slot(line) for text in texts for line in _edges(text)]
         if slots:
             for row, places in enumerate(_places(np.array(slots, dtype=np.uint64))):
@@ -42,12 +42,12 @@ class LineCounts:
 
 
 def without_repeated(text: str, counts: LineCounts, least: int) -> str:
-    """`text` without the run of lines at its end, and that at its top, that are repeated.
+    """`text` without the runs of repeated lines at its end and at its top.
 
-    A run holds lines that stand in at least `least` messages, and between them blank ones and
-    rules; the line that begins the run at the end, and some line of that at the top, is of at
-    least LONG_LINE characters. Text of which nothing would be left is a form of its own, and
-    stays whole.
+    A run consists of lines that are in at least `least` messages, with blank lines and rules
+    between them. The first line of the run at the end, and the last line of the run at the top,
+    have at least LONG_LINE characters. Text that would become empty is returned unchanged, because
+    it is a form message.
     """
     lines = text.split("\n")
     filled = [(at, _normal(line)) for at, line in enumerate(lines) if _says(line)]
@@ -73,7 +73,7 @@ def without_repeated(text: str, counts: LineCounts, least: int) -> str:
 
 
 def _edges(text: str) -> set[str]:
-    """The normalised lines of a message that count."""
+    """The normalised lines at the end and top of a message."""
     lines = text.split("\n")
     edges: dict[str, None] = {}
     for part, most in ((reversed(lines), LAST_LINES), (iter(lines), FIRST_LINES)):
@@ -101,7 +101,7 @@ def _slot(line: str) -> int:
 
 
 def _places(slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each line's counter in either row: int64 (lines,), twice."""
+    """The counter of each line in both rows: two arrays, int64 [lines]."""
     width = np.uint64(WIDTH)
     one = (slots >> np.uint64(32)) % width
     return one.astype(np.int64), ((slots * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(42)).astype(

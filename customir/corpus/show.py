@@ -1,4 +1,4 @@
-"""What became of one message: as it was found, what was cut and why, and its passages."""
+"""Shows how one message was processed: the original, the cuts with their causes, the passages."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ SIMILAR_NAMES = 5
 
 @dataclass(frozen=True)
 class ShownPassage:
-    """A passage, and how many others are its near-duplicates."""
+    """A passage and the number of its near-duplicates."""
 
     key: str
     text: str
@@ -35,10 +35,10 @@ class Shown:
     """A document of the workspace.
 
     Attributes:
-        in_thread: Documents in its thread, itself counted.
-        original: As the reader found it: decoded, HTML already turned to text.
-        cleaned: What is left of it.
-        cuts: What was cut, in the order of the rules.
+        in_thread: The number of documents in its thread, including itself.
+        original: The decoded text before cleaning (HTML already converted to text).
+        cleaned: The text after cleaning.
+        cuts: The pieces cut, in the order of the rules.
     """
 
     key: str
@@ -58,16 +58,17 @@ class Shown:
 
 
 def show(workspace: Workspace, name: str) -> list[Shown]:
-    """The documents called `name`: more than one where sources differ in their copies.
+    """The documents called `name`: more than one if the sources have different copies.
 
-    The original is kept in the workspace, so the source may be gone; what was cut is found by
-    cleaning it once more.
+    The workspace keeps the original, so the source is not needed. Cleaning the original again gives
+    the cuts.
 
     Args:
         name: A Message-ID, with or without its brackets; an `_id`, a path, or a document's key.
 
     Raises:
-        UserError: there is none; says why, if it was skipped, or names similar ones.
+        UserError: there is no such document. The message says why it was skipped, or names similar
+            ones.
     """
     found = find_documents(workspace, name)
     if not found:
@@ -76,7 +77,7 @@ def show(workspace: Workspace, name: str) -> list[Shown]:
 
 
 def as_text(shown: Shown) -> str:
-    """For a terminal: fields, original, what was cut, what is left, passages."""
+    """The text for a terminal: fields, original, cuts, cleaned text, passages."""
     return "\n".join(_lines(shown))
 
 

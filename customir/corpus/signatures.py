@@ -1,6 +1,6 @@
-"""What stands below a mail's text: signatures, closing formulas, footers of lists, legal notices.
+"""Finds signatures, closing formulas, list footers and legal notices below the text of a mail.
 
-Each function looks at lines and gives the positions of those to cut, with the cause.
+Each function takes lines and returns the positions of those to cut, with the cause.
 """
 
 import re
@@ -11,9 +11,9 @@ from customir.text.mail_labels import CLOSINGS, POSTSCRIPT, is_device_line, is_l
 SIGNATURE, CLOSING, DEVICE = "signature", "closing formula", "line of a device"
 FOOTER, NOTICE, ARCHIVE_NOTE = "list footer", "legal notice", "archive note"
 
-# A signature or a list's footer is not longer than this.
+# The longest signature or list footer, in lines.
 MAXIMUM_FOOTER = 20
-# Below a closing formula: a name, a title, a firm, an address, telephones.
+# The most lines below a closing formula: name, title, company, address, phone numbers.
 MAXIMUM_NAME_LINES = 10
 FOOTER_RULE = re.compile(r"\s*(?:[-_=*~+]\s?){10,}|\s*-{2,}.{0,60}-{2,}>?\s*$")
 FOOTER_WORDS = re.compile(
@@ -34,17 +34,17 @@ REMOVED_PART = re.compile(
 LONGEST_NOTICE = 3000
 
 DASHES = frozenset(("--", "—", "- --", "__"))
-# "-- ada", and a rule above a few lines with an address, a number or a link: a signature, too.
+# "-- ada" begins a signature, and so does a rule above a few lines with an address, number or link.
 NAMED_DASHES = re.compile(r"-- \w[\w .]{0,30}$")
 SHORT_RULE = re.compile(r"\s*[-_=*~]{3,}\s*$")
 CONTACT = re.compile(r"\S@\S|\w at \w+\.\w|https?://|www\.|\+?\d[\d ()./-]{6,}\d|\bx\d[\d-]{3,}")
-# What programs write below a signature about what is attached.
+# Notes about attachments that programs write below a signature.
 ATTACHED = re.compile(r"\s*(?:\(See attached|<<|\[IMAGE|\[cid:|- .{1,80}\.\w{2,4}$)")
 
 CONTACT_LINES = 5
-# What no name ends with.
+# The end of a sentence; no name ends with it.
 SENTENCE = re.compile(r"(?:\w[?!]|[。？！؟,;:])\s*$")
-# Within names, titles and firms.
+# Words in lower case within names, titles and companies.
 SMALL_WORDS = frozenset(
     (
         "of", "and", "to", "for", "the", "at", "in", "on", "de", "del", "la", "le", "du", "des", "da", "do", "dos",
@@ -55,12 +55,12 @@ SMALL_WORDS = frozenset(
 LONGEST_NAME = 60
 PROSE_WIDTH = 50
 WORD = re.compile(r"[^\W\d_]+")
-# Footnotes stand below the signature, too: "[1] https://...".
+# Footnotes may follow the signature: "[1] https://...".
 FOOTNOTE = re.compile(r"\s*\[\d{1,3}\]:?(?:\s|$)")
 
 
 def device_lines(lines: Sequence[str]) -> dict[int, str]:
-    """What a phone wrote below the text, and what a list says of parts that it removed."""
+    """Lines that a phone added below the text, and notes of a list server on removed parts."""
     cut = {
         at: ARCHIVE_NOTE
         for at, line in enumerate(lines)
@@ -74,7 +74,7 @@ def device_lines(lines: Sequence[str]) -> dict[int, str]:
 
 
 def footers(lines: Sequence[str]) -> dict[int, str]:
-    """What list servers and free mail services add at the end."""
+    """The footers that list servers and free mail services add at the end."""
     filled = [at for at, line in enumerate(lines) if line.strip()][-MAXIMUM_FOOTER:]
     for at in filled:
         ruled = FOOTER_RULE.match(lines[at][:300]) is not None
@@ -85,7 +85,7 @@ def footers(lines: Sequence[str]) -> dict[int, str]:
 
 
 def legal_notices(lines: Sequence[str]) -> dict[int, str]:
-    """The confidentiality notices at the end, with the rules between them."""
+    """The confidentiality notices at the end, and the rules between them."""
     end = first = len(lines)
     while end:
         while end and not lines[end - 1].strip():
@@ -106,8 +106,8 @@ def legal_notices(lines: Sequence[str]) -> dict[int, str]:
 def signatures(lines: Sequence[str], sender: str) -> dict[int, str]:
     """The signature: below "--", a rule with an address, a closing formula or the sender's name.
 
-    A postscript is kept wherever it stands, and so is what reads like a sentence below a closing
-    formula: "Thanks," stands in the middle of letters, too.
+    A postscript is always kept. Text below a closing formula that reads like a sentence is kept,
+    too, because "Thanks," also occurs in the middle of letters.
     """
     cut = _below_dashes(lines)
     left = [at for at, line in enumerate(lines) if line.strip() and at not in cut]
@@ -134,7 +134,7 @@ def _below_dashes(lines: Sequence[str]) -> dict[int, str]:
 
 
 def _may_be_signature(below: Sequence[str]) -> bool:
-    """Whether the lines below "--" are a signature: few, or short, or with ways to reach somebody."""
+    """Whether the lines below "--" are a signature: few, or short, or with contact details."""
     prose = sum(len(line) > PROSE_WIDTH and not _is_capitalised(line, 0.5) for line in below)
     return len(below) <= 4 or 2 * prose <= len(below) or any(map(CONTACT.search, below))
 
@@ -162,7 +162,7 @@ def _below_rule(lines: Sequence[str], filled: Sequence[int]) -> dict[int, str]:
 
 
 def _below_closing(lines: Sequence[str], filled: Sequence[int]) -> dict[int, str]:
-    """The first closing formula near the end that nothing but a name and contacts follow."""
+    """The first closing formula near the end that only a name and contact details follow."""
     for at in filled[1:][-MAXIMUM_FOOTER:]:
         if _closing(lines[at]) is None:
             continue
@@ -174,7 +174,7 @@ def _below_closing(lines: Sequence[str], filled: Sequence[int]) -> dict[int, str
 
 
 def _below_name(lines: Sequence[str], filled: Sequence[int], sender: str) -> dict[int, str]:
-    """A block at the end that begins with the sender's name and says how to reach him or her."""
+    """A block at the end that begins with the sender's name and has contact details."""
     names = {word.casefold() for word in WORD.findall(sender.partition("<")[0]) if len(word) > 1}
     if len(names) < 2:
         return {}
@@ -184,7 +184,7 @@ def _below_name(lines: Sequence[str], filled: Sequence[int], sender: str) -> dic
             continue
         cut = _until_postscript(at, lines, SIGNATURE)
         below = [lines[each] for each in filled if each >= at and each in cut]
-        # The name alone is a part of the letter.
+        # A name without contact details is part of the letter.
         named = (_is_name(line, 1) or _is_capitalised(line, 0.6) for line in below)
         if any(map(CONTACT.search, below)) and all(named):
             return cut
@@ -192,7 +192,7 @@ def _below_name(lines: Sequence[str], filled: Sequence[int], sender: str) -> dic
 
 
 def _closing(line: str) -> str | None:
-    """The closing formula that a line is, maybe with a name behind a comma."""
+    """The closing formula on a line, perhaps with a name after a comma; None if there is none."""
     if len(line) > 100:
         return None
     text = line.strip(" \t*_").casefold()
@@ -212,7 +212,7 @@ def _closing(line: str) -> str | None:
 
 
 def _is_name(line: str, number: int) -> bool:
-    """Whether a line below a closing formula is a name, a title, a firm or a way to reach somebody."""
+    """Whether a line below a closing formula is a name, a title, a company or contact details."""
     text = line.strip(" \t*_|")
     if (
         not text
@@ -236,6 +236,6 @@ def _is_name(line: str, number: int) -> bool:
 
 
 def _is_capitalised(text: str, share: float) -> bool:
-    """Whether at least this share of the words, small ones not counted, has no small first letter."""
+    """Whether at least this share of the words, except SMALL_WORDS, has no lower-case initial."""
     words = [word.strip("(\"'-*") for word in text.split() if word.casefold() not in SMALL_WORDS]
     return sum(not word[:1].islower() for word in words) >= share * len(words)

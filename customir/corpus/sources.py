@@ -1,4 +1,4 @@
-"""What the user points at, looked at before any work: is it there, can it be read, is it new."""
+"""Checks the sources before any work: whether they exist, are readable and have changed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,12 @@ from customir.workspace import content_key
 
 
 def check_sources(sources: Sequence[Path]) -> None:
-    """Nothing, where every source holds something that can be read.
+    """Check that every source holds something that can be read.
 
     Raises:
-        UserError: no source is given, or one is not there, is empty, is of no format that is
-            read, or is a folder with no such file; names it and the formats.
+        UserError: no source is given, or a source does not exist, is empty, has an unsupported
+            format, or is a folder without a readable file. The message names the source and the
+            formats.
     """
     if not sources:
         raise UserError(f"No source is given. A source is {FORMATS_HELP}.")
@@ -27,9 +28,9 @@ def check_sources(sources: Sequence[Path]) -> None:
 
 
 def sources_fingerprint(sources: Sequence[Path]) -> str:
-    """A content key of all files of the sources, their names below them, and the sources' order.
+    """A content key of all files of the sources, their relative paths, and the sources' order.
 
-    The same fingerprint means that reading again would give the same documents.
+    If the fingerprint is the same, reading again gives the same documents.
     """
     parts: list[str] = []
     for source in sources:

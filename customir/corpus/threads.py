@@ -1,4 +1,4 @@
-"""Which documents belong to one conversation."""
+"""Groups documents into conversation threads."""
 
 import re
 from collections import defaultdict
@@ -9,7 +9,7 @@ from customir.corpus.disjoint_set import DisjointSet
 from customir.text.mail_labels import prefixes, without_prefixes
 
 ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
-# An announcement to thousands, and one subject of thousands of messages ("Re: hello").
+# Limits for an announcement to thousands, and for a subject of thousands of messages ("Re: hello").
 MOST_PARTICIPANTS, EARLIER_LOOKED_AT = 100, 200
 # Nodes of the union-find: documents, Message-IDs and named threads never mix.
 DOCUMENT = "document "
@@ -17,12 +17,13 @@ DOCUMENT = "document "
 
 @dataclass(frozen=True)
 class Post:
-    """What threading looks at of a document.
+    """The parts of a document that threading uses.
 
     Attributes:
-        message_id: With its angle brackets; empty where the document is no mail or has none.
-        thread: The thread's name in the document's source, where it gives one.
-        participants: Addresses of those who wrote and got it; empty where not all are known.
+        message_id: The Message-ID with its angle brackets; empty if the document is not mail or has
+            no Message-ID.
+        thread: The thread's name in the document's source; empty if the source names none.
+        participants: The addresses of the sender and recipients; empty if not all are known.
     """
 
     key: str
@@ -37,13 +38,13 @@ class Post:
 
 
 def find_threads(posts: Sequence[Post]) -> dict[str, str]:
-    """The thread of every document key: the smallest document key in it.
+    """The thread of every document key, named by the smallest document key in it.
 
-    Messages are joined by References and In-Reply-To, also through messages that are not in the
-    corpus (Zawinski's algorithm, https://www.jwz.org/doc/threading.html). An answer without
-    either ("Re:" and no reference) joins the latest earlier message of the same subject that has
-    a participant in common with it, where these are known. The order of `posts` makes no
-    difference.
+    Messages are joined by References and In-Reply-To, even through messages that are not in the
+    corpus (Zawinski's algorithm, https://www.jwz.org/doc/threading.html). A reply without either
+    ("Re:" and no reference) joins the latest earlier message with the same subject and, if the
+    participants are known, at least one common participant. The result does not depend on the order
+    of `posts`.
     """
     sets: DisjointSet[str] = DisjointSet()
     subjects: dict[str, list[Post]] = defaultdict(list)
@@ -70,12 +71,12 @@ def find_threads(posts: Sequence[Post]) -> dict[str, str]:
 
 
 def bare_subject(title: str) -> str:
-    """A subject without "Re:", "Fwd:" and list tags, in lower case; empty where nothing is left."""
+    """A subject without "Re:", "Fwd:" and list tags, in lower case; empty if nothing is left."""
     return " ".join(without_prefixes(title).casefold().split())
 
 
 def participants(sender: str, recipients: str) -> frozenset[str]:
-    """The addresses in a message's From, To and Cc; none where it does not say who got it."""
+    """The addresses in a message's From, To and Cc; none if it names no recipients."""
     if "@" not in recipients:
         return frozenset()
     found = ADDRESS.findall(f"{sender} {recipients}".lower())
@@ -83,7 +84,7 @@ def participants(sender: str, recipients: str) -> frozenset[str]:
 
 
 def _may_answer(answer: Post, earlier: Post) -> bool:
-    """Whether somebody wrote or got both, or of one of them it is not known who did."""
+    """Whether two messages share a participant, or the participants of one are unknown."""
     if not answer.participants or not earlier.participants:
         return True
     return not answer.participants.isdisjoint(earlier.participants)

@@ -1,4 +1,4 @@
-"""Parsing and cleaning, on all processors where there is enough to do."""
+"""Parses and cleans documents, in parallel if there is enough work."""
 
 import os
 import threading
@@ -18,14 +18,14 @@ from customir.processors import usable_processors
 
 Batch = Sequence[tuple[str, RawDocument | RawMail | Unreadable]]
 Results = list[Prepared | Skipped]
-# Waiting for each process, so that none waits for the reader.
+# Batches queued per process, so that no process waits for the reader.
 BATCHES_AHEAD = 2
-# A process takes half a second to start, in which another reads this much.
+# A process takes half a second to start. A running one reads this many bytes in that time.
 SMALL_BYTES = 8 << 20
 
 
 def worth_processes(sources: Sequence[Path]) -> int:
-    """How many processes are worth their start: 1 for what is read in seconds."""
+    """The number of processes that pays off: 1 if the sources are read in seconds."""
     size = 0
     for source in sources:
         for path, _ in regular_files(source):
@@ -42,10 +42,10 @@ def prepared(
     *,
     include_unwanted: bool = False,
 ) -> Iterator[Results]:
-    """For each batch, in order, what became of its items.
+    """The results of each batch, in order.
 
-    The result is the same for any number of processes. Where this process is killed, the others
-    end by themselves.
+    The result is the same for any number of processes. If this process is killed, the others
+    exit by themselves.
 
     Args:
         include_unwanted: Whether spam, trash, drafts and deleted mail count as documents.
@@ -69,7 +69,7 @@ def prepared(
 
 
 def prepare_batch(batch: Batch, options: ReadOptions, include_unwanted: bool) -> Results:
-    """What becomes of these items; a mail may be several, with its attachments."""
+    """The results of these items. A mail with attachments may have several."""
     return [
         prepare(source, item, include_unwanted=include_unwanted)
         for source, raw in batch
@@ -78,7 +78,7 @@ def prepare_batch(batch: Batch, options: ReadOptions, include_unwanted: bool) ->
 
 
 def _begin() -> None:
-    """In each worker: no network, and no life without the parent."""
+    """Set up a worker: block the network, and exit when the parent exits."""
     block_network()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,1 +1,1 @@
-"""Text of mail in every language: words, the labels that mail programs write, and quotes."""
+"""Mail text in every language: words, the labels that mail programs write, and quotes."""

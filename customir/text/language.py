@@ -1,4 +1,4 @@
-"""In which language a text is written."""
+"""Detects the language of a text."""
 
 from functools import cache
 
@@ -6,7 +6,7 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from customir.text.tokenize import length_of, words_of
 
-# Fewer words, code and tables are easily taken for a rare language.
+# A text with fewer words, code or a table is easily mistaken for a rare language.
 FEWEST_WORDS = 5
 LEAST_PROBABILITY = 0.7
 NO_LANGUAGE = "zxx"  # what py3langid calls code
@@ -14,7 +14,7 @@ LOOKED_AT = 500  # characters
 
 
 def language_of(text: str) -> str:
-    """The ISO 639-1 code of a text's language; empty where it can't be told, as in code and tables."""
+    """The ISO 639-1 code of a text's language; empty if it is unknown, as for code and tables."""
     text = text[:LOOKED_AT]
     if length_of(words_of(text)) < FEWEST_WORDS:
         return ""

@@ -1,7 +1,7 @@
-"""What mail programs write around a message, in many languages: `mail_labels.toml`, made searchable.
+"""The labels that mail programs write around a message: lookups in `mail_labels.toml`.
 
-Copied headers, attributions, separators, the prefixes of subjects and the ends of letters all look
-words up here, so that a language which is in the table is known to every rule.
+The rules for copied headers, attributions, separators, subject prefixes and closing formulas all
+look up words here, so every rule knows every language in the table.
 """
 
 import re
@@ -18,25 +18,25 @@ _TABLE: dict[str, dict[str, list[str]]] = tomllib.loads(
 )
 LANGUAGES = tuple(_TABLE)
 
-# A label is looked for before the first colon in so many characters; Lotus indents.
+# A label ends at the first colon within this many characters. Lotus indents its labels.
 LABEL_END = 80
-# Marks of the direction of writing, which programs put around names and addresses.
+# Writing direction marks, which programs put around names and addresses.
 DIRECTION_MARKS = dict.fromkeys(
     map(ord, "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 )
 EMPHASIS = " \t*_"
-# A word of a single letter is a prefix for threads alone: "R: a question" is also a list about R.
+# A prefix of one letter counts only for threading: "R: a question" may be about the language R.
 SHORTEST_PREFIX = 2
 
 
 def entries(name: str) -> tuple[str, ...]:
-    """All entries of this name, of all languages, the longest first."""
+    """All entries of this name in all languages, longest first."""
     found = {entry for language in _TABLE.values() for entry in language.get(name, ())}
     return tuple(sorted(found, key=lambda entry: (-len(entry), entry)))
 
 
 def _any_of(words: Iterable[str]) -> str:
-    """A pattern for any of these, with any white space for a space."""
+    """A pattern for any of these words. A space in a word matches any white space."""
     return "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in words)
 
 
@@ -44,14 +44,14 @@ _ROLE_OF: dict[str, Role] = {
     label.casefold(): role for role in reversed(ROLES) for label in entries(role)
 }
 
-# A verb of writing, as a word of its own where its script has words.
+# A verb of writing. In scripts that separate words, it must be a whole word.
 WROTE = re.compile(
     rf"(?<![^\W\d_])(?:{_any_of(word for word in entries('wrote') if not word[0] >= 'ก')})(?![^\W\d_])"
     rf"|{_any_of(word for word in entries('wrote') if word[0] >= 'ก')}",
     re.IGNORECASE,
 )
 BEGINS = re.compile(rf"[\s*>-]*(?:{_any_of(entries('begins'))})(?![^\W\d_])")
-# "----- Original Message -----": the dashes are looked for by the caller.
+# "----- Original Message -----": the caller checks for the dashes.
 ORIGINAL = re.compile(rf"(?:{_any_of(entries('original'))})(?![^\W\d_])", re.IGNORECASE)
 FORWARDED = re.compile(rf"(?:{_any_of(entries('forwarded'))})(?![^\W\d_])", re.IGNORECASE)
 POSTSCRIPT = re.compile(
@@ -81,9 +81,9 @@ _NOTICE = tuple(
 
 
 def header_field(line: str) -> tuple[Role, str] | None:
-    """What a line of a copied header says: the label's role and the value; None: it is no such.
+    """The role and the value of a copied header field; None if the line is not a header field.
 
-    The colon may be a full-width one, have a space before it, and the label be emphasised.
+    The colon may be full-width or follow a space, and the label may be emphasised.
     """
     colon = line.find(":", 0, LABEL_END)
     if not line.isascii():
@@ -100,7 +100,7 @@ def header_field(line: str) -> tuple[Role, str] | None:
 
 
 def without_prefixes(subject: str) -> str:
-    """A subject without "Re:", "AW:", "转发：" and a list's "[tag]", in any number and order."""
+    """A subject without "Re:", "AW:", "转发：" and list "[tag]"s, in any number and order."""
     at = 0
     subject = subject.strip()
     while found := _PREFIX.match(subject, at):
@@ -109,7 +109,7 @@ def without_prefixes(subject: str) -> str:
 
 
 def prefixes(subject: str) -> list[str]:
-    """The prefixes that `without_prefixes` takes off, without lists' tags."""
+    """The prefixes that `without_prefixes` removes, except list tags."""
     found: list[str] = []
     at = 0
     subject = subject.strip()
@@ -121,12 +121,12 @@ def prefixes(subject: str) -> list[str]:
 
 
 def says_answer(subject: str) -> bool:
-    """Whether a subject's first prefix is that of an answer, in any language."""
+    """Whether a subject's first prefix marks a reply, in any language."""
     return _first(subject, _REPLY)
 
 
 def says_forward(subject: str) -> bool:
-    """Whether a subject's first prefix is that of a forward; "VS" is that of an answer, too."""
+    """Whether a subject's first prefix marks a forward and never a reply, as "VS" may."""
     return _first(subject, _FORWARD) and not _first(subject, _REPLY)
 
 
@@ -140,11 +140,11 @@ def _first(subject: str, pattern: re.Pattern[str]) -> bool:
 
 
 def is_device_line(line: str) -> bool:
-    """Whether a phone or a program wrote this line below the text ("Sent from my iPhone")."""
+    """Whether a phone or a program added this line below the text ("Sent from my iPhone")."""
     text = line.strip(" \t*_[]").casefold()
     return text.startswith(_DEVICE_STARTS) or text.endswith(_DEVICE_ENDS)
 
 
 def is_legal_notice(paragraph: str) -> bool:
-    """Whether a paragraph speaks of a message, of confidence and of whom it is meant for."""
+    """Whether a paragraph mentions a message, confidentiality and the intended recipient."""
     return all(words.search(paragraph) for words in _NOTICE)

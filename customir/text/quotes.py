@@ -1,7 +1,7 @@
-"""Earlier messages in a mail: quoted lines, the attribution above them, and copies below a header.
+"""Earlier messages in a mail: quoted lines, the attributions above them, and copied messages.
 
-Each function looks at lines and gives the positions of those to cut, with the cause. The rules were
-measured beside mail-parser-reply and talon (bench/quotes.py, docs/results/reading.md).
+Each function takes lines and returns the positions of those to cut, with the cause. The rules were
+compared with mail-parser-reply and talon (bench/quotes.py, docs/results/reading.md).
 """
 
 import re
@@ -19,58 +19,58 @@ from customir.text.mail_labels import (
 QUOTE, ATTRIBUTION, HEADER, EARLIER = "quote", "attribution", "copied header", "earlier message"
 
 QUOTED = re.compile(r"\s{0,4}[>＞]")
-# Some quote with bars; so do tables: a quote only below an attribution.
+# Some programs quote with bars. Tables have bars, too, so bars quote only below an attribution.
 BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
-# Marks that are a quote's only right below a dated attribution.
+# These marks count as quote marks only directly below a dated attribution.
 RARE_MARK = re.compile(r"\s{0,2}(--\]|[#:%}])(?:\s|(?<=\]))")
-# What stands for the part of a quote that is left out.
+# A placeholder for an omitted part of a quote.
 OMISSION = re.compile(r"\s*(?:[\[(<]?\s*(?:\.{3,}|…|snip|cut|lost)\s*[\])>]?)\s*$", re.IGNORECASE)
 # Supercite and The Bat quote with the author's initials or first name.
 INITIALS = re.compile(r"\s{0,4}([A-Za-z]{1,4})>+(?:\s|$)")
-# Prompts of interpreters and shells, which look the same.
+# Prompts of interpreters and shells look the same.
 PROMPTS = frozenset(("R", "SQL", "PS", "C", "In", "Out"))
 SUPERCITE = re.compile(r"\s*>+\s*\"?([A-Za-z]{1,4})\"? == ")
-# What an interpreter prints below a line that was typed at its prompt ">".
+# The output of an interpreter below a line that was typed at its prompt ">".
 OUTPUT = re.compile(r"\s*\[1\]|\+ |Error\b|Warning\b|Loading required\b|Attaching package\b|NULL$")
-# And what is typed there: below the first output, such lines are a console's without it.
+# Input typed at that prompt. Below the first output, such lines count as console input even if no
+# output follows them.
 TYPED = re.compile(r"\s{0,4}>\s?[\w.]+\s*(?:<-|\(|=)")
-# A command with an option, or what a program says: below an author's own text, a few such lines
-# alone are what was tried and not what somebody else wrote.
+# A command with an option, or a program's message. A few such lines alone, below the author's own
+# text, show what the author tried and are not a quote.
 COMMAND = re.compile(r"\s{0,4}>\s?(?:[\w./-]+:\s|[\w./-]+\s-{1,2}\w|-{1,2}\w|[$#%]\s)")
 MAXIMUM_COMMANDS = 4
 
 RULE = re.compile(r"\s*(?:[-_=*~] ?){3,}\s*$")
 MARGIN = re.compile(r"[-_*=~–—:\s]+")
 LOTUS_DATE = re.compile(r".*\d{1,2}/\d{1,2}/\d{2,4}\s+\d{1,2}:\d\d(?::\d\d)?\s*(?:[AP]M)?\s*$")
-# Between "Forwarded by" and its header Lotus puts the rest of a date, a company, blank lines.
+# Lotus puts the rest of a date, a company and blank lines between "Forwarded by" and its header.
 HEADER_DISTANCE = 8
 # Outlook lists all recipients, on many lines.
 MAXIMUM_HEADER = 60
 # An indented header was typed as an example.
 MAXIMUM_INDENT = 3
 
-# What a separator begins with: a first look at a line, for speed.
+# The first characters of a separator; checked first for speed.
 STARTS = frozenset(" \t-_*=~–—")
 DATE = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 TIME = re.compile(r"(?<![\d.])\d{1,2}\s?[:.h時时点點시]\s?\d{2}(?!\.?\d)")
 ADDRESS = re.compile(r"\S@\S|mailto:|[<(]\S+ (?:at|en|à|chez|\[at\]) [\w.-]+[>)]")
 LONGEST_ATTRIBUTION = 300
 ATTRIBUTION_LINES = 3
-# "Ada Lovelace wrote:" has no date; a sentence that ends so is longer.
+# "Ada Lovelace wrote:" has no date. A sentence with that ending is longer.
 FEW_WORDS = 8
 LONGEST_VERB = 20
 LONGEST_NAME, NAME_WORDS = 60, 3
 
 
 def earlier_messages(lines: Sequence[str], *, forwards: bool) -> dict[int, str]:
-    """What stands below the first copied message; of a forward, below the message that it brings.
+    """The first copied message and all below it; in a forward, all below the forwarded message.
 
-    Where the copied message bears quote marks the answer may stand below it: then only its header
-    is cut.
+    If the copied message has quote marks, the answer may be below it, so only its header is cut.
     """
     cut: dict[int, str] = {}
-    forwarded = False  # a message was met that this one forwards
-    anything = False  # text was met since the last header
+    forwarded = False  # whether the forwarded message has been seen
+    anything = False  # whether there was text since the last header
     first: int | None = None  # the first line of text that is not cut
     at = 0
     while at < len(lines):
@@ -85,7 +85,7 @@ def earlier_messages(lines: Sequence[str], *, forwards: bool) -> dict[int, str]:
         start, end, cause, says_forward, separated = found
         cut.update((place, cause) for place in range(start, end))
         first = None if first is None or first >= start else first
-        if cause == ATTRIBUTION and first is None:  # whose answer is below cannot be told
+        if cause == ATTRIBUTION and first is None:  # the author of the text below is unknown
             at = end
             continue
         forwards = forwards or says_forward or (first is None and not separated)
@@ -102,8 +102,8 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
     """Quoted lines and the attributions above them.
 
     Args:
-        answers: Whether the mail answers another. In one that does not, lines that begin with ">"
-            are a console's, unless an attribution stands above them.
+        answers: Whether the mail is a reply. If it is not, lines that begin with ">" count as
+            console input, unless there is an attribution above them.
     """
     cut: dict[int, str] = {}
     initials: set[str] = set()
@@ -151,7 +151,7 @@ def is_attribution(line: str) -> bool:
 
 
 def _mark(line: str, initials: set[str]) -> str | None:
-    """What marks a line as a quote."""
+    """The mark that makes a line a quote; None if there is none."""
     if QUOTED.match(line):
         return ">"
     if BAR.match(line):
@@ -162,14 +162,14 @@ def _mark(line: str, initials: set[str]) -> str | None:
 
 
 def _is_console(lines: Sequence[str], at: int) -> bool:
-    """Whether the lines with ">" from here on are followed at once by what an interpreter prints."""
+    """Whether the output of an interpreter directly follows the lines with ">" from `at` on."""
     while at < len(lines) and QUOTED.match(lines[at]):
         at += 1
     return at < len(lines) and OUTPUT.match(lines[at]) is not None
 
 
 def _is_command(lines: Sequence[str], at: int) -> bool:
-    """Whether the lines with ">" from here on are a few commands or messages of programs."""
+    """Whether the lines with ">" from `at` on are a few commands or program messages."""
     end = at
     while end < len(lines) and QUOTED.match(lines[end]):
         if end - at == MAXIMUM_COMMANDS or not COMMAND.match(lines[end]):
@@ -185,10 +185,10 @@ def _is_quote_next(lines: Sequence[str], at: int) -> bool:
 
 
 def _copy_at(lines: Sequence[str], at: int) -> tuple[int, int, str, bool, bool] | None:
-    """The header of a copied message that begins on line `at`.
+    """The header of a copied message that begins on line `at`; None if there is none.
 
     Returns its first line, the line below it, the cause, whether it says that the message is
-    forwarded, and whether a separator stands above it.
+    forwarded, and whether there is a separator above it.
     """
     line = lines[at]
     if not line or QUOTED.match(line):
@@ -217,7 +217,7 @@ def _copy_at(lines: Sequence[str], at: int) -> tuple[int, int, str, bool, bool] 
 
 
 def _rule_above(lines: Sequence[str], at: int) -> int:
-    """Where the rule above line `at` begins, with blank lines; `at` where there is none."""
+    """The line of the rule above `at`, skipping blank lines; `at` if there is no rule."""
     start = at
     while start and not lines[start - 1].strip():
         start -= 1
@@ -225,7 +225,10 @@ def _rule_above(lines: Sequence[str], at: int) -> int:
 
 
 def _separator(line: str) -> bool | None:
-    """For "----- Original Message -----" in any language: whether it says "forwarded"; else None."""
+    """Whether a separator says "forwarded"; None if the line is no separator.
+
+    A separator is "----- Original Message -----" in any language.
+    """
     if len(line) > LONGEST_ATTRIBUTION:
         return None
     margin = MARGIN.match(line)
@@ -252,10 +255,10 @@ def _separator(line: str) -> bool | None:
 
 
 def _below_header(lines: Sequence[str], at: int, *, separated: bool) -> int | None:
-    """The line below the copied header whose first field is on line `at`; None: it is no header.
+    """The line below the copied header whose first field is on line `at`; None if it is no header.
 
-    Without a separator above it, it must name an author, a date with a digit, and a subject or an
-    address: that much nobody types as an example.
+    A header without a separator above it must have an author, a date with a digit, and a subject or
+    an address. Nobody types that much as an example.
     """
     if not separated and len(lines[at]) - len(lines[at].lstrip()) > MAXIMUM_INDENT:
         return None
@@ -297,24 +300,24 @@ def _below_header(lines: Sequence[str], at: int, *, separated: bool) -> int | No
     addressed = "subject" in values or any(
         ADDRESS.search(values.get(name, "")[:1000]) for name in ("from", "to")
     )
-    if list(values)[:3] == ["to", "cc", "subject"]:  # Lotus: the author stands above
+    if list(values)[:3] == ["to", "cc", "subject"]:  # Lotus puts the author above
         return end
     return end if "from" in values and dated and addressed else None
 
 
 def _goes_on(before: str, line: str, role: str) -> bool:
-    """Whether a line is the rest of the header field above it."""
+    """Whether a line continues the header field above it."""
     if line[0] in " \t":
         return True
     if role in ("to", "cc", "from"):
         return before.endswith((",", ";", "<")) or "@" in line or line.endswith((";", ">"))
-    if role == "date":  # the weekday and the time, broken off
+    if role == "date":  # the weekday and time on a line of their own
         return len(line) < 40 and TIME.search(line) is not None
     return role == "subject" and len(before) > 65
 
 
 def _on_one_line(line: str) -> bool:
-    """Whether a line that begins with an author has the date and the subject of a header, too."""
+    """Whether a single line holds the author, the date and the subject of a header."""
     if len(line) > 1000 or not DATE.search(line):
         return False
     roles = set()
@@ -325,7 +328,7 @@ def _on_one_line(line: str) -> bool:
 
 
 def _author_line(lines: Sequence[str], at: int) -> int:
-    """The first line of what belongs to a header: Lotus puts author and date above "To:"."""
+    """The first line that belongs to a header: Lotus puts the author and date above "To:"."""
     field = header_field(lines[at])
     if field is None or field[0] != "to":
         return at
@@ -337,11 +340,14 @@ def _author_line(lines: Sequence[str], at: int) -> int:
 
 
 def _unmarked_attribution(lines: Sequence[str], at: int) -> int | None:
-    """Where the attribution that ends on line `at` begins, of an earlier message without marks."""
+    """The first line of the attribution of a message without quote marks; None if there is none.
+
+    The attribution ends on line `at`.
+    """
     below = [line for line in lines[at + 1 : at + 6] if line.strip()]
     if not below:
         return None
-    # Marks further below are the earlier message's own, if it begins with an attribution.
+    # If the earlier message begins with an attribution, marks further down are its own quotes.
     marked = [QUOTED.match(line) or BAR.match(line) or INITIALS.match(line) for line in below]
     if marked[0] or (any(marked) and not is_attribution(below[0])):
         return None
@@ -360,7 +366,7 @@ def _unmarked_attribution(lines: Sequence[str], at: int) -> int | None:
 
 
 def _name_above(lines: Sequence[str], at: int) -> bool:
-    """Whether the line above `at` is the name that belongs to the address which begins it."""
+    """Whether line `at` begins with an address and the line above holds the name for it."""
     if not at or not lines[at].lstrip().startswith("<"):
         return False
     above = lines[at - 1].strip()
@@ -368,7 +374,7 @@ def _name_above(lines: Sequence[str], at: int) -> bool:
 
 
 def _dates_author(text: str) -> bool:
-    """Whether a text says who wrote when, as programs do and hardly anybody else."""
+    """Whether a text says who wrote and when, in a form that hardly anybody but a program uses."""
     if not text.endswith((":", "：")) or not DATE.search(text):
         return False
     timed, addressed = TIME.search(text) is not None, ADDRESS.search(text) is not None
@@ -382,7 +388,7 @@ def _dates_author(text: str) -> bool:
 def _attribution_above(
     lines: Sequence[str], at: int, cut: dict[int, str]
 ) -> tuple[int, int] | None:
-    """Begin and end of the attribution right above line `at`, where there is one."""
+    """Begin and end of the attribution directly above line `at`; None if there is none."""
     end = at
     while end and at - end < 4 and (not lines[end - 1].strip() or OMISSION.match(lines[end - 1])):
         end -= 1
@@ -397,7 +403,7 @@ def _attribution_above(
             break
         above = start == 0 or not lines[start - 1].strip() or start - 1 in cut
         if _names_author(text, alone=above):
-            # A longer one begins above it: "On Monday,\nAda wrote:".
+            # The attribution may begin one line higher: "On Monday,\nAda wrote:".
             if start and not above and not BEGINS.match(text):
                 longer = f"{lines[start - 1]} {text}"
                 if BEGINS.match(lines[start - 1]) and _names_author(longer, alone=True):
@@ -407,14 +413,14 @@ def _attribution_above(
 
 
 def _is_dated_above(lines: Sequence[str], at: int, cut: dict[int, str]) -> bool:
-    """Whether an attribution with a date or an address stands right above line `at`."""
+    """Whether an attribution with a date or an address is directly above line `at`."""
     above = _attribution_above(lines, at, cut)
     text = " ".join(lines[above[0] : above[1]]) if above else ""
     return bool(DATE.search(text) or ADDRESS.search(text))
 
 
 def _name_at_top(lines: Sequence[str], at: int) -> tuple[int, int] | None:
-    """Begin and end of "Ada Lovelace:" or "[Ada]" above the quote that a mail begins with."""
+    """Begin and end of "Ada Lovelace:" or "[Ada]" above a quote at the top of a mail, or None."""
     filled = [place for place in range(at) if lines[place].strip()]
     if len(filled) != 1:
         return None
@@ -426,7 +432,7 @@ def _name_at_top(lines: Sequence[str], at: int) -> tuple[int, int] | None:
 
 
 def _names_author(text: str, *, alone: bool) -> bool:
-    """Whether a text is an attribution, where quoted lines stand below it.
+    """Whether a text above quoted lines is their attribution.
 
     Args:
         alone: Whether it is a paragraph of its own.
@@ -434,7 +440,7 @@ def _names_author(text: str, *, alone: bool) -> bool:
     if not text.isascii():
         text = text.translate(DIRECTION_MARKS).strip()
     colon = text.endswith((":", "："))
-    # Some write no colon; then the verb is the last word.
+    # Some programs write no colon. Then the verb is the last word.
     wrote = WROTE.search(text, 0 if colon else max(len(text) - LONGEST_VERB, 0))
     if not colon and (wrote is None or len(text) - wrote.end() > 2):
         return False

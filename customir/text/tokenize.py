@@ -1,4 +1,4 @@
-"""Words of any script, and how many of them a text has."""
+"""Splits text in any script into words, and counts them."""
 
 import re
 from collections.abc import Sequence
@@ -10,17 +10,19 @@ UNSPACED = (
 )
 WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 LONE = re.compile(rf"[{UNSPACED}]")
-# A word of Chinese or Japanese is two characters on average.
+# A Chinese or Japanese word has two characters on average.
 CHARACTERS_PER_WORD = 2
 
 
 def words_of(text: str) -> list[str]:
-    """The words of `text` in lower case, without punctuation; where a script has no spaces, its
-    characters."""
+    """The words of `text` in lower case, without punctuation.
+
+    Each character of a script without spaces counts as a word.
+    """
     return WORD.findall(text.lower())
 
 
 def length_of(words: Sequence[str]) -> float:
-    """How many words these are, a character of a script without spaces being half of one."""
+    """The number of words. A character of a script without spaces counts as half a word."""
     lone = sum(LONE.fullmatch(word) is not None for word in words)
     return len(words) - lone + lone / CHARACTERS_PER_WORD

@@ -1,14 +1,14 @@
-"""Readers, one file a format. CONTRIBUTING.md says how to add one.
+"""Readers, one module per format. CONTRIBUTING.md explains how to add one.
 
 A reader is a module with a function that recognises its format and one that reads it. There are
-three kinds of formats, and a registry for each of them below:
+three kinds of formats, each with a registry (registry.py, documents.py):
 
 - a file of many documents (mbox, JSON lines, a chat log): `matches(head, name)`, `read(file)`;
-- a file that is one document (PDF, HTML, text): `matches(head, name)` or, where it is a zip file,
-  `matches_names(names)`, and `read_document(content)`; attachments of mail are read by these, too;
+- a file that is one document (PDF, HTML, text): `matches(head, name)` or, if it is a zip file,
+  `matches_names(names)`, and `read_document(content)`. These also read attachments of mail;
 - a folder or archive that is one export (Slack, Zulip): `matches_names(names)`, `read(tree, name)`.
 
-`head` is the beginning of the file, unpacked, and `name` its name in lower case.
+`head` is the unpacked beginning of the file, and `name` is its name in lower case.
 """
 
 import os
@@ -57,13 +57,14 @@ FORMATS_HELP = (
 Item = RawDocument | RawMail | Unreadable
 NO_FORMAT = "not a format that can be read"
 EMPTY_FILE = "empty file"
-# An archive in an archive in an archive is still opened.
+# How many levels of archives within an archive are opened.
 MAXIMUM_NESTING = 2
-# An export is known by the first of its channels.
+# An export is recognised by its first channels, so only this many folders are listed.
 MAXIMUM_FOLDERS = 20
 
 
-# By these a folder that `--out` made is known; its reports hold texts of the corpus.
+# These files mark a folder that `--out` created. Such a folder is not read, because its reports
+# contain texts of the corpus.
 WORKSPACE_NAMES = {"workspace.db", "workspace.lock"}
 OWN_FILES = WORKSPACE_NAMES | {
     "workspace.db-wal", "workspace.db-shm", "index.db", "index.db-wal", "index.db-shm",
@@ -74,28 +75,28 @@ OWN_FOLDERS = {"generations", "model", "passage-model", "training", "check"}
 
 @dataclass
 class Position:
-    """How far the files of the sources are read, in bytes on disk."""
+    """How far the files of the sources have been read, in bytes on disk."""
 
     finished: int = 0
     file: IO[bytes] | None = None
 
     @property
     def bytes_read(self) -> int:
-        """Of all files so far, the one that is being read included."""
+        """The bytes read from all files so far, including the current one."""
         return self.finished + (self.file.tell() if self.file and not self.file.closed else 0)
 
 
 def read_source(
     source: Path, options: ReadOptions | None = None
 ) -> Iterator[RawDocument | Unreadable]:
-    """Every document of a file or folder, in an order that depends on nothing but names."""
+    """Every document of a file or folder, in an order that depends only on names."""
     options = options or ReadOptions()
     for item in read_unparsed(source, options):
         yield from parsed(item, options)
 
 
 def parsed(item: Item, options: ReadOptions | None = None) -> Iterable[RawDocument | Unreadable]:
-    """The documents of an item: a mail and its attachments, or the item itself."""
+    """The documents of an item: for mail, the message and its attachments; else the item itself."""
     if isinstance(item, RawMail):
         return read_message(item, options or ReadOptions())
     return (item,)
@@ -104,7 +105,7 @@ def parsed(item: Item, options: ReadOptions | None = None) -> Iterable[RawDocume
 def read_unparsed(
     source: Path, options: ReadOptions | None = None, position: Position | None = None
 ) -> Iterator[Item]:
-    """The same as `read_source`, with mail that is still to be parsed."""
+    """The same as `read_source`, but mail is not parsed yet."""
     options, position = options or ReadOptions(), position or Position()
     for path, name, found in _walk(source, whole_exports=True):
         if isinstance(found, str):
@@ -118,7 +119,7 @@ def read_unparsed(
             with path.open("rb") as content:
                 position.file = content
                 file = SourceFile(name, content, path, options)
-                # A file that the user names himself is wanted, whatever its name.
+                # A file that the user names explicitly is wanted, whatever its name.
                 cause = "" if path == source else cause_by_path(name)
                 yield from _marked(_read_file(file, content), cause)
             position.finished += path.stat().st_size
@@ -129,7 +130,7 @@ def read_unparsed(
 
 
 def is_readable(source: Path) -> bool:
-    """Whether a file, or anything in a folder, is of a format that is read.
+    """Whether a file, or any file in a folder, has a supported format.
 
     Raises:
         ReadError: the source is an archive that cannot be opened.
@@ -153,7 +154,7 @@ def regular_files(source: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _marked(items: Iterator[Item], cause: str) -> Iterator[Item]:
-    """The items of a file; its mail with the cause, if any, for which nobody wants it."""
+    """The items of a file. If there is a cause, its mail is marked as unwanted for that cause."""
     if not cause:
         yield from items
         return
@@ -165,10 +166,10 @@ def _marked(items: Iterator[Item], cause: str) -> Iterator[Item]:
 
 
 def _read_file(file: SourceFile, content: IO[bytes], nesting: int = 0) -> Iterator[Item]:
-    """What a file holds, by its content, and by its name only where that leaves it open.
+    """The items of a file. Its format is known by its content, and by its name if that is unclear.
 
     Args:
-        content: The same file from its beginning, for an archive.
+        content: The same file from its beginning, to open it as an archive.
     """
     if is_archive(file.head):
         if file.path is None:
@@ -234,7 +235,8 @@ def _walk(
 ) -> Iterator[tuple[Path, str, ExportReader | str | None]]:
     """Every file below `source`: (path, path below the source, why it is not read, or None).
 
-    `whole_exports`: a folder that is an export comes as one, with its reader, not file by file.
+    If `whole_exports`, a folder that is an export is yielded as one item with its reader, instead
+    of file by file.
     """
     if not source.is_dir():
         yield source, source.name, None
@@ -246,7 +248,7 @@ def _walk(
                 folders.clear()
                 yield below, str(below.relative_to(source)), "a folder of CustomIR, not read"
                 continue
-            # A workspace amid what it is made from.
+            # The source folder is also the workspace: skip only the workspace's own files.
             folders[:] = [each for each in folders if each not in OWN_FOLDERS]
             names = [each for each in names if each not in OWN_FILES]
         export = export_reader(_names_below(below, names, folders)) if whole_exports else None
@@ -255,7 +257,7 @@ def _walk(
             yield below, str(below.relative_to(source)) if below != source else source.name, export
             continue
         if {"cur", "new", "tmp"} <= set(folders):
-            folders.remove("tmp")  # Maildir: mail that is still being delivered
+            folders.remove("tmp")  # Maildir: mail that is being delivered
         folders.sort()
         links = [each for each in folders if (below / each).is_symlink()]
         for each in sorted([*names, *links]):
@@ -271,7 +273,7 @@ def _walk(
 
 
 def _names_below(folder: Path, names: list[str], folders: list[str]) -> list[str]:
-    """The names by which an export is known: of the files in a folder, and one level below."""
+    """The names that identify an export: of the files in a folder and one level below."""
     below = [
         f"{each}/{entry.name}"
         for each in folders[:MAXIMUM_FOLDERS]

@@ -1,4 +1,4 @@
-"""Folders, zip and tar files alike: named files, read one at a time and never unpacked to disk."""
+"""Reads the files of a folder, zip or tar file one at a time, without unpacking to disk."""
 
 import bz2
 import gzip
@@ -18,7 +18,7 @@ from customir.corpus.readers.files import ReadError
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
-# Text is packed to a fraction of some tenths; an archive beyond this was made to fill a disk.
+# Text compresses to some tenths of its size. An archive beyond this ratio was made to fill a disk.
 MAXIMUM_RATIO = 200
 SMALL_BYTES = 1 << 20
 MAXIMUM_FILE = 256 << 20
@@ -29,7 +29,7 @@ COMPRESSED_TAR: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\0": lzma.LZMAFile,
 }
-# What zipfile and tarfile raise on damaged, encrypted and unknown archives.
+# The errors that zipfile and tarfile raise on damaged, encrypted and unknown archives.
 DAMAGE = (
     OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile,
     tarfile.TarError, zlib.error, lzma.LZMAError,
@@ -44,11 +44,10 @@ class FileTree:
     """The files of a folder or archive.
 
     Attributes:
-        names: Their paths with "/"; without a folder that all of them share. Sorted in a folder,
-            in an archive in the order in which they are stored.
-        refused: (path, reason) of those that are not read.
-        open: Opens a file by its name. In a tar file, in the order of `names` only where that is
-            to be fast.
+        names: Their paths with "/". In an archive, they are in stored order, without a folder that
+            all of them share; in a folder, they are sorted.
+        refused: (path, reason) of the files that are not read.
+        open: Opens a file by its name. In a tar file, this is fast only in the order of `names`.
     """
 
     names: tuple[str, ...]
@@ -72,7 +71,7 @@ class FileTree:
 
 
 def is_archive(head: bytes) -> bool:
-    """Whether a file that begins with `head` (unpacked) is a zip or tar file."""
+    """Whether a file that begins with `head` (decompressed) is a zip or tar file."""
     return head.startswith(ZIP_MAGIC) or head[TAR_MAGIC_AT:].startswith(TAR_MAGIC)
 
 
@@ -96,7 +95,7 @@ def folder_tree(path: Path) -> FileTree:
 
 @contextmanager
 def open_archive(file: IO[bytes]) -> Iterator[FileTree]:
-    """The files of a zip file or a tar file, which may be compressed; `file` can be sought in.
+    """The files of a zip file, or of a tar file, which may be compressed. `file` must be seekable.
 
     Raises:
         ReadError: the archive is damaged, or unpacks to more than 200 times its size.

@@ -1,4 +1,4 @@
-"""What came with a mail: texts as documents of their own, everything else by its name."""
+"""Attachments of a mail: texts become documents of their own, other files are only named."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,19 +14,19 @@ from customir.corpus.readers.options import ReadOptions
 MAXIMUM_BYTES = 64 << 20
 OCTETS = "application/octet-stream"
 TEXT_SUFFIXES = (".csv", ".tsv", ".log", ".diff", ".patch")
-# Addresses, and what says how a mail was delivered: text, but no prose.
+# Addresses and delivery headers: text, but not prose.
 NO_PROSE = frozenset(("text/x-vcard", "text/vcard", "text/directory", "text/rfc822-headers"))
 OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that came with a mail.
+    """A file attached to a mail.
 
     Attributes:
-        kind: Its MIME type, as declared.
+        kind: Its declared MIME type.
         title: Its file name.
-        charset: As declared.
+        charset: Its declared charset.
     """
 
     data: bytes
@@ -36,7 +36,7 @@ class Attachment:
 
     @property
     def is_message(self) -> bool:
-        """Whether it is a mail in a file, by its name or its content."""
+        """Whether it is a mail message, judged by its name and its content."""
         named = self.title.lower().endswith(".eml") or self.kind == "message/rfc822"
         head = self.data[:HEAD_BYTES]
         return (named or self.kind == OCTETS) and eml.matches(head, ".eml" if named else "")
@@ -48,7 +48,8 @@ def read_attachment(
     """The documents of an attachment that is not itself a mail, or why it is not read.
 
     Args:
-        message: What the message is called that it came with, and `own`: what was read of it.
+        message: The identifier of the message that it belongs to.
+        own: The document of that message.
     """
     name = f"{message} / {attachment.title}"
     for found in _read(attachment, name, options):
@@ -93,14 +94,14 @@ def _read(
 
 
 def _file_name(title: str, kind: str) -> str:
-    """A file name by which the format is known, where the attachment's own does not say it."""
+    """The attachment's file name, with a suffix for its MIME type if it has none."""
     if kind == OCTETS or (title.rpartition(".")[2].isalnum() and "." in title):
         return title
     return title + (guess_extension(kind) or "")
 
 
 def _read_tnef(data: bytes, name: str, options: ReadOptions) -> list[RawDocument | Unreadable]:
-    """The files in a winmail.dat; its text is the message's, where that has no other."""
+    """The files in a winmail.dat. Its text belongs to the message, if that has no other text."""
     found: list[RawDocument | Unreadable] = []
     package = tnef.read(data)
     for title, content in package.files:

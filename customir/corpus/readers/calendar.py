@@ -1,4 +1,4 @@
-"""Appointments (iCalendar): who, when, where and what, by the icalendar library."""
+"""Appointments (iCalendar), read with the icalendar library: who, when, where and what."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -10,7 +10,7 @@ from customir.corpus.readers.files import Content, ReadError, reading
 
 KIND = "text/calendar"
 MAGIC = b"BEGIN:VCALENDAR"
-# What an appointment says, in the order in which people read it.
+# The fields of an appointment in reading order, with their labels.
 FIELDS = (("SUMMARY", ""), ("DTSTART", "When"), ("LOCATION", "Where"), ("ORGANIZER", "Organizer"),
           ("ATTENDEE", "Attendees"), ("DESCRIPTION", ""))  # fmt: skip
 COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
@@ -25,13 +25,13 @@ def read_document(content: Content) -> RawDocument:
     """All appointments of a calendar.
 
     Raises:
-        ReadError: as `as_text`.
+        ReadError: see `as_text`.
     """
     return RawDocument(content.name, "", "", None, as_text(content.data))
 
 
 def as_text(content: bytes) -> str:
-    """The appointments, a blank line between two.
+    """The appointments, separated by blank lines.
 
     Raises:
         ReadError: it is damaged or has no appointment, or icalendar is not installed.

@@ -1,4 +1,4 @@
-"""Chat messages to conversations. A conversation is a document: who said what, and when."""
+"""Groups chat messages into conversations. Each is a document that says who said what, and when."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from customir.corpus.document import RawDocument, Unreadable
 
-# What one speaker says within this time is one turn.
+# Messages of one speaker belong to one turn if less than this time is between them.
 TURN = timedelta(minutes=5)
-# Where an export names no threads, a silence ends a conversation: the longer the conversation,
-# the shorter the silence, and no channel is one document for ever.
+# (messages, silence). If an export names no threads, a silence ends a conversation. The longer the
+# conversation, the shorter the silence, so that no document grows without limit.
 SILENCES = ((50, timedelta(minutes=30)), (200, timedelta(minutes=5)))
 BLANK_LINES = re.compile(r"\n\s*\n")
 SENDER_NAMES = 8
@@ -18,7 +18,7 @@ SENDER_NAMES = 8
 
 @dataclass(frozen=True)
 class ChatMessage:
-    """A chat message. `time` is in UTC; `thread` is empty where the export names none."""
+    """A chat message. `time` is in UTC, and `thread` is empty if the export names none."""
 
     speaker: str
     time: datetime
@@ -28,12 +28,12 @@ class ChatMessage:
 
 @dataclass
 class Channel:
-    """The messages of a channel as they are read.
+    """The messages read from a channel.
 
     Attributes:
-        title: What people called it, if they did: a topic, not a channel's name, for a title
-            stands above every passage, and is taken for a query that fits.
-        notices: How many entries are no messages: joins, changes, messages without text.
+        title: The topic that people gave it, if any. It is not the channel's name, because a title
+            is put above every passage and used as a query that matches it.
+        notices: The number of entries that are not messages: joins, changes, messages without text.
     """
 
     title: str = ""
@@ -41,17 +41,17 @@ class Channel:
     notices: int = 0
 
     def add(self, message: ChatMessage | None) -> None:
-        """Take a message, or count a notice."""
+        """Add a message, or count a notice if it is None or has no text."""
         if message is not None and message.text.strip():
             self.messages.append(message)
         else:
             self.notices += 1
 
     def documents(self, where: str) -> Iterator[RawDocument | Unreadable]:
-        """The conversations of the channel, and how many notices were left out.
+        """The conversations of the channel, and the number of notices that were left out.
 
         Args:
-            where: What the channel is called, for the identifiers.
+            where: The channel's name in the identifiers.
         """
         yield from conversations(self.messages, where, self.title)
         if self.notices:
@@ -65,7 +65,7 @@ def conversations(
     """The conversations of a channel or topic, in the order of their first messages.
 
     Args:
-        where: What the channel is called, for the identifiers.
+        where: The channel's name in the identifiers.
         title: See Channel.
     """
     threads: dict[str, list[ChatMessage]] = {}
@@ -87,7 +87,7 @@ def conversations(
 
 
 def render_turns(run: Iterable[ChatMessage]) -> str:
-    """A paragraph per turn: "Ada 2004-12-25 09:14: text"; the date only where it changes."""
+    """One paragraph per turn: "Ada 2004-12-25 09:14: text". The date appears only if it changes."""
     turns: list[str] = []
     last: ChatMessage | None = None
     for message in run:

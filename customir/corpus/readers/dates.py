@@ -1,10 +1,10 @@
-"""Dates as mail programs and exports write them, in ISO 8601 and UTC."""
+"""Converts the dates of mail programs and exports to ISO 8601 in UTC."""
 
 import email.utils
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
-# The first letters of the months' names, where English ones do not do.
+# The first letters of month names, English and others.
 MONTHS = {
     name: number
     for number, names in enumerate(
@@ -30,14 +30,14 @@ NUMERIC = re.compile(r"\b(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d\d)\b")
 
 
 def iso_date(value: str) -> str | None:
-    """A date in ISO 8601 and UTC, whatever its year; None where it cannot be read.
+    """A date in ISO 8601 and UTC, whatever its year; None if it cannot be read.
 
-    Without a time zone, it counts as UTC. Of 03/05/2021 and the like the month is not known: such
-    a date is read only where it is certain (13/05/2021, 03.05.2021).
+    A date without a time zone counts as UTC. A date like 03/05/2021, whose month is ambiguous, is
+    not read. 13/05/2021 and 03.05.2021 are read, because they are certain.
 
     Args:
-        value: As in a Date header (RFC 2822), in ISO 8601, or with the name of a month in another
-            language than English.
+        value: A date as in a Date header (RFC 2822), in ISO 8601, or with a month name in another
+            language.
     """
     value = value.strip()
     if not value:
@@ -57,7 +57,7 @@ def iso_date(value: str) -> str | None:
 
 
 def iso_date_of_number(value: float) -> str | None:
-    """The same of a Unix time in seconds or, where it is too large for that, in milliseconds."""
+    """The date of a Unix time in seconds or, if it is too large for that, in milliseconds."""
     try:
         seconds = value / 1000 if abs(value) > 1e11 else value
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
@@ -89,7 +89,7 @@ def _day(value: str) -> tuple[int, int, int, str]:
             raise ValueError("day and month cannot be told apart")
         day, month = (second, first) if second > 12 else (first, second)
         return year, month, day, value[found.end() :]
-    # The last, for "mar" is Tuesday, too, in three languages.
+    # The last name counts, because "mar" also means Tuesday in three languages.
     month = next(filter(None, (_month(word) for word in reversed(WORD.findall(value)))), 0)
     year_found = YEAR.search(value)
     if not month or not year_found:

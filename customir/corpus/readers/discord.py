@@ -1,4 +1,4 @@
-"""Discord: DiscordChatExporter's JSON and CSV, a channel per file."""
+"""Discord: JSON and CSV of DiscordChatExporter, one channel per file."""
 
 import csv
 import re
@@ -13,7 +13,7 @@ from customir.corpus.readers.json_chat import FAULTS, dicts_in, load_export, tex
 
 JSON_START = re.compile(rb'\A(?:\xef\xbb\xbf)?\s*\{\s*"guild"\s*:\s*\{')
 CSV_START = re.compile(rb'\A(?:\xef\xbb\xbf)?"?AuthorID"?,"?Author"?,"?Date"?,"?Content"?,', re.I)
-# Answers are messages, too; joins, pins and calls are not.
+# Replies are messages, too. Joins, pins and calls are not.
 MESSAGE_TYPES = ("Default", "Reply", "0", "19")
 
 

@@ -1,4 +1,4 @@
-"""Discord's data package: what one account wrote, a folder per channel."""
+"""Discord's data package: the messages of one account, with one folder per channel."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ def matches_names(names: Sequence[str]) -> bool:
 
 
 def read(tree: FileTree, name: str) -> Iterator[RawDocument | Unreadable]:
-    """The conversations of every channel; what others said in them is not in the package."""
+    """The conversations of every channel. The package lacks the messages of other people."""
     yield from (Unreadable(f"{name}/{below}", why) for below, why in tree.refused)
     speaker = _account(tree)
     for each in sorted(tree.names):

@@ -1,6 +1,6 @@
-"""The formats of which one file is one document, in the order in which they are asked.
+"""The formats with one document per file, in the order in which they are tried.
 
-The same readers read a file of a source and an attachment of a mail.
+The same readers read files of a source and attachments of mail.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from customir.corpus.readers.files import HEAD_BYTES, Content
 
 
 class DocumentReader(Protocol):
-    """A reader of a format that the first bytes or the name of a file show."""
+    """A reader of a format that is recognised by the first bytes or the name of a file."""
 
     def matches(self, head: bytes, name: str) -> bool: ...
 
@@ -34,7 +34,7 @@ class DocumentReader(Protocol):
 
 
 class ZippedDocumentReader(Protocol):
-    """A reader of a format that is a zip file with certain names in it."""
+    """A reader of a format that is a zip file with certain file names in it."""
 
     def matches_names(self, names: Sequence[str]) -> bool: ...
 
@@ -58,7 +58,7 @@ def zipped_document_reader(names: Sequence[str]) -> ZippedDocumentReader | None:
 
 
 def read_as_document(content: Content, name: str) -> RawDocument | None:
-    """A file in memory as a document; None where its format is none of these.
+    """A file in memory as a document; None if it has none of these formats.
 
     Args:
         name: A file name in lower case.

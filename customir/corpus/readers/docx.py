@@ -1,7 +1,7 @@
-"""Word's .docx: opened by python-docx, walked by rules of our own.
+"""Word's .docx: opened with python-docx, and converted to text by rules of our own.
 
-python-docx's own text leaves out insertions of tracked changes, content controls, text boxes, notes
-and nested tables, and gives merged cells several times.
+The text that python-docx returns lacks tracked insertions, content controls, text boxes, notes and
+nested tables, and repeats merged cells.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from customir.corpus.readers.xml import local_name, parse_xml
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 NOTES = (("footnotes", "footnoteReference"), ("endnotes", "endnoteReference"))
-# What was deleted or moved away, the code of a field, and an older program's copy of a text box.
+# Deleted or moved text, field codes, and the copy of a text box for older programs.
 LEFT_OUT = frozenset(
     ("del", "moveFrom", "delText", "instrText", "Fallback", "pPr", "rPr", "sectPr")
 )
@@ -27,7 +27,7 @@ def matches_names(names: Sequence[str]) -> bool:
 
 
 def read_document(content: Content) -> RawDocument:
-    """The paragraphs, tables, text boxes and notes, in order; cells of a row on one line.
+    """The paragraphs, tables, text boxes and notes, in order, with one line per table row.
 
     Raises:
         ReadError: it is damaged or has no text, or python-docx is not installed.
@@ -45,7 +45,7 @@ def read_document(content: Content) -> RawDocument:
 
 
 def _notes(part: Any) -> dict[tuple[str, str], Any]:
-    """Footnotes and endnotes by the tag and the number that refer to them."""
+    """Footnotes and endnotes by the tag and number of their references."""
     notes: dict[tuple[str, str], Any] = {}
     for relation in part.rels.values():
         for kind, reference in NOTES:
@@ -57,11 +57,11 @@ def _notes(part: Any) -> dict[tuple[str, str], Any]:
 
 
 class _Walk:
-    """Goes through the elements in the order in which they are read."""
+    """Walks through the elements in reading order."""
 
     def __init__(self, notes: dict[tuple[str, str], Any]) -> None:
         self._notes = notes
-        # What a paragraph carries along, and comes below it: text boxes and notes.
+        # The text boxes and notes of a paragraph, which are put below it.
         self._below: list[str] = []
 
     def blocks(self, container: Any) -> Iterator[str]:
@@ -86,7 +86,7 @@ class _Walk:
         return text if text.strip(" |") else ""
 
     def _in(self, element: Any, wanted: str) -> Iterator[Any]:
-        """The rows or cells of an element, also those in a content control or an insertion."""
+        """The rows or cells of an element, including those in a content control or insertion."""
         for child in element:
             name = local_name(child)
             if name == wanted:
@@ -95,7 +95,7 @@ class _Walk:
                 yield from self._in(child, wanted)
 
     def _pieces(self, element: Any) -> Iterator[str]:
-        """The text in a paragraph."""
+        """The pieces of text in a paragraph."""
         for child in element:
             name = local_name(child)
             if name == "t":
@@ -117,6 +117,6 @@ class _Walk:
 
 
 def _is_merged(cell: Any) -> bool:
-    """Whether a cell goes on from the one above it."""
+    """Whether a cell continues the one above it."""
     merge = cell.find(f"{W}tcPr/{W}vMerge")
     return merge is not None and merge.get(f"{W}val", "continue") == "continue"

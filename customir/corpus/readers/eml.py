@@ -7,7 +7,7 @@ from customir.corpus.document import RawMail
 from customir.corpus.readers.files import SourceFile
 
 HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:")
-# Two of these at the top make a message; "Note: ..." at the top of a text does not.
+# Two of these at the top identify a message; "Note: ..." at the top of a text does not.
 MAIL_HEADER = re.compile(
     rb"^(?:received|return-path|delivered-to|message-id|date|from|to|subject|mime-version"
     rb"|content-type|x-[a-z-]+)[ \t]*:",
@@ -29,7 +29,7 @@ def matches(head: bytes, name: str) -> bool:
     headers = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
     if name.endswith(".eml"):
         return MAIL_HEADER.search(headers) is not None
-    # What people type into a text file may look like a header; they type no route and no number.
+    # Text that people type may look like a header, but it has none of the headers of programs.
     is_text = name.endswith(TEXT_SUFFIXES) and not MACHINE_HEADER.search(headers)
     return not is_text and len(MAIL_HEADER.findall(headers)) >= 2
 

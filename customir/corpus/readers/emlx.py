@@ -1,4 +1,4 @@
-"""Apple Mail's .emlx: the length of a message, the message, and a property list with its flags."""
+"""Apple Mail's .emlx: the length of the message, the message, and a property list with flags."""
 
 import plistlib
 import re
@@ -22,7 +22,7 @@ def matches(head: bytes, name: str) -> bool:
 
 
 def read(file: SourceFile) -> Iterator[RawMail]:
-    """The message. Where the stated length is wrong, all that follows it."""
+    """The message by its stated length; all that follows if the length is too large."""
     content = file.read_all()
     found = LENGTH.match(content)
     begin, length = (found.end(), int(found[1])) if found else (0, len(content))
@@ -31,7 +31,7 @@ def read(file: SourceFile) -> Iterator[RawMail]:
 
 
 def _cause(property_list: bytes) -> str:
-    """Why nobody wants the message, by its flags."""
+    """Why the message is unwanted, by its flags; empty if it is not."""
     try:
         flags = plistlib.loads(property_list.strip()).get("flags", 0)
         deleted, draft = flags & FLAG_DELETED, flags & FLAG_DRAFT

@@ -1,4 +1,4 @@
-"""Books in EPUB: the chapters in the order of the spine; one file, one document."""
+"""Books in EPUB, with chapters in the order of the spine: one document per file."""
 
 import posixpath
 from collections.abc import Sequence

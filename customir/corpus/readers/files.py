@@ -1,4 +1,4 @@
-"""A file of a source, on disk or in an archive: unpacked on the way, read once, held in bounds."""
+"""A file of a source, on disk or in an archive: decompressed, read once, with limited memory."""
 
 import bz2
 import io
@@ -17,7 +17,7 @@ from customir.corpus.readers.options import ReadOptions
 HEAD_BYTES = 1 << 16
 BUFFER_BYTES = 1 << 20
 PACKED_BYTES = 1 << 16
-# A document is held in memory as a whole. Books are 1 MB; a larger file is a log or a table.
+# The largest document, which is held in memory. A book has 1 MB; larger files are logs or tables.
 MAXIMUM_BYTES = 64 << 20
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -26,12 +26,12 @@ DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
     b"BZh": bz2.BZ2Decompressor,
     b"\xfd7zXZ\0": lzma.LZMADecompressor,
 }
-# What may go wrong while a compressed file, or any file, is read.
+# The errors that reading a file, compressed or not, can raise.
 DAMAGE = (
     EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
 )  # fmt: skip
 NOT_INSTALLED = 'no library to read {}: pip install "customir[formats]"'
-# What a file may be called beyond its own name, where it is compressed.
+# The additional suffix of a compressed file.
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz")
 
 
@@ -41,13 +41,13 @@ class ReadError(Exception):
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn the errors of a format's library into ReadError; import the library inside the block.
+    """Turn the errors of a format's library into ReadError. Import the library inside the block.
 
     Args:
         what: The format, for the error.
 
     Raises:
-        ReadError: the library is not installed, or fails in whatever way on damaged content.
+        ReadError: the library is not installed, or raises any error on damaged content.
     """
     try:
         yield
@@ -64,8 +64,8 @@ class Content:
     """A file in memory.
 
     Attributes:
-        name: What its document is called.
-        charset: The charset that a mail declares for its attachment; None where nothing does.
+        name: The identifier of its document.
+        charset: The charset that a mail declares for its attachment; None if none is declared.
     """
 
     data: bytes
@@ -79,9 +79,9 @@ class SourceFile:
 
     Attributes:
         name: Its path below the source, with "/".
-        path: Where it is on disk; None for a file in an archive.
-        head: Its first 64 KiB, unpacked; less where the file is shorter or damaged.
-        stream: Its content, unpacked; reading it may raise any error of DAMAGE.
+        path: Its path on disk; None for a file in an archive.
+        head: Its first 64 KiB, decompressed; less if the file is shorter or damaged.
+        stream: Its decompressed content. Reading it may raise any error of DAMAGE.
     """
 
     def __init__(
@@ -142,9 +142,9 @@ class SourceFile:
         return content
 
     def lines(self) -> Iterator[tuple[int, bytes | ReadError]]:
-        """Numbered lines with their ends; an error in place of a line that cannot be read.
+        """Numbered lines with their line ends; an error in place of a line that cannot be read.
 
-        A byte order mark is left out, and UTF-16 becomes UTF-8.
+        A byte order mark is removed, and UTF-16 becomes UTF-8.
         """
         if self.head.startswith(UTF16_MARKS):
             yield from self._utf16_lines()
@@ -176,7 +176,7 @@ class SourceFile:
 
 
 def unpacked(content: IO[bytes]) -> io.RawIOBase | IO[bytes]:
-    """`content`, which stands at its beginning, unpacked where it is gzip, bzip2 or xz."""
+    """`content`, positioned at its beginning, decompressed if it is gzip, bzip2 or xz."""
     buffered = content if hasattr(content, "peek") else io.BufferedReader(content)  # type: ignore[type-var]
     start = buffered.peek(8)[:8]
     for magic, new in DECOMPRESSORS.items():
@@ -186,7 +186,7 @@ def unpacked(content: IO[bytes]) -> io.RawIOBase | IO[bytes]:
 
 
 class _Unpacked(io.RawIOBase):
-    """A compressed file's content. What comes before damage is given before the error is raised."""
+    """A compressed file's content. The data before any damage is returned before the error."""
 
     def __init__(self, packed: IO[bytes], new: Callable[[], Any]) -> None:
         self._packed, self._new = packed, new
@@ -208,7 +208,7 @@ class _Unpacked(io.RawIOBase):
         return size
 
     def _fill(self) -> bool:
-        """Unpack some more; False at the end."""
+        """Decompress the next block; False at the end."""
         try:
             if self._decompressor.eof:  # another member may follow, as gzip allows
                 block = self._decompressor.unused_data.lstrip(b"\0") or self._packed.read(

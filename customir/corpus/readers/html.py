@@ -1,4 +1,4 @@
-"""HTML as plain text: what a reader sees, in order, by the Lexbor parser and rules of our own.
+"""Converts HTML to the visible text, in order, with the Lexbor parser and rules of our own.
 
 bench/experiments/html.py compares it with html2text, inscriptis, resiliparse and BeautifulSoup.
 """
@@ -12,9 +12,9 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from customir.corpus.charsets import decode
 from customir.corpus.readers.files import ReadError
 
-# A mail with more HTML than this is a report or an attack.
+# A mail with more characters of HTML is a report or an attack.
 MAXIMUM_HTML = 8_000_000
-# Nested deeper than this, its tags are left out without a look at what they mean.
+# If HTML is nested deeper than this, its tags are removed without interpreting them.
 MAXIMUM_DEPTH = 3000
 NESTING_TAG = re.compile(
     r"<(/?)(?:ul|ol|li|dl|dd|blockquote|div|center|section|form)\b", re.IGNORECASE
@@ -45,7 +45,7 @@ CELLS = frozenset(("td", "th"))
 VERBATIM = frozenset(("pre", "listing", "xmp"))
 QUOTE = "blockquote"
 MAXIMUM_QUOTES = 20
-# What mail programs do not show: preheaders, and what is meant for other programs.
+# Mail programs do not show these: preheaders, and content for other programs.
 HIDDEN = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide\s*:\s*all"
     r"|(?:^|[;\s])(?:max-height|font-size)\s*:\s*0(?:px|pt|em|%)?\s*(?:!important\s*)?(?:;|$)"
@@ -53,20 +53,20 @@ HIDDEN = re.compile(
     re.IGNORECASE,
 )
 BLANKS = re.compile("[ \t\n\r\f\u00a0]+")
-# "x<y." is no tag, although the parser would take it, and what follows, for one.
+# "x<y." is not a tag, although the parser would treat it and the following text as one.
 UNCLOSED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
-# Where mail programs begin the message that is answered, whatever the language: (attribute, value).
+# The (attribute, value) pairs with which mail programs mark the answered message, in any language.
 EARLIER_MESSAGE = (
     ("id", "divRplyFwdMsg"), ("id", "OLK_SRC_BODY_SECTION"), ("name", "quote"),
     ("class", "yahoo_quoted"), ("class", "moz-forward-container"), ("id", "appendonsend"),
     ("id", "x_divRplyFwdMsg"), ("class", "ms-outlook-mobile-reference-message"),
     ("id", "mail-editor-reference-message-container"), ("class", "zmail_extra"),
 )  # fmt: skip
-# Outlook on the desktop draws a rule above the header that it copies, and nothing else in this colour.
+# Desktop Outlook draws a rule in this colour only above a copied header.
 OUTLOOK_RULE = re.compile(r"border-top:\s*solid\s*#(?:E1E1E1|B5C4DF)", re.IGNORECASE)
 SEPARATOR = "-----Original Message-----"
-# Characters without width, which fill the preview of a message; in words of some scripts, and
-# in emoji, single ones have a meaning.
+# Runs of zero-width characters, which fill the preview of a message. Single ones have a meaning in
+# emoji and in words of some scripts.
 FILLERS = re.compile(
     "(?:[\u034f\u200b-\u200f\u2060\ufeff\u00ad\u061c][\\s\u00a0\u2007\u2800]*){3,}"
 )
@@ -75,19 +75,19 @@ MANY_LINES = re.compile(r"\n{3,}")
 
 
 def decode_html(content: bytes, declared: str | None = None) -> str:
-    """HTML as text: by the charset that is declared outside, else by that in its <meta> tag."""
+    """Decode HTML by the declared charset or, if there is none, by the one in its <meta> tag."""
     if declared is None and (found := CHARSET.search(content[:CHARSET_BYTES])):
         declared = found[1].decode("ascii", "replace")
     return decode(content, declared)
 
 
 def html_to_text(html: str) -> str:
-    """What is shown of HTML, without links and pictures; blockquotes become "> " lines.
+    """The visible text of HTML, without links and pictures. Blockquotes become "> " lines.
 
-    A table's cells are apart, a line per row; list items begin with "- ".
+    Each table row is a line, with spaces between its cells. List items begin with "- ".
 
     Raises:
-        ReadError: there is more than 8 million characters of it.
+        ReadError: it has more than 8 million characters.
     """
     if len(html) > MAXIMUM_HTML:
         raise ReadError(f"{len(html):,} characters of HTML; at most {MAXIMUM_HTML:,} are read")
@@ -98,7 +98,7 @@ def html_to_text(html: str) -> str:
     if root is None:
         return ""
     text = _Text()
-    # Not recursive: nesting has no limit.
+    # The walk is not recursive, because nesting has no limit.
     for node, is_end in _walk(root):
         if is_end:
             text.end(node.tag or "")
@@ -120,7 +120,7 @@ def _without_comments(html: str) -> str:
 
 
 def _is_nested_too_deep(html: str) -> bool:
-    """Whether so many elements are open at once that the parser, which is quadratic in that, hangs."""
+    """Whether so many elements are open at once that the parser hangs: it is quadratic in that."""
     if html.count("<") < MAXIMUM_DEPTH:
         return False
     depth = deepest = 0
@@ -131,7 +131,7 @@ def _is_nested_too_deep(html: str) -> bool:
 
 
 def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
-    """Every shown node at its beginning, and every element once more at its end."""
+    """Every visible node at its beginning, and every element again at its end."""
     stack: list[tuple[LexborNode, bool]] = [(root, False)]
     while stack:
         node, is_end = stack.pop()
@@ -166,7 +166,7 @@ def _begins_earlier_message(node: LexborNode) -> bool:
 
 
 class _Text:
-    """The text so far, and what is open."""
+    """The text so far, and the state of open elements."""
 
     def __init__(self) -> None:
         self._done: list[str] = []
@@ -240,13 +240,13 @@ class _Text:
             self._append(" ")
 
     def _break(self, newlines: int) -> None:
-        """End the line, if one is begun, and have so many line ends at least; 0: one more."""
+        """End the current line, and ensure at least this many line ends; 0 adds one more."""
         line = "".join(self._line)
         self._line.clear()
         self._is_blank = True
         depth = min(self._quotes, MAXIMUM_QUOTES)
         if line.strip():
-            # A blank line between a quote and what is outside of it is outside.
+            # A blank line between a quote and the text outside belongs to the outside.
             while self._newlines < self._wanted:
                 self._end_line(min(depth, self._depth), "")
             self._end_line(depth, line)

@@ -1,4 +1,4 @@
-"""IRC logs, a message per line, as irssi, WeeChat, HexChat, mIRC, ZNC and bots write them."""
+"""IRC logs of irssi, WeeChat, HexChat, mIRC, ZNC and bots, with one message per line."""
 
 import re
 from collections.abc import Iterator
@@ -18,25 +18,25 @@ NICK = r"(?P<nick>[^<>\s]{1,64})"
 SAID = re.compile(rf"{WHEN}\s*<[ @+%&~!]?{NICK}>\s?(?P<text>.*)")
 # "[09:14] * ada waves", "17:02  * ada waves", "May 03 09:14:00 *\tada waves"
 ACTION = re.compile(rf"{WHEN}\s+\*\s+(?P<nick>[^\s*<>:]{{1,64}})\s+(?P<text>\S.*)")
-# WeeChat: "2021-05-03 09:14:00\t@ada\ttext"; an action has " *" for the nick.
+# WeeChat: "2021-05-03 09:14:00\t@ada\ttext". An action has " *" in place of the nick.
 WEECHAT = re.compile(
     rf"(?P<day>\d{{4}}-\d\d-\d\d) {CLOCK}\t(?:[@+%&~!]?(?P<nick>[^\s\t<>*=-][^\s\t]{{0,63}})\t"
     r"(?P<text>.*)|\s*\*\t(?P<actor>\S+) (?P<action>.*))"
 )
 # irssi "--- Day changed Tue Oct 01 2019", "--- Log opened ...", HexChat "**** BEGIN LOGGING AT ...",
-# mIRC "Session Start: ...": a date in English.
+# mIRC "Session Start: ...". The date is in English.
 DAY_CHANGED = re.compile(
     r"(?:--- (?:Log (?:opened|closed)|Day changed)|\*{4} (?:BEGIN|ENDING) LOGGING AT|"
     r"Session (?:Start|Time|Close)(?: \(.*?\))?:)\s+(.*\d{4})\s*$"
 )
 NAME_DAY = re.compile(r"(\d{4})[-_.]?(\d\d)[-_.]?(\d\d)(?!\d)")
-# Where neither a line nor the file's name says the day: times are in order, the day is not known.
+# The day if neither the lines nor the file's name give one. Then only the order of times is right.
 NO_DAY = date(1970, 1, 1)
 LINES_LOOKED_AT = 100
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether a third of the first lines say something; the rest are joins and leaves."""
+    """Whether at least a third of the first lines are messages. The rest are joins and leaves."""
     if b"\0" in head:
         return False
     lines = [line for line in head.split(b"\n")[:LINES_LOOKED_AT] if line.strip()]
@@ -46,7 +46,7 @@ def matches(head: bytes, name: str) -> bool:
 
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
-    """The conversations of the file, cut at silences. After 23:59 another day begins."""
+    """The conversations of the file, cut at silences. After 23:59, the next day begins."""
     channel = Channel()
     clock = _Clock(_day_of_name(PurePosixPath(file.name).name))
     for number, line in file.lines():
@@ -73,7 +73,7 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
 
 
 class _Clock:
-    """The day of each line: stated in it, or above it, or one later after midnight."""
+    """Tracks the day of each line: stated in the line or above it, and one later after midnight."""
 
     def __init__(self, day: date) -> None:
         self._day, self._last = day, time.min
@@ -83,7 +83,7 @@ class _Clock:
             self._day, self._last = date.fromisoformat(stated[:10]), time.min
 
     def time_of(self, found: re.Match[str]) -> datetime | None:
-        """When a line was said, in UTC; None where it states a time that there is not."""
+        """The time of a line, in UTC; None if the stated time or day does not exist."""
         try:
             clock = time(int(found["hour"]), int(found["minute"]), int(found["second"] or 0))
             stated = found["day"]
@@ -103,7 +103,7 @@ class _Clock:
 
 
 def _said(line: str) -> re.Match[str] | None:
-    """What a line says, of whichever program it is."""
+    """The match of a message in the format of any of the programs; None if it is no message."""
     return WEECHAT.match(line) or SAID.match(line) or ACTION.match(line)
 
 

@@ -1,4 +1,4 @@
-"""What the readers of chat exports in JSON share."""
+"""Functions that the readers of chat exports in JSON share."""
 
 import json
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from typing import Any
 from customir.corpus.readers.dates import iso_date, iso_date_of_number
 from customir.corpus.readers.files import ReadError, SourceFile
 
-# An export is one JSON value, and is held as a whole.
+# The largest export, because its one JSON value is held in memory.
 MAXIMUM_BYTES = 256 << 20
-# What a row that is not as expected leads to.
+# The errors that a row of an unexpected form can raise.
 FAULTS = (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError, OSError)
 
 
 def load_json(content: bytes) -> Any:
-    """A JSON value.
+    """Parse a JSON value.
 
     Raises:
         ReadError: it is not JSON.
@@ -27,7 +27,7 @@ def load_json(content: bytes) -> Any:
 
 
 def load_export(file: SourceFile) -> Any:
-    """An export in one JSON file.
+    """Read an export in one JSON file.
 
     Raises:
         ReadError: it is damaged, larger than 256 MB or not JSON.
@@ -36,13 +36,13 @@ def load_export(file: SourceFile) -> Any:
 
 
 def dicts_in(row: Any, name: str) -> list[dict[str, Any]]:
-    """The objects in a list field; none where it is missing or of another type."""
+    """The objects in a list field; none if it is missing or has another type."""
     value = row.get(name) if isinstance(row, dict) else None
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def text_in(row: Any, *names: str) -> str:
-    """The first of these fields that holds a text that is not empty."""
+    """The first of these fields with a text that is not blank; empty if there is none."""
     for name in names:
         value = row.get(name) if isinstance(row, dict) else None
         if isinstance(value, str) and value.strip():
@@ -68,7 +68,7 @@ def time_of(value: Any) -> datetime:
 
 
 def card_lines(card: dict[str, Any]) -> Iterator[str]:
-    """The lines of a card as bots post them: pretext, title, text, fields; else its fallback."""
+    """The lines of a bot's card: pretext, author, title, text and fields; else its fallback."""
     lines = [text_in(card, name) for name in ("pretext", "author_name", "title", "text")]
     for each in dicts_in(card, "fields"):
         name, value = text_in(each, "title", "name"), text_in(each, "value")

@@ -1,4 +1,4 @@
-"""JSON lines and JSON lists: `_id`, `title`, `text`, and, if known, `thread`, `sender`, `date`."""
+"""JSON lines and lists with `_id`, `title`, `text`, and optionally `thread`, `sender`, `date`."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from customir.corpus.readers.dates import iso_date, iso_date_of_number
 from customir.corpus.readers.files import ReadError, SourceFile
 
 SUFFIXES = (".jsonl", ".ndjson")
-# A list of objects, or an object over several lines: as a whole, not line by line.
+# A list of objects, or an object over several lines, is parsed as a whole, not line by line.
 WHOLE = re.compile(rb"\A\s*(?:\[\s*\{|\{\s*\n)")
 TEXT_FIELDS = ("text", "body", "content")
 HAS_TEXT = re.compile(rb'"(?:text|body|content)"\s*:')
@@ -31,7 +31,7 @@ def matches(head: bytes, name: str) -> bool:
         return False
     try:
         row = json.loads(line)
-        # In a .json file that is one line, anything may be; a document has a text.
+        # A .json file of one line may hold anything, so it must have a text field.
         return isinstance(row, dict) and (
             not name.endswith(".json") or HAS_TEXT.search(line) is not None
         )
@@ -40,10 +40,10 @@ def matches(head: bytes, name: str) -> bool:
 
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
-    """Every document, in order. A second one with the same `_id` is refused.
+    """Every document, in order. A repeated `_id` is refused.
 
     Raises:
-        ReadError: the file is one JSON value, and damaged.
+        ReadError: the file is a single JSON value and damaged.
     """
     first: dict[str, str] = {}
     for where, row in _rows(file):
@@ -66,7 +66,7 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
 
 
 def _rows(file: SourceFile) -> Iterator[tuple[str, Any]]:
-    """("line 7", its value or why it has none)"""
+    """("line 7", its value, or the error in place of it)"""
     if WHOLE.match(file.head.removeprefix(MARK)):
         value = _value(file.read_all())
         rows = value if isinstance(value, list) else [value]
@@ -110,14 +110,14 @@ def _document(row: Any, where: str) -> RawDocument:
 
 
 def _date(value: Any) -> str | None:
-    """A date as all readers give it; None where there is none that can be read."""
+    """A date in ISO 8601 and UTC; None if there is none that can be read."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return iso_date_of_number(value)
     return iso_date(value) if isinstance(value, str) else None
 
 
 def _field(row: dict[str, Any], name: str, *, number: bool = False) -> str:
-    """A text field; absent and null are empty. `number`: a number is as good as a text."""
+    """A text field; empty if it is missing or null. If `number`, a number is accepted, too."""
     value = row.get(name)
     if value is None:
         return ""

@@ -1,4 +1,4 @@
-"""Mattermost's bulk export: JSON lines, by themselves or in a zip file."""
+"""Mattermost's bulk export: JSON lines in a file of their own or in a zip file."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ POSTS = ("post", "direct_post")
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether a file that begins with `head` is a bulk export: its first line gives a version."""
+    """Whether a file that begins with `head` is a bulk export. Its first line is a version."""
     try:
         first = json.loads(head.lstrip(b"\xef\xbb\xbf\r\n\t ").partition(b"\n")[0])
     except (ValueError, RecursionError):
@@ -23,7 +23,7 @@ def matches(head: bytes, name: str) -> bool:
 
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
-    """The conversations of every channel: posts with their replies, and those without by time."""
+    """The conversations of every channel: posts with replies, and other posts grouped by time."""
     channels: dict[str, Channel] = {}
     for number, line in file.lines():
         if isinstance(line, ReadError):
@@ -47,10 +47,10 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
 
 
 def _channel(post: dict[str, Any], number: int) -> tuple[str, bool]:
-    """What a post's channel is called, and whether it is known.
+    """The name of a post's channel, and whether the channel is known.
 
-    Some exports leave out who is in a direct channel. Such posts are never joined, for they may be
-    of different private conversations.
+    Some exports omit the members of a direct channel. Such posts are never joined, because they may
+    belong to different private conversations.
     """
     if "channel" in post:
         return f"{post.get('team')}/{post['channel']}", True
@@ -63,7 +63,7 @@ def _channel(post: dict[str, Any], number: int) -> tuple[str, bool]:
 
 
 def _messages(post: dict[str, Any], thread: str, number: int) -> list[ChatMessage | None]:
-    """The post and its replies; None for notices and what has no text."""
+    """The post and its replies; None for notices."""
     replies = post.get("replies") or []
     thread = thread or (str(number) if replies else "")
     return [_message(each, thread) for each in (post, *replies)]

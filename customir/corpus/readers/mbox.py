@@ -1,9 +1,9 @@
-"""mbox files: split while they are read, so that memory holds one message.
+"""mbox files: split while they are read, so that memory holds only one message.
 
-What separates two messages is a line that begins with "From ". Programs disagree about the rest of
-it, about the blank line above it, and about what becomes of such a line in a body: most write
-">From " (mboxo, mboxrd), some give the body's length in a header and leave its lines as they are
-(mboxcl2), some do neither. See https://www.loc.gov/preservation/digital/formats/fdd/fdd000383.shtml
+A line that begins with "From " separates two messages. Programs disagree about the rest of that
+line, about the blank line above it, and about escaping such a line in a body. Most write ">From "
+(mboxo, mboxrd), some give the body's length in a header and leave its lines unchanged (mboxcl2),
+and some do neither. See https://www.loc.gov/preservation/digital/formats/fdd/fdd000383.shtml
 """
 
 import re
@@ -13,13 +13,13 @@ from customir.corpus.document import RawMail, Unreadable
 from customir.corpus.readers import eml
 from customir.corpus.readers.files import UTF8_MARK, ReadError, SourceFile
 
-# A message with its attachments is held whole; no mail server takes one as large as this.
+# A message with its attachments is held in memory. No mail server accepts one as large as this.
 MAXIMUM_MESSAGE = 128 << 20
 MAXIMUM_HEADER = 1 << 20
 MAXIMUM_LINE = 2000
-# A separator is told by the lines after it, which are looked at so far.
+# How many bytes after a line are checked to decide whether it is a separator.
 LOOKAHEAD = 1 << 13
-# The end of a multipart message is looked for so far, where a separator seems to stand inside it.
+# How many bytes are searched for the end of a multipart that seems to contain a separator.
 MULTIPART_LOOKAHEAD = 2 << 20
 NAMES = (".mbox", ".mbx", "/mbox", "/inbox")
 
@@ -30,14 +30,14 @@ CANONICAL = re.compile(
     rb"(?:%b +\d{1,2} +\d{1,2}:\d\d[^\n]*\b\d{4}\b|\d{1,2} +%b +\d{4} +\d{1,2}:\d\d)"
     % (MONTH, MONTH)
 )
-# The first line of what git format-patch writes. In a mailbox, it is a part of a message.
+# The first line of the output of git format-patch. In a mailbox, it is part of a message.
 GIT_PATCH = re.compile(rb"From [0-9a-f]{40} Mon Sep 17 00:00:00 2001")
-# Other lines separate where a message's header follows: nothing, a dash, an address or a name
-# alone, or anything with a time or a year.
+# These lines separate messages only if a header follows: "From" alone, or followed by a dash, by a
+# single address or name, or by anything with a time or a year.
 OTHER = re.compile(rb"From(?: *| -[^\n]*| [^\s:]+ *| [^\n]*\d:\d\d[^\n]*| [^\n]*\d{4}[^\n]*)\r?\Z")
 HEADER = re.compile(rb"[!-9;-~]{1,76}[ \t]*:")
-# Headers that programs write and nobody types, and those that people copy. One of the former and
-# one of either make a message's header.
+# Headers that only programs write, and headers that people copy. A message's header has at least
+# one of the former and another one of either kind.
 MACHINE_HEADER = re.compile(
     rb"(?:received|return-path|delivered-to|message-id|date|mime-version|content-type|status"
     rb"|x-[a-z-]+)[ \t]*:",
@@ -51,9 +51,9 @@ BOUNDARY = re.compile(
     rb"\bboundary[ \t]*=[ \t]*(?:\"([^\"\r\n]{1,200})\"|([^\s;\"]{1,200}))",
     re.I | re.M,
 )
-# mboxrd: a body line that began with "From " was given one more ">".
+# mboxrd adds one more ">" to a body line that begins with "From ", with or without ">" before it.
 ESCAPED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
-# A second separator that a program escaped, above the header.
+# A second, escaped separator above the header.
 ESCAPED_SEPARATOR = re.compile(rb"\A(?:>From [^\n]*\n)+(?=[!-9;-~]{1,76}[ \t]*:)")
 
 
@@ -63,7 +63,7 @@ def matches(head: bytes, name: str) -> bool:
     line, _, rest = start.partition(b"\n")
     if _is_separator(line, rest, after_blank=True, among_patches=True):
         return True
-    # The first separator may be lost.
+    # The first separator may be missing.
     return f"/{name}".endswith(NAMES) and any(
         CANONICAL.match(head, found.end()) for found in re.finditer(rb"\n\r?\n(?=From )", head)
     )
@@ -80,7 +80,7 @@ def read(file: SourceFile) -> Iterator[RawMail | Unreadable]:
 
 
 class _Window:
-    """The part of a file that is looked at. What was taken from its front is forgotten."""
+    """The part of a file that is in memory. Data taken from its front is dropped."""
 
     def __init__(self, file: SourceFile) -> None:
         self.data = bytearray()
@@ -89,7 +89,7 @@ class _Window:
         self._at_end = False
 
     def hold(self, size: int) -> bool:
-        """Read until `size` bytes are here; False where the file ends before."""
+        """Read until the window has `size` bytes; False if the file ends before that."""
         while len(self.data) < size and not self._at_end:
             block = b""
             try:
@@ -101,18 +101,18 @@ class _Window:
         return len(self.data) >= size
 
     def take(self, size: int) -> bytes:
-        """The first `size` bytes."""
+        """Remove and return the first `size` bytes."""
         taken = bytes(self.data[:size])
         del self.data[:size]
         return taken
 
     def take_blank_lines(self) -> None:
-        """Forget line ends at the front."""
+        """Drop line ends at the front."""
         while self.hold(1) and self.data[0] in b"\r\n":
             del self.data[0]
 
     def line_at(self, begin: int) -> tuple[bytes, bytes]:
-        """The line that begins there, without its end, and some of what follows it."""
+        """The line that begins at `begin`, without its line end, and some of the following data."""
         self.hold(begin + MAXIMUM_LINE + LOOKAHEAD)
         end = self.data.find(b"\n", begin, begin + MAXIMUM_LINE)
         if end < 0:
@@ -121,7 +121,7 @@ class _Window:
 
 
 def _split(file: SourceFile) -> Iterator[tuple[bytes, bytes | ReadError]]:
-    """(separator, message) of each message, or why it is not one."""
+    """(separator, message) of each message, or an error in place of the message."""
     window = _Window(file)
     if file.head.startswith(UTF8_MARK):
         window.hold(len(UTF8_MARK))
@@ -148,14 +148,14 @@ def _split(file: SourceFile) -> Iterator[tuple[bytes, bytes | ReadError]]:
 
 
 def _take_message(window: _Window, among_patches: bool) -> bytes | ReadError:
-    """The message at the front of the window, which then begins with a separator or is empty."""
+    """Take the message at the front. Then the window begins with a separator or is empty."""
     header = _header(window)
     if length := _stated_length(window, header):
         message = window.take(length)
         window.take_blank_lines()
         return message if b"\nFrom " in message else _unescaped(message)
     is_too_large = False
-    at = -1  # of the line end before a candidate
+    at = -1  # position of the line end before a candidate
     while True:
         if at < 0 and window.hold(5) and window.data.startswith(b"From "):
             found = -1
@@ -196,8 +196,8 @@ def _is_separator(line: bytes, rest: bytes, *, after_blank: bool, among_patches:
     """Whether a line that begins with "From" separates messages.
 
     Args:
-        rest: Some of what follows the line.
-        after_blank: Whether a blank line, or nothing, is above it.
+        rest: Some of the data after the line.
+        after_blank: Whether a blank line, or nothing, is above the line.
         among_patches: Whether the file is a series of patches.
     """
     if line[:5].rstrip(b"\r") not in (b"From ", b"From"):
@@ -210,7 +210,7 @@ def _is_separator(line: bytes, rest: bytes, *, after_blank: bool, among_patches:
 
 
 def _is_header(text: bytes) -> bool:
-    """Whether a message's header begins here."""
+    """Whether `text` begins with a message's header."""
     machine = typed = 0
     for line in text.split(b"\n"):
         line = line.rstrip(b"\r")
@@ -228,7 +228,7 @@ def _is_header(text: bytes) -> bool:
 
 
 def _header(window: _Window) -> bytes:
-    """The header of the message at the front, with the blank line below it."""
+    """The header of the message at the front, including the blank line below it."""
     end = LOOKAHEAD
     while True:
         window.hold(end)
@@ -240,7 +240,7 @@ def _header(window: _Window) -> bytes:
 
 
 def _stated_length(window: _Window, header: bytes) -> int:
-    """How long the message is by its Content-Length; 0 where no separator, nor the end, follows."""
+    """The message's length by its Content-Length; 0 if neither a separator nor the end follows."""
     found = CONTENT_LENGTH.search(header)
     if not found:
         return 0
@@ -261,7 +261,7 @@ def _stated_length(window: _Window, header: bytes) -> int:
 
 
 def _is_inside_multipart(window: _Window, header: bytes, begin: int) -> bool:
-    """Whether what seems to be a separator stands between the parts of a multipart message."""
+    """Whether an apparent separator is inside a multipart message."""
     found = BOUNDARY.search(header) if b"ultipart/" in header else None
     if not found:
         return False
@@ -274,6 +274,6 @@ def _is_inside_multipart(window: _Window, header: bytes, begin: int) -> bool:
         return False
     window.hold(begin + MULTIPART_LOOKAHEAD)
     end = data.find(closing, begin, begin + MULTIPART_LOOKAHEAD)
-    # This message may be cut short, and what closes there be a copy of it.
+    # If this message is truncated, the closing boundary may belong to a copy of it.
     is_copy = rb"boundary[ \t]*=[ \t]*\"?" + re.escape(boundary)
     return end >= 0 and re.search(is_copy, data[begin:end], re.I) is None

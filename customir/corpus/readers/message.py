@@ -1,4 +1,4 @@
-"""One mail message, as bytes, to a RawDocument: headers, MIME, HTML, and what is attached."""
+"""Converts one mail message in bytes to documents: headers, MIME, HTML and attachments."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from customir.corpus.readers.mime import body_of, decode_words, unflow
 from customir.corpus.readers.options import ReadOptions
 from customir.corpus.readers.unwanted import cause_by_headers
 
-# Nested deeper than this, a part is no longer looked into.
+# Parts nested deeper than this are ignored.
 MAXIMUM_DEPTH = 100
 RECIPIENT_FIELDS = frozenset(("to", "cc"))
 MESSAGE_ID = re.compile(r"<[^<>\s]+>")
@@ -31,19 +31,20 @@ SIGNATURES = frozenset(
 )  # fmt: skip
 HTML_START = re.compile(r"\s*<(?:!doctype\s+)?html\b", re.IGNORECASE)
 HEADERS_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
-# A plain part this short may say only that the mail is in HTML: then the HTML is looked at.
+# A plain part this short (in characters) may say only that the mail is in HTML, so the HTML is
+# checked.
 SHORT_PLAIN = 600
-# Of the plain part's words, this share is in the HTML, too, where both say the same; and where the
-# HTML says this many times as much, it is the message.
+# The HTML is the message if it has less than this share of the plain part's words, or more than
+# this many times as many words.
 SHARED_WORDS, MUCH_LONGER = 0.5, 3
 WORD = re.compile(r"\w{2,}")
 ENVELOPE_DATE = re.compile(r"From (\S+) +(.+)", re.DOTALL)
-# compat32 keeps what it can't parse; the newer policies raise on some malformed headers.
+# compat32 keeps what it cannot parse. The newer policies raise on some malformed headers.
 PARSER = BytesParser(policy=compat32)
 
 
 def read_message(mail: RawMail, options: ReadOptions) -> Iterator[RawDocument | Unreadable]:
-    """The text and headers of a message, then its attachments, read or named; never an exception."""
+    """The message with its headers, then its attachments, read or only named. It never raises."""
     content, name = mail.content, mail.name
     try:
         found = _Reading(options).read(_parse(content), bool(content.strip()), name, mail.envelope)
@@ -53,7 +54,7 @@ def read_message(mail: RawMail, options: ReadOptions) -> Iterator[RawDocument | 
     except ReadError as error:
         yield Unreadable(name, str(error))
         return
-    except Exception as error:  # malformed mail finds new ways to raise in email.*
+    except Exception as error:  # malformed mail can raise any error in email.*
         yield Unreadable(name, f"broken message: {type(error).__name__}: {error}")
         return
     own = found[0]
@@ -66,14 +67,18 @@ def read_message(mail: RawMail, options: ReadOptions) -> Iterator[RawDocument | 
 
 
 def references_of(headers: dict[str, str]) -> tuple[str, ...]:
-    """The Message-IDs that a message answers, oldest first, by its headers in lower case."""
+    """The Message-IDs that a message answers, oldest first.
+
+    Args:
+        headers: The header values by field name in lower case.
+    """
     answered = MESSAGE_ID.findall(headers.get("references", ""))
     answered += MESSAGE_ID.findall(headers.get("in-reply-to", ""))
     return tuple(dict.fromkeys(answered))
 
 
 class _Reading:
-    """Reads one message and those in it."""
+    """Reads one message and the messages in it."""
 
     def __init__(self, options: ReadOptions) -> None:
         self._options = options
@@ -134,7 +139,7 @@ class _Reading:
     def _attachments(
         self, parts: "_Parts", message: str, own: RawDocument | Unreadable, depth: int
     ) -> Iterator[RawDocument | Unreadable]:
-        """What came with `message`: texts as documents of it, others by name."""
+        """The attachments of `message`: texts as documents, other files by name."""
         for number, part in enumerate(parts.attachments, start=1):
             title = _name(part, number)
             name = f"{message} / {title}"
@@ -155,7 +160,7 @@ def _name(attachment: Message, number: int) -> str:
 
 
 def clean_name(part: Message) -> str:
-    """The file name of a part, decoded, on one line; empty where it has none."""
+    """The decoded file name of a part, on one line; empty if it has none."""
     try:
         return " ".join(decode_words(part.get_filename() or "").split())[:200]
     except (LookupError, UnicodeError, ValueError, TypeError):
@@ -163,7 +168,7 @@ def clean_name(part: Message) -> str:
 
 
 def inner_messages(part: Message) -> list[Message]:
-    """The messages in a message/rfc822 part, also where it is encoded, against RFC 2046."""
+    """The messages in a message/rfc822 part, even if it is encoded, which RFC 2046 forbids."""
     children: list[Message] = part.get_payload()  # type: ignore[assignment]
     if part.get_content_maintype() != "message" or not is_encoded(part):
         return children
@@ -177,13 +182,13 @@ def inner_messages(part: Message) -> list[Message]:
 
 
 def is_encoded(part: Message) -> bool:
-    """Whether a part is encoded as a whole, which a multipart or a message must not be."""
+    """Whether a part is encoded as a whole, which is not allowed for a multipart or a message."""
     encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
     return encoding in ("base64", "quoted-printable")
 
 
 def charset_of(part: Message) -> str | None:
-    """The charset that a part declares; None where it declares none that can be read."""
+    """The charset that a part declares; None if it declares none that can be read."""
     try:
         return part.get_content_charset()
     except (LookupError, UnicodeError, ValueError, TypeError):
@@ -191,26 +196,26 @@ def charset_of(part: Message) -> str | None:
 
 
 def _parse(content: bytes) -> Message:
-    """A parsed message. Only multiparts are parsed line by line: that is most of the time."""
+    """Parse a message. Parsing line by line is slow, so only multiparts are parsed that way."""
     end = HEADERS_END.search(content)
     if end is None:
         return PARSER.parsebytes(content)
     message: Message = PARSER.parsebytes(content[: end.end()])
     if message.get_content_maintype() in ("multipart", "message"):
         return PARSER.parsebytes(content)
-    if not message.keys() or message.get_payload():  # a header line that is none ends the headers
+    if not message.keys() or message.get_payload():  # an invalid header line ends the headers
         return PARSER.parsebytes(content)
     message.set_payload(content[end.end() :].decode("ascii", "surrogateescape"))
     return message
 
 
 def _date(headers: dict[str, str], envelope: bytes) -> str | None:
-    """When a message was sent; where its Date cannot be read, when it came."""
+    """When a message was sent or, if its Date cannot be read, when it was received."""
     date = iso_date(headers.get("date", ""))
     if date:
         return date
     found = ENVELOPE_DATE.match(envelope.decode("latin-1").strip())
-    # Thunderbird writes "From -" and when it stored the message.
+    # Thunderbird writes "From -" and the time when it stored the message.
     if found and found[1] != "-" and (date := iso_date(found[2])):
         return date
     return iso_date(headers.get("received", "").rpartition(";")[2])
@@ -225,10 +230,10 @@ class _Parts:
         self.calendars: list[Message] = []
 
     def text(self) -> str:
-        """The texts; where there are none, what a calendar or a winmail.dat says.
+        """The texts or, if there are none, the text of a calendar or a winmail.dat.
 
         Raises:
-            ReadError: that cannot be read.
+            ReadError: the calendar or winmail.dat cannot be read.
         """
         text = "\n\n".join(part for part in self.texts if part.strip())
         if text:
@@ -258,8 +263,8 @@ class _Parts:
         before = len(self.texts)
         for child in inner:
             self.take(child, depth + 1)
-        # A forwarded message or a digest is read as the message's own text only where there is
-        # nothing beside it; else it is an attachment.
+        # A forwarded message or a digest counts as the message's own text only if there is no other
+        # text beside it. Otherwise it is an attachment.
         beside = any(text.strip() for text in self.texts[before:])
         for child in children:
             if child not in inner:
@@ -269,7 +274,7 @@ class _Parts:
                     self.take(child, depth + 1)
 
     def _take_alternative(self, children: Sequence[Message], depth: int) -> None:
-        """The plain text, unless it is useless; else the first alternative that has any text."""
+        """Take the plain text, unless it is useless; else the first alternative with any text."""
         plain = [child for child in children if child.get_content_type() == "text/plain"]
         others = [child for child in children if child not in plain]
         useless: _Parts | None = None
@@ -290,7 +295,7 @@ class _Parts:
             self._add(useless)
 
     def joined(self) -> str:
-        """The texts, one below the other."""
+        """The texts, joined by line ends."""
         return "\n".join(self.texts)
 
     def _add(self, parts: "_Parts") -> None:
@@ -309,7 +314,7 @@ class _Parts:
             whole = b"Content-Type: " + str(part["Content-Type"]).encode("utf-8", "replace")
             self.take(_parse(whole + b"\n\n" + body_of(part)), depth + 1)
             return
-        # A multipart whose boundary never comes is what its lines say.
+        # A multipart whose boundary never occurs is read as plain text.
         if not (kind in TEXT_KINDS or kind.startswith("multipart/")):
             if kind not in SIGNATURES and (
                 clean_name(part) or tnef.is_kind(kind) if depth > 0 else tnef.is_kind(kind)
@@ -320,7 +325,7 @@ class _Parts:
 
 
 def says_more(html: str, plain: str) -> bool:
-    """Whether the HTML of a message is its text, and the short plain part beside it is not."""
+    """Whether the HTML of a message, and not the short plain part beside it, is its text."""
     words = WORD.findall(plain.casefold())
     in_html = set(WORD.findall(html.casefold()))
     shared = sum(word in in_html for word in words)
@@ -333,10 +338,10 @@ def _text_of(part: Message, kind: str) -> str:
     charset = charset_of(part)
     content = body_of(part)
     if kind == "text/html":
-        # "us-ascii" is what programs write that did not look.
+        # Programs that do not know the charset declare "us-ascii".
         return html_to_text(decode_html(content, None if charset == "us-ascii" else charset))
     text = decode(content, charset)
-    # Enron's mail, and some scripts', has HTML under the name of plain text.
+    # Mail of Enron and of some scripts has HTML declared as plain text.
     if HTML_START.match(text):
         return html_to_text(text)
     if str(part.get_param("format", "")).lower() == "flowed":

@@ -1,4 +1,4 @@
-"""What RFC 2045, 2047 and 3676 put around a text, undone as far as it is well formed."""
+"""Decodes the encodings of RFC 2045, 2047 and 3676, as far as they are well formed."""
 
 import binascii
 import re
@@ -11,19 +11,20 @@ SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r?\n|\Z)")
 BASE64_PIECE = re.compile(rb"[A-Za-z0-9+/]+")
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 NOT_ALPHABET = bytes(set(range(256)) - set(ALPHABET))
-# Of base64, so little is not of its alphabet; of text, blanks and stops are a fifth.
+# In base64, at most this share of the bytes is outside its alphabet. In text, blanks and
+# punctuation are a fifth. Content with fewer bytes than this is always decoded.
 OTHER_SHARE, SHORT_BYTES = 0.1, 40
 UUENCODED = ("x-uuencode", "uuencode", "uue", "x-uue")
 QUOTE = re.compile(r">*")
 
 
 def body_of(part: Message) -> bytes:
-    """The content of a part that is no multipart, without its transfer encoding.
+    """The content of a part that is not a multipart, without its transfer encoding.
 
-    Broken base64 and quoted-printable are decoded as far as they go, where Python's email gives
-    them back as they came.
+    Broken base64 and quoted-printable are decoded as far as possible. Python's email package would
+    return them undecoded.
     """
-    # get_payload() would decode bytes that are not ASCII, by whatever charset is declared.
+    # get_payload() would decode bytes that are not ASCII by the declared charset.
     payload = part._payload  # type: ignore[attr-defined]
     if not isinstance(payload, str):
         return b""
@@ -40,7 +41,7 @@ def body_of(part: Message) -> bytes:
 
 
 def decode_base64(content: bytes) -> bytes:
-    """Base64 in one piece or several, each with its padding or without; other bytes are ignored."""
+    """Decode base64 in one or more pieces, with or without padding. Other bytes are ignored."""
     padding = content.find(b"=")
     is_one_piece = padding < 0 or not content[padding:].strip(b"=\r\n\t ")
     try:
@@ -50,7 +51,7 @@ def decode_base64(content: bytes) -> bytes:
 
 
 def _is_base64(content: bytes) -> bool:
-    """Whether a text may be base64; some programs declare it, and do not encode."""
+    """Whether content may be base64. Some programs declare base64 without encoding."""
     others = len(content.translate(None, ALPHABET))
     return len(content) < SHORT_BYTES or others <= OTHER_SHARE * len(content)
 
@@ -64,15 +65,15 @@ def _decode_pieces(content: bytes) -> bytes:
 
 
 def decode_words(value: str) -> str:
-    """A header's raw value (undecodable bytes as surrogates) with its encoded words decoded.
+    """Decode the encoded words in a header's raw value (with undecodable bytes as surrogates).
 
-    What mail programs write against RFC 2047 is decoded, too: spaces in a word, words inside quotes
-    or against other text, a character that is split between two words, raw bytes beside words.
+    Common violations of RFC 2047 are decoded, too: spaces in a word, words inside quotes or next to
+    other text without a space, a character split between two words, and raw bytes beside words.
     """
     if "=?" not in value:
         return _plain(value)
     text: list[str] = []
-    # Bytes of words of one charset that follow each other: a character may be split.
+    # The bytes of adjacent words in one charset are joined, because a character may be split.
     pending, charset, at = b"", "", 0
     for word in ENCODED_WORD.finditer(value):
         between = value[at : word.start()]
@@ -94,7 +95,7 @@ def _word(encoding: str, content: str) -> bytes:
     raw = content.encode("utf-8", "surrogateescape")
     if encoding in "bB":
         return decode_base64(raw)
-    # In a header, "_" is a space, and a line break inside a word is none of its text.
+    # In a header, "_" is a space, and a line break inside a word is not part of the text.
     return binascii.a2b_qp(re.sub(rb"\r?\n[ \t]*", b"", raw), header=True)
 
 
@@ -103,10 +104,10 @@ def _plain(value: str) -> str:
 
 
 def unflow(text: str, *, delete_space: bool) -> str:
-    """The paragraphs of format=flowed text, each a line. See RFC 3676.
+    """Format=flowed text (RFC 3676) with each paragraph on one line.
 
     Args:
-        delete_space: DelSp=yes: the space at a line's end is not a part of the text.
+        delete_space: Whether the space at a line's end is not part of the text (DelSp=yes).
     """
     lines: list[str] = []
     depth_before, flowing = 0, False

@@ -1,4 +1,4 @@
-"""OpenDocument: texts and presentations (.odt, .odp) by lxml, tables (.ods) as other tables."""
+"""OpenDocument: texts and presentations (.odt, .odp) with lxml, tables (.ods) as spreadsheets."""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -10,7 +10,7 @@ from customir.corpus.readers.archives import open_archive
 from customir.corpus.readers.files import Content, ReadError
 from customir.corpus.readers.xml import local_name, parse_xml
 
-# Deleted text of tracked changes, comments, and what describes the document.
+# Text deleted in tracked changes, comments, and elements that describe the document.
 LEFT_OUT = frozenset(("tracked-changes", "annotation", "annotation-end", "forms", "sequence-decls"))
 CHARACTERS = {"tab": "\t", "line-break": "\n"}
 TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
@@ -22,7 +22,7 @@ def matches_names(names: Sequence[str]) -> bool:
 
 
 def read_document(content: Content) -> RawDocument:
-    """The headings, paragraphs and tables, in order; cells of a row on one line.
+    """The headings, paragraphs and tables, in order, with one line per table row.
 
     Raises:
         ReadError: it is damaged or has no text, or lxml is not installed.

@@ -1,4 +1,4 @@
-"""What the user decides about reading."""
+"""The user's options for reading."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the settings say about reading.
+    """The settings for reading.
 
     Attributes:
         columns: The names of a table's columns by field (text, title, sender, date, identifier,
-            thread), where they are not among the known ones.
-        ocr: Whether scanned pages of a PDF are recognised by tesseract.
+            thread), for columns without a known name.
+        ocr: Whether tesseract recognises scanned pages of a PDF.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Outlook's .msg (python-oxmsg) and .pst (libpff)."""
+"""Outlook's .msg (read with python-oxmsg) and .pst (read with libpff)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -27,7 +27,7 @@ from customir.corpus.readers.unwanted import cause_by_path
 
 PST_MAGIC = b"!BDN"
 RTF_COMPRESSED = 0x1009
-# Folders of a .pst nested deeper than this are a loop or an attack.
+# Folders of a .pst that are nested deeper than this are a loop or an attack.
 MAXIMUM_DEPTH = 100
 
 
@@ -38,7 +38,7 @@ def matches(head: bytes, name: str) -> bool:
 
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
-    """The message of a .msg; every message of every folder of a .pst."""
+    """The message of a .msg, or every message in every folder of a .pst."""
     if not file.head.startswith(PST_MAGIC):
         yield from read_msg(file.read_all(), file.name, file.options)
     elif file.path is None:
@@ -72,7 +72,7 @@ def read_msg(content: bytes, name: str, options: ReadOptions) -> list[RawDocumen
             found += _attachment(
                 each.file_name, each.mime_type, each.file_bytes or b"", number, own, options
             )
-    except Exception as error:  # olefile and oxmsg raise whatever the damage leads to
+    except Exception as error:  # olefile and oxmsg may raise any error on damage
         return [Unreadable(name, f"not readable as .msg: {type(error).__name__}: {error}")]
     return found
 
@@ -84,14 +84,14 @@ def _rich_body(message: Any) -> bytes:
 
 
 def unpack_rtf(packed: bytes) -> bytes:
-    """RTF as Outlook compresses it (MS-OXRTFCP); empty where that is damaged."""
+    """Decompress RTF from Outlook (MS-OXRTFCP); empty if it is damaged."""
     try:
         from compressed_rtf import decompress
     except ImportError:
         return b""
     try:
         return bytes(decompress(packed))
-    except Exception:  # what damage leads to
+    except Exception:  # damage may raise any error
         return b""
 
 
@@ -118,7 +118,7 @@ def _read_store(path: Path, name: str, options: ReadOptions) -> Iterator[RawDocu
 def _folder(
     folder: Any, where: str, cause: str, options: ReadOptions, depth: int
 ) -> Iterator[RawDocument | Unreadable]:
-    """Every message of a folder and of those in it; `cause`: why nobody wants them."""
+    """Every message of a folder and its subfolders; `cause` says why they are unwanted."""
     for number in range(folder.number_of_sub_messages):
         name = f"{where}: message {number + 1}"
         try:

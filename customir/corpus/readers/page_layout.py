@@ -1,8 +1,9 @@
-"""The order in which the lines of a page are read, where they stand in columns.
+"""Finds the reading order of the lines on a page with columns.
 
-A gutter is a vertical line that hardly any line of text crosses, with prose on both sides; what
-crosses it (a title, a wide table) separates what is above it from what is below. After the recursive
-XY cut of Nagy and Seth (1984), with columns alone: a table's cells are too short to be prose.
+A gutter is a vertical line with prose on both sides that hardly any line of text crosses. A line
+that crosses it (a title, a wide table) separates the columns above it from those below. The method
+is the recursive XY cut of Nagy and Seth (1984), for columns only. A table's cells are not taken for
+columns, because they are too short to be prose.
 """
 
 from collections.abc import Sequence
@@ -10,17 +11,17 @@ from dataclasses import dataclass
 from statistics import median
 
 MAXIMUM_PIECES = 4000
-# Columns have so many lines at least, of so many characters in the middle.
+# A column has at least this many lines, with at least this median number of characters.
 LEAST_LINES, LEAST_CHARACTERS = 3, 20
 CROSSING_SHARE = 0.2
-# A gutter is looked for between these shares of the width of the text, in so many places.
+# A gutter is searched between these shares of the text's width, in this many places.
 FROM, TO, PLACES = 0.2, 0.8, 60
 SOFT_HYPHEN = "\x02"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A line of text, or a part of one, and its box in points from the lower left corner."""
+    """A line of text or a part of it, with its box in points from the lower left corner."""
 
     left: float
     bottom: float
@@ -30,10 +31,10 @@ class Piece:
 
 
 def columns_in_order(pieces: Sequence[Piece], *, is_turned: bool) -> list[str]:
-    """The lines in reading order; none where there are no columns, and nothing to put in order.
+    """The lines in reading order; none if there are no columns and PDFium's own order is right.
 
     Args:
-        is_turned: Whether the page is shown turned: then PDFium's own order is of no use.
+        is_turned: Whether the page is shown rotated, so that PDFium's own order is useless.
     """
     upright = sum(piece.right - piece.left > piece.top - piece.bottom for piece in pieces)
     if upright * 2 < len(pieces):
@@ -45,7 +46,7 @@ def columns_in_order(pieces: Sequence[Piece], *, is_turned: bool) -> list[str]:
 
 
 def join_lines(lines: Sequence[str]) -> str:
-    """Lines as a text. A word that was divided at a line's end is whole again."""
+    """Join lines to a text. A word that was hyphenated at a line's end is joined again."""
     joined: list[str] = []
     for line in lines:
         last = joined[-1] if joined else ""
@@ -58,7 +59,7 @@ def join_lines(lines: Sequence[str]) -> str:
 
 
 def _in_columns(pieces: list[Piece], depth: int) -> list[str] | None:
-    """The lines of the columns; None where there is one column alone."""
+    """The lines of the columns; None if there is only one column."""
     gutter = _gutter(pieces) if depth < 3 else None
     if gutter is None:
         return None
@@ -85,7 +86,7 @@ def _in_columns(pieces: list[Piece], depth: int) -> list[str] | None:
 
 
 def _gutter(pieces: Sequence[Piece]) -> float | None:
-    """Where two columns part, if they do."""
+    """The horizontal position between two columns; None if there is only one column."""
     if len(pieces) < 2 * LEAST_LINES:
         return None
     begin, end = min(piece.left for piece in pieces), max(piece.right for piece in pieces)
@@ -111,13 +112,13 @@ def _is_prose(side: Sequence[Piece]) -> bool:
 
 
 def _beside(left: Sequence[Piece], right: Sequence[Piece]) -> int:
-    """How many pieces on the left stand beside the column on the right."""
+    """The number of pieces on the left that are beside the column on the right."""
     bottom, top = min(piece.bottom for piece in right), max(piece.top for piece in right)
     return sum(piece.top > bottom and piece.bottom < top for piece in left)
 
 
 def _lines(pieces: Sequence[Piece]) -> list[str]:
-    """Lines from the top, each from the left; pieces at one height are one line."""
+    """Lines from top to bottom. Pieces at the same height form one line, from left to right."""
     lines: list[list[Piece]] = []
     for piece in sorted(pieces, key=lambda piece: -piece.top):
         middle = (piece.top + piece.bottom) / 2

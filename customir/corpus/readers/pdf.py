@@ -1,4 +1,4 @@
-"""PDF files, by PDFium: one file, one document; scanned pages by tesseract, where that is asked for."""
+"""PDF files, read with PDFium: one document per file. Optionally, tesseract reads scanned pages."""
 
 import shutil
 import subprocess
@@ -12,19 +12,19 @@ from customir.corpus.readers.page_layout import MAXIMUM_PIECES, Piece, columns_i
 MAGIC = b"%PDF-"
 MAXIMUM_PAGES = 5000
 MAXIMUM_CHARACTERS = 64_000_000
-# How PDFium marks a hyphen at a line's end, by the way in which the text is asked for.
+# PDFium's marks for a hyphen at a line's end. Its functions use different ones.
 SOFT_HYPHENS = ("\ufffe", "\x02")
 OCR_DPI, OCR_SECONDS, POINTS_PER_INCH = 300, 120, 72
 SCANNED = "no text in the PDF: its pages are pictures (scans)"
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether a file that begins with `head` is a PDF: its sign may stand anywhere in 1 KB."""
+    """Whether a file that begins with `head` is a PDF. Its mark may be anywhere in 1 KB."""
     return MAGIC in head[:1024] and (head.startswith(MAGIC) or name.endswith(".pdf"))
 
 
 def read_document(content: Content) -> RawDocument:
-    """The text of all pages, a blank line between two; columns one after the other.
+    """The text of all pages, separated by blank lines, with columns one after the other.
 
     Raises:
         ReadError: it is damaged or encrypted, has no text, or a library is not installed.
@@ -52,7 +52,7 @@ def read_document(content: Content) -> RawDocument:
 
 
 def _text_of(page: Any) -> str:
-    """A page's text: in the order of its columns where it has some, else in PDFium's."""
+    """A page's text, in the order of its columns if it has columns, else in PDFium's order."""
     text_page = page.get_textpage()
     count = text_page.count_rects()
     if 0 < count <= MAXIMUM_PIECES:
@@ -71,7 +71,7 @@ def _text_of(page: Any) -> str:
 
 
 def _recognised(page: Any) -> str:
-    """The text of a scanned page, by tesseract.
+    """The text of a scanned page, recognised by tesseract.
 
     Raises:
         ReadError: tesseract is not installed, or fails.
@@ -93,7 +93,7 @@ def _recognised(page: Any) -> str:
 
 
 def _languages(program: str) -> list[str]:
-    """Every language that tesseract has here, English first."""
+    """The option for every language that tesseract has installed, English first."""
     done = subprocess.run([program, "--list-langs"], capture_output=True, timeout=20, check=False)
     names = [name for name in done.stdout.decode().split("\n")[1:] if name and name != "osd"]
     names.sort(key=lambda name: (name != "eng", name))

@@ -1,4 +1,4 @@
-"""PowerPoint's .pptx, by python-pptx: one file, one document."""
+"""PowerPoint's .pptx, read with python-pptx: one document per file."""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -14,7 +14,7 @@ def matches_names(names: Sequence[str]) -> bool:
 
 
 def read_document(content: Content) -> RawDocument:
-    """The slides in order: what stands on each, then its notes.
+    """The slides in order, each with its text and then its notes.
 
     Raises:
         ReadError: it is damaged or has no text, or python-pptx is not installed.

@@ -1,4 +1,4 @@
-"""Every format that is read, in the order in which it is asked: the surest signs come first."""
+"""Every supported format, in the order in which they are tried: the surest signs come first."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -29,7 +29,7 @@ from customir.corpus.readers.files import SourceFile
 
 
 class StreamReader(Protocol):
-    """A reader of files that hold many documents, or mail."""
+    """A reader of files that contain many documents, or mail."""
 
     def matches(self, head: bytes, name: str) -> bool: ...
 
@@ -37,7 +37,7 @@ class StreamReader(Protocol):
 
 
 class ExportReader(Protocol):
-    """A reader of folders and archives that are one export."""
+    """A reader of folders and archives that form one export."""
 
     def matches_names(self, names: Sequence[str]) -> bool: ...
 

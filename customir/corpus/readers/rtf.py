@@ -1,4 +1,4 @@
-"""Rich Text Format, by striprtf."""
+"""Rich Text Format, read with striprtf."""
 
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument
@@ -18,7 +18,7 @@ def read_document(content: Content) -> RawDocument:
     """The text without its formatting.
 
     Raises:
-        ReadError: as `as_text`; or it has no text.
+        ReadError: see `as_text`; or it has no text.
     """
     text = as_text(content.data)
     if not text.strip():
@@ -27,7 +27,7 @@ def read_document(content: Content) -> RawDocument:
 
 
 def as_text(content: bytes) -> str:
-    """RTF as text.
+    """The text of RTF.
 
     Raises:
         ReadError: it is larger than 16 MB or damaged, or striprtf is not installed.

@@ -1,4 +1,4 @@
-"""Signal, by signal-export: its data.json, a message per line. Its chat.md is read as WhatsApp's."""
+"""Signal: data.json of signal-export, one message per line. whatsapp.py reads its chat.md."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Slack's own export, as a zip file or a folder: a folder per channel, a JSON file per day."""
+"""Slack's own export, as a zip file or a folder, with a folder per channel and a file per day."""
 
 import html
 import json
@@ -20,7 +20,7 @@ from customir.corpus.readers.json_chat import (
 )
 
 MARKUP = re.compile(r"<(?:([@#!])([^<>|]*)|([^<>|@#!][^<>|]*))(?:\|([^<>]*))?>")
-# Lists beside the channels' folders. An export by a tool may lack the list of users, or all.
+# Lists beside the channels' folders. A tool's export may lack the list of users, or all lists.
 LISTS = ("channels.json", "groups.json", "mpims.json", "dms.json")
 OTHER_LISTS = frozenset(
     ("users.json", "canvases.json", "integration_logs.json", "lists.json", "org_users.json", *LISTS)
@@ -36,7 +36,7 @@ def matches_names(names: Sequence[str]) -> bool:
 
 
 def read(tree: FileTree, name: str) -> Iterator[RawDocument | Unreadable]:
-    """The conversations of every channel: its threads, and what is said outside of them."""
+    """The conversations of every channel: its threads, and the messages outside of threads."""
     yield from (Unreadable(f"{name}/{below}", why) for below, why in tree.refused)
     people: dict[str, str] = {}
     for user in _users(tree):
@@ -60,7 +60,7 @@ def read(tree: FileTree, name: str) -> Iterator[RawDocument | Unreadable]:
 
 
 def plain(text: str, people: Mapping[str, str]) -> str:
-    """Slack's markup as people see it: names for ids, addresses without brackets."""
+    """Slack's markup as it is shown: names in place of ids, addresses without brackets."""
 
     def shown(found: re.Match[str]) -> str:
         kind, target, address, label = found.groups()
@@ -94,14 +94,14 @@ def _name(profile: Any, user: dict[str, Any]) -> str:
 
 
 def messages_of(rows: Any, people: Mapping[str, str]) -> list[ChatMessage | None]:
-    """The messages of a day; None for notices and for what has no text.
+    """The messages of a day; None for notices and damaged messages.
 
     Raises:
         TypeError: it is not a list.
     """
     if not isinstance(rows, list):
         raise TypeError("not a list of messages")
-    # Guests of other companies are in no list of users, and in their own messages.
+    # Guests of other companies are not in the list of users, but their messages give their names.
     guests = {
         str(row.get("user")): name
         for row in dicts_in({"rows": rows}, "rows")
@@ -112,7 +112,7 @@ def messages_of(rows: Any, people: Mapping[str, str]) -> list[ChatMessage | None
 
 
 def _message_or_none(row: Any, people: Mapping[str, str]) -> ChatMessage | None:
-    """A message; what is damaged counts as a notice, and costs no more than itself."""
+    """A message; None if it is a notice or damaged. Damage does not affect other messages."""
     try:
         return _message(row, people)
     except FAULTS:
@@ -125,7 +125,7 @@ def _message(row: dict[str, Any], people: Mapping[str, str]) -> ChatMessage | No
         return None
     text = text_in(row, "text")
     blocks = "\n".join(_block_lines(row))
-    # Of what people type, the blocks are the same once more. A bot's text may be a summary.
+    # The blocks of a person's message repeat its text. A bot's text may be only a summary of them.
     if not text or (kind == "bot_message" and len(blocks) > 2 * len(text)):
         text = blocks
     lines = [text]
@@ -146,13 +146,13 @@ def _message(row: dict[str, Any], people: Mapping[str, str]) -> ChatMessage | No
 
 def _file_lines(file: dict[str, Any]) -> Iterator[str]:
     yield f"[file: {text_in(file, 'name', 'title') or 'without a name'}]"
-    # Mail that was sent to a channel, and the beginning of a text file.
+    # The text of mail sent to a channel, or the beginning of a text file.
     if text := text_in(file, "plain_text", "preview_plain_text", "preview"):
         yield text
 
 
 def _block_lines(holder: dict[str, Any]) -> Iterator[str]:
-    """The texts of Block Kit: https://docs.slack.dev/reference/block-kit/blocks"""
+    """The texts of Block Kit blocks; see https://docs.slack.dev/reference/block-kit/blocks."""
     for block in dicts_in(holder, "blocks"):
         kind = block.get("type")
         if kind == "rich_text":
@@ -175,7 +175,7 @@ def _text_object(part: Any) -> str:
 
 
 def _rich_text(element: dict[str, Any]) -> str:
-    """The text of a part of a rich text: a section, a list, a quote, or what stands in them."""
+    """The text of an element of rich text: a section, a list, a quote, or an element in these."""
     kind = element.get("type")
     parts = dicts_in(element, "elements")
     if kind == "rich_text_list":

@@ -1,4 +1,4 @@
-"""One day of a Slack channel by itself: of an export without the lists of people and channels."""
+"""A single day of a Slack channel, from an export without the lists of people and channels."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from customir.corpus.readers.files import ReadError, SourceFile
 from customir.corpus.readers.json_chat import FAULTS, load_export
 from customir.corpus.readers.slack import messages_of
 
-# A list of messages with Slack's own kind of time.
+# A list of messages with Slack's time format.
 START = re.compile(rb"\A\s*\[\s*\{")
 KIND = re.compile(rb'"type"\s*:\s*"message"')
 TIME = re.compile(rb'"ts"\s*:\s*"\d{10}\.\d{6}"')
@@ -21,7 +21,7 @@ def matches(head: bytes, name: str) -> bool:
 
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
-    """The conversations of the day; people by the profiles in their messages.
+    """The conversations of the day. Names come from the profiles in the messages.
 
     Raises:
         ReadError: it is not a list of messages.

@@ -1,4 +1,4 @@
-"""Slack channels as the XML of a research archive: <slack>, and in it <message conversation_id>."""
+"""Slack channels in the XML of a research archive: <slack> with <message conversation_id>."""
 
 import html
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from customir.corpus.readers.slack import plain
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether a file that begins with `head` is such an archive. Entities of its own are refused."""
+    """Whether a file that begins with `head` is such an archive. Custom entities are refused."""
     return b"<slack>" in head[:4096] and b"<message" in head and b"<!" not in head[:4096]
 
 
 def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
-    """The conversations that people told apart (`conversation_id`)."""
+    """The conversations as annotated by people (`conversation_id`)."""
     messages: list[ChatMessage] = []
     channel, number = "", 0
     try:
@@ -42,7 +42,7 @@ def _message(message: Element) -> ChatMessage:
     return ChatMessage(
         message.findtext("user") or "unknown",
         time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC),
-        # The archive escaped what Slack had escaped.
+        # The archive escaped the text again, which Slack had already escaped.
         plain(html.unescape(message.findtext("text", "")), {}),
         message.get("conversation_id", ""),
     )

@@ -1,4 +1,4 @@
-"""Spreadsheets (.xlsx, .xls, .xlsb, .ods), by calamine: one file, one document."""
+"""Spreadsheets (.xlsx, .xls, .xlsb, .ods), read with calamine: one document per file."""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -12,7 +12,7 @@ MAXIMUM_CHARACTERS = 16_000_000
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether a file that begins with `head` is an .xls; a .doc or a .msg begins alike."""
+    """Whether a file that begins with `head` is an .xls; its name distinguishes it from a .doc."""
     return head.startswith(OLE_MAGIC) and name.endswith((".xls", ".xlt"))
 
 
@@ -22,7 +22,7 @@ def matches_names(names: Sequence[str]) -> bool:
 
 
 def read_document(content: Content) -> RawDocument:
-    """The sheets, each below its name, a line per row.
+    """The sheets, each below its name, with one line per row.
 
     Raises:
         ReadError: it is damaged, encrypted, empty or too large, or python-calamine is not installed.

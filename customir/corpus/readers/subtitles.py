@@ -1,4 +1,4 @@
-"""Subtitles and transcripts of meetings (.vtt, .srt): what is said, without the times."""
+"""Subtitles and transcripts of meetings (.vtt, .srt): the spoken text without the times."""
 
 import re
 from html import unescape
@@ -22,10 +22,10 @@ def matches(head: bytes, name: str) -> bool:
 
 
 def read_document(content: Content) -> RawDocument:
-    """A line per cue; where speakers are named, a line per turn, "Ada: text".
+    """One line per cue or, if speakers are named, one line per turn ("Ada: text").
 
     Raises:
-        ReadError: nothing is said.
+        ReadError: it has no text.
     """
     lines: list[str] = []
     last = ""
@@ -42,7 +42,7 @@ def read_document(content: Content) -> RawDocument:
             continue
         if speaker and speaker == last:
             lines[-1] += f" {text}"
-        elif lines and not speaker and lines[-1] == text:  # subtitles that roll say it twice
+        elif lines and not speaker and lines[-1] == text:  # rolling subtitles repeat it
             continue
         else:
             lines.append(f"{speaker}: {text}" if speaker else text)

@@ -1,4 +1,4 @@
-"""CSV and TSV with named columns: a row, a document. Enron's `file,message` is read as mail."""
+"""CSV and TSV with named columns: one document per row. Enron's `file,message` is read as mail."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from customir.corpus.readers import eml
 from customir.corpus.readers.dates import iso_date, iso_date_of_number
 from customir.corpus.readers.files import UTF16_MARKS, ReadError, SourceFile
 
-# The column of each field, the likeliest name first: of exports of mail programs, trackers, shops.
+# The column names of each field in exports of mail programs, trackers and shops, likeliest first.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "text": (
         "text", "body", "content", "message", "description", "comment", "notes", "inhalt",
@@ -49,11 +49,11 @@ SUFFIXES = (".csv", ".tsv")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the fields of a table stand.
+    """The layout of a table.
 
     Attributes:
-        columns: The position of each field.
-        skipped: Lines above the names of the columns.
+        columns: The column of each field, from 0.
+        skipped: The number of lines above the column names.
     """
 
     delimiter: str
@@ -62,11 +62,11 @@ class Layout:
 
 
 class LayoutError(Exception):
-    """Why the columns of a table cannot be told; says what to do."""
+    """Why the columns of a table are unclear. The message says what to do."""
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether the first line names columns, one of them for the text; or it is called .csv."""
+    """Whether the first line names columns, including one for the text; or the suffix says so."""
     head = _as_utf8(head)
     if b"\0" in head[:MAXIMUM_HEADER]:
         return False
@@ -83,7 +83,7 @@ def read(file: SourceFile) -> Iterator[RawDocument | RawMail | Unreadable]:
     """Every row, in order.
 
     Raises:
-        ReadError: which column holds the text cannot be told.
+        ReadError: it is unclear which column holds the text.
     """
     broken: list[Unreadable] = []
     try:
@@ -120,14 +120,15 @@ def read(file: SourceFile) -> Iterator[RawDocument | RawMail | Unreadable]:
 
 
 def layout_of(lines: Sequence[bytes], named: Mapping[str, str], name: str) -> Layout:
-    """The layout of a table by its first two lines.
+    """The layout of a table, from its first two lines.
 
     Args:
-        named: Names of columns by field, as the user gives them.
+        named: The user's column names by field.
         name: The file's name in lower case.
 
     Raises:
-        LayoutError: no column is known to be the text, or two columns have that name.
+        LayoutError: no column is known to hold the text, a column that the user names does not
+            exist, or two columns have the name of one field.
     """
     skipped = 0
     delimiter = "\t" if name.endswith(".tsv") else ""
@@ -142,7 +143,7 @@ def layout_of(lines: Sequence[bytes], named: Mapping[str, str], name: str) -> La
         names = [each.strip().casefold() for each in next(csv.reader([first], delimiter=delimiter))]
     except csv.Error as error:
         raise LayoutError(f"its first line does not name columns: {error}") from error
-    # Prose may begin with "Message, ..."; columns have short names.
+    # Prose may begin with "Message, ...", but column names are short.
     if any(len(each) > 40 for each in names):
         raise LayoutError("its first line does not name columns")
     shown = ", ".join(names[:20])

@@ -1,4 +1,4 @@
-"""Microsoft Teams, and Skype: an account's own export, and what Microsoft Graph's API returns."""
+"""Microsoft Teams and Skype: an account's own export, and output of the Microsoft Graph API."""
 
 import re
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ EXPORT = re.compile(rb'"conversations"\s*:\s*\[')
 EXPORT_SIGN = re.compile(rb'"(?:MessageList|exportDate)"\s*:')
 GRAPH = re.compile(rb'"body"\s*:\s*\{[^{}]{0,2000}"contentType"\s*:')
 GRAPH_SIGNS = (b'"createdDateTime"', b'"from"')
-# Of an account's export: "RichText/Html", "Text"; the others are calls, joins and the like.
+# "RichText/Html" and "Text" in an account's export. Other types are calls, joins and the like.
 TEXT_TYPES = ("richtext", "text")
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether a file that begins with `head` is one of these."""
+    """Whether a file that begins with `head` is one of these formats."""
     if not head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"{", b"[")):
         return False
     is_export = EXPORT.search(head) and EXPORT_SIGN.search(head)

@@ -1,4 +1,4 @@
-"""Telegram Desktop's export in JSON: one chat, or all of them."""
+"""Telegram Desktop's export in JSON, of one chat or of all chats."""
 
 import re
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def _message(row: dict[str, Any]) -> ChatMessage | None:
 
 
 def _text(value: Any) -> str:
-    """A text, also where it is a list of pieces, some of them links or bold."""
+    """A text, which may be a list of pieces, some of them links or bold."""
     if isinstance(value, list):
         return "".join(map(_text, value))
     if isinstance(value, dict):

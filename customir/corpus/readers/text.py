@@ -1,4 +1,4 @@
-"""Plain text, Markdown, Org and reStructuredText: one file, one document."""
+"""Plain text, Markdown, Org and reStructuredText: one document per file."""
 
 import re
 import tomllib
@@ -21,7 +21,8 @@ RST_TITLE = re.compile(
 )
 FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\n(.*?)\n(?:\1|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 MAXIMUM_FRONT_MATTER = 1 << 16
-# Of a file whose name says nothing, so many of its characters are letters and blanks where it is prose.
+# A file without a suffix is prose if at least this share of its characters are letters, blanks and
+# punctuation, and it has at least this many words.
 PROSE_SHARE, LEAST_WORDS = 0.8, 3
 WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -33,12 +34,12 @@ def matches(head: bytes, name: str) -> bool:
     if not name.endswith(SUFFIXES):
         return "." not in PurePosixPath(name).name and _is_prose(head)
     marked = head.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)) or is_utf16(head)
-    # A stray NUL is removed later; many are a binary file.
+    # A stray NUL is removed later. Many mean that the file is binary.
     return bool(marked) or head.count(b"\0") * 100 <= len(head)
 
 
 def read_document(content: Content) -> RawDocument:
-    """The text. The title is that of the front matter, or the heading that the file begins with."""
+    """The text, with its title from the front matter or from the heading at the top."""
     name = content.name.lower()
     for suffix in (".gz", ".bz2", ".xz"):
         name = name.removesuffix(suffix)
@@ -64,7 +65,7 @@ def _heading(text: str, name: str) -> str:
 
 
 def _front_matter(text: str) -> tuple[dict[str, str], str]:
-    """(title, author and date; the text with whatever else the front matter says above it)"""
+    """(title, author and date; the text below the remaining fields of the front matter)"""
     found = FRONT_MATTER.match(text[:MAXIMUM_FRONT_MATTER].replace("\r\n", "\n"))
     if not found:
         return {}, text
@@ -84,7 +85,7 @@ def _front_matter(text: str) -> tuple[dict[str, str], str]:
 
 
 def _values(fence: str, source: str) -> dict[Any, Any]:
-    """The values of front matter in YAML or TOML; none where it is neither."""
+    """The values of front matter in YAML or TOML; none if it is neither."""
     try:
         if fence == "+++":
             return tomllib.loads(source)
@@ -95,13 +96,13 @@ def _values(fence: str, source: str) -> dict[Any, Any]:
         values = yaml.safe_load(source)
     except ImportError:
         return {}
-    except Exception:  # a text between two rules is no front matter
+    except Exception:  # text between two rules is not front matter
         return {}
     return values if isinstance(values, dict) else {}
 
 
 def _is_prose(head: bytes) -> bool:
-    """Whether a file without a suffix holds sentences."""
+    """Whether a file without a suffix contains prose."""
     if b"\0" in head and not is_utf16(head):
         return False
     text = decode(head[:4000])

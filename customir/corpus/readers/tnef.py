@@ -1,4 +1,4 @@
-"""winmail.dat: how Outlook and Exchange pack a message for their own kind (TNEF), by tnefparse."""
+"""winmail.dat (TNEF), in which Outlook and Exchange pack a message, read with tnefparse."""
 
 import logging
 import struct
@@ -10,7 +10,8 @@ from customir.corpus.readers.files import reading
 from customir.corpus.readers.html import decode_html, html_to_text
 
 MAGIC = b"\x78\x9f\x3e\x22"
-# The signature and a key; then come attributes: https://learn.microsoft.com/openspecs/MS-OXTNEF
+# The header is a signature and a key. Attributes follow.
+# See https://learn.microsoft.com/openspecs/MS-OXTNEF
 HEADER_BYTES = 6
 CODEPAGE, CODEPAGE_TYPE, CODEPAGE_WITHIN = 0x9007, 0x0006, 200
 KINDS = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
@@ -18,7 +19,7 @@ KINDS = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
 
 @dataclass(frozen=True)
 class Package:
-    """What a winmail.dat holds: the text of the message, and (name, content) of its files."""
+    """The content of a winmail.dat: the text of the message, and (name, content) of its files."""
 
     text: str
     files: tuple[tuple[str, bytes], ...]
@@ -53,7 +54,7 @@ def read(content: bytes) -> Package:
 
 
 def _with_codepage(content: bytes) -> bytes:
-    """The same with a code page, without which tnefparse reads nothing: Windows-1252."""
+    """The content with a code page, which tnefparse requires; Windows-1252 if there is none."""
     if struct.pack("<HH", CODEPAGE, CODEPAGE_TYPE) in content[:CODEPAGE_WITHIN]:
         return content
     attribute = struct.pack("<BHHIIIH", 1, CODEPAGE, CODEPAGE_TYPE, 8, 1252, 0, 0)

@@ -1,11 +1,11 @@
-"""Mail that nobody wants to find: spam, trash, drafts and deleted messages, by what marks them."""
+"""Recognises unwanted mail: spam, trash, drafts and deleted messages."""
 
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 SPAM, TRASH, DRAFT, DELETED = "spam", "trash", "a draft", "deleted"
-# Folders and Gmail's labels, in the languages of mail programs and providers; lower case.
+# Folder names and Gmail labels, in the languages of mail programs and providers, in lower case.
 FOLDERS: Mapping[str, str] = {
     name: kind
     for kind, names in {
@@ -49,13 +49,13 @@ FOLDERS: Mapping[str, str] = {
     for name in names
 }  # fmt: skip
 MAILDIR_FLAGS = re.compile(r"[:;!_]2,([A-Za-z]*)$")
-# A message that MH's rmm removed keeps its number behind a comma (or, in other settings, a "#").
+# MH's rmm renames a removed message: a comma (or "#", depending on its settings) before its number.
 MH_REMOVED = re.compile(r"[,#]\d+$")
 MOZILLA_EXPUNGED = 0x0008
 
 
 def cause_by_path(name: str) -> str:
-    """Why nobody wants the mail of a file, by its path below the source; empty where they do."""
+    """Why the mail in a file is unwanted, by its path below the source; empty if it is not."""
     path = PurePosixPath(name)
     flags = MAILDIR_FLAGS.search(path.name)
     if flags and "T" in flags[1]:
@@ -65,7 +65,7 @@ def cause_by_path(name: str) -> str:
     if MH_REMOVED.match(path.name):
         return f"{DELETED}: removed in its MH folder"
     for part in path.parts:
-        # Maildir++ writes a folder as ".Trash", or ".INBOX.Trash"; mbox files may have a suffix.
+        # Maildir++ names a folder ".Trash" or ".INBOX.Trash", and mbox files may have a suffix.
         folder = part.lower().removesuffix(".mbox").removesuffix(".mbx").removesuffix(".sbd")
         for each in (folder, folder.rpartition(".")[2] if folder.startswith(".") else folder):
             if kind := FOLDERS.get(each):
@@ -74,11 +74,11 @@ def cause_by_path(name: str) -> str:
 
 
 def cause_by_headers(labels: str, mozilla_status: str) -> str:
-    """Why nobody wants a mail, by what its mail program wrote into it; empty where they do.
+    """Why a mail is unwanted, by the headers of its mail program; empty if it is not.
 
     Args:
-        labels: X-Gmail-Labels, decoded.
-        mozilla_status: X-Mozilla-Status: flags in hexadecimal.
+        labels: The decoded X-Gmail-Labels header.
+        mozilla_status: The X-Mozilla-Status header, flags in hexadecimal.
     """
     for label in labels.split(","):
         if kind := FOLDERS.get(label.strip().strip('"').lower()):

@@ -1,4 +1,4 @@
-"""HTML files: one file, one document."""
+"""HTML files: one document per file."""
 
 import re
 from html import unescape
@@ -23,7 +23,7 @@ def read_document(content: Content) -> RawDocument:
     """The page as text, with its title.
 
     Raises:
-        ReadError: there is so much HTML that it would take minutes.
+        ReadError: there is so much HTML that reading it would take minutes.
     """
     html = decode_html(content.data, content.charset)
     title = TITLE.search(html[:100_000])

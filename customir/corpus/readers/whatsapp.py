@@ -1,7 +1,7 @@
-"""Chats as text, as WhatsApp exports them in every locale, and signal-export in its chat.md.
+"""Chats as text: WhatsApp's export in every locale, and the chat.md of signal-export.
 
-Android: "03.05.21, 12:30 - Ada: text"; iOS: "[5/3/21, 12:30:01 PM] Ada: text". A message goes on
-in the lines below it that begin with no date.
+Android writes "03.05.21, 12:30 - Ada: text" and iOS "[5/3/21, 12:30:01 PM] Ada: text". Lines below
+a message that do not begin with a date continue it.
 """
 
 import re
@@ -14,7 +14,7 @@ from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.chat import Channel, ChatMessage
 from customir.corpus.readers.files import ReadError, SourceFile
 
-# Marks of direction, which WhatsApp writes before dates, names and what is no text.
+# Writing direction marks, which WhatsApp puts before dates, names and placeholders.
 MARKS = "\u200e\u200f\u202a\u202c\ufeff"
 HALF = r"(?P<{}>[AaPp]\.?\s?[Mm]\.?|上午|下午|午前|午後|오전|오후|凌晨|早上|中午|晚上|清晨|מ|ص|م)"
 DATE = (
@@ -28,14 +28,14 @@ START = re.compile(
     re.DOTALL,
 )
 SPEAKER = re.compile(rf"[{MARKS}~\u202f ]*([^:\n]{{1,80}}?) ?: ?", re.DOTALL)
-# What stands for media that was not exported: "<Media omitted>", "<Medien ausgeschlossen>".
+# Placeholders for media that was not exported: "<Media omitted>", "<Medien ausgeschlossen>".
 OMITTED = re.compile(r"<[^<>\n]{3,60}>\s*$")
 AFTERNOON = re.compile(r"[Pp]|下午|午後|오후|晚上|م\b")
 LINES_LOOKED_AT = 20
 
 
 def matches(head: bytes, name: str) -> bool:
-    """Whether a file that begins with `head` is such a chat: its first line and half of the others."""
+    """Whether the first line and at least half of the first lines begin a message."""
     if b"\0" in head:
         return False
     lines = [line for line in decode(head[:20_000]).split("\n")[:LINES_LOOKED_AT] if line.strip()]
@@ -67,7 +67,7 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
 
 
 def _message(found: re.Match[str], content: str, order: str) -> ChatMessage | None:
-    """A message; None for a notice, and for what stands for media."""
+    """A message; None for a notice or a media placeholder."""
     speaker = SPEAKER.match(content)
     when = _time(found, order)
     if speaker is None or when is None:
@@ -79,7 +79,7 @@ def _message(found: re.Match[str], content: str, order: str) -> ChatMessage | No
 
 
 def _order_of_dates(found: list[re.Match[str]]) -> str:
-    """In which order a file's dates are: "ymd", "dmy" or "mdy"."""
+    """The order of year, month and day in a file's dates: "ymd", "dmy" or "mdy"."""
     numbers = [(int(each["first"]), int(each["second"])) for each in found]
     if any(first > 31 for first, _ in numbers):
         return "ymd"
@@ -87,7 +87,7 @@ def _order_of_dates(found: list[re.Match[str]]) -> str:
         return "dmy"
     if any(second > 12 for _, second in numbers):
         return "mdy"
-    # Messages are in the order of time.
+    # Messages are sorted by time, so the wrong order shows.
     for order, other in (("dmy", "mdy"), ("mdy", "dmy")):
         if not _is_sorted(found, order) and _is_sorted(found, other):
             return other

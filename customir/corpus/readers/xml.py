@@ -1,4 +1,4 @@
-"""XML of documents, by lxml: entities are not resolved, and nothing is fetched."""
+"""Parses the XML of documents with lxml, without resolving entities or fetching anything."""
 
 from typing import Any
 

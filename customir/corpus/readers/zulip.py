@@ -1,4 +1,4 @@
-"""Zulip's export, as a folder or a (gzipped) tar file: messages by channel and topic."""
+"""Zulip's export, as a folder or a tar file (gzipped or not), by channel and topic."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,7 +35,7 @@ def read(tree: FileTree, name: str) -> Iterator[RawDocument | Unreadable]:
             continue
         for number, row in numbered:
             try:
-                # Each group of people has a recipient of its own: their messages stay apart.
+                # Each group of people has its own recipient id, so their messages stay separate.
                 place = places.get(row["recipient"], f"direct messages {row['recipient']}")
                 speaker = people.get(row["sender"], "unknown")
                 topic = str(row["subject"])
@@ -53,7 +53,7 @@ def _holds_messages(name: str) -> bool:
 
 
 def _directory(tree: FileTree) -> tuple[dict[Any, str], dict[Any, str]]:
-    """Names by user id, and channels' names by recipient id."""
+    """The names of people by user id, and of channels by recipient id."""
     realm = load_json(tree.read("realm.json"))
     people = {
         user["id"]: str(user.get("full_name") or user.get("email"))
