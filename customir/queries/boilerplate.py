@@ -1,4 +1,4 @@
-"""Text that nobody searches for: automatic replies, bounces and lines repeated in many documents."""
+"""Text that nobody searches for: automatic replies, bounces and lines that many documents share."""
 
 import re
 from collections import Counter

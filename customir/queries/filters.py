@@ -62,7 +62,7 @@ def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | N
 
 
 def longest_copy(words: Sequence[str], source: Sequence[str]) -> float:
-    """The length of the longest run of `words` that `source` contains, as `length_of` measures it."""
+    """The length, by `length_of`, of the longest run of `words` that `source` contains."""
     longest = 0.0
     lengths = [0.0] * (len(source) + 1)
     for word in words:
