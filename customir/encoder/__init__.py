@@ -1,1 +1,1 @@
-"""A sentence-transformers folder: its one parser, the torch encoder, and texts packed without padding."""
+"""The parser of sentence-transformers folders, the torch encoder, and packing without padding."""

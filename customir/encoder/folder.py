@@ -1,8 +1,8 @@
-"""The one parser of a sentence-transformers folder: modules, pooling, prompts, limits.
+"""The only parser of sentence-transformers folders: modules, pooling, prompts, limits.
 
-It reads JSON with the standard library alone, so that the runtime can use it too, and it decides
-what may be loaded: a folder can name Python code of its own, which is never run, and weights in
-pickles, which are never opened.
+It reads JSON with only the standard library, so that the runtime can use it too. It also decides
+what may be loaded. Python code that a folder names is never run, and weights in pickles are never
+opened.
 """
 
 import json
@@ -27,8 +27,8 @@ WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
-# The classes that sentence-transformers 2 to 6 write for each module, and no others: everything
-# else that modules.json can name is code, some of it the folder's own.
+# The classes that sentence-transformers 2 to 6 write for each module. No others are allowed,
+# because modules.json can name any code, including the folder's own.
 _MODULES = "sentence_transformers.sentence_transformer.modules"
 _BASE_MODULES = "sentence_transformers.base.modules"
 CLASSES: Mapping[str, str] = {
@@ -47,7 +47,7 @@ CLASSES: Mapping[str, str] = {
         *(f"{module}.{name}" for module in paths),
     )
 }
-# In the order in which sentence-transformers concatenates what they give.
+# In the order in which sentence-transformers concatenates the results.
 POOLING_FLAGS: Mapping[str, PoolingMode] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -58,23 +58,23 @@ POOLING_FLAGS: Mapping[str, PoolingMode] = {
 }
 # Activations of a Dense module: classes of torch.nn without arguments.
 ACTIVATIONS = ("ELU", "GELU", "Identity", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh")
-# Files whose `auto_map` names code beside the weights.
+# Files whose `auto_map` names code that comes with the weights.
 CODE_MAPS = (
     CONFIG_NAME,
     TOKENIZER_CONFIG_NAME,
     "preprocessor_config.json",
     "processor_config.json",
 )
-# What can be used instead of the best-known models that come with code of their own.
+# Alternatives to the best-known models that need custom code.
 NATIVE_ALTERNATIVES: Mapping[str, str] = {
     "nomic_bert": "nomic-ai/modernbert-embed-base is a model of that maker without custom code",
     "new": "Alibaba-NLP/gte-modernbert-base is a GTE without custom code",
     "qwen2": "Qwen/Qwen3-Embedding-0.6B is a successor without custom code",
 }
 JINA_HINT = "of Jina's models there is none without custom code that can be loaded here"
-# Families whose positions start behind the padding index.
+# Families whose positions start after the padding index.
 OFFSET_POSITIONS = ("mpnet", "roberta", "xlm-roberta", "camembert")
-# Keyword arguments in sentence_bert_config.json that change no vector.
+# Keyword arguments in sentence_bert_config.json that do not change the vectors.
 HARMLESS_ARGUMENTS = (
     "add_pooling_layer", "attn_implementation", "dtype", "model_max_length", "torch_dtype",
     "trust_remote_code",
@@ -83,7 +83,7 @@ ARGUMENT_KEYS = (
     "model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args",
     "config_kwargs", "processing_kwargs",
 )  # fmt: skip
-NO_LIMIT = 10**9  # transformers writes 1e30 where a tokenizer has no limit
+NO_LIMIT = 10**9  # transformers writes 1e30 if a tokenizer has no limit
 DEFAULT_POSITIONS = 512
 
 
@@ -92,7 +92,7 @@ class Pooling:
     """How token vectors become one text vector.
 
     Attributes:
-        modes: One or more, whose results are concatenated in this order.
+        modes: One or more modes, whose results are concatenated in this order.
     """
 
     modes: tuple[PoolingMode, ...]
@@ -105,10 +105,10 @@ class HeadModule:
     Attributes:
         kind: Dense (a matrix and an activation), LayerNorm, or Normalize (to length 1).
         path: Its folder; empty for Normalize.
-        activation: Of a Dense: the name of a class in torch.nn.
-        in_features: Length of the vector that it takes; 0 for Normalize.
-        out_features: Length of the vector that it gives; 0 for Normalize.
-        bias: Whether a Dense adds one.
+        activation: The activation of a Dense: the name of a class in torch.nn.
+        in_features: Length of the input vector; 0 for Normalize.
+        out_features: Length of the output vector; 0 for Normalize.
+        bias: Whether a Dense has a bias.
     """
 
     kind: HeadKind
@@ -121,7 +121,7 @@ class HeadModule:
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is put before a text, as `encode_query` and `encode_document` do; may be empty."""
+    """The prefixes that `encode_query` and `encode_document` add to a text; may be empty."""
 
     query: str = ""
     passage: str = ""
@@ -133,12 +133,12 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Limits:
-    """How a text is cut.
+    """How a text is truncated.
 
     Attributes:
-        max_tokens: A text is cut there, special tokens counted.
-        positions: How many tokens the model has positions for; None: it has no such limit.
-        truncation_side: Where it is cut: "right" drops the end of the text.
+        max_tokens: A text is truncated to this many tokens, including special tokens.
+        positions: The number of positions of the model; None if it has no such limit.
+        truncation_side: The side that is truncated: "right" drops the end of the text.
     """
 
     max_tokens: int
@@ -148,16 +148,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What the JSON files of a sentence-transformers folder say.
+    """The contents of the JSON files of a sentence-transformers folder.
 
     Attributes:
         root: The folder.
-        transformer: Where its transformer is: `root`, or a folder within.
+        transformer: The folder of its transformer: `root`, or a folder in it.
         config: The transformer's config.json.
         head: The modules after pooling, in order.
         lower_case: Whether texts are lower-cased before they are tokenised.
         pad_id: Token id for padding.
-        truncate_dim: Only so many of the first dimensions are used (Matryoshka); None: all.
+        truncate_dim: Only this many of the first dimensions are used (Matryoshka). None: all of
+            them are used.
     """
 
     root: Path
@@ -173,28 +174,28 @@ class ModelFolder:
 
     @property
     def model_type(self) -> str:
-        """The family, by transformers' name: bert, xlm-roberta, qwen3, ..."""
+        """The name of the family in transformers: bert, xlm-roberta, qwen3, ..."""
         return str(self.config.get("model_type", ""))
 
     @property
     def has_dense(self) -> bool:
-        """Whether vectors are more than pooled and normalised token vectors."""
+        """Whether vectors are not just pooled and normalised token vectors."""
         return any(module.kind != "Normalize" for module in self.head)
 
     @property
     def is_normalized(self) -> bool:
-        """Whether sentence-transformers gives vectors of length 1."""
+        """Whether sentence-transformers returns vectors of length 1."""
         return bool(self.head) and self.head[-1].kind == "Normalize" and self.truncate_dim is None
 
 
 def read_model_folder(root: Path) -> ModelFolder:
-    """Parse a sentence-transformers folder, as versions 2 to 6 of that library save it.
+    """Parse a sentence-transformers folder that was saved by version 2 to 6 of that library.
 
-    Weights are not looked at: a server needs none beside the ONNX file. See `weight_files`.
+    Weights are not checked, because a server needs none except the ONNX file. See `weight_files`.
 
     Raises:
-        UserError: it is not one, is damaged, asks for code of its own to be run, or for what is
-            not supported; says which file and what to do.
+        UserError: it is not such a folder, is damaged, needs custom code, or needs a feature that
+            is not supported. The message says which file is affected and what to do.
     """
     modules = _modules(root)
     transformer = _inside(root, modules[0][1], root / MODULES_NAME)
@@ -215,7 +216,7 @@ def read_model_folder(root: Path) -> ModelFolder:
         head=tuple(
             _head_module(kind, _inside(root, path, root / MODULES_NAME))
             for kind, path in modules[2:]
-            if kind != "Dropout"  # without effect outside training
+            if kind != "Dropout"  # has no effect outside training
         ),
         prompts=prompts,
         limits=_limits(config, limits, read_json(transformer / TOKENIZER_CONFIG_NAME, {})),
@@ -226,10 +227,11 @@ def read_model_folder(root: Path) -> ModelFolder:
 
 
 def weight_files(folder: ModelFolder) -> tuple[Path, ...]:
-    """The safetensors files of the transformer: one, or several shards.
+    """The safetensors files of the transformer: one file or several shards.
 
     Raises:
-        UserError: they, or those of a module after pooling, are missing or only pickles.
+        UserError: the weights of the transformer or of a module after pooling are missing, or
+            exist only as pickles.
     """
     for module in folder.head:
         if module.kind != "Normalize":
@@ -241,7 +243,8 @@ def refuse_code(*folders: Path) -> None:
     """Refuse folders whose JSON files name Python code to be run.
 
     Raises:
-        UserError: says where, that it is never run, and what there is instead.
+        UserError: a file names code. The message says which file it is, that code is never run,
+            and which alternatives exist.
     """
     for folder in folders:
         for name in CODE_MAPS:
@@ -258,10 +261,10 @@ def refuse_code(*folders: Path) -> None:
 
 
 def read_json(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The JSON object in a file; `default`, where that is given, if there is no such file.
+    """The JSON object in a file; `default`, if given, when the file does not exist.
 
     Raises:
-        UserError: the file is missing or damaged, or holds something else.
+        UserError: the file is missing or damaged, or does not contain an object.
     """
     if default is not None and not path.is_file():
         return default
@@ -283,17 +286,17 @@ def _read(path: Path) -> Any:
 
 
 def _names_code(content: Any) -> bool:
-    """Whether there is an `auto_map` at any depth."""
+    """Whether the content has an `auto_map` at any depth."""
     if isinstance(content, dict):
         return bool(content.get("auto_map")) or any(map(_names_code, content.values()))
     return isinstance(content, list) and any(map(_names_code, content))
 
 
 def read_modules(root: Path) -> list[dict[str, Any]]:
-    """The entries of modules.json, whose classes are all known: see `CLASSES`.
+    """The entries of modules.json. All their classes are in `CLASSES`.
 
     Raises:
-        UserError: it is missing or damaged, or names another class.
+        UserError: the file is missing or damaged, or names another class.
     """
     path = root / MODULES_NAME
     if not path.is_file():
@@ -326,7 +329,7 @@ def read_modules(root: Path) -> list[dict[str, Any]]:
 
 
 def _modules(root: Path) -> list[tuple[str, str]]:
-    """Kind and subfolder of each module: a Transformer, a Pooling, and what comes after."""
+    """Kind and subfolder of each module: a Transformer, a Pooling, and the modules after them."""
     found = [(CLASSES[entry["type"]], str(entry.get("path", ""))) for entry in read_modules(root)]
     kinds = [kind for kind, _ in found]
     if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & set(kinds[2:]):
@@ -339,7 +342,7 @@ def _modules(root: Path) -> list[tuple[str, str]]:
 
 
 def _inside(root: Path, path: str, stated_in: Path) -> Path:
-    """A module's folder, which must lie in the model's."""
+    """A module's folder, which must be inside the model's folder."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts:
         raise UserError(f"{stated_in}: the path {path!r} leads out of the model folder.")
@@ -427,7 +430,7 @@ def _dense(about: Mapping[str, Any], path: Path) -> HeadModule:
 
 
 def _about_transformer(folder: Path) -> dict[str, Any]:
-    """sentence_bert_config.json, or what older versions called by the family's name."""
+    """sentence_bert_config.json, or the file that older versions named after the family."""
     named = [folder / LIMITS_NAME, *sorted(folder.glob("sentence_*_config.json"))]
     path = next((path for path in named if path.is_file()), folder / LIMITS_NAME)
     about = read_json(path, {})
@@ -445,11 +448,11 @@ def _about_transformer(folder: Path) -> dict[str, Any]:
 
 
 def _about_sentences(path: Path) -> tuple[Prompts, int | None]:
-    """The prompts, and how many dimensions are used.
+    """The prompts, and the number of dimensions that are used.
 
-    sentence-transformers' `encode_query` takes the prompt named "query", and `encode_document`
-    the one named "document": since version 5 both names always exist, empty where the folder
-    doesn't fill them, so that "passage", "corpus" and the default prompt stand back.
+    In sentence-transformers, `encode_query` uses the prompt named "query", and `encode_document`
+    uses the one named "document". Since version 5 both names always exist and are empty if the
+    folder does not set them. Therefore "passage", "corpus" and the default prompt are not used.
     """
     about = read_json(path, {})
     kind = about.get("model_type") or "SentenceTransformer"
@@ -466,7 +469,7 @@ def _about_sentences(path: Path) -> tuple[Prompts, int | None]:
 def _limits(
     config: Mapping[str, Any], about: Mapping[str, Any], tokenizer: Mapping[str, Any]
 ) -> Limits:
-    """The longest text in tokens: what the folder says, at most what positions there are for."""
+    """The longest text in tokens: the folder's limit, but at most the number of positions."""
     stated = config.get("max_position_embeddings", config.get("n_positions"))
     positions = int(stated) if isinstance(stated, int) and stated > 0 else None
     if positions is not None and config.get("model_type") in OFFSET_POSITIONS:

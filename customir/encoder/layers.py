@@ -17,13 +17,13 @@ from customir.kernels.attention import (
     scatter,
 )
 
-# Families with BERT's layers; positions of all but BERT's start behind the padding index.
+# Families with BERT's layers. Except for BERT itself, positions start after the padding index.
 BERTS = ("bert", "roberta", "xlm-roberta", "camembert")
 FAMILIES = (*BERTS, "mpnet")
 
 
 def can_pack(model: Any) -> bool:
-    """Whether this module knows the model's layers."""
+    """Whether this module supports the model's layers."""
     config = model.config
     absolute = getattr(config, "position_embedding_type", "absolute") == "absolute"
     decoder = getattr(config, "is_decoder", False)
@@ -42,7 +42,7 @@ def enter(model: Any, packed: Packed, dtype: torch.dtype) -> Tensor:
 
 
 def run_layers(model: Any, layers: Iterable[Any], states: Tensor, packed: Packed) -> Tensor:
-    """The output of `layers`, some of the model's, for the input `states`, both (rows, width)."""
+    """Run some of the model's layers. Input `states` and output have shape (rows, width)."""
     attend = _attention(model, states, packed)
     for layer in layers:
         states = _run_layer(model.config, layer, states, attend)
@@ -52,7 +52,7 @@ def run_layers(model: Any, layers: Iterable[Any], states: Tensor, packed: Packed
 def _run_layer(
     config: Any, layer: Any, states: Tensor, attend: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Vaswani et al. 2017 (arXiv 1706.03762), section 3, with normalisation after each sum."""
+    """A layer of Vaswani et al. 2017 (arXiv 1706.03762), section 3, with post-normalisation."""
     if config.model_type == "mpnet":
         inner = layer.attention.attn
         joint, out, norm = (inner.q, inner.k, inner.v), inner.o, layer.attention.LayerNorm
@@ -65,7 +65,7 @@ def _run_layer(
 
 
 def _project(linears: Sequence[nn.Module], states: Tensor) -> Tensor:
-    """Queries, keys and values beside each other, shape (rows, 3 * width)."""
+    """Queries, keys and values, concatenated to shape (rows, 3 * width)."""
     joined = getattr(linears[0], "joined", None)
     if joined is not None:
         together: Tensor = joined(linears, states)
@@ -74,9 +74,10 @@ def _project(linears: Sequence[nn.Module], states: Tensor) -> Tensor:
 
 
 def _attention(model: Any, states: Tensor, packed: Packed) -> Callable[[Tensor], Tensor]:
-    """Attention within each text: from queries, keys and values, (rows, 3 * width), to (rows, width).
+    """Attention within each text.
 
-    By the C++ kernel where it can be had, else by torch, in groups of texts of like length.
+    It maps queries, keys and values, (rows, 3 * width), to (rows, width). The C++ kernel computes
+    it if it supports the input. Otherwise torch computes it, in groups of texts of similar length.
     """
     heads = model.config.num_attention_heads
     bias = _bias(model, int(packed.lengths.max()), states) if states.device.type == "cpu" else None
@@ -89,10 +90,13 @@ def _attention(model: Any, states: Tensor, packed: Packed) -> Callable[[Tensor],
 def attend_by_groups(
     joint: Tensor, heads: int, packed: Packed, biases: Sequence[Tensor | None]
 ) -> Tensor:
-    """By torch's attention: groups of like length, padded, from (rows, 3 * width) to (rows, width)."""
+    """torch's attention over padded groups of similar length.
+
+    It maps (rows, 3 * width) to (rows, width).
+    """
     places = (packed.order, packed.gaps, packed.places)
     found = []
-    # Split, not sliced: backward then sets the parts' gradients side by side instead of adding them.
+    # With split instead of slices, backward concatenates the gradients instead of adding them.
     dealt = scatter(joint, *places).split([group.rows.numel() for group in packed.groups])
     for part, group, bias in zip(dealt, packed.groups, biases, strict=True):
         texts, width = group.rows.shape
@@ -104,7 +108,7 @@ def attend_by_groups(
 
 
 def _normalised(norm: nn.LayerNorm, states: Tensor) -> Tensor:
-    taken = states.float() if states.device.type == "cuda" else states  # a GPU wants one type
+    taken = states.float() if states.device.type == "cuda" else states  # a GPU needs one dtype
     found: Tensor = functional.layer_norm(
         taken, norm.normalized_shape, norm.weight, norm.bias, norm.eps
     )
@@ -112,7 +116,7 @@ def _normalised(norm: nn.LayerNorm, states: Tensor) -> Tensor:
 
 
 def _bias(model: Any, width: int, states: Tensor) -> Tensor | None:
-    """MPNet's relative positions (Song et al. 2020, arXiv 2004.09297), (1, heads, width, width)."""
+    """MPNet's position bias (Song et al. 2020, arXiv 2004.09297), (1, heads, width, width)."""
     if model.config.model_type != "mpnet":
         return None
     like = torch.empty(1, width, 0, device=states.device)

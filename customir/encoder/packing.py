@@ -1,4 +1,4 @@
-"""Texts of unlike length in one micro-batch without padding: their tokens one after the other."""
+"""Packing: micro-batches of texts of different lengths, concatenated without padding."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Rows are a multiple of this: oneDNN compiles and keeps code for each shape that it meets.
+# The number of rows is a multiple of this, because oneDNN compiles and caches code for each shape.
 ROWS_PER_STEP = 128
-# Torch's attention runs over texts of like length at once, padded to a multiple of this.
+# torch's attention runs over groups of texts of similar length, padded to a multiple of this.
 TOKENS_PER_STEP = 16
 
 TokenIds = Sequence[int] | np.ndarray
@@ -22,8 +22,8 @@ class Group:
     """Texts of a micro-batch whose attention torch computes together.
 
     Attributes:
-        rows: int64, shape (texts, width): the rows of each text's tokens; -1 where it has none.
-        missing: bool, shape (texts, 1, 1, width): where that is; None: nowhere.
+        rows: int64, shape (texts, width): the rows of each text's tokens, padded with -1.
+        missing: bool, shape (texts, 1, 1, width): the mask of the padding; None if there is none.
     """
 
     rows: Tensor
@@ -32,17 +32,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Packed:
-    """The tokens of a micro-batch as rows, text after text; filled up with rows that nobody reads.
+    """The tokens of a micro-batch as rows, text after text, followed by unused filler rows.
 
     Attributes:
-        ids: int64, shape (rows,): token ids; 0 for the filling.
-        positions: int64, shape (rows,): place within the text, from 0.
-        text_of: int64, shape (tokens,): which text a row belongs to.
-        lengths: int64, shape (texts,): tokens of each text.
-        groups: The texts by length, each in one of them.
-        order: int64, shape (texts' widths,): all groups' `rows`, flattened, 0 in place of -1.
-        gaps: int64: where `order` stands for no row.
-        places: int64, shape (rows,): where in `order` each row is; 0 for the filling.
+        ids: int64, shape (rows,): token ids; 0 for filler rows.
+        positions: int64, shape (rows,): position within the text, from 0.
+        text_of: int64, shape (tokens,): the text that a row belongs to.
+        lengths: int64, shape (texts,): number of tokens of each text.
+        groups: The texts, grouped by length; each text is in one group.
+        order: int64, shape (texts' widths,): the flattened `rows` of all groups, with 0 instead
+            of -1.
+        gaps: int64: the indices in `order` that stand for no row.
+        places: int64, shape (rows,): the index of each row in `order`; 0 for filler rows.
     """
 
     ids: Tensor
@@ -56,18 +57,19 @@ class Packed:
 
     @property
     def tokens(self) -> int:
-        """How many of the rows are tokens: the first ones."""
+        """The number of tokens, which are the first rows."""
         return len(self.text_of)
 
 
 def fill_by_tokens(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Cut texts into micro-batches that hold as nearly `budget` tokens as can be, longest first.
+    """Divide texts into micro-batches of as nearly `budget` tokens as possible, longest first.
 
-    Each is filled with the longest text that still fits (best fit; Johnson 1973), so like lengths
-    stand together and short texts fill what is left. A text beyond the budget stands alone.
+    Each micro-batch is filled with the longest text that still fits (best fit; Johnson 1973), so
+    that similar lengths are together and short texts fill the remaining room. A text beyond the
+    budget is alone in its micro-batch.
 
     Returns:
-        Positions in `lengths`, each once.
+        Indices into `lengths`; each index occurs once.
     """
     waiting: dict[int, list[int]] = defaultdict(list)
     for position in reversed(range(len(lengths))):
@@ -88,14 +90,14 @@ def fill_by_tokens(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def rows_for(tokens: int) -> int:
-    """How many rows a micro-batch of so many tokens is computed in."""
+    """The number of rows, including filler rows, of a micro-batch of this many tokens."""
     return -(-tokens // ROWS_PER_STEP) * ROWS_PER_STEP
 
 
 def pack(tokens: Sequence[TokenIds], device: torch.device) -> Packed:
-    """The texts with these token ids as one micro-batch.
+    """Pack the texts with these token ids into one micro-batch.
 
-    On a GPU its tensors are parts of one, so that one copy brings all of them there.
+    On a GPU its tensors are parts of a single tensor, so that one copy transfers all of them.
     """
     lengths = np.array([len(ids) for ids in tokens])
     starts = lengths.cumsum() - lengths
@@ -118,7 +120,7 @@ def pack(tokens: Sequence[TokenIds], device: torch.device) -> Packed:
     vectors = [ids, positions, text_of, lengths, order.clip(min=0), np.flatnonzero(order < 0)]
     vectors += [places, order]
     whole = torch.from_numpy(np.concatenate(vectors))
-    if device.type == "cuda":  # a copy from pinned memory is not waited for
+    if device.type == "cuda":  # a copy from pinned memory is asynchronous
         whole = whole.pin_memory().to(device, non_blocking=True)
     *parts, by_group = torch.split(whole, [len(vector) for vector in vectors])
     groups = []
@@ -132,9 +134,10 @@ def pack(tokens: Sequence[TokenIds], device: torch.device) -> Packed:
 
 
 def _widths(lengths: np.ndarray, coarse: bool) -> np.ndarray:
-    """What each text is padded to where attention is computed; few widths make few groups.
+    """The length to which each text is padded for attention; few widths make few groups.
 
-    A GPU is slowed by many small groups more than by padding, so there it is the next power of 2.
+    Many small groups slow a GPU down more than padding does, so the number of steps is rounded up
+    to a power of 2 there.
     """
     steps = -(-lengths // TOKENS_PER_STEP)
     if coarse:

@@ -1,4 +1,4 @@
-"""From token vectors to one vector a text: pooling, and the modules after it."""
+"""From token vectors to one vector per text: pooling and the modules after it."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from customir.errors import UserError
 
 
 def pool(states: Tensor, packed: Packed, pooling: Pooling) -> Tensor:
-    """Token vectors, float32 (tokens, width), to text vectors, (texts, width * modes)."""
+    """Pool token vectors, float32 (tokens, width), to text vectors, (texts, width * modes)."""
     found = [_pool(states, packed, mode) for mode in pooling.modes]
     return found[0] if len(found) == 1 else torch.cat(found, 1)
 
 
 def _pool(states: Tensor, packed: Packed, mode: PoolingMode) -> Tensor:
-    """The definitions of sentence-transformers' Pooling module."""
+    """Pool as the Pooling module of sentence-transformers defines it."""
     ends = packed.lengths.cumsum(0)
     if mode == "cls":
         return states[ends - packed.lengths]
@@ -40,11 +40,12 @@ def _pool(states: Tensor, packed: Packed, mode: PoolingMode) -> Tensor:
 
 
 class Head(nn.Module):
-    """What comes after pooling: Dense, LayerNorm and Normalize modules, and the cut to fewer
-    dimensions. Its weights are frozen.
+    """The modules after pooling (Dense, LayerNorm, Normalize) and the truncation of dimensions.
+
+    Its weights are frozen.
 
     Attributes:
-        dimensions: The length of the vectors that it gives.
+        dimensions: The length of the output vectors.
     """
 
     def __init__(self, layers: nn.Sequential, dimensions: int) -> None:
@@ -53,7 +54,7 @@ class Head(nn.Module):
         self.dimensions = dimensions
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """From pooled vectors to those of the texts, shape (texts, dimensions)."""
+        """Map pooled vectors to text vectors, shape (texts, dimensions)."""
         found: Tensor = self.layers(vectors)
         return found[:, : self.dimensions]
 
@@ -64,7 +65,7 @@ class _Normalize(nn.Module):
 
 
 def load_head(folder: ModelFolder, width: int) -> Head:
-    """The modules after pooling, in float32, where a token's vector has `width` dimensions.
+    """The modules after pooling, in float32, for token vectors of `width` dimensions.
 
     Raises:
         UserError: a module's weights are missing, damaged, or do not fit what comes before it.

@@ -1,4 +1,4 @@
-"""Lower-casing before tokenisation, as sentence-transformers' `do_lower_case` asks for it."""
+"""Lower-casing before tokenisation, which `do_lower_case` in sentence-transformers requests."""
 
 import json
 
@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, normalizers  # type: ignore[import-untyped]
 
 
 def lower_cased(tokenizer: Tokenizer) -> None:
-    """Let `tokenizer` lower-case texts first, unless it does so already."""
+    """Make `tokenizer` lower-case texts first, unless it already does so."""
     if not _lowers(json.loads(tokenizer.to_str())["normalizer"]):
         first = normalizers.Lowercase()
         before = tokenizer.normalizer

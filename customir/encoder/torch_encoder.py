@@ -1,4 +1,4 @@
-"""The text embedder: a sentence-transformers folder run with transformers, without padding waste."""
+"""The text embedder: runs a sentence-transformers folder with transformers, with little padding."""
 
 import hashlib
 import json
@@ -31,17 +31,17 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 TEXTS_AT_ONCE = 1024
-# Of a micro-batch without gradients.
+# Tokens of a micro-batch without gradients.
 TOKENS_PER_PASS = {"cpu": 1024, "cuda": 32_768}
 
 
 class Encoder:
-    """Texts to L2-normalised vectors, as the sentence-transformers folder `folder` says.
+    """Maps texts to L2-normalised vectors with the model of a sentence-transformers folder.
 
     Attributes:
-        folder: What the folder's JSON files say.
+        folder: The contents of the folder's JSON files.
         model: The transformer, in evaluation mode (no dropout).
-        max_tokens: A text is cut there, special tokens counted.
+        max_tokens: A text is truncated to this many tokens, including special tokens.
         precision: "bf16" runs matrix products in bfloat16 and keeps sums and vectors in float32.
     """
 
@@ -73,16 +73,19 @@ class Encoder:
         *,
         master_weights: bool = False,
     ) -> "Encoder":
-        """Read a sentence-transformers folder. Nothing is fetched and no pickle is opened.
+        """Read a sentence-transformers folder. Nothing is downloaded and no pickle is opened.
 
         Args:
-            device: "cpu", "cuda", "cuda:1", or "auto": a GPU where there is one.
-            max_tokens: Cut texts there; None, or more than the model can take: where it says.
-            precision: "auto" is bf16 where the hardware multiplies it, else fp32.
-            master_weights: Keep weights in float32 whatever the precision: they will change.
+            device: "cpu", "cuda", "cuda:1", or "auto", which uses a GPU if one is available.
+            max_tokens: Truncate texts to this many tokens. If it is None or exceeds the folder's
+                limit, that limit is used.
+            precision: "auto" is bf16 if the hardware can multiply it, or else fp32.
+            master_weights: Keep weights in float32 for every precision, because they will be
+                trained.
 
         Raises:
-            UserError: the folder is not one, lacks a file, or asks for what is not supported.
+            UserError: the folder is not such a folder, lacks a file, or needs a feature that is
+                not supported.
         """
         folder = read_model_folder(root)
         place = _device(device)
@@ -95,7 +98,7 @@ class Encoder:
             if type(module) is nn.Linear:
                 module.__class__ = FastLinear
                 if chosen == "bf16" and not master_weights:
-                    module.to(torch.bfloat16)  # else each pass would make it anew
+                    module.to(torch.bfloat16)  # otherwise each pass would convert it again
         window = folder.limits.max_tokens
         return cls(
             folder=folder,
@@ -109,17 +112,17 @@ class Encoder:
 
     @property
     def dimensions(self) -> int:
-        """The length of a vector."""
+        """The length of a text vector."""
         return self._head.dimensions
 
     @property
     def width(self) -> int:
-        """The length of a token's vector between the transformer's layers."""
+        """The length of a token vector between the transformer's layers."""
         return int(self.model.config.hidden_size)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all that decides a vector: weights, vocabulary, pooling, prompts, window."""
+        """SHA-256 of all that affects a vector: weights, vocabulary, pooling, prompts, window."""
         folder = self.folder
         files = [*weight_files(folder), folder.transformer / CONFIG_NAME]
         files += sorted(folder.transformer.glob("tokenizer.json"))
@@ -138,16 +141,19 @@ class Encoder:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def tokenize(self, texts: Sequence[str], kind: Kind) -> list[np.ndarray]:
-        """Token ids of each text with its prompt and special tokens, cut at `max_tokens`; int32."""
+        """The token ids, int32, of each text with its prompt and special tokens.
+
+        They are truncated to `max_tokens`.
+        """
         cut = self._ids(texts, kind, truncation=True, max_length=self.max_tokens)
         return [np.array(ids, dtype=np.int32) for ids in cut]
 
     def count_truncated(self, texts: Sequence[str], kind: Kind) -> int:
-        """How many of the texts `tokenize` cuts."""
+        """How many of the texts `tokenize` truncates."""
         return sum(len(ids) > self.max_tokens for ids in self._ids(texts, kind))
 
     def _ids(self, texts: Sequence[str], kind: Kind, **cutting: Any) -> Iterator[list[int]]:
-        """By some texts at a time: what a tokenizer gives takes many times the ids' memory."""
+        """Tokenise in chunks, because a tokenizer's output is many times as large as the ids."""
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             yield from self._tokenizer(
                 [
@@ -162,7 +168,7 @@ class Encoder:
 
     @property
     def supports_packing(self) -> bool:
-        """Whether texts are computed one after the other instead of padded side by side."""
+        """Whether the texts of a micro-batch are packed instead of padded to the same length."""
         return can_pack(self.model)
 
     @property
@@ -176,17 +182,17 @@ class Encoder:
         return TOKENS_PER_PASS[self.device.type]
 
     def cut(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
-        """Cut texts into micro-batches of at most `budget` tokens (or one longer text)."""
+        """Divide texts into micro-batches of at most `budget` tokens (or one longer text)."""
         return (fill_by_tokens if self.supports_packing else cut_by_tokens)(lengths, budget)
 
     def rows(self, lengths: Sequence[int]) -> int:
-        """How many token positions a micro-batch of texts of these lengths is computed in."""
+        """How many token positions are computed for a micro-batch of texts of these lengths."""
         return rows_for(sum(lengths)) if self.supports_packing else max(lengths) * len(lengths)
 
     def embed(self, tokens: Sequence[TokenIds]) -> Tensor:
         """One forward pass: vectors, float32, shape (len(tokens), dimensions), L2-normalised.
 
-        Gradients flow where they are enabled. Memory is that of all tokens at once: see `cut`.
+        Gradients flow if they are enabled. All tokens are in memory at once; see `cut`.
         """
         if not self.supports_packing:
             return self._embed_padded(tokens)
@@ -203,16 +209,16 @@ class Encoder:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What layers take and give."""
+        """The dtype of the layers' inputs and outputs."""
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def pool(self, states: Tensor, packed: Packed) -> Tensor:
-        """Token vectors (rows, dimensions) to normalised text vectors, float32."""
+        """Pool token vectors, (rows, dimensions), to normalised text vectors, float32."""
         vectors = self._head(pool(states[: packed.tokens].float(), packed, self.folder.pooling))
         return nn.functional.normalize(vectors, dim=-1)
 
     def _embed_padded(self, tokens: Sequence[TokenIds]) -> Tensor:
-        """For model families that `customir.encoder.layers` does not know, by transformers itself."""
+        """Embed with transformers itself, for families that encoder/layers.py does not support."""
         lengths = torch.tensor([len(ids) for ids in tokens])
         longest = int(lengths.max())
         ids = torch.full((len(tokens), longest), self._tokenizer.pad_token_id or 0)
@@ -222,7 +228,7 @@ class Encoder:
             hidden = self.model(
                 input_ids=ids.to(self.device), attention_mask=mask.long().to(self.device)
             ).last_hidden_state
-        # The same rows as if they had been packed.
+        # These are the same rows as in a packed micro-batch.
         packed = pack(tokens, self.device)
         return self.pool(hidden[mask.to(self.device)], packed)
 
@@ -241,8 +247,8 @@ class Encoder:
     ) -> np.ndarray:
         """The vectors of `texts`, in their order.
 
-        The same texts in one call give the same bytes; a text's last bits depend on which others
-        share its micro-batch.
+        The same texts in one call give the same bytes. The last bits of a vector depend on the
+        other texts in the micro-batch.
 
         Returns:
             float32, shape (len(texts), dimensions), each row of length 1.
@@ -269,9 +275,9 @@ class Encoder:
 def _micro_batch_on_each_core(
     device: torch.device,
 ) -> Iterator[Callable[[Callable[[T], U], Iterable[T]], Iterator[U]]]:
-    """A `map` whose calls each run on a CPU core of their own.
+    """A `map` that runs each call on one CPU core.
 
-    Cores that share one micro-batch wait for each other in every operation of every layer.
+    Cores that share a micro-batch would wait for each other in every operation of every layer.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
@@ -287,17 +293,17 @@ def _micro_batch_on_each_core(
 
 
 def cut_by_tokens(lengths: Sequence[int], budget: int, waste: float = 0.1) -> list[list[int]]:
-    """Cut texts into micro-batches of like length, longest first.
+    """Divide texts into micro-batches of similar length, longest first.
 
-    A micro-batch, padded to its longest text, holds at most `budget` tokens (a single text may be
-    longer). One that is at least a quarter full is closed early rather than let padding exceed the
-    share `waste` of it.
+    A micro-batch, padded to its longest text, has at most `budget` tokens (a single text may be
+    longer). One that is at least a quarter full is closed early if padding would otherwise exceed
+    the share `waste` of it.
 
     Args:
-        lengths: Tokens of each text.
+        lengths: Number of tokens of each text.
 
     Returns:
-        Positions in `lengths`, each once.
+        Indices into `lengths`; each index occurs once.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     passes: list[list[int]] = []
@@ -321,7 +327,7 @@ def encoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
     """The name and the list of the transformer's layers (BERT and MPNet: encoder.layer).
 
     Raises:
-        UserError: there is none, as in ALBERT, whose layers share their weights.
+        UserError: the model has no such list. An example is ALBERT, whose layers share weights.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
@@ -333,12 +339,12 @@ def encoder_layers(model: Any) -> tuple[str, nn.ModuleList]:
 
 
 def load_transformer(folder: ModelFolder) -> Any:
-    """The folder's transformer in float32, without a pooler: no sentence embedding uses it.
+    """The folder's transformer in float32, without the pooler, which no sentence embedding uses.
 
     Raises:
-        UserError: transformers cannot load it; no weights of it are random.
+        UserError: transformers cannot load it, or weights are missing and would be random.
     """
-    weight_files(folder)  # says what is wrong with them in words of ours
+    weight_files(folder)  # raises clearer errors about the weights than transformers
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
@@ -357,7 +363,7 @@ def load_transformer(folder: ModelFolder) -> Any:
         ) from error
     if hasattr(model, "pooler"):
         model.pooler = None
-    encoder_layers(model)  # a family without them is refused now, not after an hour's work
+    encoder_layers(model)  # refuses an unsupported family now instead of after an hour of work
     missing = sorted(set(loaded["missing_keys"]) & set(model.state_dict()))
     if missing:
         raise UserError(
@@ -368,10 +374,10 @@ def load_transformer(folder: ModelFolder) -> Any:
 
 
 def load_tokenizer(folder: ModelFolder) -> Any:
-    """The folder's tokenizer, as sentence-transformers uses it.
+    """The folder's tokenizer, configured as in sentence-transformers.
 
     Raises:
-        UserError: there is none, or transformers has no fast one for it.
+        UserError: there is no tokenizer, or transformers has no fast one for it.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(

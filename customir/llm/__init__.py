@@ -1,4 +1,4 @@
-"""A local LLM through llama.cpp: many sequences in one context, nothing computed twice."""
+"""A local LLM run by llama.cpp: one context holds many sequences, and nothing is computed twice."""
 
 from customir.llm.engine import Engine, Usage
 from customir.llm.interface import Llm

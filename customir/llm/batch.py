@@ -12,7 +12,7 @@ from customir.llm.scheduler import LogitRequest
 
 @dataclass(frozen=True)
 class BatchToken:
-    """A token of a batch, and whether its logits are wanted."""
+    """A token of a batch, and whether its logits are requested."""
 
     token: int
     position: int
@@ -42,7 +42,7 @@ class Batch:
         )
 
     def fill(self, tokens: Sequence[BatchToken]) -> None:
-        """Make these the tokens of the batch."""
+        """Replace the tokens of the batch by `tokens`."""
         count = len(tokens)
         self._token[:count] = [one.token for one in tokens]
         self._position[:count] = [one.position for one in tokens]

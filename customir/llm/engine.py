@@ -6,10 +6,10 @@ of each answer in progress and fills the rest of the batch with prompt tokens.
 
 The cache has two layouts. On a GPU, and for calls that only read logits, all sequences share the
 cells of one cache: a copy marks cells as belonging to another sequence too, and flash attention
-skips the cells that a token may not see. On a CPU this is slow for small batches of tokens from
-many sequences, which is what writing consists of. There, each sequence has cells of its own, a copy
-is a real one, and attention is two matrix products over the cells of that sequence. The context is
-created again when a call needs the other layout.
+skips the cells that a token must not attend to. On a CPU this is slow for small batches of tokens
+from many sequences, which is what decoding answers consists of. Therefore each sequence has cells
+of its own there, a copy duplicates data, and attention is two matrix products over the cells of
+that sequence. The context is created again when a call needs the other layout.
 
 Repeatability: a call's results depend on its prompts, seeds and sampling, the model file, the
 engine's sizes and its number of threads, and not on earlier calls. Floating-point noise depends on
@@ -39,13 +39,13 @@ from customir.llm.sizes import Sizes, choose_sizes, free_memory
 
 LONGEST_PROMPT = 4096
 SHARED_SEQUENCE = 0
-# Tokens that may come in where the parts of a prompt meet, and the model's BOS.
+# An allowance for extra tokens where the parts of a prompt meet, and for the model's BOS.
 JOINTS = 8
 FLASH_ATTENTION, NO_FLASH_ATTENTION = 1, 0
 FLOAT_BYTES = 4
-# A leaf of so few tokens is fed like an answer, token by token, where sequences have own cells.
+# If sequences have their own cells, a leaf of at most this many tokens is fed token by token.
 SHORT_LEAF = 8
-# Rows of logits are looked at side by side where a batch has this many: numpy lets go of the GIL.
+# At least this many rows of logits are processed by several threads, as numpy releases the GIL.
 ROWS_WORTH_THREADS = 16
 ROW_THREADS = 8
 Found = TypeVar("Found")
@@ -53,7 +53,7 @@ Found = TypeVar("Found")
 
 @dataclass
 class Usage:
-    """Tokens in the prompts as submitted, tokens really computed, and tokens written."""
+    """The number of prompt tokens submitted, of tokens actually computed, and of tokens written."""
 
     submitted: int = 0
     computed: int = 0
@@ -61,12 +61,12 @@ class Usage:
 
 
 class Engine:
-    """A GGUF model that completes and judges many prompts at once. Use as a context manager.
+    """A GGUF model that completes and judges many prompts at once. Use it as a context manager.
 
     Args:
         path: GGUF file.
-        device: "auto" and "cuda" use a GPU where llama.cpp was built with one.
-        threads: CPU threads.
+        device: "auto" and "cuda" use a GPU if llama.cpp was built with a GPU backend.
+        threads: Number of CPU threads.
 
     Raises:
         UserError: the file cannot be loaded, or device is "cuda" and llama.cpp has no GPU backend.
@@ -88,7 +88,7 @@ class Engine:
             writing: choose_sizes(self._gguf.cell_bytes, free, on_gpu=self.on_gpu, writing=writing)
             for writing in (False, True)
         }
-        # Each sequence stays as short as the model was trained for.
+        # No sequence may be longer than the context that the model was trained for.
         self.longest_prompt = min(
             LONGEST_PROMPT,
             self._gguf.longest_context,
@@ -102,10 +102,10 @@ class Engine:
         self._open(writing=True)
 
     def _open(self, *, writing: bool) -> None:
-        """Create the context that is needed, unless it is open.
+        """Create the context that is needed, unless it is already open.
 
         Raises:
-            UserError: memory is too small for it.
+            UserError: there is too little memory for it.
         """
         if self._context and self.sizes == self._sizes[writing]:
             return
@@ -130,7 +130,7 @@ class Engine:
         self._shared: list[int] = []
 
     def _fits_own_cells(self, prompts: Sequence[Prompt], max_tokens: int) -> bool:
-        """Whether every prompt fits a sequence with cells of its own."""
+        """Whether every prompt fits into a sequence that has cells of its own."""
         longest = self._sizes[True].longest_prompt
         if longest >= self.longest_prompt:
             return True
@@ -138,10 +138,10 @@ class Engine:
         return all(self.room(prompt, max_tokens) >= spare for prompt in prompts)
 
     def _new_context(self, sizes: Sizes) -> Any:
-        """Create a context; None if memory is too small for it.
+        """Create a context; None if there is too little memory for it.
 
-        llama.cpp ends the process when some of its allocations fail. So as much memory is
-        allocated here first: the cache, and twice the logits of a whole batch.
+        llama.cpp ends the process if certain allocations fail. Therefore the same amount of memory
+        is allocated here first: the cache, and twice the logits of a whole batch.
         """
         logits = sizes.batch_tokens * self._gguf.vocabulary_size * FLOAT_BYTES
         cache = sizes.context_tokens * self._gguf.cell_bytes
@@ -184,7 +184,7 @@ class Engine:
         self._gguf.close()
 
     def set_threads(self, threads: int) -> None:
-        """Use this many CPU threads from the next call on."""
+        """Set the number of CPU threads that are used from the next call on."""
         self._threads = threads
         llama_cpp.llama_set_n_threads(self._context, threads, threads)
 
@@ -193,7 +193,7 @@ class Engine:
         return len(self._gguf.tokens(text))
 
     def truncate(self, text: str, tokens: int) -> str:
-        """The beginning of `text`, at most `tokens` tokens, cut after a sentence or word."""
+        """The beginning of `text`: at most `tokens` tokens, cut after a sentence or word."""
         ids = self._gguf.tokens(text)
         if len(ids) <= tokens:
             return text
@@ -201,7 +201,7 @@ class Engine:
         return cut_at_sentence(cut.strip())
 
     def room(self, prompt: Prompt, max_tokens: int) -> int:
-        """How many more tokens `prompt` may have, if its answer has `max_tokens`."""
+        """How many more tokens `prompt` may have if its answer has `max_tokens`."""
         before, after = self._frame(chat=prompt.chat)
         parts = (before, prompt.shared, prompt.branch, prompt.leaf, after)
         return self.longest_prompt - max_tokens - sum(map(self.count_tokens, parts)) - JOINTS
@@ -248,11 +248,12 @@ class Engine:
         return answers
 
     def choice(self, prompts: Sequence[Prompt], first: str, second: str) -> list[float]:
-        """Log-odds that each prompt is continued by `first` rather than `second`; nothing is decoded.
+        """Log-odds that each prompt continues with `first` rather than `second`, without decoding.
 
         Returns:
-            Log-odds in nats: log p(first) - log p(second), where an answer's probability is that
-            of its first token, summed over lower and upper case and a leading space.
+            Log-odds in nats: log p(first) - log p(second). The probability of an answer is that of
+            its first token, summed over lower case and capitalised, with and without a leading
+            space.
 
         Raises:
             ValueError: a prompt is too long, or both answers begin with the same token.
@@ -331,7 +332,8 @@ class Engine:
                 own += self._gguf.tokens(after, special=True)
                 continuation = self._gguf.tokens(continuations[index]) if continuations else []
                 leaves.append(
-                    # The continuation's last token is asked about, and asks about none.
+                    # Only the probability of the continuation's last token is needed, and no
+                    # logits after it.
                     Leaf(
                         index,
                         own + continuation[:-1],
@@ -402,10 +404,10 @@ class Engine:
         self._add(leaf.answer[-1], leaf.start + number, leaf.sequence, LogitRequest(leaf, number))
 
     def _prefill(self, schedule: Schedule) -> None:
-        """Fill the batch up with prompt tokens.
+        """Fill the rest of the batch with prompt tokens.
 
-        A branch is admitted only when the batch has room for it, because tokens in the cache cost
-        attention.
+        A branch is admitted only when the batch has room for it, because tokens in the cache make
+        attention slower.
         """
         for branch in schedule.prefilling:
             self._feed(branch)
@@ -414,9 +416,9 @@ class Engine:
         schedule.prefilling = [one for one in schedule.prefilling if not one.all_fed]
 
     def _close_gaps(self, schedule: Schedule) -> None:
-        """Move leaves so that the sequences in use are neighbours.
+        """Move leaves so that the sequences in use have consecutive numbers.
 
-        llama.cpp computes a run of neighbours together, and each run reads all weights.
+        llama.cpp computes a run of consecutive sequences together, and each run reads all weights.
         """
         for source, target in schedule.close_gaps():
             self._copy(source, target)
@@ -425,7 +427,8 @@ class Engine:
     def _feed(self, branch: Branch) -> None:
         """Put as much of a branch and its leaves into the batch as fits.
 
-        Leaves begin one batch after the branch's last token, when it can be copied to them.
+        Leaves begin one batch after the branch's last token, because only then can the branch be
+        copied to their sequences.
         """
         computed = branch.fed == len(branch.tokens)
         trunk, *others = (leaf.sequence for leaf in branch.leaves)
@@ -440,7 +443,7 @@ class Engine:
             branch.copied = True
         for leaf in branch.leaves:
             left = len(leaf.tokens) - leaf.fed
-            # One token each, like the answers beside them: other lengths would break up their run.
+            # One token each, like the answers in the same batch: other lengths would split the run.
             count = 1 if self.sizes.own_cells and left <= SHORT_LEAF else left
             for token in leaf.tokens[leaf.fed : leaf.fed + min(count, self._room())]:
                 request = LogitRequest(leaf, leaf.fed) if leaf.fed >= leaf.first_requested else None
@@ -459,7 +462,7 @@ class Engine:
             the next call.
         """
         if self.sizes.own_cells:
-            # llama.cpp computes neighbours in the batch together if their sequences are neighbours.
+            # llama.cpp computes adjacent tokens together if their sequences are consecutive.
             self._fed.sort(key=lambda one: one.sequence)
         self._batch.fill(self._fed)
         requests = [one.request for one in self._fed if one.request]
@@ -503,5 +506,5 @@ class Engine:
 def _log_sum_exp(logits: np.ndarray) -> float:
     """log(sum(exp(logits))), without overflow."""
     highest = logits.max()
-    # Summed pairwise in float32: that is good to some 1e-6 of the sum.
+    # numpy sums pairwise in float32, which has a relative error of about 1e-6.
     return float(highest + np.log(np.exp(logits - highest).sum()))

@@ -1,4 +1,4 @@
-"""Weight formats of a GGUF file: which one is fastest on this machine.
+"""The choice of the weight format of a GGUF file that is fastest on this machine.
 
 On a CPU the format decides the speed, because some formats have kernels for its vector units and
 others do not.
@@ -24,9 +24,9 @@ from customir.llm.requantize import (
     was_kept,
 )
 
-# Share of the verdicts that have to be the original's.
+# At least this share of the verdicts must agree with the original's.
 MIN_AGREEMENT = 0.98
-# A format has to read and write this much faster together, or the original stays.
+# The original is replaced only if prefill and decoding together are at least this much faster.
 MIN_SPEEDUP = 1.1
 # With fewer queries to write, trying formats takes longer than it saves.
 MIN_QUERIES = 400
@@ -39,9 +39,9 @@ class Candidate:
     """A file with its speed, and how often its judgments agree with the original's.
 
     Attributes:
-        name: The format; "original" for the file that was given.
-        agreement: Share of the pairs on which its verdict is the original's; None if it was too
-            slow to be asked.
+        name: The format; "original" for the given file.
+        agreement: Share of the pairs on which its verdict agrees with the original's; None if it
+            was too slow to be judged.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Candidate:
 
     @property
     def holds(self) -> bool:
-        """Whether it judges like the original."""
+        """Whether its verdicts agree with the original's often enough."""
         return self.agreement is not None and self.agreement >= MIN_AGREEMENT
 
     def faster_than(self, other: "Candidate") -> float:
-        """How many times as fast, prefill and decoding weighed alike (geometric mean)."""
+        """The speedup over `other`: the geometric mean of those of prefill and decoding."""
         prefill = self.speed.prefill / other.speed.prefill
         decode = self.speed.decode / other.speed.decode
         return float(np.sqrt(prefill * decode))
@@ -68,7 +68,7 @@ def megabytes(path: Path) -> float:
 
 @contextmanager
 def temporary_folder(model: Path, parent: Path) -> Iterator[Path]:
-    """A folder for candidate files; folders that a killed run left are removed."""
+    """A folder for candidate files; folders that killed runs left behind are removed."""
     prefix = f".{model.stem}.optimizing-"
     for left in parent.glob(f"{prefix}*"):
         shutil.rmtree(left)
@@ -77,7 +77,7 @@ def temporary_folder(model: Path, parent: Path) -> Iterator[Path]:
 
 
 def worth_trying(model: Path, queries: int) -> bool:
-    """Whether enough queries are to be written for a trial of other formats to pay off."""
+    """Whether so many queries are to be written that a trial of other formats pays off."""
     return (
         queries >= MIN_QUERIES
         and model.stat().st_size <= MAX_TRIAL_BYTES
@@ -87,12 +87,13 @@ def worth_trying(model: Path, queries: int) -> bool:
 
 
 def try_formats(model: Path, threads: int, folder: Path) -> tuple[str, float]:
-    """The fastest format, and how many times as fast as `model` it is.
+    """The fastest format, and its speedup over `model`.
 
-    Takes seconds. Nothing is kept, and whether a format judges like the original is not measured.
+    The trial takes seconds and leaves no file. It does not measure whether a format judges like the
+    original.
 
     Args:
-        folder: Where the formats are written meanwhile.
+        folder: The folder for temporary files in these formats.
     """
     with Engine(model, device="cpu", threads=threads) as engine:
         original = Candidate("original", megabytes(model), measure_speed(engine, 1), None)

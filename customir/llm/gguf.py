@@ -20,13 +20,13 @@ WITHOUT_AMX = (
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
 def _keep_log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
-    """llama.cpp talks a lot; the last lines are kept for the message of an error."""
+    """Keep only the last lines of llama.cpp's verbose log, for error messages."""
     _log_lines.append(text.decode("utf-8", "replace").strip())
     del _log_lines[:-LOG_LINES_KEPT]
 
 
 def keep_log() -> None:
-    """Let llama.cpp log to where `last_log` reads, instead of to the terminal."""
+    """Redirect llama.cpp's log from the terminal to the buffer that `last_log` reads."""
     llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p())
 
 
@@ -40,11 +40,11 @@ class Gguf:
 
     Args:
         path: The file.
-        use_gpu: Offload every layer; only where `gpu_is_there()`.
+        use_gpu: Offload every layer; allowed only if `gpu_is_there()`.
 
     Raises:
-        UserError: the file is not a GGUF that llama.cpp can load, or it is a model that doesn't
-            generate text (an embedding model).
+        UserError: llama.cpp cannot load the file, or it is a model that does not generate text (an
+            embedding model).
     """
 
     def __init__(self, path: Path, *, use_gpu: bool) -> None:
@@ -74,19 +74,19 @@ class Gguf:
 
     @property
     def cell_bytes(self) -> int:
-        """What one token's keys and values take, in float16."""
+        """Bytes of one token's keys and values in float16."""
         heads = int(llama_cpp.llama_model_n_head(self.model))
         width = int(llama_cpp.llama_model_n_embd(self.model)) // max(1, heads)
         layers = int(llama_cpp.llama_model_n_layer(self.model))
         return 2 * 2 * layers * int(llama_cpp.llama_model_n_head_kv(self.model)) * width
 
     def _is_embedder(self) -> bool:
-        """Whether the file says that attention is not causal (BERT and its kin)."""
+        """Whether the file says that attention is not causal (BERT and related models)."""
         architecture = self.metadata("general.architecture")
         return self.metadata(f"{architecture}.attention.causal") == "false"
 
     def metadata(self, name: str) -> str:
-        """A metadata value as text; empty where there is none."""
+        """A metadata value as text; empty if it is missing."""
         buffer = ctypes.create_string_buffer(1024)
         length = llama_cpp.llama_model_meta_val_str(self.model, name.encode(), buffer, 1024)
         return buffer.value.decode("utf-8", "replace") if length >= 0 else ""
@@ -98,10 +98,10 @@ class Gguf:
             self.model = None
 
     def chat_frame(self) -> tuple[str, str] | None:
-        """What the chat template puts before and after a user's message; None where it has none.
+        """The chat template's text before and after a user's message.
 
-        The second part ends where the assistant's answer begins. Templates that llama.cpp does not
-        know count as none.
+        The second part ends where the assistant's answer begins. The result is None if the model
+        has no chat template or llama.cpp does not know it.
         """
         template = llama_cpp.llama_model_chat_template(self.model, None)
         if not template:
@@ -120,9 +120,9 @@ class Gguf:
         """The token ids of `text`.
 
         Args:
-            first: With the model's BOS, where it wants one.
-            special: Read "<|im_end|>" and its like as the tokens that they name. Never for text
-                that comes from mail, which anybody may have written: there they are characters.
+            first: Prepend BOS if the model expects it.
+            special: Parse "<|im_end|>" and the like as special tokens. This must never be set for
+                text from mail, which anybody may have written; there they are plain characters.
         """
         data = text.encode("utf-8", "surrogatepass")
         room = len(data) + 8
@@ -133,11 +133,11 @@ class Gguf:
             )
             if count >= 0:
                 return list(buffer[:count])
-            # A tokenizer that spells spaces out may need more tokens than there are bytes.
+            # A tokenizer that adds tokens for spaces may need more tokens than the text has bytes.
             room = -count
 
     def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for (a character may span several tokens)."""
+        """The bytes of a token (a character may span several tokens)."""
         buffer = ctypes.create_string_buffer(TOKEN_PIECE_BYTES)
         length = llama_cpp.llama_token_to_piece(
             self.vocabulary, token, buffer, TOKEN_PIECE_BYTES, 0, False
@@ -152,8 +152,9 @@ class Gguf:
 def uses_amx() -> bool:
     """Whether this llama.cpp was built with AMX.
 
-    It configures a thread's tiles once and relies on it ever after; torch configures them too, in
-    the same thread, and releases them. Then llama.cpp's next product is wrong, or ends the process.
+    llama.cpp configures the AMX tiles of a thread once and relies on that from then on. torch
+    configures and releases them in the same thread. After that, llama.cpp's next matrix product is
+    wrong or ends the process.
     """
     return b"AMX_INT8 = 1" in llama_cpp.llama_print_system_info()
 

@@ -1,4 +1,4 @@
-"""What an LLM does for the stages, here or on other machines."""
+"""The interface of an LLM that the stages use, on this machine or on others."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,18 +8,18 @@ from customir.llm.prompt import Prompt, Sampling
 
 
 class Llm(Protocol):
-    """An `Engine`, or `Servers`. Their methods say more."""
+    """An `Engine` or `Servers`, whose methods are documented in more detail."""
 
     usage: Usage
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens the model makes of `text`."""
+        """The number of the model's tokens in `text`."""
 
     def truncate(self, text: str, tokens: int) -> str:
-        """The start of `text`, at most `tokens` long, cut after a sentence or word."""
+        """The beginning of `text`: at most `tokens` tokens, cut after a sentence or word."""
 
     def room(self, prompt: Prompt, max_tokens: int) -> int:
-        """How many more tokens `prompt` may have, where an answer has `max_tokens`."""
+        """How many more tokens `prompt` may have if its answer has `max_tokens`."""
 
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling
@@ -27,4 +27,4 @@ class Llm(Protocol):
         """Complete each prompt up to the first line break."""
 
     def choice(self, prompts: Sequence[Prompt], first: str, second: str) -> list[float]:
-        """Log-odds, in nats, of each prompt going on with `first` rather than `second`."""
+        """Log-odds, in nats, that each prompt continues with `first` rather than `second`."""

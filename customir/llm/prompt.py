@@ -1,4 +1,4 @@
-"""What is asked of the LLM: prompts in three parts, so that what they share is computed once."""
+"""Prompts in three parts, so that the parts that prompts share are computed only once."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ class Prompt:
 
     Attributes:
         shared: The instruction and its examples; the same for every prompt of a call.
-        branch: What several prompts have in common (a passage, a query); computed once for
-            neighbours that have the same.
-        leaf: The rest (a style's cue, a candidate); ends where the model is to go on.
-        chat: The three are what the user says, in the model's own chat template; else the model
-            goes on with them as plain text.
+        branch: The part that several prompts have in common (a passage, a query); computed once
+            for adjacent prompts with the same branch.
+        leaf: The rest (a style's cue, a candidate); ends where the model is to continue.
+        chat: Whether the three parts are the user's message in the model's chat template; if not,
+            the model continues them as plain text.
     """
 
     shared: str
@@ -24,10 +24,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. `temperature` 0 is greedy.
+    """How tokens are sampled. `temperature` 0 means greedy decoding.
 
     Attributes:
-        max_tokens: An answer is cut there; it also ends at the first line break.
+        max_tokens: The maximum length of an answer, which also ends at the first line break.
         top_k: Only this many tokens are considered.
         min_p: Tokens less likely than this share of the likeliest are dropped
             (Nguyen et al. 2024, arXiv 2407.01082).
@@ -40,7 +40,7 @@ class Sampling:
 
 
 def cut_at_sentence(text: str) -> str:
-    """`text` without what follows its last sentence, line or word, unless that is half of it."""
+    """`text` cut after its last sentence, line or word, unless that removes half of it."""
     for mark in (". ", "\n", " "):
         end = text.rfind(mark)
         if end > len(text) // 2:

@@ -1,4 +1,4 @@
-"""Other weight formats of a GGUF, and how fast a file is here: on a CPU the format decides."""
+"""Requantisation of a GGUF file, and its speed on this machine: on a CPU the format decides it."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from customir.llm.engine import Engine
 from customir.llm.gguf import keep_log, last_log
 from customir.llm.prompt import Prompt, Sampling
 
-# Those that llama.cpp repacks for the vector units of a CPU.
+# The formats that llama.cpp repacks for the vector units of a CPU.
 FORMATS = {
     "q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
     "q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
@@ -26,7 +26,7 @@ ANSWERS, ANSWER_TOKENS = 16, 8
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens a second: of prompts read, and of answers written, sixteen at a time."""
+    """Tokens per second of prefill, and of decoding sixteen answers at a time."""
 
     prefill: float
     decode: float
@@ -36,10 +36,10 @@ def requantize(source: Path, target: Path, name: str, threads: int) -> None:
     """Write the weights of `source` in the format `name` to `target`, readable by its owner alone.
 
     Args:
-        name: Of `FORMATS`.
+        name: One of `FORMATS`.
 
     Raises:
-        UserError: llama.cpp can't, or the disk is full.
+        UserError: llama.cpp cannot requantise the file, or the disk is full.
     """
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.allow_requantize = True
@@ -57,12 +57,12 @@ def requantize(source: Path, target: Path, name: str, threads: int) -> None:
 
 
 def kept_name(source: Path, made: Path, name: str) -> Path:
-    """Where a requantised file is kept: beside the original, under its own hash."""
+    """The path of a requantised file: it is beside the original, and its name contains its hash."""
     return source.with_name(f"{source.stem}.{name}-{sha256_of(made)[:12]}.gguf")
 
 
 def was_kept(path: Path) -> bool:
-    """Whether the file's name is one that `kept_name` gives."""
+    """Whether the file has a name that `kept_name` returns."""
     return re.search(rf"\.({'|'.join(FORMATS)})-[0-9a-f]{{12}}\.gguf$", path.name) is not None
 
 
@@ -74,7 +74,7 @@ def kept_beside(source: Path) -> list[Path]:
 
 
 def measure_speed(engine: Engine, rounds: int = 3) -> Speed:
-    """The best of some rounds, in seconds each."""
+    """The best speed of several rounds, each of which takes seconds."""
     prefill, decode = 0.0, 0.0
     text = SENTENCE * (PREFILL_TOKENS // engine.count_tokens(SENTENCE))
     for number in range(rounds):
@@ -88,9 +88,9 @@ def measure_speed(engine: Engine, rounds: int = 3) -> Speed:
         engine.generate(starts, range(ANSWERS), Sampling(1.0, tokens))
         return time.perf_counter() - start, engine.usage.written - written
 
-    write(1)  # a context for writing is made
+    write(1)  # creates the context for writing
     for _ in range(rounds):
-        # What reading the prompts takes is measured and taken off.
+        # The time for reading the prompts is measured and subtracted.
         reading, first = write(1)
         seconds, written = write(1 + ANSWER_TOKENS)
         decode = max(decode, (written - first) / max(seconds - reading, 1e-9))

@@ -1,4 +1,4 @@
-"""Drawing tokens in C, each answer with a seed of its own."""
+"""Token sampling by llama.cpp, with a seed of its own for each answer."""
 
 import ctypes
 import math
@@ -9,7 +9,7 @@ import numpy as np
 
 from customir.llm.prompt import Sampling
 
-# Logits this close to the limit are left for llama.cpp to decide on.
+# llama.cpp decides about logits that are this close to the limit.
 MARGIN = 0.01
 TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 DATA_POINTER = ctypes.POINTER(llama_cpp.llama_token_data)
@@ -18,8 +18,8 @@ DATA_POINTER = ctypes.POINTER(llama_cpp.llama_token_data)
 def candidates(row: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
     """The tokens that can be drawn, and their logits.
 
-    llama.cpp's chain would copy and sort the whole vocabulary for every token. It is given only
-    what can pass min-p: the same tokens with the same probabilities.
+    llama.cpp's sampler chain would copy and sort the whole vocabulary for every token. Therefore it
+    receives only the tokens that can pass min-p. Their probabilities do not change.
 
     Args:
         row: float32 (vocabulary,).
@@ -34,7 +34,7 @@ def candidates(row: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.ndar
 
 
 class Sampler:
-    """A sampler chain of llama.cpp: top-k, min-p, temperature, draw; greedy at temperature 0."""
+    """A sampler chain of llama.cpp: top-k, min-p, temperature and draw; greedy at temperature 0."""
 
     def __init__(self, sampling: Sampling, seed: int) -> None:
         self._chain: int | None = llama_cpp.llama_sampler_chain_init(
@@ -45,13 +45,13 @@ class Sampler:
             llama_cpp.llama_sampler_init_top_k(sampling.top_k),
             llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1),
             llama_cpp.llama_sampler_init_temp(sampling.temperature),
-            # 2**32 - 1 would tell llama.cpp to draw a seed by chance.
+            # 2**32 - 1 would make llama.cpp choose a random seed.
             llama_cpp.llama_sampler_init_dist(seed % (2**32 - 1)),
         ):
             llama_cpp.llama_sampler_chain_add(self._chain, part)
 
     def draw(self, tokens: np.ndarray, logits: np.ndarray) -> int:
-        """The next token, of those that `candidates` gives."""
+        """Draw the next token from those that `candidates` returned."""
         if self._greedy:
             return int(tokens[0])
         data = np.zeros(len(tokens), TOKEN_DATA)

@@ -1,4 +1,4 @@
-"""Which prompts wait, which are in the context, and which sequence each of them has.
+"""The scheduler: which prompts wait, which are in the context, and in which sequence each one is.
 
 A call's prompts are grouped by their branch. A group's branch is decoded once, in the sequence of
 its first leaf, and copied from there to the other leaves' sequences.
@@ -15,7 +15,7 @@ from customir.llm.sampler import Sampler
 
 @dataclass(eq=False)
 class Leaf:
-    """What one prompt has to itself, and its sequence in the cache.
+    """The part of a prompt that it shares with no other, and its sequence in the cache.
 
     Attributes:
         index: Number of the prompt in its call.
@@ -23,10 +23,10 @@ class Leaf:
         start: Position of the first of them.
         first_requested: Number of the first token whose logits are needed; those of all later
             tokens are needed too.
-        continuation: Tokens whose probability is asked for; empty otherwise.
-        fed: How many tokens are in the cache.
+        continuation: Tokens whose probability is requested; may be empty.
+        fed: How many of `tokens` are in the cache.
         sequence: Its sequence in the context; -1 while it waits.
-        sampler, answer: How and what it has written.
+        sampler, answer: The sampler, and the tokens that it has drawn so far.
     """
 
     index: int
@@ -45,8 +45,8 @@ class Branch:
     """Prompts that differ only in their leaves.
 
     Attributes:
-        tokens: What they share, computed in the first leaf's sequence.
-        cells: Cells of the cache that are reserved for them.
+        tokens: Their common tokens, computed in the first leaf's sequence.
+        cells: Cells of the cache that are reserved for the branch and its leaves.
         fed: How many of `tokens` are in the cache.
         copied: Whether the other leaves' sequences have these tokens as well.
     """
@@ -77,7 +77,7 @@ class LogitRequest:
 
 
 def move_common_prefix(leaves: Sequence[Leaf]) -> list[int]:
-    """Take the tokens that all leaves begin with from the leaves, and return them for the branch.
+    """Remove the common prefix of all leaves, and return it for the branch.
 
     Tokens whose logits are requested stay with their leaf.
     """
@@ -95,11 +95,11 @@ def move_common_prefix(leaves: Sequence[Leaf]) -> list[int]:
 
 
 class Schedule:
-    """Which prompts wait, which are in the context, and what room is left there.
+    """Which prompts wait, which are in the context, and how much room is left there.
 
     Args:
-        max_tokens: Longest answer, for which cells are reserved.
-        sequences: Sequences of the context, without the one of the shared part.
+        max_tokens: Maximum length of an answer, for which cells are reserved.
+        sequences: Number of sequences of the context, without the one of the shared part.
         cells: Cells that the sequences share; None if each sequence has its own.
     """
 
@@ -108,7 +108,7 @@ class Schedule:
         self._max_tokens = max_tokens
         self._sequences = sequences
         self._all_cells = self._cells = float("inf") if cells is None else cells
-        # The lowest are taken first: sequences without gaps between them go into one matrix product.
+        # The lowest are used first, because consecutive sequences share one matrix product.
         self._free = list(range(1, sequences + 1))
         self._pending: deque[Branch] = deque()
         self._of_leaf: dict[Leaf, Branch] = {}
@@ -149,7 +149,7 @@ class Schedule:
         return branch
 
     def close_gaps(self) -> list[tuple[int, int]]:
-        """Make the sequences in use neighbours; return source and target of each moved leaf."""
+        """Make the sequences in use consecutive; return source and target of each moved leaf."""
         moves = []
         for leaf in sorted(self._of_leaf, key=lambda leaf: -leaf.sequence):
             if not self._free or self._free[0] > leaf.sequence:
@@ -160,7 +160,7 @@ class Schedule:
         return moves
 
     def release(self, leaf: Leaf) -> None:
-        """Free a finished leaf's sequence, and with the branch's last leaf the branch's cells."""
+        """Free the sequence of a finished leaf, and the branch's cells after its last leaf."""
         heapq.heappush(self._free, leaf.sequence)
         branch = self._of_leaf.pop(leaf)
         self._leaves_left[branch] -= 1

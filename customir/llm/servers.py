@@ -1,9 +1,9 @@
 """The LLM on other machines: OpenAI-compatible servers (llama-server, vLLM, llama_cpp.server).
 
-Each prompt is one request to `/v1/completions`; whoever is free takes the next one. A server that
-fails is dropped, and what it was at is done again by another. The servers' own caches share what
-prompts have in common. Judging needs log-probabilities: llama_cpp.server gives them when started
-with `--logits_all true`, the others without more.
+Each prompt is one request to `/v1/completions`, and the next free server takes it. A server that
+fails is dropped, and other servers repeat its unfinished requests. The servers' prompt caches avoid
+computing common prefixes twice. Judging needs log-probabilities: llama_cpp.server returns them if
+it was started with `--logits_all true`, and the other servers always do.
 """
 
 import http.client
@@ -24,12 +24,13 @@ from customir.llm.engine import Usage
 from customir.llm.prompt import Prompt, Sampling, cut_at_sentence
 from customir.settings import llm_addresses
 
-# Requests under way at one server.
+# Concurrent requests per server.
 SLOTS = 8
 TIMEOUT_SECONDS = 300
-# Most of these servers name no more.
+# Most of these servers return no more.
 TOP_LOGPROBS = 20
-# There is no tokenizer here: of English text a token is some 4 characters, of other text fewer.
+# The tokenizer is not available here. A token has about 4 characters in English text and fewer in
+# other text.
 CHARACTERS_PER_TOKEN = 3
 CONTEXT_TOKENS = 2048
 Answer = TypeVar("Answer")
@@ -37,7 +38,7 @@ FAILURES = (OSError, http.client.HTTPException, ValueError, LookupError, TypeErr
 
 
 class _RefusedError(Exception):
-    """A server says that the request itself is wrong (4xx): another would say the same."""
+    """A server says that the request itself is wrong (4xx); any other would say the same."""
 
 
 class _HttpConnection(http.client.HTTPConnection):
@@ -78,7 +79,7 @@ class Servers:
         model: The name that the first server gives its model.
 
     Raises:
-        UserError: none of them answers.
+        UserError: no server answers.
     """
 
     chat_frame = None
@@ -113,11 +114,11 @@ class Servers:
         """Nothing is held open between requests."""
 
     def count_tokens(self, text: str) -> int:
-        """An estimate, rather too high."""
+        """An estimate that is usually too high."""
         return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
     def truncate(self, text: str, tokens: int) -> str:
-        """The start of `text`, at most about `tokens` long, cut after a sentence or word."""
+        """The beginning of `text`: at most about `tokens` tokens, cut after a sentence or word."""
         if self.count_tokens(text) <= tokens:
             return text
         return cut_at_sentence(text[: tokens * CHARACTERS_PER_TOKEN].strip())
@@ -129,7 +130,7 @@ class Servers:
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling
     ) -> list[str]:
-        """Complete each prompt up to the first line break; as `Engine.generate`."""
+        """Complete each prompt up to the first line break, like `Engine.generate`."""
         bodies = [
             {
                 "prompt": _whole(prompt),
@@ -146,9 +147,9 @@ class Servers:
         return self._distribute(bodies, lambda choice: str(choice["text"]).split("\n")[0].strip())
 
     def choice(self, prompts: Sequence[Prompt], first: str, second: str) -> list[float]:
-        """Log-odds of `first` against `second`; as `Engine.choice`, among the likeliest tokens.
+        """Log-odds of `first` against `second`, like `Engine.choice`, from the likeliest tokens.
 
-        An answer that is not among them counts as unlikely as the last of them.
+        An answer that is not among them gets the probability of the least likely of them.
         """
 
         def odds(choice: Any) -> float:
@@ -169,7 +170,7 @@ class Servers:
     def _distribute(
         self, bodies: Sequence[dict[str, Any]], read: Callable[[Any], Answer]
     ) -> list[Answer]:
-        """Ask the servers, each taking the next body when it is free; answers in order.
+        """Send the bodies to whichever server is free, and return the answers in order.
 
         Raises:
             UserError: no server is left, or one says that a request is wrong.
@@ -197,7 +198,7 @@ class Servers:
 
         while len(answers) < len(bodies):
             self._require_one()
-            # What a dropped server was at waits for the next turn of this loop.
+            # The unfinished requests of a dropped server wait for the next iteration of this loop.
             waiting = deque(number for number in range(len(bodies)) if number not in answers)
             workers = [
                 threading.Thread(target=work, args=(url, waiting), daemon=True)
@@ -252,14 +253,14 @@ def _whole(prompt: Prompt) -> str:
 
 
 def _top_logprobs(given: Any) -> list[tuple[str, float]]:
-    """The likeliest first tokens, in the form of the old API or of llama-server."""
+    """The likeliest first tokens, from a response of the old API or of llama-server."""
     if "content" in given:
         return [(top["token"], top["logprob"]) for top in given["content"][0]["top_logprobs"]]
     return list(given["top_logprobs"][0].items())
 
 
 def _mass(likely: Sequence[tuple[str, float]], word: str) -> float:
-    """log of the probability that the answer is `word`, in any case, with or without a space."""
+    """The log-probability that the answer is `word`, in any case, with or without a space."""
     found = [logprob for token, logprob in likely if token.strip().lower() == word.lower()]
     if not found:
         return min(logprob for _, logprob in likely)

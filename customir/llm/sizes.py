@@ -1,24 +1,25 @@
-"""How much goes into a context at once: from the model, the memory and the device."""
+"""The sizes of a context, chosen for the model, the memory and the device."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-# Where less fits, not even the examples and one passage do.
+# A smaller context would not even hold the examples and one passage.
 SMALLEST_CONTEXT = 1024
-# The cache of keys and values takes at most this share of the memory that is free.
+# The cache of keys and values uses at most this share of the free memory.
 CACHE_SHARE = 0.25
 MEMORY_FILE = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of an engine's context.
+    """The sizes of an engine's context.
 
     Attributes:
-        sequences: Answers under way at once, at the most; one more holds what all prompts share.
-        context_tokens: Cells of the cache, in all.
-        batch_tokens: Tokens that one llama_decode computes, at the most.
-        own_cells: Each sequence has an equal part of the cells; else they share them.
+        sequences: Maximum number of answers in progress; one more sequence holds the shared part of
+            all prompts.
+        context_tokens: Total number of cells of the cache.
+        batch_tokens: Maximum number of tokens that one `llama_decode` computes.
+        own_cells: Whether each sequence has an equal part of the cells; if not, they share them.
     """
 
     sequences: int
@@ -28,13 +29,13 @@ class Sizes:
 
     @property
     def longest_prompt(self) -> int:
-        """Cells that one sequence can have."""
+        """Maximum number of cells of one sequence."""
         return self.context_tokens // (self.sequences + 1 if self.own_cells else 1)
 
     def smaller(self) -> "Sizes | None":
-        """With half the sequences where these have their own cells, else with half the cells.
+        """Half the sequences if these have their own cells, or else half the cells.
 
-        None where that would be too little.
+        The result is None if that would be too little.
         """
         if self.own_cells:
             if self.sequences == 1:
@@ -47,21 +48,21 @@ class Sizes:
         return replace(self, context_tokens=self.context_tokens // 2)
 
 
-# Writing: a batch has twice the tokens of a mail, so that answers are written beside prompts that are
-# read, not after them, where a few sequences alone make poor use of a CPU.
+# For writing, a batch has twice the tokens of a mail, so that answers are decoded together with the
+# prefill of other prompts. Decoding only a few sequences at a time would make poor use of a CPU.
 WRITING_ON_CPU = Sizes(sequences=16, context_tokens=17 * 1024, batch_tokens=256, own_cells=True)
 SCORING_ON_CPU = Sizes(sequences=32, context_tokens=4096, batch_tokens=256, own_cells=False)
-# A GPU reads its weights once a batch: the more tokens, the better, until it is full.
+# A GPU reads its weights once per batch, so more tokens are better until it is fully used.
 ON_GPU = Sizes(sequences=128, context_tokens=32768, batch_tokens=2048, own_cells=False)
 
 
 def choose_sizes(cell_bytes: int, free_bytes: int | None, *, on_gpu: bool, writing: bool) -> Sizes:
-    """The device's sizes, made smaller while the cache would take too much memory.
+    """The sizes for the device, reduced until the cache fits into its share of the memory.
 
     Args:
-        cell_bytes: Of one token's keys and values.
-        free_bytes: Memory of this machine; None: unknown, which is taken for enough.
-        writing: Answers are written; else logits are read after prompts.
+        cell_bytes: Bytes of one token's keys and values.
+        free_bytes: Free memory of this machine. None: it is unknown and assumed to be enough.
+        writing: Whether answers are written; if not, only the logits after prompts are read.
     """
     sizes = WRITING_ON_CPU if writing else SCORING_ON_CPU
     if on_gpu:
@@ -75,7 +76,7 @@ def choose_sizes(cell_bytes: int, free_bytes: int | None, *, on_gpu: bool, writi
 
 
 def free_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the system doesn't say."""
+    """Bytes that are available without swapping; None if the system does not say."""
     try:
         lines = MEMORY_FILE.read_text(encoding="ascii").splitlines()
     except OSError:

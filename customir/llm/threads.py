@@ -1,7 +1,7 @@
-"""How many threads the LLM is fastest with: tried, not counted.
+"""The number of threads with which the LLM is fastest, measured instead of derived from the cores.
 
-A core that is busy with something else, or is half of one (SMT), slows all threads down to its
-own pace: two threads on a busy core are slower than one.
+A core that is busy with something else, or is one half of a physical core (SMT), slows all threads
+down to its own pace: two threads on a busy core are slower than one.
 """
 
 import time
@@ -11,16 +11,16 @@ from customir.llm.prompt import Prompt
 from customir.processors import usable_processors
 
 PROMPT_TOKENS = 128
-# More threads have to be worth this much, or they are left to others.
+# More threads are used only if they are faster by more than this factor.
 WORTH = 1.1
-# Fewer threads are not looked at where they are slower than the best by this factor.
+# Fewer threads are not tried once a number is slower than the best by more than this factor.
 HOPELESS = 1.5
 
 
 def fastest_threads(engine: Engine) -> int:
-    """The number of threads that reads prompts fastest here, of all cores, half of them, ..., 1.
+    """Find the number of threads with the fastest prefill among all cores, half of them, ..., 1.
 
-    Takes seconds. Leaves the engine with that number.
+    The measurement takes seconds. The engine then uses that number.
     """
     counts = [usable_processors()]
     while counts[-1] > 1:

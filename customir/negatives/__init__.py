@@ -1,1 +1,1 @@
-"""Hard negatives: candidates, the LLM as their judge, and how far the judge can be trusted."""
+"""Hard negatives: candidates, the LLM as their judge, and the calibration of the judge."""

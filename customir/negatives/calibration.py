@@ -1,4 +1,7 @@
-"""The judge is measured before it is believed: known positives against random and near passages."""
+"""Calibration of the judge: known positives against random and near passages.
+
+The judge is used only if it separates them well enough.
+"""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -12,28 +15,29 @@ from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, Verdict
 
 PAIRS = 150
-# Of mined candidates, as many may be relevant without anybody having said so (arXiv 2510.21729).
+# This share of mined candidates may be relevant but unlabelled (arXiv 2510.21729).
 RELEVANT_CANDIDATES = 0.32
-# Of random pairs above the ambiguous band, and of known positives below it, at the most.
+# The maximum share of random pairs above the ambiguous band, and of known positives below it.
 TAIL = 0.05
 NONE = np.empty(0)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well the judge tells a query's own passage from another.
+    """How well the judge distinguishes a query's own passage from others.
 
     Attributes:
-        auc: Area under the ROC curve against random passages (Mann-Whitney), 0.5 is chance.
-        threshold: Score in nats that parts them best.
-        true_positive_rate, false_positive_rate: At the threshold.
+        auc: Area under the ROC curve against random passages (Mann-Whitney); 0.5 is chance.
+        threshold: Score in nats that separates them best.
+        true_positive_rate, false_positive_rate: The rates at the threshold.
         low, high: Candidates that score between them are ambiguous.
-        pairs: Of each kind.
-        used: Whether both areas reached what is required.
-        near_auc: Area against the hardest candidates, of which some are relevant without anybody
-            having said so; None without any.
-        near_positive_rate: The share of them at and above the threshold.
-        roc: The curve: false and true positive rate at each threshold, rising.
+        pairs: Number of pairs of each kind.
+        used: Whether both areas reach their required values.
+        near_auc: Area against the hardest candidates, some of which are relevant but unlabelled;
+            None if there are no candidates.
+        near_positive_rate: Share of these candidates that score at or above the threshold; None if
+            there are none.
+        roc: The ROC curve: false and true positive rate at each threshold, in ascending order.
     """
 
     auc: float
@@ -49,7 +53,7 @@ class Calibration:
     roc: tuple[tuple[float, float], ...] = ()
 
     def verdict(self, score: float) -> Verdict:
-        """What a candidate of this score is taken for."""
+        """The verdict on a candidate with this score."""
         if score >= self.high:
             return "relevant"
         return "negative" if score < self.low else "ambiguous"
@@ -60,8 +64,9 @@ def calibration_pairs(
 ) -> tuple[list[tuple[Query, Passage]], list[tuple[Query, Passage]]]:
     """Known positives, and the same queries with passages of other threads and groups.
 
-    Both are drawn by content: the same queries give the same pairs. A query's random passage is
-    the next one on the circle of hashes, so that a corpus that grows changes few pairs.
+    Both are pseudo-random and depend only on content, so the same queries give the same pairs. A
+    query's random passage is the next one on the circle of hashes, so that a growing corpus changes
+    only a few pairs.
     """
 
     def place(item: Query | Passage) -> str:
@@ -91,16 +96,17 @@ def calibrate(
 ) -> Calibration:
     """Rates and thresholds from the scores of known positives and of other passages.
 
-    The threshold is where the true positive rate is furthest above the false positive rate
-    (Youden 1950, J = TPR - FPR). Below `low` are TAIL of the known positives, above `high` are TAIL
-    of the random ones; where the judge parts them cleanly, both are the threshold.
+    The threshold maximises the true positive rate minus the false positive rate (Youden 1950,
+    J = TPR - FPR). The share TAIL of the known positives scores below `low`, and the share TAIL of
+    the random pairs scores above `high`. If the judge separates them cleanly, both are the
+    threshold.
 
     Args:
         known: float64 (n,), scores of relevant pairs, in nats.
-        random: float64 (m,), of random pairs.
-        required_auc: For the judge to be used, against random passages; against near ones
-            `required_near_auc` of it.
-        near: float64 (k,), of hard candidates.
+        random: float64 (m,), scores of random pairs.
+        required_auc: The area against random passages that the judge must reach to be used. The
+            area against near passages must reach `required_near_auc(required_auc)`.
+        near: float64 (k,), scores of hard candidates.
     """
     if not len(known) or not len(random):
         nothing = float("inf")
@@ -129,13 +135,14 @@ def calibrate(
 
 
 def required_near_auc(required_auc: float) -> float:
-    """What an area of `required_auc` against irrelevant near passages is at least, as measured.
+    """The lowest measured area of a judge that reaches `required_auc` on irrelevant near passages.
 
-    RELEVANT_CANDIDATES of them may be relevant; against these the judge's area is that of chance.
+    The share RELEVANT_CANDIDATES of the near passages may be relevant. Against these the judge's
+    area is that of chance.
     """
     return 0.5 + (required_auc - 0.5) * (1 - RELEVANT_CANDIDATES)
 
 
 def _area(known: np.ndarray, others: np.ndarray) -> float:
-    """Area under the ROC curve: how often a known positive scores above another, ties half."""
+    """Area under the ROC curve: how often a known positive scores higher; ties count half."""
     return float(mannwhitneyu(known, others).statistic) / (len(known) * len(others))

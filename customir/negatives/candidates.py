@@ -1,4 +1,4 @@
-"""Candidates for hard negatives: what BM25 and the base embedder rank high, the relevant masked."""
+"""Candidates for hard negatives: hits of BM25 and the base embedder, likely positives masked."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from customir.retrieval.dense import quick_top_k
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query
 
-# How deep each ranking is looked into for candidates that are not masked.
+# The depth, beyond the number of candidates, to which each ranking is searched for unmasked ones.
 DEPTH = 50
 
 
@@ -23,17 +23,21 @@ def mine_candidates(
     relative_margin: float,
     sources: Sequence[str] = ("dense", "bm25"),
 ) -> list[list[Passage]]:
-    """The hardest `count` passages for each query that may be irrelevant, hardest first.
+    """For each query, the hardest `count` passages that may be irrelevant, hardest first.
 
-    The rankings of `sources` take turns. Masked are the query's own passage, its near-duplicate
-    group and thread, every passage that the same query text was written for, and those whose
-    dense score is above 1 - `relative_margin` times the positive's (NV-Retriever, arXiv 2407.15831,
-    "TopK-PercPos"). Of a near-duplicate group one candidate is taken.
+    The rankings of `sources` are interleaved. The following passages are masked:
+
+    - the query's own passage, its near-duplicate group and its thread,
+    - every passage for which the same query text was written, and its near-duplicate group,
+    - passages whose dense score is above (1 - `relative_margin`) times the positive's
+      (NV-Retriever, arXiv 2407.15831, "TopK-PercPos").
+
+    At most one candidate per near-duplicate group is chosen.
 
     Args:
         query_vectors: float32 (queries, d), unit norm.
         passage_vectors: float32 (passages, d), unit norm.
-        bm25: Of the passages.
+        bm25: The BM25 index of the passages.
     """
     if not queries or not count:
         return [[] for _ in queries]

@@ -1,12 +1,13 @@
 """The LLM as a judge of relevance: how much likelier a query is after a passage than after none.
 
-That is their pointwise mutual information under the LLM: the ranker of Sachan et al. (2022, arXiv
-2204.07496) less the query's own likelihood, so that the scores of different queries compare. It
-tells relevant pairs from others far better than the LLM's answer Yes or No (docs/results/judge.md). Other
-machines can't be asked for the likelihood of a text: they answer Yes or No.
+This is their pointwise mutual information under the LLM. It is the score of Sachan et al. (2022,
+arXiv 2204.07496) minus the query's own log-likelihood, so that the scores of different queries are
+comparable. It distinguishes relevant pairs from others far better than the LLM's answer Yes or No
+(docs/results/judge.md). LLM servers on other machines cannot return the likelihood of a text, so
+they answer Yes or No.
 
-In both prompts the passage stands before the query: it is the longer of the two, so where several
-queries meet one passage it is computed once; and Yes or No, too, measured better so.
+In both prompts the passage precedes the query. The passage is the longer of the two, and it is
+computed only once for several queries. The answers Yes and No also measured better in this order.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from customir.progress import Reporter
 from customir.workspace import Unit, Workspace, complete, content_key
 
 PASSAGE_TOKENS = 128
-# Pairs that share one call of the engine, and one transaction.
+# How many pairs share one call of the engine and one transaction.
 PAIRS_PER_BATCH = 64
 
 EXAMPLES = (
@@ -71,7 +72,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A prompt, and the continuation whose likelihood is asked for; None: whether Yes or No."""
+    """A prompt, and the continuation whose likelihood is requested; None requests Yes or No."""
 
     prompt: Prompt
     continuation: str | None
@@ -91,12 +92,12 @@ def answer_prompt(pair: Pair) -> Prompt:
 
 
 def search_prompt(passage: str) -> Prompt:
-    """The prompt that a query for the passage follows."""
+    """The prompt whose continuation is a query for the passage."""
     return Prompt(shared=SEARCHED, branch=f"Passage: {passage}\n", leaf="Search:")
 
 
 def relevance(engine: Llm, pairs: Sequence[Pair]) -> np.ndarray:
-    """Scores in nats, float64 (len(pairs),), higher for the relevant. Nothing is kept."""
+    """Scores in nats, float64 (len(pairs),), higher for relevant pairs. Nothing is stored."""
     return _score(engine, pairs, lambda asked, _: _ask(engine, asked))
 
 
@@ -108,7 +109,7 @@ def judge(
     pairs: Sequence[Pair],
     reporter: Reporter,
 ) -> np.ndarray:
-    """The scores of `relevance`; those that are known are taken from the workspace.
+    """The scores of `relevance`; known scores are read from the workspace.
 
     Args:
         model_key: SHA-256 of the GGUF file; part of each judgment's key.
@@ -116,7 +117,7 @@ def judge(
 
     def kept(asked: Sequence[_Asked], title: str) -> list[float]:
         units = [Unit(content_key("judgment", model_key, *one.parts), one) for one in asked]
-        # Sorted, so that the queries of one passage stand together.
+        # Sorted so that the queries of one passage are adjacent.
         ordered = sorted(units, key=lambda unit: (unit.work.prompt.branch, str(unit.work.parts)))
 
         def compute(batch: Sequence[_Asked]) -> list[bytes]:
@@ -135,7 +136,7 @@ def _score(
     pairs: Sequence[Pair],
     ask: Callable[[Sequence[_Asked], str], list[float]],
 ) -> np.ndarray:
-    """Scores from the answers that `ask` gets, which is told what it is asking about."""
+    """Scores from the answers of `ask`, which also receives the title of the task."""
     if not isinstance(engine, Engine):
         answers = [_Asked(answer_prompt(_cut(engine, pair)), None) for pair in pairs]
         return np.array(ask(answers, "judging"), dtype=np.float64)
@@ -157,7 +158,7 @@ def _ask(engine: Llm, asked: Sequence[_Asked]) -> list[float]:
 
 
 def _cut(engine: Llm, pair: Pair) -> Pair:
-    """The pair with a passage that leaves room for the query, in the longer of the two prompts."""
+    """The pair with its passage truncated so that the query fits into the longer prompt."""
     room = engine.room(answer_prompt(Pair(pair.query, "")), max_tokens=0)
     tokens = max(0, min(PASSAGE_TOKENS, room))
     return Pair(pair.query, engine.truncate(pair.passage, tokens).replace("\n", " "))

@@ -1,1 +1,1 @@
-"""Queries for the corpus: analysis, sampling, self-supervised pairs, the LLM's queries, filters, splits."""
+"""Queries for a corpus: analysis, sampling, self-supervised pairs, LLM queries, filters, splits."""

@@ -1,4 +1,4 @@
-"""Text that nobody searches for: automatic replies, bounces, and what many documents repeat."""
+"""Text that nobody searches for: automatic replies, bounces and lines that many documents share."""
 
 import re
 from collections import Counter
@@ -11,21 +11,23 @@ AUTOMATIC = re.compile(
     r"abwesenheitsnotiz|vacation (reply|message)|delivery (status notification|has failed)|"
     r"undeliverable|undelivered mail|mailer-daemon|returned mail|mail delivery failed)\b"
 )
-# Where the title doesn't say it, the first lines do.
+# If the title does not show that a mail is automatic, its first characters usually do.
 BEGINNING = 200
-# A line that stands in so many documents, and in so large a share of them, is a form's.
+# A line is boilerplate if at least this many documents and this share of them contain it.
 REPEATED_DOCUMENTS, REPEATED_SHARE = 10, 0.02
 FORM_SHARE = 0.5
 
 
 def automatic(passage: Passage) -> bool:
-    """Whether the passage looks like mail that a machine sent in answer."""
+    """Whether the passage looks like an automatic reply or a bounce."""
     return bool(AUTOMATIC.search(passage.title) or AUTOMATIC.search(passage.text[:BEGINNING]))
 
 
 def boilerplate(passages: Sequence[Passage]) -> set[str]:
-    """Keys of the passages whose characters stand, more than half, in lines that many documents
-    have: footers, disclaimers, forms."""
+    """The keys of the passages that are mostly boilerplate, such as footers, disclaimers and forms.
+
+    More than half of such a passage's characters are in lines that many documents repeat.
+    """
     homes: Counter[str] = Counter()
     seen: set[tuple[str, str]] = set()
     for passage in passages:

@@ -1,4 +1,7 @@
-"""Which written queries are worth training on. Each filter has a name that the report counts."""
+"""Filters that drop LLM queries which are not worth training on.
+
+The report counts the dropped queries by the name of the filter.
+"""
 
 import re
 from collections import Counter
@@ -12,10 +15,12 @@ from customir.text.language import identifier
 from customir.text.tokenize import length_of, words_of
 from customir.workspace.passages import Passage
 
-# Of 793 English queries of four words and more none was below; none of six in other languages above.
+# None of 793 English queries of at least four words was below this probability, and none of six
+# queries in other languages was above it.
 LEAST_PROBABILITY = 0.005
 WORDS_TO_TELL = 4
-# Code and tables pass for rare languages; those that few passages seem to have are not believed.
+# Code and tables are misidentified as rare languages, so a language that fewer passages than this
+# share seem to have is ignored.
 COMMON_LANGUAGE = 0.05
 MINIMUM_WORDS, MAXIMUM_WORDS = 2, 24
 LONGEST_COPY = 5
@@ -29,12 +34,14 @@ MARKS_OF_THE_PROMPT = re.compile(
 
 
 def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | None:
-    """The first fault that shows in a query's text, or None.
+    """The first fault in a query's text, or None.
 
-    "leaks the prompt": has a cue in it, or more than 3 words in a row from one of `examples`, the
-    queries that the prompt showed. "too short", "too long": outside 2 to 24 words. "repeats
-    itself": at most half of its words are different. "copies a span": more than 5 words in a row
-    from the passage. "names a speaker": of the chat that the passage is.
+    - "leaks the prompt": it contains a cue, or more than 3 consecutive words of one of `examples`,
+      the queries that the prompt showed.
+    - "too short", "too long": it does not have 2 to 24 words.
+    - "repeats itself": at most half of its words are distinct.
+    - "copies a span": it contains more than 5 consecutive words of the passage.
+    - "names a speaker": the passage is a chat, and the query contains the name of a speaker.
     """
     words = words_of(query)
     if MARKS_OF_THE_PROMPT.search(query) or any(
@@ -55,10 +62,7 @@ def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | N
 
 
 def longest_copy(words: Sequence[str], source: Sequence[str]) -> float:
-    """The length of the longest run of `words` that stands in `source` in the same order.
-
-    Counted as `length_of` counts.
-    """
+    """The length, by `length_of`, of the longest run of `words` that `source` contains."""
     longest = 0.0
     lengths = [0.0] * (len(source) + 1)
     for word in words:
@@ -71,7 +75,7 @@ def longest_copy(words: Sequence[str], source: Sequence[str]) -> float:
 
 
 def repeated(queries: Sequence[str]) -> list[bool]:
-    """Which queries say what an earlier one said, case and punctuation aside."""
+    """Which queries repeat an earlier one, ignoring case and punctuation."""
     seen: set[tuple[str, ...]] = set()
     verdicts = []
     for query in queries:
@@ -82,10 +86,10 @@ def repeated(queries: Sequence[str]) -> list[bool]:
 
 
 def wrong_language(queries: Sequence[str], passages: Sequence[str]) -> list[bool]:
-    """Which queries are hardly in the language of their passage.
+    """Which queries are probably not in the language of their passage.
 
     Args:
-        passages: Each query's own, (queries,).
+        passages: The passage of each query, (queries,).
     """
     known = identifier()
     spoken = {passage: known.classify(passage)[0] for passage in set(passages)}
@@ -102,12 +106,12 @@ def wrong_language(queries: Sequence[str], passages: Sequence[str]) -> list[bool
 
 
 def round_trip(own_groups: Sequence[str], groups: Sequence[str], *runs: np.ndarray) -> list[bool]:
-    """Which queries lead back to their passage, in any of the runs (Dai et al. 2022, Promptagator).
+    """Which queries retrieve their passage in at least one run (Dai et al. 2022, Promptagator).
 
     Args:
         own_groups: Near-duplicate group of each query's passage, (queries,).
         groups: Near-duplicate group of each passage of the corpus.
-        runs: Row numbers of each query's hits, int64 (queries, depth); NO_HIT fills them up.
+        runs: Row numbers of each query's hits, int64 (queries, depth), padded with NO_HIT.
     """
     return [
         any(groups[row] == own for run in runs for row in run[number] if row != NO_HIT)
@@ -120,8 +124,8 @@ class Run:
     """A ranking of the corpus for each query.
 
     Attributes:
-        rows, scores: Hits, best first, int64 and float32 (queries, depth); NO_HIT fills them up.
-        near: Share of the own passage's score from which on a hit counts as near as it.
+        rows, scores: Hits, best first, int64 and float32 (queries, depth), padded with NO_HIT.
+        near: A hit counts as near if its score is at least this share of the own passage's score.
     """
 
     rows: np.ndarray
@@ -132,13 +136,13 @@ class Run:
 def generic(
     own_groups: Sequence[str], passages: Sequence[Passage], runs: Sequence[Run]
 ) -> list[bool]:
-    """Which queries fit many threads: in every run, MANY other threads are as near as the own.
+    """Which queries fit many threads: in every run, at least MANY other threads have a near hit.
 
-    Where the own passage is not among a run's hits, all of these are nearer.
+    If a run's hits do not contain the own passage, all of them count as near.
 
     Args:
         own_groups: Near-duplicate group of each query's passage, (queries,).
-        passages: The corpus, which the runs' rows number.
+        passages: The corpus; the rows of the runs are indices into it.
     """
     verdicts = []
     for number, own in enumerate(own_groups):

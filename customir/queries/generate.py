@@ -43,7 +43,10 @@ def requests(
     settings: QuerySettings,
     seed: int,
 ) -> list[Request]:
-    """The queries to write: each passage's styles in turn, sorted so that equal examples are adjacent."""
+    """The queries to write: the styles of each passage in turn.
+
+    They are sorted so that queries whose prompts show the same examples are adjacent.
+    """
     planned = []
     styles = [style for style in STYLES if style.name in settings.styles]
     for passage in passages:
@@ -111,7 +114,11 @@ class _Work:
 
 
 def _batches(units: Sequence[Unit[_Work]]) -> list[list[Unit[_Work]]]:
-    """Whole passages of one rotation, so that the shared part of a call is computed once."""
+    """Split the units into batches of whole passages.
+
+    All units of a batch have the same rotation, so that the shared part of their prompts is
+    computed once per call.
+    """
     batches: list[list[Unit[_Work]]] = []
     in_batch: set[str] = set()
     rotation = -1

@@ -1,7 +1,8 @@
-"""Inverse cloze (ICT) pairs: how a text begins, for what follows it.
+"""Inverse cloze (ICT) pairs: the beginning of a text is the query for the rest.
 
-What opens a conversation, or the first sentence of a text, says what the rest is about: the inverse
-cloze task (Lee, Chang and Toutanova 2019, arXiv 1906.00300), of the first sentence alone.
+The first turn of a conversation, or the first sentence of a text, says what the rest is about. This
+is the inverse cloze task (Lee, Chang and Toutanova 2019, arXiv 1906.00300) for the first sentence
+only.
 """
 
 import re
@@ -18,15 +19,15 @@ from customir.text.tokenize import length_of, words_of
 from customir.workspace.passages import Passage
 
 STYLE = "ict"
-# Shorter beginnings ("Hi all,") ask for too much, and a shorter rest is no passage.
+# Shorter beginnings ("Hi all,") would match too many texts, and a shorter rest is not a passage.
 MINIMUM_WORDS, MINIMUM_REST = 5, 20
 
 
 def inverse_cloze_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
-    """The first passage of each document with its beginning as the query, one per group of
-    near-duplicates.
+    """The first passage of each document, with its beginning as the query.
 
-    In training the passage is what follows (`parts`), or there would be nothing to learn.
+    Only one passage per near-duplicate group is returned. In training, the passage is only what
+    follows the beginning (`parts`); otherwise there would be nothing to learn.
     """
     pairs: dict[str, tuple[Passage, str]] = {}
     for passage in passages:
@@ -36,10 +37,11 @@ def inverse_cloze_queries(passages: Sequence[Passage]) -> list[tuple[Passage, st
 
 
 def parts(text: str) -> tuple[str, str] | None:
-    """The beginning of a text without any speaker's name, and the rest; None where one is too short
-    or the beginning is no language of a person.
+    """The beginning of a text, without a speaker's name, and the rest.
 
-    The beginning is the first turn of a chat, and else the first sentence that is no mere greeting.
+    The beginning of a chat is its first turn, and that of any other text is its first sentence that
+    is more than a greeting. The result is None if either part is too short, or if the beginning is
+    not prose.
     """
     text = without_opening_lines(text)
     names = speakers(text)
@@ -50,7 +52,7 @@ def parts(text: str) -> tuple[str, str] | None:
             return None
         beginning, rest = text[chat.end() : len(turns[0])], turns[1]
     else:
-        if alone := TIMED_SPEAKER.match(text):  # all that one person said
+        if alone := TIMED_SPEAKER.match(text):  # a single turn of a chat
             text = without_opening_lines(text[alone.end() :])
         flowing = without_wraps(text)
         end = 0

@@ -1,7 +1,7 @@
-"""What of a message are its author's own sentences: pairs that are learned from hold nothing else.
+"""The author's own sentences of a message: training pairs contain nothing else.
 
-Salutations, links, dates, copied fields, what a console prints and a bare name at the end are not what
-a message is about. Pairs that hold them teach an embedder to match names and machines.
+Salutations, links, dates, copied header fields, console output and a closing name do not tell what
+a message is about. Pairs that contain them teach an embedder to match names and machines.
 """
 
 import itertools
@@ -10,21 +10,21 @@ import re
 from customir.text.mail_labels import header_field
 from customir.text.quotes import is_attribution
 
-# Mail programs break lines before here; a longer line was not broken at all.
+# Mail programs wrap lines at this width or below; a longer line was not wrapped at all.
 MAXIMUM_WIDTH = 100
-FIRST_WORD = re.compile(r"[\w\"'(]\S*")  # not what marks a list or a quote
-# Where a text comes from and of when it is, in feeds: "URL: http://... Date: 2002-10-02".
+FIRST_WORD = re.compile(r"[\w\"'(]\S*")  # no list or quote mark
+# The source and date of a text in a feed: "URL: http://... Date: 2002-10-02".
 LINK_OR_DATE = re.compile(r"\b(?:https?://|www\.)\S+|\b\d{4}-\d\d-\d\d(?:T\S+)?")
 SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]]*\s+|\n")
-# What ends with a point that ends no sentence.
+# Abbreviations and initials, whose full stop does not end a sentence.
 ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|dr|mr|mrs|ms|prof|st|no|nr|fig|z\.b|d\.h|bzw|ca|p\.ex|a\.k\.a)"
     r"|\b[^\W\d_])\.$",
     re.IGNORECASE,
 )
-# "Hi Ada", "Dear all,", "Ada:"; a line of its own above the text.
+# A salutation is a line above the text with at most this many words: "Hi Ada", "Dear all,", "Ada:".
 SALUTATION_WORDS = 4
-# Prompts and quotes, file listings, rules, CVS; a field that a form or a machine wrote.
+# Console prompts, quotes, file listings, rules, CVS messages, and fields of forms or programs.
 MACHINE_START = re.compile(
     r"\s*(?:[>|#$=*~+_<{}\\-]|\[[^\]\n]*\]\s*(?:[$#>]|$)|[\w.-]+(?:@| at )[\w.-]+:\S*[$#]|[\w.]{1,8}>\s|```"
     r"|\(See attached|Update of /|In this issue\b|Forwarded[ -]by\b|Date: Not supplied)",
@@ -34,7 +34,7 @@ LETTERS_SHARE = 0.6
 
 
 def is_prose(text: str) -> bool:
-    """Whether a person wrote this as language: mostly letters, and not after a prompt or a mark."""
+    """Whether this is prose: it is mostly letters and does not begin with a prompt or a mark."""
     if MACHINE_START.match(text):
         return False
     characters = [character for character in LINK_OR_DATE.sub(" ", text) if not character.isspace()]
@@ -43,10 +43,10 @@ def is_prose(text: str) -> bool:
 
 
 def without_opening_lines(text: str) -> str:
-    """The text from its first line that says something.
+    """The text from its first meaningful line on.
 
-    Empty lines, links and dates with their labels, fields of copied headers, attributions, rules
-    and salutations above it are left out.
+    The lines above it are removed: empty lines, links and dates with their labels, copied header
+    fields, attributions, rules and salutations.
     """
     start = 0
     while (end := text.find("\n", start)) >= 0 and _says_nothing(text[start:end], text[end + 1 :]):
@@ -55,7 +55,7 @@ def without_opening_lines(text: str) -> str:
 
 
 def without_closing_name(text: str, sender: str) -> str:
-    """The text without a last line that is nothing but a part of the sender's name."""
+    """The text without its last line, if that consists only of parts of the sender's name."""
     body, _, last = text.rstrip().rpartition("\n")
     words = re.findall(r"[^\W\d_]+", last.casefold())
     names = set(re.findall(r"[^\W\d_]+", sender.casefold()))
@@ -63,9 +63,10 @@ def without_closing_name(text: str, sender: str) -> str:
 
 
 def without_wraps(text: str) -> str:
-    """The text with a space for each line break that a mail program made: of the same length.
+    """The text with a space in place of each line break that a mail program inserted.
 
-    That is one where the next line's first word would have made its line wider than any.
+    Such a break is one where the first word of the next line would have made the line wider than
+    all others. The length of the text stays the same.
     """
     lines = text.split("\n")
     width = max((len(line) for line in lines if len(line) <= MAXIMUM_WIDTH), default=0)
@@ -85,8 +86,8 @@ def without_wraps(text: str) -> str:
 def sentence_end(text: str, at: int) -> re.Match[str] | None:
     """The white space after the first sentence that ends at character `at` or later.
 
-    A line break ends a sentence unless the next line goes on with a small letter; a point after an
-    abbreviation or an initial does not, and neither does one inside parentheses.
+    A line break ends a sentence unless the next line continues with a lower-case letter. A full
+    stop after an abbreviation or an initial, or inside parentheses, does not end a sentence.
     """
     for found in SENTENCE_END.finditer(text, at):
         before = text[: found.start()]
@@ -113,7 +114,7 @@ def _says_nothing(line: str, rest: str) -> bool:
 
 
 def _is_salutation(line: str, rest: str) -> bool:
-    """Whether a first line greets somebody: a few words and no sentence, and a text begins below."""
+    """Whether a first line is a salutation: a few words that are no sentence, above a text."""
     if len(line.split()) > SALUTATION_WORDS or line.endswith((".", "?", ";")) or ": " in line:
         return False
     below = rest.lstrip()

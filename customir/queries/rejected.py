@@ -8,7 +8,7 @@ from customir.queries.styles import shown_queries
 
 
 def rejected_by_text(written: Sequence[Written]) -> list[str | None]:
-    """The filter that drops each query by its text, or None."""
+    """For each query, the name of the filter that drops it by its text, or None."""
     texts = [query.text for query in written]
     own = [query.request.passage.content for query in written]
     rejected = [

@@ -1,4 +1,4 @@
-"""Reply pairs: what somebody wrote, for the passage that somebody else answered with."""
+"""Reply pairs: a message is the query for the passage with which somebody else answered it."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,19 +10,20 @@ from customir.workspace.documents import Document
 from customir.workspace.passages import Passage
 
 STYLE = "reply"
-# Shorter answers ("Thanks!", "see below") are found by nobody, and shorter messages ask nothing.
+# Nobody searches for shorter answers ("Thanks!", "see below"), and shorter messages ask nothing.
 MINIMUM_WORDS, MINIMUM_ASKED = 12, 5
-# A message's end is mostly greetings; the embedder cuts there anyway.
+# The end of a message is mostly greetings, and the embedder truncates it anyway.
 MAXIMUM_WORDS = 120
 
 
 def reply_queries(
     documents: Sequence[Document], passages: Sequence[Passage], count: int
 ) -> list[tuple[Passage, str]]:
-    """At most `count` passages per thread: each the first answer by another person to a message.
+    """At most `count` passages per thread, each the first answer by another person to a message.
 
-    The query is the message's text; messages with a question mark come first, then the earlier
-    ones. A message without a date or a sender is neither: it can't be told who answered whom.
+    The query is the text of that message. Messages with a question mark are preferred, then earlier
+    ones. A message without a date or a sender is neither a query nor an answer, because it is
+    unknown who answered whom.
     """
     first = {passage.document: passage for passage in passages if passage.ordinal == 0}
     threads: dict[str, list[Document]] = defaultdict(list)
@@ -46,7 +47,7 @@ def reply_queries(
 def _answer(
     message: Document, later: Sequence[Document], first: dict[str, Passage]
 ) -> Passage | None:
-    """The first passage of the first later message by another person that says anything."""
+    """The first passage of the first meaningful later message by another person."""
     own = first.get(message.key)
     for document in later:
         passage = first.get(document.key)
@@ -62,6 +63,6 @@ def _answer(
 
 
 def _asked(message: Document) -> str:
-    """The message's subject and text, without salutations and its author's name at the end."""
+    """The message's subject and text, without salutations and the author's closing name."""
     text = without_closing_name(without_opening_lines(message.text), message.sender)
     return " ".join(f"{bare_title(message.title)}\n{text}".split()[:MAXIMUM_WORDS])

@@ -1,4 +1,7 @@
-"""Which passages get queries: one a near-duplicate group, spread over threads, topics and time."""
+"""The sample of passages for which the LLM writes queries.
+
+It has one passage per near-duplicate group and is spread over threads, topics and time.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -17,16 +20,19 @@ def sample_passages(
     seed: int,
     strata: Mapping[str, Hashable] | None = None,
 ) -> list[Passage]:
-    """At most `count` passages, every thread's first choice before any thread's second.
+    """Sample at most `count` passages, the first of every thread before the second of any thread.
 
-    Left out are passages of fewer than MINIMUM_WORDS words, which say too little to be searched
-    for, automatic replies and boilerplate; of a near-duplicate group only one is taken. However
-    many are taken, each stratum has about the share of them that it has of all (stratified
-    sampling, proportionate allocation). Within a stratum order and choice are pseudo-random by
-    content: the same passages, strata and seed give the same sample, a larger count a superset.
+    Automatic replies, boilerplate and passages of fewer than MINIMUM_WORDS words, which say too
+    little to be searched for, are excluded. Only one passage per near-duplicate group is sampled.
+
+    For every `count`, each stratum has about the same share of the sample as of all passages
+    (stratified sampling with proportionate allocation). Within a stratum, order and choice are
+    pseudo-random and depend only on content. The same passages, strata and seed give the same
+    sample, and a larger count gives a superset.
 
     Args:
-        strata: Of each passage, by key: its topic and time, say. None: all are one.
+        strata: The stratum of each passage, by key, for example its topic and time. None: there is
+            only one stratum.
     """
     seen: set[str] = set()
     forms = boilerplate(passages)

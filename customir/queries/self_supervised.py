@@ -1,6 +1,7 @@
-"""Self-supervised pairs: what people wrote above, before or at the start of a passage, as its query.
+"""Self-supervised pairs: text above, before or at the start of a passage serves as its query.
 
-Three kinds: subject and text, message and reply, first sentence and rest (inverse cloze task).
+There are three kinds: subject and text, message and reply, first sentence and rest (inverse cloze
+task).
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ from customir.workspace.documents import Document
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, SelfSupervisedQuery, Split
 
-# Inverse cloze queries resemble what an LLM asks, so they evaluate only where nothing else can.
+# Inverse cloze queries resemble LLM queries, so they are used for evaluation only as a fallback.
 PREFERRED, FALLBACK = (subjects.STYLE, replies.STYLE), (inverse_cloze.STYLE,)
 FEWEST: Mapping[Split, int] = {"dev": 25, "test": 50}
 MOST: Mapping[Split, int] = {"dev": 1000, "test": 700}
@@ -31,7 +32,7 @@ def self_supervised_pairs(
 
     Args:
         by_people: The passages that were not written by a program.
-        replies_per_thread: Most reply pairs of one thread.
+        replies_per_thread: Maximum number of reply pairs per thread.
     """
     return {
         subjects.STYLE: subjects.subject_queries(passages),
@@ -43,8 +44,8 @@ def self_supervised_pairs(
 def without_query_text(passage: Passage, style: str) -> str:
     """The passage's text without the part that a query of this style was taken from.
 
-    The title is left out too: it is the query, or it also stands above the message that is the
-    query. With it there would be nothing to learn.
+    The title is left out too, because it is the query or is also the title of the message that is
+    the query. If it were kept, there would be nothing to learn.
     """
     if style == inverse_cloze.STYLE and (found := inverse_cloze.parts(passage.text)):
         return found[1]
@@ -52,11 +53,12 @@ def without_query_text(passage: Passage, style: str) -> str:
 
 
 def subsample(pairs: Mapping[str, Sequence[Query]], most: int) -> list[Query]:
-    """Draw at most `most` pairs of each style, and of inverse cloze pairs fewer.
+    """Draw at most `most` pairs of each style, and usually fewer inverse cloze pairs.
 
-    Of these, half of `most` or as many as of all other styles, whichever is more: subjects and
-    questions teach more, and inverse cloze pairs that outnumber them lower the result. Keys are
-    hashes, so the first ones are a random draw that new mail changes little.
+    The limit for inverse cloze pairs is half of `most` or the number of all other pairs, whichever
+    is larger, but never more than `most`. Subjects and questions teach more, and inverse cloze
+    pairs that outnumber them lower the result. Keys are hashes, so the first ones are a random
+    sample that new mail changes little.
     """
     first = {style: sorted(found, key=lambda query: query.key) for style, found in pairs.items()}
     preferred = [query for style in PREFERRED for query in first.get(style, [])[:most]]
@@ -71,8 +73,9 @@ def held_out_pairs(
 ) -> list[SelfSupervisedQuery]:
     """Subjects and replies of held-out threads, or inverse cloze queries if those are too few.
 
-    At most `MOST` in each split, evenly from each style. None at all if a split has fewer than
-    `FEWEST` of both, or test has fewer threads than `fewest_threads`.
+    Each split has at most `MOST` pairs, evenly from each style. The pairs are too few if a split
+    has fewer than `FEWEST` of them or test has fewer than `fewest_threads` threads. If the inverse
+    cloze queries are too few as well, the result is empty.
     """
     rows = {passage.key: row for row, passage in enumerate(passages)}
     for styles in (PREFERRED, FALLBACK):
@@ -98,9 +101,9 @@ def held_out_pairs(
 
 
 def _evenly(parts: Sequence[Sequence[SelfSupervisedQuery]], most: int) -> list[SelfSupervisedQuery]:
-    """`most` in all: as many of each part, and more of the others where one has fewer.
+    """Take `most` queries in total, as evenly from the parts as their sizes allow.
 
-    Keys are hashes: the first ones are a random draw that new mail changes little.
+    Keys are hashes, so the first ones are a random sample that new mail changes little.
     """
     subsample = [sorted(part, key=lambda query: query.key) for part in parts]
     turns = range(max(map(len, subsample)))

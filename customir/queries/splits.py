@@ -12,9 +12,10 @@ DEV_SHARE = 1 / 3
 def split_passages(passages: Sequence[Passage], held_out: float, seed: int) -> dict[str, Split]:
     """The split of each passage, by key.
 
-    Threads that share a near-duplicate group are held together. Each such cluster is held out with
-    probability `held_out`, by a hash of its content and the seed: a third of the time for dev,
-    where one of a few interpolations is chosen, and two thirds for test, where the gate decides.
+    Threads that share a near-duplicate group form one cluster, which is never divided. A cluster is
+    held out with probability `held_out`, by a hash of its content and the seed. A third of the
+    held-out clusters are for dev, where one of a few interpolation weights is chosen, and two
+    thirds are for test, where the gate decides.
     """
     parent: dict[str, str] = {}
 

@@ -7,7 +7,7 @@ from customir.llm import Prompt
 
 @dataclass(frozen=True)
 class Style:
-    """A kind of query. `cue` is the end of the prompt for it."""
+    """A kind of query. Its prompt ends with `cue`."""
 
     name: str
     cue: str
@@ -24,7 +24,7 @@ STYLES = (
 
 @dataclass(frozen=True)
 class Example:
-    """A passage, and a query in each style that somebody who looks for it might type."""
+    """A passage and, for each style, a query that somebody might type to find it."""
 
     passage: str
     keywords: str
@@ -113,8 +113,8 @@ def query_prompt(passage: str, style: Style, rotation: int) -> Prompt:
     """The prompt for one query in `style`.
 
     Args:
-        passage: Title and text, short enough for the context.
-        rotation: Which examples precede it, 0 <= rotation < len(ROTATIONS).
+        passage: Title and text; must fit the context.
+        rotation: Selects the examples that precede it, 0 <= rotation < len(ROTATIONS).
     """
     return Prompt(
         shared=INSTRUCTION + "".join(map(_example_text, ROTATIONS[rotation])),

@@ -1,4 +1,4 @@
-"""Subject pairs: the subject that a person wrote, for the text that stands below it."""
+"""Subject pairs: the subject that a person wrote is the query for the text below it."""
 
 import re
 from collections import Counter
@@ -9,23 +9,23 @@ from customir.text.tokenize import length_of, words_of
 from customir.workspace.passages import Passage
 
 MINIMUM_WORDS = 2
-# A shorter text ("Sure.") is not found by its thread's subject.
+# The subject of a thread does not describe a shorter text ("Sure.").
 MINIMUM_TEXT = 12
 STYLE = "subject"
-# "Pumps (was: Oil)": what the thread was about before.
+# The former subject in "Pumps (was: Oil)".
 FORMER_SUBJECT = re.compile(r"\s*[\[(]\s*(?:was|war|re|fwd?)\b\s*:?.*$", re.IGNORECASE)
 NUMBER = re.compile(r"\d+")
-# A subject that so many threads share but for its numbers was written by a program.
+# If the subjects of this many threads differ only in their numbers, a program wrote them.
 TEMPLATE_THREADS = 3
 
 
 def subject_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
-    """One passage per thread with its title as the query, without prefixes and lists' tags.
+    """One passage per thread, with its title as the query, without prefixes and mailing-list tags.
 
-    The passage is the first one of its document, and says something of its own. Its title is to be
-    hidden from it in training, or there would be nothing to learn. Titles that differ between
-    threads in their numbers alone are a program's, and one that stands in its text already asks
-    for nothing.
+    The passage is the first one of its document and has at least MINIMUM_TEXT words. In training,
+    its title must be removed from it; otherwise there would be nothing to learn. Titles that only
+    differ in their numbers between threads were written by a program and are left out, and so are
+    titles that the text already contains.
     """
     pairs: dict[str, tuple[Passage, str]] = {}
     templates: dict[str, str] = {}
@@ -50,11 +50,11 @@ def subject_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
 
 
 def bare_title(title: str) -> str:
-    """A title without prefixes, lists' tags and what the thread was called before."""
+    """A title without prefixes, mailing-list tags and the thread's former subject."""
     bare = without_prefixes(title).strip()
     return FORMER_SUBJECT.sub("", bare) or bare
 
 
 def _words(query: str) -> list[str]:
-    """The words that are no numbers."""
+    """The words that are not numbers."""
     return [word for word in words_of(query) if not word.isdigit()]

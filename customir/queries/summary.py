@@ -1,4 +1,4 @@
-"""What is in a corpus: lengths, languages, style, time and topics, for people to read."""
+"""A readable summary of a corpus: lengths, languages, style, time and topics."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from customir.text.tokenize import length_of, words_of
 from customir.workspace import content_key
 from customir.workspace.passages import Passage
 
-# Languages and style are told from so many passages, drawn by their keys.
+# Languages and style are determined from a sample of this many passages, drawn by their keys.
 LOOKED_AT = 1000
 BARS = " ▁▂▃▄▅▆▇█"
 STYLES = {
@@ -31,10 +31,10 @@ class Summary:
     """A corpus in figures.
 
     Attributes:
-        words: Words a passage: 10th, 50th and 90th percentile.
-        languages, styles: Share of the passages that were looked at.
-        years: Documents a year.
-        left_out: Passages that get no queries, by reason.
+        words: Words per passage: 10th, 50th and 90th percentile.
+        languages, styles: Shares of the sampled passages.
+        years: Documents per year.
+        left_out: Number of passages that get no queries, by reason.
     """
 
     passages: int
@@ -51,11 +51,11 @@ class Summary:
 def summarise(
     passages: Sequence[Passage], dates: Mapping[str, str | None], topics: Sequence[Topic]
 ) -> Summary:
-    """Look at every passage, and at some of them closely.
+    """Summarise the corpus; languages and styles come from a sample of its passages.
 
     Args:
         dates: ISO 8601, by document.
-        topics: The largest first.
+        topics: In descending order of size.
     """
     lengths = [length_of(words_of(passage.text)) for passage in passages]
     looked = sorted(passages, key=lambda p: content_key("summary", p.key))[:LOOKED_AT]
@@ -83,7 +83,7 @@ def summarise(
 
 
 def render(summary: Summary) -> str:
-    """The summary as text: figures, a bar a year, a bar a topic."""
+    """The summary as text: figures, one bar per year and one bar per topic."""
     low, middle, high = summary.words
     lines = [
         f"{summary.passages} passages of {summary.documents} documents in {summary.threads} threads",

@@ -1,4 +1,4 @@
-"""The LLM names what a topic is about."""
+"""The LLM gives each topic a name."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,11 +30,11 @@ INSTRUCTION = (
 
 
 def typical(vectors: np.ndarray, labels: np.ndarray, count: int = SHOWN) -> list[list[int]]:
-    """The rows that are nearest to each topic's centre, nearest first.
+    """The rows nearest to the centroid of each topic, nearest first.
 
     Args:
         vectors: float32 (passages, d), unit norm.
-        labels: Of each passage, int64 (passages,), numbered from 0.
+        labels: The topic of each passage, int64 (passages,), numbered from 0.
     """
     found = []
     for number in range(int(labels.max(initial=-1)) + 1):
@@ -53,11 +53,11 @@ def name_by_llm(
     samples: Sequence[Sequence[str]],
     reporter: Reporter,
 ) -> list[Topic]:
-    """The topics with names. One whose answer is no name keeps its words alone.
+    """The topics with names. If the LLM's answer is not a name, the topic only has its words.
 
     Args:
-        model_key: Of the LLM; part of each name's key.
-        samples: Texts of each topic.
+        model_key: Key of the LLM; part of each name's key.
+        samples: Sample texts of each topic.
     """
     prompts = [_prompt(topic, texts) for topic, texts in zip(topics, samples, strict=True)]
     units = [
@@ -82,6 +82,6 @@ def _prompt(topic: Topic, texts: Sequence[str]) -> Prompt:
 
 
 def _checked(answer: str) -> str:
-    """The answer as a name; empty where it is none."""
+    """The answer as a name; empty if it is not one."""
     name = answer.strip(" .\"'*")
     return name if 0 < length_of(words_of(name)) <= LONGEST_NAME and ":" not in name else ""

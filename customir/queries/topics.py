@@ -1,4 +1,4 @@
-"""What a corpus is about: clusters of the base embeddings, named by their own words."""
+"""The topics of a corpus: clusters of the base embeddings and their characteristic words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Topic:
     """A cluster.
 
     Attributes:
-        terms: The words that tell it from the others, the most telling first.
-        name: What the LLM calls it; empty where it wasn't asked or gave no name.
+        terms: The words that distinguish it from the other topics, the most characteristic first.
+        name: The LLM's name for it; empty if the LLM was not asked or gave no name.
     """
 
     terms: tuple[str, ...]
@@ -29,12 +29,12 @@ class Topic:
 
     @property
     def title(self) -> str:
-        """Its name, else its first words; empty where it has neither."""
+        """Its name, or else its first two terms; empty if it has neither."""
         return self.name or " and ".join(self.terms[:2])
 
 
 def cluster(vectors: np.ndarray, seed: int) -> np.ndarray:
-    """The topic of each passage, int64 (passages,), numbered from 0, the largest first.
+    """The topic of each passage, int64 (passages,), numbered from 0 in descending order of size.
 
     Args:
         vectors: float32 (passages, d), unit norm.
@@ -42,7 +42,7 @@ def cluster(vectors: np.ndarray, seed: int) -> np.ndarray:
     count = min(MOST_TOPICS, len(vectors) // PASSAGES_PER_TOPIC)
     if count < 2:
         return np.zeros(len(vectors), dtype=np.int64)
-    # On one thread, so that a run that goes on adds up in the same order and samples the same.
+    # One thread adds up in a fixed order, so that a resumed run samples the same passages.
     with threadpool_limits(1):
         model = MiniBatchKMeans(count, random_state=seed % 2**32, n_init=3)
         labels = model.fit_predict(vectors)
@@ -53,10 +53,10 @@ def cluster(vectors: np.ndarray, seed: int) -> np.ndarray:
 
 
 def name_topics(texts: Sequence[str], topics: np.ndarray) -> list[Topic]:
-    """Each topic's size and telling words, by class-based TF-IDF.
+    """The size and the characteristic words of each topic, by class-based TF-IDF.
 
-    c-TF-IDF (Grootendorst 2022, arXiv 2203.05794, equation 3): a word's frequency in the topic
-    times log(1 + words in a topic on average / frequency of the word in all).
+    c-TF-IDF (Grootendorst 2022, arXiv 2203.05794, equation 3) is the frequency of a word in the
+    topic times log(1 + average number of words per topic / frequency of the word in all topics).
     """
     sizes = np.bincount(topics) if len(topics) else np.zeros(0, dtype=np.int64)
     vectorizer = CountVectorizer(
@@ -64,7 +64,7 @@ def name_topics(texts: Sequence[str], topics: np.ndarray) -> list[Topic]:
     )
     try:
         counts = vectorizer.fit_transform(texts)
-    except ValueError:  # no word stands in two passages
+    except ValueError:  # no word occurs in two passages
         return [Topic((), int(size)) for size in sizes]
     words = vectorizer.get_feature_names_out()
     in_topic = np.vstack([counts[topics == number].sum(axis=0).A1 for number in range(len(sizes))])
@@ -80,9 +80,9 @@ def name_topics(texts: Sequence[str], topics: np.ndarray) -> list[Topic]:
 
 
 def periods(dates: Sequence[str | None]) -> np.ndarray:
-    """Which of up to PERIODS spans of time each date is in, int64; spans hold equal numbers.
+    """The period of each date, int64: up to PERIODS periods that hold equal numbers of dates.
 
-    Passages without a date are a span of their own, -1.
+    Passages without a date form a period of their own, -1.
 
     Args:
         dates: ISO 8601 in UTC, or None.

@@ -12,8 +12,8 @@ import Stemmer
 
 @contextmanager
 def _without_jax() -> Iterator[None]:
-    """Make importing JAX fail: bm25s would start it, and it takes most of a GPU's memory."""
-    there = sys.modules.get("jax")  # where another library has imported it
+    """Make importing JAX fail: bm25s would start it, and it reserves most of a GPU's memory."""
+    there = sys.modules.get("jax")  # another library may have imported it
     sys.modules["jax"] = None  # type: ignore[assignment]
     try:
         yield
@@ -29,12 +29,12 @@ with _without_jax():
 
 # Lucene's variant with the parameters that BEIR's published figures use.
 K1, B = 0.9, 0.4
-# It logs every index at DEBUG, whatever level the program has.
+# bm25s logs every index at DEBUG, regardless of the program's log level.
 logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 
 class Bm25:
-    """An index of `passages`, English stop words and stems."""
+    """An index of `passages` with English stop words and stemming."""
 
     def __init__(self, passages: Sequence[str]) -> None:
         self._size = len(passages)
@@ -42,7 +42,7 @@ class Bm25:
         self._index = bm25s.BM25(method="lucene", k1=K1, b=B)
         tokens = self._tokens(passages)
         self._has_words = bool(tokens.vocab)
-        if self._has_words:  # bm25s refuses an index without any
+        if self._has_words:  # bm25s refuses an index without words
             self._index.index(tokens, show_progress=False)
 
     def top(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,8 +62,9 @@ class Bm25:
     def limits(self, queries: Sequence[str]) -> np.ndarray:
         """The upper bound of each query's scores: float32 (queries,).
 
-        It is the sum of its words' weights, ln(1 + (N - n + 0.5) / (n + 0.5)) with n of N passages
-        that have the word, which a score approaches the more often all are in a short passage.
+        It is the sum of the words' weights, ln(1 + (N - n + 0.5) / (n + 0.5)), if n of N passages
+        contain the word. The more often a short passage contains all words, the closer its score is
+        to the bound.
         """
         if not self._has_words or not queries:
             return np.zeros(len(queries), dtype=np.float32)

@@ -6,7 +6,7 @@ from customir.kernels import scan
 from customir.processors import usable_processors
 
 BLOCK_QUERIES = 256
-# Of each row asked for, so many that the int8 scan chooses are put in order by their floats.
+# The int8 scan selects this many rows per requested row, and floats then rescore them.
 RESCORED = 4
 
 
@@ -18,8 +18,8 @@ def top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> tuple[np.ndarray
         passages: float32 (p, d).
 
     Returns:
-        Row numbers, int64 (q, min(k, p)), best first, equal scores by row number; and their
-        scores, float32 of the same shape.
+        Row numbers, int64 (q, min(k, p)), best first, and their scores, float32 of the same shape.
+        Equal scores are in the order of their row numbers.
     """
     k = min(k, len(passages))
     rows = np.empty((len(queries), k), dtype=np.int64)
@@ -30,7 +30,7 @@ def top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> tuple[np.ndarray
         block = queries[start : start + BLOCK_QUERIES] @ passages.T
         least = np.partition(block, len(passages) - k, axis=1)[:, len(passages) - k]
         for number, values in enumerate(block):
-            # In the order of the rows, so that a stable sort keeps it among equals.
+            # These are in row order, which the stable sort preserves among equal scores.
             best = np.flatnonzero(values >= least[number])
             best = best[np.argsort(-values[best], kind="stable")[:k]]
             rows[start + number], scores[start + number] = best, values[best]
@@ -40,8 +40,8 @@ def top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> tuple[np.ndarray
 def quick_top_k(queries: np.ndarray, passages: np.ndarray, k: int) -> np.ndarray:
     """The rows of `top_k`, for all but a few queries in thousands, in a fraction of its time.
 
-    The scan kernel chooses 4 k rows in int8, which are rescored by floats. Without a compiled
-    kernel it is `top_k` itself.
+    The scan kernel selects 4 k rows in int8, and floats then rescore them. Without a compiled
+    kernel, `top_k` itself is used.
     """
     if scan.best_kernel() is None or not passages.size:
         return top_k(queries, passages, k)[0]
