@@ -15,18 +15,18 @@ SUFFIXES = (".safetensors", ".onnx", ".gguf")
 
 @dataclass(frozen=True)
 class Facts:
-    """What the card says beside what it finds in the folder. None of it is text of the corpus.
+    """The card's contents that are not in the folder. None of them is text of the corpus.
 
     Attributes:
         base: Name of the base model.
-        licence: Of the base, and so of this model; None where nobody says.
-        weight: Interpolation weight of the adapter; 0: the weights are the base's.
-        verdict: Why, in a sentence.
+        licence: Licence of the base, and so of this model; None if it is unknown.
+        weight: Interpolation weight of the adapter; if it is 0, the weights are the base's.
+        verdict: The reason, in a sentence.
         corpus: Figures of the corpus by name: messages, threads, passages, queries.
-        compared: Base and adapted on held-out queries, a table with its header.
-        chain: The files measured one against the other, a table with its header.
-        int8: The setting of the INT8 file, and what faster ones would have lost.
-        settings: Of the training, by name.
+        compared: Base and adapted model on held-out queries, a table with its header.
+        chain: Each file compared with the one that it was made from, a table with its header.
+        int8: The setting of the INT8 file, and what faster settings would have lost.
+        settings: The training settings, by name.
     """
 
     base: str
@@ -41,7 +41,7 @@ class Facts:
 
 
 def base_licence(base: Path) -> str | None:
-    """The licence that a model folder's README.md states in its front matter; None: it doesn't."""
+    """The licence in the front matter of a model folder's README.md; None if it states none."""
     path = base / CARD_NAME
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""An exported ONNX model in half precision, for a GPU."""
+"""Conversion of an exported ONNX model to half precision, for a GPU."""
 
 from pathlib import Path
 
@@ -14,7 +14,8 @@ FP16_NAME = "model_fp16.onnx"
 def export_fp16(model: Path) -> Path:
     """Write model/onnx/model_fp16.onnx from model/onnx/model.onnx: same inputs, float32 outputs.
 
-    On a CPU it gives the same vectors, slower: ONNX Runtime converts to float32 and back there.
+    On a CPU it gives the same vectors more slowly, because ONNX Runtime converts to float32 and
+    back.
 
     Raises:
         UserError: there is no exported model.

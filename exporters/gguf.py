@@ -1,4 +1,4 @@
-"""A BERT embedder to GGUF, for llama.cpp."""
+"""Export of a BERT embedder to GGUF, for llama.cpp."""
 
 import json
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ BLOCK = {
     "output.dense": "ffn_down",
     "output.LayerNorm": "layer_output_norm",
 }
-# llama.cpp marks where a word begins, WordPiece where one goes on.
+# llama.cpp marks the beginning of a word, WordPiece its continuation.
 WORD_BEGINS, WORD_GOES_ON = "\u2581", "##"
 SPECIAL = {"[UNK]": "unk", "[CLS]": "bos", "[SEP]": "eos", "[PAD]": "pad", "[MASK]": "mask"}
 
@@ -40,11 +40,11 @@ SPECIAL = {"[UNK]": "unk", "[CLS]": "bos", "[SEP]": "eos", "[PAD]": "pad", "[MAS
 def export_gguf(model: Path) -> Path:
     """Write model/gguf/model_f16.gguf: matrices in half precision, the rest in single.
 
-    The file states the model's own limit of tokens as its context, so that llama.cpp cuts texts
-    where sentence-transformers does.
+    The file states the model's own token limit as its context length, so that llama.cpp truncates
+    texts where sentence-transformers does.
 
     Raises:
-        UserError: not a BERT as llama.cpp knows it (uncased WordPiece, mean or CLS pooling).
+        UserError: not a BERT that llama.cpp supports (uncased WordPiece, mean or CLS pooling).
     """
     folder = read_model_folder(model)
     config = folder.config
@@ -79,10 +79,10 @@ def export_gguf(model: Path) -> Path:
 
 
 def encode_gguf(model: Path, texts: list[str], task: Task | None = None) -> np.ndarray:
-    """What llama.cpp makes of `texts` with model/gguf/model_f16.gguf: unit vectors, float32.
+    """Embed `texts` by llama.cpp with model/gguf/model_f16.gguf; returns unit vectors, float32.
 
     Args:
-        task: Advanced by one a text.
+        task: Advanced by one per text.
 
     Raises:
         UserError: the file is missing or damaged.

@@ -1,9 +1,9 @@
-"""GPTQ: weights are rounded in the way that changes the result for real inputs least."""
+"""GPTQ: rounding weights so that the results for real inputs change least."""
 
 import numpy as np
 import numpy.typing as npt
 
-# Added to the diagonal of the moments, as a share of its mean, since few inputs span few directions.
+# Share of the diagonal's mean that is added to it, because few inputs span few directions.
 DAMPING = 0.01
 BLOCK = 128
 
@@ -13,20 +13,20 @@ Matrix = npt.NDArray[np.floating]
 def gptq_round(
     weights: Matrix, scales: Matrix, moments: Matrix, limit: int
 ) -> npt.NDArray[np.int8]:
-    """Round row after row, and let the following rows compensate for what each row loses.
+    """Round row by row, and let the following rows compensate for each row's rounding error.
 
     GPTQ (Frantar et al., arXiv 2210.17323, algorithm 1), with the rows of the largest inputs first.
-    It minimises the sum of |x W - x Q|^2 over inputs x, where rounding to nearest minimises the sum
-    over weights.
+    It minimises the sum of |x W - x Q|^2 over inputs x, whereas rounding to nearest minimises the
+    squared error of the weights.
 
     Args:
-        weights: Shape (k, n), of the product x W; matrices with the same x may stand side by side.
-        scales: Shape (n,), positive: a weight is its whole number times the scale of its column.
+        weights: W of the product x W, shape (k, n). Matrices with the same x may be concatenated.
+        scales: Shape (n,), positive. A weight is an integer times the scale of its column.
         moments: Shape (k, k), the sum of x^T x over inputs, or any multiple of it.
-        limit: Whole numbers lie between -limit and limit.
+        limit: The integers are between -limit and limit.
 
     Returns:
-        Q, whole numbers of shape (k, n).
+        Q, integers of shape (k, n).
     """
     rows = len(weights)
     order = np.argsort(-np.diag(moments), kind="stable")

@@ -1,4 +1,4 @@
-"""An exported ONNX model to INT8, gentler where that loses too much."""
+"""Quantisation of an exported ONNX model to INT8, less of it if that loses too much quality."""
 
 import shutil
 from collections import defaultdict
@@ -34,17 +34,18 @@ from customir.runtime.embedder import KERNEL, Backend, Embedder
 
 INT8_NAME = "model_qint8.onnx"
 INT8_FILE = f"{ONNX_FOLDER}/{INT8_NAME}"
-# The same file once more, as `Embedder` runs it where it can; else it is ONNX Runtime that does.
+# The same file, run by our kernel instead of ONNX Runtime, as `Embedder` does if it can.
 INT8_BY_KERNEL = f"{INT8_FILE} by CustomIR's kernel"
 CALIBRATING_PASSAGES = 64
-LARGEST_WEIGHT = 64  # of 7 bits, as onnxruntime's `reduce_range` has them
-# A channel is an outlier above this many times what is usual among the channels.
+LARGEST_WEIGHT = 64  # in 7 bits, as with onnxruntime's `reduce_range`
+# A channel is an outlier if it is above this multiple of the median channel.
 OUTLIER = 2.0
 
 Part = Literal["attention", "feed-forward in", "feed-forward out"]
 
-# A tensor without a channel this many times above that is left as it is: to scale it takes time, most
-# between the two matrices of a feed-forward block, where tensors have four times as many channels.
+# A tensor is scaled only if some channel is this many times above that, because scaling takes time.
+# It takes most between the two matrices of a feed-forward block, where tensors have four times as
+# many channels.
 WIDE: Mapping[Part, float] = {
     "attention": 1.5,
     "feed-forward in": 1.5,
@@ -54,12 +55,12 @@ WIDE: Mapping[Part, float] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What is quantised.
+    """The parts of a model that are quantised.
 
     Attributes:
-        tables: The embedding tables.
-        parts: Which matrices: the attention's projections, the first and the second of each
-            feed-forward block.
+        tables: Whether the embedding tables are quantised.
+        parts: Which matrices are quantised: the attention's projections, the first and the second
+            matrix of each feed-forward block.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Setting:
     parts: tuple[Part, ...]
 
 
-# From the fastest to the gentlest.
+# From the fastest to the most precise.
 SETTINGS = (
     Setting(
         "int8, calibrated on passages of the corpus",
@@ -85,30 +86,30 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Seen:
-    """What passages of the corpus make of the tensor that a weight matrix multiplies.
+    """Statistics, over passages of the corpus, of the tensor that a weight matrix multiplies.
 
     Attributes:
-        largest: Absolute value of each channel, float32 (channels,).
-        moments: Sum over tokens of x^T x, float32 (channels, channels).
+        largest: The largest absolute value of each channel, float32 (channels,).
+        moments: The sum over tokens of x^T x, float32 (channels, channels).
     """
 
     largest: Vectors
     moments: Vectors
 
     def and_also(self, other: "Seen") -> "Seen":
-        """What both have seen."""
+        """The statistics over the passages of both."""
         return Seen(np.maximum(self.largest, other.largest), self.moments + other.moments)
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """The file written and the setting that was used.
+    """The file that was written and the setting that was used.
 
     Attributes:
-        measured: The file, with its parity to fp32.
+        measured: The measurement of the file, with its parity to fp32.
         given_up: Each faster setting that was tried, and what it would have lost.
-        encoded: What is held out, by the fp32 file and by this one, run by ONNX Runtime and, where
-            it can be, by our kernel; keys as `Measured.file`.
+        encoded: The vectors of the held-out texts by the fp32 file and by this one, run by ONNX
+            Runtime and, if possible, by our kernel; keys as in `Measured.file`.
     """
 
     path: Path
@@ -121,21 +122,22 @@ class Quantized:
 def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -> Quantized:
     """Write model/onnx/model_qint8.onnx from model/onnx/model.onnx.
 
-    Weights become int8 with one scale a column, each rounded the way that changes least what
-    passages of the corpus make of it; activations are quantised as they come, with one scale a
-    batch, or by our kernel with one a token. Each of `SETTINGS` is tried in turn until with either
-    the mean cosine to fp32 reaches 0.99 and Recall@10 falls by no more than
-    `HeldOut.lost_recall_limit`. The last quantises nothing.
+    Weights become int8 with one scale per column. They are rounded so that the results for passages
+    of the corpus change least. Activations are quantised dynamically, with one scale per batch, or,
+    by our kernel, with one per token. Each of `SETTINGS` is tried in turn, until with ONNX Runtime
+    and with our kernel the mean cosine to fp32 is at least 0.99 and Recall@10 falls by no more
+    than `HeldOut.lost_recall_limit`. The last setting quantises nothing.
 
-    Little is fused: the attention and the normalisation nodes that onnxruntime.transformers'
-    optimizer makes are slower than what they replace (bench/embed.py measures it).
+    Few nodes are fused, because the attention and normalisation nodes of onnxruntime.transformers'
+    optimizer are slower than those that they replace (bench/embed.py measures it).
 
-    Weights use 7 of their 8 bits: on CPUs without VNNI the sum of two full products overflows
-    16 bits and is cut off in silence, and a model folder may be carried to such a server. On a
-    CPU with VNNI the eighth bit would give an adapted MiniLM .0009 of mean cosine and no speed.
+    Weights use 7 of their 8 bits. On CPUs without VNNI, the sum of two products of 8 bits overflows
+    16 bits and is silently saturated, and a model folder may be copied to such a server. On a CPU
+    with VNNI, the eighth bit would improve an adapted MiniLM's mean cosine by 0.0009, and would not
+    make it faster.
 
     Raises:
-        UserError: there is no exported model, or nothing to measure it on.
+        UserError: there is no exported model, or there are no texts to measure it on.
     """
     exported = model / FP32_FILE
     if not exported.exists():
@@ -175,7 +177,7 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
 def encode_onnx(
     model: Path, file: str, held_out: HeldOut, task: Task, backend: Backend = "onnxruntime"
 ) -> Encoded:
-    """What is held out, by one ONNX file of a folder, whose path is relative to it."""
+    """Embed the held-out texts by an ONNX file; the path `file` is relative to the model folder."""
     embedder = Embedder(model, file, backend=backend)
     return Encoded(
         embedder.encode(held_out.passages, task=task),
@@ -184,14 +186,14 @@ def encode_onnx(
 
 
 def runs_by_kernel(model: Path, file: str) -> bool:
-    """Whether our kernel can run this file here."""
+    """Whether our kernel can run this file on this machine."""
     return Embedder(model, file).provider == KERNEL
 
 
 def _encode_both(
     model: Path, candidate: Path, held_out: HeldOut, reporter: Reporter
 ) -> dict[str, Encoded]:
-    """By ONNX Runtime, and by our kernel where it can be."""
+    """Embed the held-out texts by ONNX Runtime and, if possible, by our kernel."""
     file = str(candidate.relative_to(model))
     made = {INT8_FILE: _encode(model, file, held_out, reporter)}
     if runs_by_kernel(model, file):
@@ -213,9 +215,9 @@ def _encode(
 
 
 def _part_sums(exported: Path, out: Path) -> Path:
-    """Write `exported` with the sum before each normalisation as Sum instead of Add.
+    """Write a copy of `exported` in which Sum replaces the Add before each normalisation.
 
-    ONNX Runtime would make one node of Add and LayerNormalization when it loads the file, and
+    ONNX Runtime would fuse Add and LayerNormalization into one node when it loads the file, and
     that node takes four times as long as the two.
     """
     graph = onnx.load(exported)
@@ -232,15 +234,16 @@ def _part_sums(exported: Path, out: Path) -> Path:
 def _calibrate(
     exported: Path, seen: Mapping[str, Seen], setting: Setting, out: Path
 ) -> tuple[Path, Mapping[str, Vectors]]:
-    """Write `exported` with outlier channels of what is to be quantised scaled down.
+    """Write a copy of `exported` in which outlier channels are scaled down before quantisation.
 
-    One scale a batch has to span the widest channel. So channels whose largest value on
-    passages of the corpus is above `OUTLIER` times the median channel's are divided, and their
-    rows of the matrix multiplied, by what is too much: the product stays the same. After Xiao et
-    al., "SmoothQuant" (arXiv 2211.10438), which scales every channel; only the outliers need it.
+    One scale per batch has to span the widest channel. Therefore channels whose largest value on
+    passages of the corpus exceeds `OUTLIER` times the median channel's are divided by the excess,
+    and their rows of the matrix are multiplied by it, so that the product stays the same. This
+    follows Xiao et al., "SmoothQuant" (arXiv 2211.10438), which scales every channel; here, only
+    the outliers are scaled, because only they need it.
 
     Returns:
-        `out`, and the moments of its tensors that are to be quantised, by their names in it.
+        `out`, and the moments of its tensors that will be quantised, by their names in that file.
     """
     graph = onnx.load(exported)
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
@@ -276,13 +279,13 @@ def _tokens(model: Path, held_out: HeldOut) -> list[list[int]]:
 
 
 def _seen(exported: Path, texts: Sequence[Sequence[int]], reporter: Reporter) -> dict[str, Seen]:
-    """Of each tensor that a weight matrix multiplies, by its name."""
+    """The statistics of each tensor that a weight matrix multiplies, by its name."""
     graph = onnx.load(exported)
     names = list(_products(graph.graph))
     for name in names:
         graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # a core for each text: none waits for another within one
+    options.intra_op_num_threads = 1  # one core per text, so that no core waits for another
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -325,7 +328,7 @@ def _quantize(graph: Path, setting: Setting, out: Path) -> None:
             for node in nodes
             if _part(kept, node) not in setting.parts
         ],
-        # Some tensors have a type that shape inference cannot tell.
+        # Shape inference cannot determine the type of some tensors.
         extra_options={"DefaultTensorType": TensorProto.FLOAT},
     )
 
@@ -333,7 +336,7 @@ def _quantize(graph: Path, setting: Setting, out: Path) -> None:
 def _round(
     graph: Path, moments: Mapping[str, Vectors], quantized: Path, reporter: Reporter
 ) -> None:
-    """Round the weights in `quantized` anew, from those in `graph`, by its tensors' moments."""
+    """Round the weights in `quantized` again by GPTQ, from those in `graph` and its moments."""
     floats = onnx.load(graph).graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in floats.initializer}
     products = {name: nodes for name, nodes in _products(floats).items() if name in moments}
@@ -358,7 +361,7 @@ def _round(
 
 
 def _products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """The products with a weight matrix, by the tensor that is multiplied."""
+    """The MatMul nodes with a weight matrix, by the name of the other input."""
     weights = {tensor.name for tensor in graph.initializer}
     products: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
@@ -368,7 +371,10 @@ def _products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def _part(graph: onnx.GraphProto, node: onnx.NodeProto) -> Part:
-    """By its shape: feed-forward blocks widen, then narrow; the attention's are square."""
+    """The part that a matrix belongs to, by its shape.
+
+    Attention matrices are square; feed-forward blocks widen, then narrow.
+    """
     rows, columns = next(t.dims for t in graph.initializer if t.name == node.input[1])
     if rows == columns:
         return "attention"

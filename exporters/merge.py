@@ -1,4 +1,4 @@
-"""A LoRA adapter added to its base, in any proportion."""
+"""Merging a LoRA adapter into its base, with any interpolation weight."""
 
 import os
 import shutil
@@ -18,30 +18,31 @@ from customir.encoder.torch_encoder import load_transformer
 from customir.errors import UserError
 from customir.files import make_private_folder
 
-FULL_NAME = "full_model.safetensors"  # as customir.training writes the weights that it changed
+FULL_NAME = "full_model.safetensors"  # the changed weights, as customir.training writes them
 
 
 def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
-    """Write a complete sentence-transformers folder with weights base + alpha * what was learned.
+    """Write a complete sentence-transformers folder with the weights base + alpha * delta.
 
-    That is scaling * B A of a LoRA adapter; of weights that were changed themselves, the difference.
+    For a LoRA adapter, delta is scaling * B A. After full fine-tuning, it is the difference between
+    the changed weights and the base's.
 
-    alpha interpolates linearly between the base (0: its very bytes) and the adapted model (1):
-    Wortsman et al., "Robust fine-tuning of zero-shot models" (WiSE-FT, arXiv 2109.01903);
+    alpha interpolates linearly between the base (0: bit-identical weights) and the adapted model
+    (1): Wortsman et al., "Robust fine-tuning of zero-shot models" (WiSE-FT, arXiv 2109.01903);
     Xiao et al., "LM-Cocktail" (arXiv 2311.13534).
 
     Args:
         base: A sentence-transformers folder.
         adapter: A folder that peft saved for that base's transformer, or one with the changed
             weights in full_model.safetensors.
-        alpha: Share of the adapter, usually 0 to 1.
-        out: Created, or replaced as a whole; never seen half-written.
+        alpha: The interpolation weight, usually 0 to 1.
+        out: The folder to create or replace. It is never visible half-written.
 
     Returns:
         `out`.
 
     Raises:
-        UserError: a folder is not what it should be, or the adapter is for another model.
+        UserError: a folder is not usable, or the adapter is for another model.
     """
     folder = read_model_folder(base)
     transformer = load_transformer(folder)
@@ -66,7 +67,7 @@ def merge_adapter(base: Path, adapter: Path, alpha: float, out: Path) -> Path:
 def _deltas(
     adapter: Path, base: Path, transformer: Any, weights: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """What was learned, float64, by the name of the weight: scaling * B A, or the difference."""
+    """The learned deltas, float64, by the name of the weight: scaling * B A, or the difference."""
     if (adapter / FULL_NAME).exists():
         return _differences(adapter, base, weights)
     if not (adapter / "adapter_model.safetensors").exists():
@@ -88,7 +89,7 @@ def _deltas(
 def _differences(
     changed: Path, base: Path, before: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Of weights that were changed themselves from the base's."""
+    """The differences between fully fine-tuned weights and the base's."""
     try:
         after = load_file(changed / FULL_NAME)
     except SafetensorError as error:
@@ -110,7 +111,7 @@ def _make_private(folder: Path) -> None:
 
 
 def _replace_folder(new: Path, old: Path) -> None:
-    """Rename `new` to `old`; a folder that is there goes first, so that two are never mixed."""
+    """Rename `new` to `old`; an existing `old` is moved away first, so that they never mix."""
     if old.exists():
         condemned = old.with_name(old.name + ".old")
         if condemned.exists():

@@ -1,4 +1,4 @@
-"""A sentence-transformers folder to one ONNX graph that pools and normalises."""
+"""Export of a sentence-transformers folder to one ONNX graph that pools and normalises."""
 
 import io
 import logging
@@ -31,18 +31,18 @@ def export_onnx(model: Path) -> Path:
 
     Inputs: input_ids and attention_mask, int64 of shape (batch, sequence), both dynamic.
     Outputs: last_hidden_state, the token embeddings, float32 of shape (batch, sequence, d), under
-    the name that optimum and so sentence-transformers' ONNX backend asks for; sentence_embedding,
-    float32 of shape (batch, d), pooled as the folder says, rows of length 1 (also where the folder
-    has no Normalize module).
+    the name that optimum, and so sentence-transformers' ONNX backend, expects; sentence_embedding,
+    float32 of shape (batch, d), pooled as the folder says, with rows of length 1 (even if the
+    folder has no Normalize module).
 
     Returns:
-        The file's path. Its checksum is in SHA256SUMS beside it, and the tokenizer's too.
+        The file's path. SHA256SUMS beside it contains its checksum and the tokenizer's.
 
     Raises:
-        UserError: the folder is not one that can be exported.
+        UserError: the folder cannot be exported.
     """
     with quiet():
-        # "eager": the attention that onnxruntime.transformers knows how to fuse.
+        # "eager" is the attention that onnxruntime.transformers can fuse.
         encoder = load_encoder(model, attention="eager")
         if (width := read_model_folder(model).truncate_dim) is not None:
             encoder.append(_Truncate(width))
@@ -72,10 +72,10 @@ class _Truncate(nn.Module):
 
 
 def load_encoder(model: Path, attention: str = "sdpa") -> SentenceTransformer:
-    """The folder in torch, on the CPU. Call it within `quiet`.
+    """Load the folder in torch, on the CPU. Call it within `quiet`.
 
     Raises:
-        UserError: not a usable folder.
+        UserError: the folder is not usable.
     """
     weight_files(read_model_folder(model))  # refuses code of the folder's own, and pickles
     try:
@@ -103,7 +103,7 @@ def _rename_tensor(path: Path, old: str, new: str) -> None:
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """An empty private folder that is gone afterwards; clears what a killed run left there."""
+    """An empty private folder that is deleted afterwards; removes what a killed run left in it."""
     shutil.rmtree(path, ignore_errors=True)
     try:
         yield make_private_folder(path)
@@ -112,12 +112,12 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 
 def place(made: Path, path: Path) -> Path:
-    """Move a finished ONNX file to `path`, private and whole, and record its checksum."""
+    """Move a finished file to `path` atomically, make it private, and record its checksum."""
     make_private_folder(path.parent)
     made.chmod(0o600)
     with made.open("rb") as file:
         os.fsync(file.fileno())
-    # Between these two a checksum is missing, never wrong.
+    # Between these two steps the checksum is missing, but never wrong.
     _record_checksum(path.parent, path.name, None)
     os.replace(made, path)
     _record_checksum(path.parent, path.name, sha256_of(path))
@@ -125,7 +125,7 @@ def place(made: Path, path: Path) -> Path:
 
 
 def _record_checksum(folder: Path, name: str, checksum: str | None) -> None:
-    """Set or drop the line of `name` in the folder's SHA256SUMS, as `sha256sum --check` reads it."""
+    """Set or remove the line of `name` in the folder's SHA256SUMS, for `sha256sum --check`."""
     sums = folder / CHECKSUMS_NAME
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
     lines = [line for line in lines if line.partition("  ")[2] != name]
@@ -136,7 +136,7 @@ def _record_checksum(folder: Path, name: str, checksum: str | None) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the exporters' libraries from telling how they trace and fuse."""
+    """Silence the messages of the export libraries about tracing and fusing."""
     verbosity = transformers_logging.get_verbosity()
     disabled = logging.root.manager.disable
     transformers_logging.set_verbosity_error()

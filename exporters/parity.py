@@ -1,4 +1,4 @@
-"""The whole chain of a model folder measured: each file against the one that it was made from."""
+"""Parity of a model folder's files: each one measured against the one that it was made from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from customir.progress import Reporter, Silent, Task
 
 FP16_FILE = f"{ONNX_FOLDER}/{FP16_NAME}"
 OPTIONAL = (FP16_FILE, GGUF_NAME)
-TEXTS_AT_ONCE = 256  # in torch, between two steps of the progress
+TEXTS_AT_ONCE = 256  # in torch, between two updates of the progress bar
 
 
 def measure_parity(
@@ -33,12 +33,12 @@ def measure_parity(
     reporter: Reporter | None = None,
     known: Mapping[str, Encoded] | None = None,
 ) -> list[Measured]:
-    """safetensors (in torch) -> ONNX fp32 -> ONNX INT8; fp16 and GGUF too, where they are there.
+    """Measure safetensors (in torch) -> ONNX fp32 -> ONNX INT8; fp16 and GGUF too, if they exist.
 
-    INT8 by ONNX Runtime and, where this machine and the file allow it, by our kernel.
+    The INT8 file is run by ONNX Runtime and, if this machine and the file allow it, by our kernel.
 
     Args:
-        known: What files gave for these texts a moment ago, so that it need not be computed again.
+        known: Vectors of these texts, by file, that need not be computed again.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -74,7 +74,7 @@ def measure_parity(
 
 
 def losses(chain: list[Measured], held_out: HeldOut) -> list[str]:
-    """Each step that loses more than its limit, in words; none where all is well."""
+    """A description of each step that loses more than its limit; empty if there is none."""
     files = {step.file: step for step in chain}
     found = []
     for step in chain:
@@ -112,7 +112,7 @@ def _encode_in_torch(model: Path, held_out: HeldOut, task: Task) -> Encoded:
 
         def encode(texts: Sequence[str], embed: Callable[..., Vectors]) -> Vectors:
             rows: dict[int, Vectors] = {}
-            # By length, as the encoder sorts what it is given at once: so nothing more is padded.
+            # Sorted by length, as the encoder sorts each call's texts, so that no padding is added.
             order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
             for start in range(0, len(texts), TEXTS_AT_ONCE):
                 part = order[start : start + TEXTS_AT_ONCE]

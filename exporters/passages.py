@@ -1,4 +1,4 @@
-"""The model that embeds passages, where the adapted one is for queries alone: the base, exported."""
+"""Export of the base as the passage encoder, if the adapted model embeds only queries."""
 
 import json
 import os
@@ -19,8 +19,8 @@ def write_passage_model(
 ) -> Path:
     """Export `base` to `folder`, and state in `model`/passages.json that it embeds the passages.
 
-    `model` must be exported already: each of its ONNX files goes with that of the same name, and
-    an index is stamped with the latter's fingerprint.
+    `model` must be exported already. Each of its ONNX files is used with the one of the same name
+    in `folder`, whose fingerprint is stored in the index.
 
     Returns:
         `folder`.

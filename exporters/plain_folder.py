@@ -1,4 +1,4 @@
-"""A model folder in the one layout that all the exporters and every sentence-transformers read."""
+"""A model folder in the layout that all exporters and all sentence-transformers versions read."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from customir.encoder.folder import (
 )
 from customir.encoder.torch_encoder import load_tokenizer
 
-# Made from other weights, code, or of no use to anybody who loads the folder.
+# Files that were made from other weights, that are code, or that no user of the folder needs.
 LEFT_OUT = (
     "onnx", "openvino", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.py", ".*",
     "model.safetensors.index.json", "model-*-of-*.safetensors",
@@ -30,15 +30,15 @@ LEFT_OUT = (
 
 
 def write_plain_folder(folder: ModelFolder, transformer: nn.Module, out: Path) -> None:
-    """Write a copy of `folder` to `out`, which is not there yet.
+    """Write a copy of `folder` to `out`, which must not exist yet.
 
-    Its transformer lies at the top, in one safetensors file under transformers' own names, with a
-    tokenizer.json that holds what sentence-transformers uses; modules.json names classes as every
-    version knows them; and tokenizer_config.json says where texts are cut, since others look only
-    there. Weights that are so already are copied byte by byte.
+    The transformer is at the top level, in one safetensors file under transformers' own names. Its
+    tokenizer.json contains the tokenizer that sentence-transformers uses. modules.json uses class
+    names that every version knows. tokenizer_config.json states the maximum length, since other
+    libraries look only there. Weights that have this form already are copied byte by byte.
 
     Args:
-        transformer: The folder's transformer, as `load_transformer` gives it.
+        transformer: The folder's transformer, as returned by `load_transformer`.
     """
     left_out = shutil.ignore_patterns(*LEFT_OUT)
     shutil.copytree(folder.root, out, ignore=left_out)
@@ -57,7 +57,7 @@ def write_plain_folder(folder: ModelFolder, transformer: nn.Module, out: Path) -
 
 
 def _write_weights(folder: ModelFolder, transformer: nn.Module, out: Path) -> None:
-    """The transformer's weights in the type that they are stored in."""
+    """Write the transformer's weights in the type in which `folder` stores them."""
     wanted = transformer.state_dict()
     files = weight_files(folder)
     with safe_open(files[0], "pt") as stored:
@@ -77,7 +77,10 @@ def _write_weights(folder: ModelFolder, transformer: nn.Module, out: Path) -> No
 
 
 def _write_tokenizer(folder: ModelFolder, out: Path) -> None:
-    """tokenizer.json, anew where there is none or where it is not what transformers makes of it."""
+    """Write tokenizer.json if it is missing or differs from the tokenizer that transformers loads.
+
+    tokenizer_config.json gets the model's maximum length.
+    """
     tokenizer = load_tokenizer(folder).backend_tokenizer
     tokenizer.no_padding()
     tokenizer.no_truncation()

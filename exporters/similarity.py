@@ -1,4 +1,4 @@
-"""How near two encoders are to each other, on the same texts."""
+"""Similarity of two encoders on the same texts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ DEPTH = 10
 RECALL = "Recall@10"
 LEAST_MEAN_COSINE = 0.99  # of INT8 to fp32
 LEAST_HALF_COSINE = 0.999  # of half precision to fp32
-LEAST_EXACT_COSINE = 0.9999  # of fp32 to fp32: less is another model
+LEAST_EXACT_COSINE = 0.9999  # of fp32 to fp32; below it, the models differ
 MOST_LOST_RECALL = 0.005
 QUERIES_BY_CHANCE = 3
 
@@ -19,7 +19,7 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Parity:
-    """Cosine between the two vectors of each text: its mean and minimum over the texts."""
+    """The mean and minimum, over the texts, of the cosine between a text's two vectors."""
 
     mean_cosine: float
     min_cosine: float
@@ -27,7 +27,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Encoded:
-    """An encoder's vectors of what is held out, float32 (texts, d) each."""
+    """An encoder's vectors of the held-out texts, float32 (texts, d) each."""
 
     passages: Vectors
     queries: Vectors
@@ -43,12 +43,12 @@ def _no_metrics(rows: npt.NDArray[np.int64]) -> Mapping[str, float]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a step of the chain is measured on.
+    """The texts on which a step of the chain is measured.
 
     Attributes:
-        passages: Among which each query's answers are looked for.
-        queries: None of them may have taken part in training.
-        metrics: From the ten best passages of each query, int64 (queries, 10) with rows of
+        passages: The passages that are searched for each query's answers.
+        queries: The queries, none of which may have taken part in training.
+        metrics: Maps the ten best passages of each query, int64 (queries, 10) with rows of
             `passages`, to the mean of each metric, 0 to 1, Recall@10 among them.
     """
 
@@ -57,7 +57,7 @@ class HeldOut:
     metrics: Callable[[npt.NDArray[np.int64]], Mapping[str, float]] = field(default=_no_metrics)
 
     def measure(self, encoded: Encoded) -> Mapping[str, float]:
-        """The metrics of an encoder; empty where there are no queries."""
+        """The metrics of an encoder; empty if there are no queries."""
         if not len(encoded.queries):
             return {}
         scores = encoded.queries @ encoded.passages.T
@@ -66,23 +66,23 @@ class HeldOut:
 
     @property
     def lost_recall_limit(self) -> float:
-        """0.5 points of Recall@10; with fewer than 600 queries, three queries.
+        """The allowed loss of Recall@10: 0.5 points, or three queries if there are fewer than 600.
 
-        Any rounding moves a few hits over rank 10 or back, so that of few queries two or three
-        are lost by chance, at whatever setting.
+        Any rounding moves a few hits across rank 10 in either direction. With few queries, two or
+        three are therefore lost by chance, whatever the setting.
         """
         return max(MOST_LOST_RECALL, QUERIES_BY_CHANCE / max(1, len(self.queries)))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One file of the chain.
+    """The measurement of one file of the chain.
 
     Attributes:
-        parity: With `before`; None for the first.
+        parity: Parity with `before`; None for the first file.
         metrics: See `HeldOut`.
-        least_mean_cosine: Below it, the step has lost too much.
-        before: The file that it is compared with; None for the first.
+        least_mean_cosine: If the mean cosine is below it, the step has lost too much.
+        before: The file that this one is compared with; None for the first file.
     """
 
     file: str
@@ -92,12 +92,12 @@ class Measured:
     before: str | None = None
 
     def loss(self, before: "Measured", held_out: HeldOut) -> str | None:
-        """What this step loses beyond its limits, for the user; None where it keeps them."""
+        """What this step loses beyond its limits, in words for the user; None if it keeps them."""
         if self.parity is not None and self.parity.mean_cosine < self.least_mean_cosine:
             return f"mean cosine {self.parity.mean_cosine:.4f}, below {self.least_mean_cosine}"
         if RECALL in self.metrics:
             lost = before.metrics[RECALL] - self.metrics[RECALL]
-            if lost > held_out.lost_recall_limit + 1e-9:  # sums of floats
+            if lost > held_out.lost_recall_limit + 1e-9:  # tolerance for floating-point sums
                 return f"{100 * lost:.1f} points of {RECALL} on {len(held_out.queries)} queries"
         return None
 
@@ -106,8 +106,8 @@ def compare(reference: Vectors, other: Vectors) -> Parity:
     """Compare two encoders' vectors of the same texts.
 
     Args:
-        reference: Shape (n, d), n at least 1; rows need not be of length 1, but not of length 0.
-        other: The same shape, rows in the same order.
+        reference: Shape (n, d), n at least 1. Rows may have any length except 0.
+        other: The same shape, with rows in the same order.
 
     Raises:
         ValueError: the shapes differ or are empty.

@@ -1,4 +1,4 @@
-"""Which tensor of an INT8 graph is what, for our own kernel: a weight map in the file's metadata."""
+"""The weight map in an INT8 file's metadata, which tells our kernel the role of each tensor."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ QUANTIZED = "_quantized"  # suffix of quantised weights
 
 @dataclass(frozen=True)
 class Family:
-    """How a family of encoders names its parts.
+    """The names of the parts in a family of encoders.
 
     Attributes:
         projections: The matrices of queries, keys and values in each layer.
         out: The matrix after the attention.
-        after_attention: Where the normalisation after it is.
+        after_attention: The module that contains the normalisation after the attention.
         first_position: Row of a text's first token in the table of position embeddings.
-        types: Whether there are token type embeddings, of which texts get the first.
+        types: Whether the family has token type embeddings, of which texts get the first.
         relative: Whether a bias for the distance of two tokens is added to their attention score.
     """
 
@@ -47,7 +47,7 @@ BERT = Family(
     "attention/output/dense",
     "attention/output",
 )
-ROBERTA = replace(BERT, first_position=2)  # after the padding's
+ROBERTA = replace(BERT, first_position=2)  # after the position of padding
 MPNET = Family(
     ("attention/attn/q", "attention/attn/k", "attention/attn/v"),
     "attention/attn/o",
@@ -68,11 +68,11 @@ FAMILIES = {
 def write_weight_map(model: Path, graph: Path) -> bool:
     """Write a weight map for `customir.kernels.int8_encoder` into `graph`, an INT8 file of `model`.
 
-    The graph stays as it is, except that its weights are stored as raw bytes.
+    The graph is not changed, except that its weights are stored as raw bytes.
 
     Returns:
-        Whether the kernel can run the model: an encoder of `FAMILIES` with GELU, all of whose
-        matrices are INT8, with mean or CLS pooling.
+        Whether the kernel can run the model. It can if the model is an encoder of `FAMILIES` with
+        GELU and with mean or CLS pooling, and all of its matrices are INT8.
     """
     folder = read_model_folder(model)
     config, pooling = folder.config, _pooling(folder)
@@ -90,7 +90,7 @@ def write_weight_map(model: Path, graph: Path) -> bool:
 
 
 def _pooling(folder: ModelFolder) -> str | None:
-    """mean or cls; None: something else, or more than pooling and normalisation."""
+    """mean or cls; None for another pooling, or if more than pooling and normalisation follows."""
     modes = folder.pooling.modes
     if folder.has_dense or folder.truncate_dim is not None or modes not in (("mean",), ("cls",)):
         return None
@@ -117,7 +117,7 @@ def _weight_map(
     nodes = {node.name: node for node in graph.node}
 
     def weight(name: str) -> str:
-        """The initializer; of equal ones, the exporter keeps only one, under another name."""
+        """The initializer's name. Of equal ones the exporter keeps only one, under its own name."""
         if name in makers and makers[name].op_type == "Identity":
             name = makers[name].input[0]
         if name not in initializers:
@@ -139,7 +139,7 @@ def _weight_map(
     def linear(*places: str) -> dict[str, Any]:
         weights = [weight(inputs(f"{place}/MatMul_quant")[1]) for place in places]
         left = inputs(f"{places[0]}/MatMul_quant")[0]
-        scaled = makers[makers[left].input[0]]  # what is quantised
+        scaled = makers[makers[left].input[0]]  # the node whose output is quantised
         divided = scaled.op_type == "Mul" and scaled.input[1].startswith("calibration_")
         return {
             "weights": weights,

@@ -1,5 +1,5 @@
-"""The hot loops, one folder or module an operation.
+"""The hot loops, one folder or module per operation.
 
-`scan` and `int8_encoder` are what a server needs and import no torch; `attention`, `infonce`,
-`lora_linear` and `activation_cache` are for training. README.md says how a kernel is laid out.
+A server needs `scan` and `int8_encoder`, which do not import torch. `attention`, `infonce`,
+`lora_linear` and `activation_cache` are for training. README.md describes the layout of a kernel.
 """

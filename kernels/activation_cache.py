@@ -1,8 +1,8 @@
-"""Activations of a forward pass that the same pass, run again, reads instead of computing them.
+"""Recorded activations of a forward pass, which are replayed when the same pass runs again.
 
-Korthikanti et al. 2022 (arXiv 2205.05198), section 5: of all that a gradient needs, keep what is
-expensive to compute and small. Here, these are the results of attention and of linears with fewer
-outputs than inputs, since each of their numbers is the sum of most products.
+Korthikanti et al. 2022 (arXiv 2205.05198), section 5: of the activations that the gradient needs,
+store those that are small but expensive to compute. Here, these are the results of attention and of
+linears with fewer outputs than inputs, since each of their numbers is a sum of many products.
 """
 
 from collections import deque
@@ -18,20 +18,20 @@ _active: ContextVar[tuple[ActivationCache, bool] | None] = ContextVar("active", 
 
 @contextmanager
 def recording(cache: ActivationCache) -> Iterator[None]:
-    """Within, a forward pass appends the activations that are worth it to `cache`."""
+    """Let a forward pass within the context append the activations worth caching to `cache`."""
     with _activate(cache, False):
         yield
 
 
 @contextmanager
 def replaying(cache: ActivationCache) -> Iterator[None]:
-    """Within, the same forward pass takes them out of `cache`, which is empty at its end."""
+    """Let the same forward pass remove them from `cache`, which is empty afterwards."""
     with _activate(cache, True):
         yield
 
 
 def record_or_replay(compute: Callable[[], Tensor]) -> Tensor:
-    """What `compute` returns, or returned at this place of the recorded pass. Must not be written to."""
+    """The result of `compute`, or the recorded one when replaying. It must not be written to."""
     active = _active.get()
     if active is None:
         return compute()

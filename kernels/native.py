@@ -1,6 +1,6 @@
 """The C++ libraries that are compiled when the package is installed.
 
-Without a C++ compiler they are missing, and every operation that has one falls back to something else.
+Without a C++ compiler they are missing, and every operation with such a library has a fallback.
 """
 
 import ctypes
@@ -14,10 +14,11 @@ log = logging.getLogger(__name__)
 
 
 def load_library(folder: Path, name: str) -> ctypes.CDLL | None:
-    """The library `name` in `folder`.
+    """Load the library `name` from `folder`.
 
-    None where it was not compiled, was compiled for another machine, or has another ABI version than
-    this code; the last two are logged as a warning.
+    Returns:
+        None if it was not compiled, was compiled for another machine, or has another ABI version
+        than this code. The last two are logged as a warning.
     """
     paths = [folder / f"{name}{suffix}" for suffix in EXTENSION_SUFFIXES]
     path = next((path for path in paths if path.exists()), None)

@@ -1,7 +1,7 @@
-"""Judged test sets in BEIR's layout: queries that people wrote, to measure what was adapted.
+"""Judged test sets in BEIR's layout: queries that people wrote, to evaluate the adapted model.
 
-Nothing of a set is used but to measure: it is read after the model is made. What is kept of it are
-embeddings, by key.
+A set is used only for evaluation: it is read after the model is finished. Only its embeddings are
+stored, by key.
 """
 
 import csv
@@ -30,13 +30,13 @@ from customir.settings import Settings
 from customir.workspace import Workspace, content_key
 
 STAGE = "evaluate --beir"
-# Of the qrels that a set has, the one that published figures are for.
+# The first one that exists is used. Published figures are for the test queries.
 QRELS_IN_ORDER = ("test.tsv", "dev.tsv", "train.tsv")
 
 
 @dataclass(frozen=True)
 class BeirSet:
-    """A test set. Passages are title and text; only queries with a relevant passage are kept."""
+    """A test set. A passage is its title and text. Every query has a relevant passage."""
 
     name: str
     passage_keys: tuple[str, ...]
@@ -49,8 +49,10 @@ class BeirSet:
 def read_beir(folder: Path) -> BeirSet:
     """Read corpus.jsonl, queries.jsonl and qrels/*.tsv (test, else dev, else train).
 
+    Queries without a relevant passage are left out.
+
     Raises:
-        UserError: a file is missing, a line is not as it should be (names file and line), or no
+        UserError: a file is missing, a line is malformed (the message names file and line), or no
             query has a relevant passage.
     """
     corpus = _read_jsonl(folder / "corpus.jsonl")
@@ -95,14 +97,14 @@ def compare_on(
     reporter: Reporter,
     precision: Precision = "fp32",
 ) -> list[SystemResult]:
-    """BM25, every embedder, and hybrids of base and adapted, on a test set, in one run.
+    """Compare BM25, every embedder, and the hybrids of base and adapted model on a test set.
 
-    Embeddings are kept in the workspace, each by the key of its text and model.
+    Embeddings are stored in the workspace, each under the key of its text and model.
 
     Args:
         embedders: sentence-transformers folders by system, "base" among them.
-        precision: That these are run in.
-        int8: The same of folders with an ONNX INT8 export.
+        int8: Folders with an ONNX INT8 export, by system.
+        precision: The precision in which `embedders` are run.
     """
     by_words = rank_by_words(test.queries, test.passages)
     runs: dict[str, Rankings] = {BM25: by_words.rows}
@@ -135,12 +137,12 @@ def compare_on(
 
 
 def clusters_of(test: BeirSet) -> list[str]:
-    """Queries with the same answers belong together: several people asked for one document."""
+    """A cluster key per query. Queries of several people with the same answers share one key."""
     return [content_key(*sorted(test.qrels[query])) for query in test.query_keys]
 
 
 def _read_jsonl(path: Path) -> dict[str, str]:
-    """Texts by `_id`, with the title above where there is one."""
+    """The texts by `_id`, each below its title if it has one."""
     texts: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8") as file:

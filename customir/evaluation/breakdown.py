@@ -1,4 +1,4 @@
-"""Where the difference between base and adapted comes from: query styles, single queries."""
+"""The difference between base and adapted model by query style and by single query."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,12 @@ SNIPPET = 140
 
 @dataclass(frozen=True)
 class ExampleHit:
-    """A passage that a query finds: its title, its first words (SNIPPET characters each), and whether it answers the query."""
+    """One hit of a query.
+
+    Attributes:
+        title, text: Of the passage, at most SNIPPET characters each.
+        is_answer: Whether the passage answers the query.
+    """
 
     title: str
     text: str
@@ -28,10 +33,10 @@ class ExampleHit:
 
 @dataclass(frozen=True)
 class Example:
-    """A held-out query, and what two systems find for it.
+    """A held-out query with the hits of two systems.
 
     Attributes:
-        rank_before, rank_after: The best rank of an answer, from 1; None beyond DEPTH.
+        rank_before, rank_after: The best rank of an answer, from 1; None if it is beyond DEPTH.
         hits_before, hits_after: The SHOWN_HITS best passages.
     """
 
@@ -44,7 +49,7 @@ class Example:
 
     @property
     def gain(self) -> float:
-        """By how much the answer rose, as the difference of 1 / rank: above 0 if it did."""
+        """The change of the answer's 1 / rank; above 0 if the answer rose."""
         return _reciprocal(self.rank_after) - _reciprocal(self.rank_before)
 
 
@@ -54,8 +59,9 @@ class Movement:
 
     Attributes:
         rose, same, fell: Counts of queries.
-        won, lost: Up to MAX_EXAMPLES whose answer rose or fell most.
-        unmoved: As many whose answer both systems rank equally, the best rank first.
+        won, lost: Up to MAX_EXAMPLES queries whose answer rose or fell most.
+        unmoved: Up to MAX_EXAMPLES queries whose answer both systems rank equally, the best rank
+            first.
     """
 
     rose: int
@@ -74,10 +80,10 @@ def by_style(
     settings: EvaluationSettings,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """One row per style: how many queries, both means, and the difference with its interval.
+    """One row per style: the number of queries, both means, and the difference with its interval.
 
     Args:
-        base, adapted: A metric, float64 (queries,).
+        base, adapted: One metric of each query, float64 (queries,).
     """
     rows = []
     for style in sorted({query.style for query in queries}):

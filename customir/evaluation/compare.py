@@ -1,4 +1,4 @@
-"""Every system on the held-out queries: the numbers that the gate decides on."""
+"""The metrics of every system on the held-out queries, by which the gate decides."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,16 +36,17 @@ Merge = Callable[[float], Path]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Metrics of each query of a split, by system, and the verdict.
+    """The metrics of each dev and test query, by system, and the verdict.
 
     Attributes:
-        dev: On the LLM's dev queries, by interpolation weight; 0 is the base.
+        dev: Metrics on the LLM's dev queries, by interpolation weight; 0 is the base.
         pairs_dev: The same on self-supervised dev queries; empty if there are none.
-        test: Every system on the LLM's test queries; "adapted" only if dev chose a weight above 0.
+        test: Every system on the LLM's test queries; "adapted" only if a weight above 0 was chosen
+            on the dev queries.
         pairs_test: Base, adapted and reference model on self-supervised test queries; empty if
             there are none.
-        rankings: Of every system on the LLM's test queries, as rows of `pool`.
-        threads: Thread of each of these queries.
+        rankings: The rankings of every system for the LLM's test queries, as rows of `pool`.
+        threads: The thread of each of these queries.
         pool: The passages that were ranked for the test queries.
         dev_pool_size: How many passages were ranked for the dev queries.
     """
@@ -63,7 +64,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model: its folder, that of the model that embeds passages for it, its name for the user."""
+    """A model that is compared.
+
+    Attributes:
+        queries: Folder of the model, which embeds the queries.
+        passages: Folder of the model that embeds the passages.
+        name: The name that the user sees.
+    """
 
     queries: Path
     passages: Path
@@ -72,10 +79,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class _Vectors:
-    """What a candidate makes of held-out data, float32 (n, d) each.
+    """A candidate's vectors of the held-out data, float32 (n, d) each.
 
     Attributes:
-        answers: Of the self-supervised queries.
+        pairs: The self-supervised queries.
+        answers: The answers to the self-supervised queries.
     """
 
     passages: np.ndarray
@@ -92,18 +100,18 @@ def compare(
     embed: Embed,
     size: PoolSize = POOL,
 ) -> Comparison:
-    """Measure every candidate on dev, and the best of them against the base on test.
+    """Measure every candidate on the dev queries, and compare the best one with the base on test.
 
-    What is measured is what would be exported: each candidate is merged, loaded and run over the
-    passages of a pool. The self-supervised queries choose the weight if there are some,
-    else the LLM's. The chosen candidate embeds the whole corpus, so that the test pool holds its best
-    passages, too.
+    Each candidate is measured as it would be exported: it is merged, loaded and run over the
+    passages of a pool. The weight is chosen on the self-supervised queries if there are any,
+    otherwise on the LLM's. The chosen candidate embeds the whole corpus, so that the test pool
+    contains its best passages, too.
 
     Args:
         base: Folder of the base embedder.
-        merge: Makes a candidate; None if nothing was trained.
-        embed: Embeds texts by an encoder, with vectors from the workspace where it has them.
-        size: Of the pools.
+        merge: Builds a candidate; None if nothing was trained.
+        embed: Embeds texts by an encoder, and reuses the vectors that the workspace has.
+        size: The size of the pools.
     """
     dev = data.of("dev")
     by_base = _rank(dev, _embed(dev, Candidate(base, base, BASE), settings, embed))
@@ -154,10 +162,11 @@ def pool_of_test(
     embed: Embed,
     size: PoolSize = POOL,
 ) -> tuple[HeldOutData, ByWords]:
-    """The test queries with the part of the passages that systems are compared on, ranked by words.
+    """The test queries with the passages of the test pool, and BM25's rankings of these passages.
 
-    It holds the best passages of each compared model and of BM25, so that the metrics of these are
-    those of the whole corpus. Each of the models embeds all passages, or has done so before.
+    The pool contains the best passages of each compared model and of BM25, so that their metrics
+    are the same as on the whole corpus. For this, each of the models embeds all passages, unless
+    it did so before.
     """
     test = data.of("test")
     by_words = rank_by_words(
@@ -187,7 +196,7 @@ def _embed(data: HeldOutData, model: Candidate, settings: Settings, embed: Embed
 
 
 def _rank(data: HeldOutData, found: _Vectors) -> tuple[Rankings, Rankings]:
-    """The rankings of the passages for the LLM's queries, and for the self-supervised ones."""
+    """Rank the passages for the LLM's queries and for the self-supervised ones."""
     return (
         rank_by_vectors(found.queries, found.passages),
         rank_pairs(data.pairs, found.pairs, found.answers, found.passages, data.passages),
@@ -225,7 +234,7 @@ def _verdict(
     pairs: RankedQueries,
     settings: Settings,
 ) -> Verdict:
-    """What the gate says on the test queries of the weight that dev chose."""
+    """The gate's verdict, on the test queries, on the weight that was chosen on the dev queries."""
     if not trained:
         return Verdict(0.0, "There were too few pairs to train on.", {})
     if not has_dev:

@@ -1,4 +1,4 @@
-"""Drift: whether an adapted model still gains on new mail, and how far that mail is from the old."""
+"""Drift: does an adapted model still beat the base on new mail, and how different is that mail?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Distance:
     Attributes:
         share: The energy distance as a share of the mean distance between the sets, 0 (the same
             distribution) to 1.
-        p: How often threads assigned at random are as far apart.
+        p: Of the permutation test: how often random assignments of the threads are as far apart.
     """
 
     share: float
@@ -28,21 +28,24 @@ class Distance:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the distance is more than chance."""
+        """Whether the distance is statistically significant."""
         return self.p < SIGNIFICANT
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What `customir check` found.
+    """The result of `customir check`.
 
     Attributes:
-        passages: New passages, which the model was not adapted to.
-        threads: Threads of the passages that the queries were written for.
-        base, adapted: Recall@10 on the new queries, among old and new passages; None without any.
-        gain: adapted - base on them.
+        passages: The number of new passages, which the model was not adapted to.
+        queries: The number of new queries.
+        threads: The number of threads of the passages that the queries were written for.
+        base, adapted: Recall@10 on the new queries, among old and new passages; None if there are
+            no queries.
+        gain: adapted - base on the new queries.
         gain_then: The same on the test queries of the adaptation.
-        holds: None if it cannot be said.
+        holds: Whether the adapted model still beats the base; None if that is undecided.
+        verdict: The same in a sentence or two.
     """
 
     passages: int
@@ -67,11 +70,11 @@ def energy_distance(
     """The energy distance with a permutation test (Székely and Rizzo 2013, J. Stat. Plan. Inf.).
 
     2 E|X-Y| - E|X-X'| - E|Y-Y'|, as a share of 2 E|X-Y|. Whole threads are permuted, because
-    passages of one thread are alike: permuted one by one, they would make any two months differ
+    passages of one thread are alike. If single passages were permuted, any two months would differ
     significantly.
 
     Args:
-        old, new: float32 (n, d), unit norm; at least one each.
+        old, new: Vectors, float32 (n, d), unit norm; at least one each.
     """
     vectors = np.concatenate([old, new]).astype(np.float64)
     apart = np.sqrt(np.maximum(2 - 2 * vectors @ vectors.T, 0.0))
@@ -95,8 +98,8 @@ def judge_drift(
 ) -> tuple[bool | None, str]:
     """Whether the model is still better than the base, and why, in a sentence or two.
 
-    It holds if it is still significantly better, and it does not if it is significantly worse. In
-    between it cannot be said, and the distance decides whether to adapt again.
+    It holds if it is still significantly better, and does not if it is significantly worse.
+    Otherwise the result is None, and the distance decides whether to adapt again.
     """
     if distance is None:
         return None, "There is nothing new: every passage is in the corpus already."

@@ -34,8 +34,9 @@ class Verdict:
     Attributes:
         weight: Interpolation weight of the adapter in the model that ships; 0 is the base.
         reason: One sentence for the report.
-        differences: Of the candidate against the base on the LLM's test queries, by metric name.
-        missing: Which evidence for the candidate is missing, one sentence each.
+        differences: The candidate's differences from the base on the LLM's test queries, by metric
+            name.
+        missing: The evidence for the candidate that is missing, one sentence each.
     """
 
     weight: float
@@ -50,7 +51,7 @@ class Verdict:
 
 
 def choose_weight(dev: Mapping[float, Metrics]) -> float:
-    """The weight with the best mean nDCG@10 on the dev queries; of equals, the one nearest the base."""
+    """The weight with the best mean nDCG@10 on the dev queries; the smallest one of equals."""
     return max(sorted(dev), key=lambda weight: (float(np.mean(dev[weight][CHOOSING])), -weight))
 
 
@@ -61,21 +62,21 @@ def decide(
     settings: EvaluationSettings,
     seed: int,
 ) -> Verdict:
-    """Whether the candidate ships: people's queries decide, and the LLM's must not object.
+    """Decide whether the candidate ships: people's queries decide, and the LLM's must not object.
 
-    On the self-supervised queries, nDCG@10 or Recall@10 has to be significantly better and neither
-    may be significantly worse. On the LLM's queries, most of which took no part in training, nDCG@10
-    has to be higher and neither metric may be significantly worse. Without self-supervised queries,
-    both metrics have to be significantly better on the LLM's, because a small gain on these can be a
-    loss on people's.
+    On the self-supervised queries, nDCG@10 or Recall@10 has to be significantly better, and neither
+    may be significantly worse. On the LLM's queries, most of which took no part in training,
+    nDCG@10 has to be higher, and neither metric may be significantly worse. Without self-supervised
+    queries, both metrics have to be significantly better on the LLM's queries, because a small gain
+    on these can be a loss on people's.
 
-    All are test queries, which took no part in choosing the weight. So there is one comparison, and
-    the interval needs no correction for the number of weights.
+    All of them are test queries, which took no part in choosing the weight. So there is only one
+    comparison, and the interval needs no correction for the number of weights.
 
     Args:
-        weight: The interpolation weight that dev chose.
-        written: On the LLM's queries.
-        pairs: On self-supervised queries; None if there are too few.
+        weight: The interpolation weight that was chosen on the dev queries.
+        written: The metrics on the LLM's queries.
+        pairs: The metrics on self-supervised queries; None if there are too few.
     """
     threads = len(set(written.threads))
     if weight == 0:
@@ -103,7 +104,7 @@ def decide(
 
 
 def _missing(by_people: Mapping[str, Difference], written: Mapping[str, Difference]) -> list[str]:
-    """What people's queries and the LLM's do not show, though a candidate needs it to ship."""
+    """The evidence required to ship that people's and the LLM's queries do not give."""
     missing = []
     if not any(gain.significantly_better for gain in by_people.values()):
         missing.append(
@@ -122,7 +123,7 @@ def _missing(by_people: Mapping[str, Difference], written: Mapping[str, Differen
 
 
 def _missing_without_people(written: Mapping[str, Difference]) -> list[str]:
-    """What the LLM's queries alone do not show, though a candidate needs it to ship."""
+    """The same if there are only the LLM's queries, which then have to give all the evidence."""
     return [
         f"On the queries that the LLM wrote, {name} did not rise by more than chance can explain."
         for name, gain in written.items()

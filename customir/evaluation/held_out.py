@@ -1,4 +1,4 @@
-"""Held-out queries: which passages answer them, and how each candidate ranks passages for them."""
+"""Held-out queries: the passages that answer them, and each candidate's rankings for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ from customir.workspace.queries import Query, SelfSupervisedQuery, Split
 
 @dataclass(frozen=True)
 class HeldOutData:
-    """Passages, and queries of dev and test threads that are answered by some of them.
+    """Passages, and the queries of dev and test threads that some of them answer.
 
     Attributes:
-        queries: The LLM's.
+        queries: The queries that the LLM wrote.
         pairs: Queries that people wrote, from self-supervised pairs.
     """
 
@@ -33,7 +33,7 @@ class HeldOutData:
         )
 
     def among(self, rows: Sequence[int]) -> "HeldOutData":
-        """The same queries with some of the passages, in this order; `answer_rows` among them."""
+        """The same queries with these passages, in this order. `rows` must contain all answers."""
         places = {row: place for place, row in enumerate(rows)}
         return HeldOutData(
             [self.passages[row] for row in rows],
@@ -42,7 +42,7 @@ class HeldOutData:
         )
 
     def answer_rows(self) -> set[int]:
-        """Rows of all passages that are relevant to one of the queries."""
+        """The rows of all passages that are relevant to any of the queries."""
         group_of = {passage.key: passage.duplicates for passage in self.passages}
         groups = {group_of[query.passage] for query in self.queries}
         rows = {row for row, each in enumerate(self.passages) if each.duplicates in groups}
@@ -54,9 +54,9 @@ class RankedQueries:
     """Held-out queries of one origin and one split, with the rankings of several candidates.
 
     Attributes:
-        threads: Thread of each query's passage.
-        passage_keys: Keys of the passages, which the rankings number.
-        rankings: By interpolation weight; 0 is the base.
+        threads: The thread of each query's passage.
+        passage_keys: The keys of the passages. Rankings contain positions in this list.
+        rankings: Rankings by interpolation weight; 0 is the base.
     """
 
     queries: Sequence[Query | SelfSupervisedQuery]
@@ -66,16 +66,16 @@ class RankedQueries:
     rankings: Mapping[float, Rankings]
 
     def metrics_of(self, weight: float) -> Metrics:
-        """A candidate's metrics of each query."""
+        """A candidate's metrics on each query."""
         keys = [query.key for query in self.queries]
         return by_query(self.qrels, keys, self.passage_keys, self.rankings[weight])
 
     def metrics(self) -> dict[float, Metrics]:
-        """Metrics of each query, by interpolation weight."""
+        """The metrics on each query, by interpolation weight."""
         return {weight: self.metrics_of(weight) for weight in self.rankings}
 
     def against_base(self, weight: float) -> PairedMetrics:
-        """A candidate beside the base."""
+        """A candidate's metrics paired with the base's."""
         return PairedMetrics(self.metrics_of(weight), self.metrics_of(0.0), self.threads)
 
     def measure(self, runs: Mapping[str, Rankings], settings: Settings) -> list[SystemResult]:
@@ -88,7 +88,7 @@ class RankedQueries:
 
 
 def qrels_of(queries: Sequence[Query], passages: Sequence[Passage]) -> Qrels:
-    """Relevant to a query are the passage that it was written for and its near-duplicates."""
+    """The relevant passages of each query: the one it was written for and its near-duplicates."""
     groups: dict[str, list[str]] = {}
     for passage in passages:
         groups.setdefault(passage.duplicates, []).append(passage.key)
@@ -103,7 +103,7 @@ def threads_of(queries: Sequence[Query], passages: Sequence[Passage]) -> list[st
 
 
 def subset_with_answers(passages: Sequence[Passage], qrels: Qrels, at_least: int) -> list[Passage]:
-    """All relevant passages and, up to `at_least` in total, other passages in their order."""
+    """All relevant passages, filled up to `at_least` with other passages in their order."""
     wanted = {key for grades in qrels.values() for key in grades}
     answers = [passage for passage in passages if passage.key in wanted]
     others = [passage for passage in passages if passage.key not in wanted]

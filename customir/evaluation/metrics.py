@@ -8,7 +8,7 @@ from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
 CUT = 10
 METRICS = {f"Recall@{CUT}": R @ CUT, f"nDCG@{CUT}": nDCG @ CUT, f"MRR@{CUT}": RR}
-# So deep a ranking is, that the curve of Recall@k can be drawn.
+# Depth of the rankings, deep enough for the curve of Recall@k.
 DEPTH = 100
 CURVE_DEPTHS = (1, 2, 3, 5, 10, 20, 50, 100)
 
@@ -20,7 +20,7 @@ Rankings = Sequence[np.ndarray] | np.ndarray
 def by_query(
     qrels: Qrels, query_keys: Sequence[str], passage_keys: Sequence[str], rows: Rankings
 ) -> dict[str, np.ndarray]:
-    """Each metric of each query: float64 (queries,), 0 to 1, in the order of `query_keys`.
+    """Compute each metric on each query: float64 (queries,), 0 to 1, in the order of `query_keys`.
 
     Args:
         qrels: Grades above 0 by query key and passage key; every query has at least one.
@@ -38,7 +38,7 @@ def by_query(
 def recall_curve(
     qrels: Qrels, query_keys: Sequence[str], passage_keys: Sequence[str], rows: Rankings
 ) -> dict[int, float]:
-    """Mean Recall@k, 0 to 1, by each k of CURVE_DEPTHS; empty without queries."""
+    """Mean Recall@k, 0 to 1, for each k of CURVE_DEPTHS; empty without queries."""
     if not query_keys:
         return {}
     measures = {R @ depth: depth for depth in CURVE_DEPTHS}

@@ -1,8 +1,8 @@
-"""Ranking the corpus for held-out self-supervised queries: people's words, without a label.
+"""Ranking the corpus for held-out self-supervised queries, which people wrote and nobody labelled.
 
-A subject asks for the mail below it, a question for its reply. On judged sets they agreed with
-people's queries where the LLM's did not, so they choose the interpolation weight and the gate
-decides by them.
+A subject is a query for the mail below it, and a question is one for its reply. On judged sets
+these queries agreed with people's queries where the LLM's did not. Therefore the interpolation
+weight is chosen on them, and the gate decides by them.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def rank_pairs(
 ) -> Rankings:
     """Rank the corpus for each query, to a depth of `DEPTH`.
 
-    The query's own passage takes part without the text that the query was taken from. Other passages
+    The query's own passage is ranked without the text that the query was taken from. Other passages
     of its thread and near-duplicate group are left out, because they may answer the query as well.
 
     Args:

@@ -1,11 +1,11 @@
-"""Is a difference between two systems more than luck? Paired bootstrap and randomisation test."""
+"""Significance of a difference between two systems: paired bootstrap and randomisation test."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# Draws at a time: 32 MB of float64.
+# Random numbers drawn at a time: 32 MB of float64.
 DRAWS = 1 << 22
 
 
@@ -14,8 +14,9 @@ class Difference:
     """The mean of paired differences, in the metric's own unit.
 
     Attributes:
-        low, high: Its bootstrap interval.
-        p: Of the randomisation test: how often luck alone gives as large a difference, either way.
+        low, high: The ends of its bootstrap interval.
+        p: The p-value of the two-sided randomisation test: how often chance alone gives as large a
+            difference.
     """
 
     mean: float
@@ -40,17 +41,18 @@ def paired_difference(
     resamples: int,
     seed: int,
 ) -> Difference:
-    """mean(system - base) with its interval and p.
+    """Compute mean(system - base) with its interval and p-value.
 
     The interval is the percentile interval of the bootstrap (Efron and Tibshirani 1993, chapter
-    13). What is drawn with replacement are clusters of queries (Field and Welsh 2007): queries
-    about one thread win or lose together, and drawn one by one they would make the interval too
-    narrow. p is the two-sided randomisation test's (Smucker, Allan and Carterette, CIKM 2007):
-    in each cluster the two systems are swapped at random, as if they were one.
+    13). Clusters of queries are drawn with replacement (Field and Welsh 2007), because queries
+    about one thread win or lose together; drawing single queries would make the interval too
+    narrow. The p-value is that of the two-sided randomisation test (Smucker, Allan and Carterette,
+    CIKM 2007), which swaps the two systems at random in each cluster.
 
     Args:
-        system, base: float64 (queries,), the same queries in the same order; at least one.
-        clusters: What each query belongs to; all different: the ordinary tests.
+        system, base: A metric on each query, float64 (queries,), the same queries in the same
+            order; at least one.
+        clusters: The cluster of each query. If all differ, these are the ordinary tests.
         confidence: 0.95 gives the 2.5th and the 97.5th percentile.
     """
     differences = system - base

@@ -1,4 +1,4 @@
-"""The systems that every table compares: how each ranks, and what it is worth against the base."""
+"""The systems that every table compares: their rankings, metrics and differences from the base."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ RANK_CONSTANT = 60  # of reciprocal rank fusion
 
 @dataclass(frozen=True)
 class SystemResult:
-    """One system on a set of queries.
+    """The results of one system on a set of queries.
 
     Attributes:
-        by_query: float64 (queries,) by metric name.
-        differences: To the base, by metric name; none of the base itself.
+        by_query: The metrics on each query, float64 (queries,), by metric name.
+        differences: The differences from the base, by metric name; empty for the base itself.
         curve: Mean Recall@k by k.
     """
 
@@ -37,14 +37,14 @@ class SystemResult:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """The means; None without queries."""
+        """The mean of each metric; None without queries."""
         return {
             name: float(np.mean(values)) if len(values) else None
             for name, values in self.by_query.items()
         }
 
     def as_row(self) -> dict[str, Any]:
-        """For a stage's detail and for JSON; `comparison_rows` makes a table of such rows."""
+        """The result for a stage's summary and for JSON; `comparison_rows` formats such rows."""
         row: dict[str, Any] = {"system": self.system, **self.metrics}
         for name, found in self.differences.items():
             row[f"{name} difference"] = [found.mean, found.low, found.high, found.p]
@@ -54,18 +54,19 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class ByWords:
-    """BM25's best passages of each query.
+    """BM25's best passages for each query.
 
     Attributes:
-        rows: Best first; only passages that share a word with the query.
-        shares: Float32, of the same lengths: their scores over the most that BM25 can be.
+        rows: Passages that share a word with the query, best first.
+        shares: Their scores divided by the largest possible BM25 score, float32, of the same
+            lengths.
     """
 
     rows: Rankings
     shares: Sequence[np.ndarray]
 
     def among(self, rows: Sequence[int]) -> "ByWords":
-        """The same without passages that are not in `rows`, whose places there number the others."""
+        """The same rankings of the passages in `rows` alone, renumbered by their position there."""
         places = {row: place for place, row in enumerate(rows)}
         masks = [np.array([row in places for row in own.tolist()], bool) for own in self.rows]
         return ByWords(
@@ -78,17 +79,17 @@ class ByWords:
 
 
 def hybrid(name: str) -> str:
-    """What the fusion of BM25 and a system is called, as `customir search` does it."""
+    """The name of the fusion of BM25 and a system, as `customir search` computes it."""
     return f"hybrid of BM25 and {name}"
 
 
 def rrf(name: str) -> str:
-    """What their reciprocal rank fusion is called."""
+    """The name of the reciprocal rank fusion of BM25 and a system."""
     return f"RRF of BM25 and {name}"
 
 
 def reference_embedder(settings: EvaluationSettings) -> tuple[str, Path] | None:
-    """Name and folder of the reference model; None if none is wanted or it is not on this machine."""
+    """Name and folder of the reference model; None if none is set or it is not on this machine."""
     if not settings.reference_model:
         return None
     try:
@@ -98,7 +99,7 @@ def reference_embedder(settings: EvaluationSettings) -> tuple[str, Path] | None:
 
 
 def embedders(base: Path, adapted: Path | None, settings: EvaluationSettings) -> dict[str, Path]:
-    """What a judged set compares, by system: the base, the reference model, the adapted one."""
+    """The models compared on a judged set, by system: base, reference and adapted model."""
     reference = reference_embedder(settings)
     found = {BASE: base, **dict([reference] if reference else [])}
     return {**found, ADAPTED: adapted} if adapted else found
@@ -117,29 +118,34 @@ def rank_by_words(queries: Sequence[str], passages: Sequence[str]) -> ByWords:
 
 
 def rank_by_vectors(queries: np.ndarray, passages: np.ndarray) -> list[np.ndarray]:
-    """The ranking for each query by inner product. Both are float32 (n, d)."""
+    """The ranking by inner product for each query. Both arguments are float32 (n, d)."""
     return list(top_k(queries, passages, DEPTH)[0])
 
 
 @dataclass(frozen=True)
 class Fused:
-    """A system's vectors with BM25: as `customir search` fuses them, and by ranks, the usual way."""
+    """A system's rankings fused with BM25's.
+
+    Attributes:
+        hybrid: Fused by scores, as `customir search` does it.
+        rrf: Fused by reciprocal ranks, the usual way.
+    """
 
     hybrid: Rankings
     rrf: Rankings
 
     def of(self, name: str) -> dict[str, Rankings]:
-        """By what they are called for a system."""
+        """Both rankings under their names for a system."""
         return {rrf(name): self.rrf, hybrid(name): self.hybrid}
 
 
 def fuse_with_words(
     queries: np.ndarray, passages: np.ndarray, by_words: ByWords, weight: float = WORD_WEIGHT
 ) -> Fused:
-    """The rankings by vectors and words together.
+    """Fuse the rankings by vectors and by words.
 
     Args:
-        queries, passages: float32 (n, d).
+        queries, passages: Vectors, float32 (n, d).
     """
     rows, cosines = top_k(queries, passages, DEPTH)
     std = cosine_std(passages[sample(len(passages))])
@@ -164,10 +170,10 @@ def measure(
     settings: EvaluationSettings,
     seed: int,
 ) -> list[SystemResult]:
-    """Every system's metrics and its differences to the base, which must be among the runs.
+    """Every system's metrics and differences from the base, which must be among the runs.
 
     Args:
-        clusters: Of each query: what is drawn together (`paired_difference`).
+        clusters: The cluster of each query (see `paired_difference`).
     """
     values = {name: by_query(qrels, query_keys, passage_keys, run) for name, run in runs.items()}
     return [
@@ -188,8 +194,11 @@ def measure(
 
 
 def _reciprocal_rank_fusion(rankings: Sequence[np.ndarray]) -> np.ndarray:
-    """score(d) = sum over rankings of 1 / (60 + rank of d): Cormack, Clarke and Buettcher, Reciprocal
-    rank fusion outperforms Condorcet and individual rank learning methods, SIGIR 2009."""
+    """Fuse rankings by score(d) = sum over rankings of 1 / (60 + rank of d).
+
+    Cormack, Clarke and Buettcher, Reciprocal rank fusion outperforms Condorcet and individual rank
+    learning methods, SIGIR 2009.
+    """
     scores: dict[int, float] = {}
     for ranking in rankings:
         for rank, row in enumerate(ranking.tolist(), start=1):

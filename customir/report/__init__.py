@@ -1,1 +1,1 @@
-"""The report: markdown for a terminal or a diff, HTML to look at."""
+"""The report, as Markdown for a terminal or a diff and as HTML for a browser."""

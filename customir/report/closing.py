@@ -1,4 +1,4 @@
-"""What `customir adapt` says at the end, as lines of at most 80 columns."""
+"""The closing output of `customir adapt`, in lines of at most 80 columns."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ COLUMN = (WIDTH - 2) // 2
 
 
 def opening_lines(run: Run) -> list[str]:
-    """What came out, what it was learned from, and why the base ships if it does."""
+    """The result, the training data, and, if the base ships, the reasons."""
     evaluated = run.evaluate
     said = [
         wording.headline(evaluated),
@@ -57,7 +57,7 @@ def _row(row: StageSummary) -> list[str]:
 
 
 def search_lines(evaluated: StageSummary) -> list[str]:
-    """Three searches: before and after, side by side; or what the base finds, if nothing changed."""
+    """Three searches, before and after side by side; only the base's hits if nothing changed."""
     if "movement" not in evaluated:
         return []
     compared = evaluated["candidate"] != "base"
@@ -80,7 +80,7 @@ def search_lines(evaluated: StageSummary) -> list[str]:
 
 
 def _column(system: str, rank: int | None, hits: Sequence[StageSummary]) -> list[str]:
-    """What one system finds, in lines of COLUMN."""
+    """One system's hits, in lines of at most COLUMN columns."""
     lines = [f"  {system}: {wording.rank_text(rank)}"]
     for place, hit in enumerate(hits, start=1):
         mark = "*" if hit["is_answer"] else " "
@@ -89,7 +89,7 @@ def _column(system: str, rank: int | None, hits: Sequence[StageSummary]) -> list
 
 
 def _shortened(text: str, columns: int) -> str:
-    """A line of at most so many columns, in which wide characters take two."""
+    """Shorten a text to one line of at most `columns`, where wide characters take two columns."""
     text = one_line(text)
     if cell_len(text) <= columns:
         return text
@@ -97,7 +97,7 @@ def _shortened(text: str, columns: int) -> str:
 
 
 def next_lines(folder: Path) -> list[str]:
-    """How to open the report, the search page and the model: commands to copy."""
+    """Commands to copy for the report and for searching, and the folder of the model."""
     open_file = "open" if sys.platform == "darwin" else "xdg-open"
     shown = quote(str(folder))
     commands = {

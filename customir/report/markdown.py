@@ -1,4 +1,4 @@
-"""DIR/report.md: what was read, written, judged, trained and measured, the verdict first."""
+"""DIR/report.md: the verdict, followed by the figures of every stage."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,7 +62,7 @@ def report_text(run: Run) -> str:
 
 
 def sparkline(values: Sequence[float], points: int = CURVE_POINTS) -> str:
-    """The course of `values` in at most `points` block characters, low to high."""
+    """Draw `values` as a line of at most `points` block characters, low to high."""
     if not values:
         return ""
     size = max(1, -(-len(values) // points))
@@ -83,7 +83,7 @@ def _verdict(run: Run) -> list[str]:
 
 
 def _examples(evaluated: StageSummary) -> list[str]:
-    """Single queries, before and after."""
+    """The hits of single queries, before and after."""
     moved = evaluated.get("movement")
     if not moved:
         return []
@@ -242,5 +242,5 @@ def _table(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot break out of a table cell and is not taken for HTML."""
+    """Escape a text so that it stays within a table cell and is not read as HTML."""
     return " ".join(re.sub(r"([\\|<`])", r"\\\1", text).split())

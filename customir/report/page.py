@@ -1,4 +1,4 @@
-"""DIR/report.html: the report to look at. One file, without a script or anything from elsewhere."""
+"""DIR/report.html: the report for a browser, one file without scripts or external resources."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ from customir.report.plots import (
 from customir.report.run import Run, StageSummary
 
 PAGE_NAME = "report.html"
-# Of each system's line; hybrids are dashed in the colour of their half.
+# The colour of each system's line. A hybrid's line is dashed, in the colour of its embedder.
 COLOUR = {"adapted": "c0", "base": "c7", "BM25": "c1", "adapted INT8": "c2", "base INT8": "c2"}
 OTHER_COLOUR = "c4"
 SKIPPED_SHOWN = 200
@@ -39,7 +39,7 @@ def write_page(run: Run) -> Path:
 
 
 def page_text(run: Run) -> str:
-    """The report as HTML. Stages that have not run are left out. All text of the corpus is escaped."""
+    """The report as HTML, with corpus text escaped. Stages that have not run are left out."""
     folder = Path(__file__).parent
     templates = Environment(
         loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -63,7 +63,7 @@ def page_text(run: Run) -> str:
 
 
 def _evaluation(run: Run) -> dict[str, Any]:
-    """What the page says of base, adapted model and the rest."""
+    """The page's variables about the evaluation; empty if it has not run."""
     evaluated = run.evaluate
     if not evaluated:
         return {}
@@ -85,7 +85,7 @@ def _evaluation(run: Run) -> dict[str, Any]:
 
 
 def _tiles(evaluated: StageSummary) -> list[dict[str, str]]:
-    """The metrics before and after, in points, on the queries that decide."""
+    """The metrics before and after, times 100, on the queries that decide."""
     rows = {row["system"]: row for row in wording.deciding_table(evaluated)}
     if ADAPTED not in rows:
         return []
@@ -100,7 +100,7 @@ def _tiles(evaluated: StageSummary) -> list[dict[str, str]]:
 
 
 def _cells(rows: Sequence[StageSummary]) -> list[dict[str, Any]]:
-    """The table of systems: each metric with its difference to the base."""
+    """The table of systems: each metric with its difference from the base."""
     table = []
     for row in rows:
         cells = []
@@ -119,7 +119,7 @@ def _cells(rows: Sequence[StageSummary]) -> list[dict[str, Any]]:
 
 
 def _plots(evaluated: StageSummary, rows: Sequence[StageSummary]) -> list[tuple[str, Markup, str]]:
-    """Title, plot and note of what shows where the gain comes from."""
+    """The plots that show where the gain comes from, each with its title and note."""
     metric = wording.COMPARED[0]
     against_base = [
         Interval(row["system"], difference.mean, difference.low, difference.high)

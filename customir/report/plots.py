@@ -1,7 +1,7 @@
 """Plots as inline SVG, drawn by Matplotlib and coloured by the page's CSS.
 
-Matplotlib draws in the light theme's colours, and `_svg` replaces each by the CSS variable of its
-name, so that a dark page shows the same plot. Text stays text, in the page's font.
+Matplotlib draws in the light theme's colours, and `_svg` replaces each by the CSS variable of the
+same name, so that a dark page shows the same plot. Labels stay text, in the page's font.
 """
 
 import io
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# CSS variables of the page, by theme. c0 to c7 tell series apart.
+# The page's CSS variables in the light theme, then in the dark one. c0 to c7 distinguish series.
 COLOURS = {
     "c0": "#1f6fd6", "c1": "#b45f00", "c2": "#00797f", "c3": "#8a3ffc", "c4": "#b5367a",
     "c5": "#4d7c0f", "c6": "#8d5524", "c7": "#6b7480", "good": "#0a7d4f", "bad": "#b3261e",
@@ -59,7 +59,7 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
 }
 
-# Its notes on its cache of fonts would stand between the stages on the terminal.
+# Messages about Matplotlib's font cache would appear between the stages on the terminal.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
@@ -124,7 +124,7 @@ def lines(
 
 
 def forest(title: str, rows: Sequence[Interval]) -> Markup:
-    """Means with their intervals, one below the other, about a line at zero (a forest plot)."""
+    """A forest plot: means with their intervals, one per row, and a line at zero."""
     if not rows:
         return Markup()
     with _plot(title, 0.6 + ROW * len(rows)) as (axes, drawn):
@@ -140,7 +140,7 @@ def forest(title: str, rows: Sequence[Interval]) -> Markup:
 
 
 def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> Markup:
-    """Bars from zero: a name, a length, and what is written beside it."""
+    """Horizontal bars from zero. A row has a name, a length, and the label beside the bar."""
     rows = [row for row in rows if row[1] > 0]
     if not rows:
         return Markup()
@@ -158,11 +158,11 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> Markup:
 def scatter(
     title: str, points: Sequence[tuple[float, float, int]], labels: Sequence[str]
 ) -> Markup:
-    """Points in the plane, coloured by group; the first groups are named at their middle.
+    """Points in the plane, coloured by group; the first groups are labelled at their median.
 
     Args:
         points: x, y, and the group's number, from 0.
-        labels: Of the groups, in the order of their numbers.
+        labels: The labels of the groups, in the order of their numbers.
     """
     if not points:
         return Markup()
@@ -186,7 +186,7 @@ def scatter(
 
 
 def palette() -> str:
-    """CSS that gives each colour its value, light or dark."""
+    """The CSS that defines each colour for the light and the dark theme."""
     light, dark = (
         ";".join(f"--{name}:{colour}" for name, colour in theme.items())
         for theme in (COLOURS, DARK)
@@ -195,7 +195,7 @@ def palette() -> str:
 
 
 def group_colour(number: int) -> str:
-    """The colour of the group of that number: grey beyond the last one."""
+    """The name of a group's colour; grey ("rest") from number LABELLED_GROUPS on."""
     return SERIES_COLOURS[number] if number < LABELLED_GROUPS else "rest"
 
 
@@ -214,13 +214,13 @@ def _plot(title: str, height: float) -> Iterator[tuple["Axes", list[Markup]]]:
 
 
 def _svg(figure: "Figure", title: str) -> Markup:
-    """The figure as an element of a page, which gives it its colours and its width."""
+    """The figure as an SVG element, whose colours and width the page determines."""
     written = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(written, format="svg", metadata=no_metadata)
     svg = written.getvalue()
     svg = svg[svg.index("<svg ") :]
-    svg = re.sub(r"<style.*?</style>", "", svg)  # the page's concern
+    svg = re.sub(r"<style.*?</style>", "", svg)  # the page has its own
     svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)  # the same in every plot
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     for name, colour in COLOURS.items():
@@ -237,7 +237,7 @@ def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
 
 
 def _write_apart(axes: "Axes", places: Mapping[str, Sequence[float]]) -> None:
-    """Write labels at their places, lowered where two would lie on each other."""
+    """Write labels at their positions, and lower those that would overlap another."""
     bottom, top = axes.get_ylim()
     left, right = axes.get_xlim()
     height, width = 0.045 * (top - bottom), 0.35 * (right - left)

@@ -1,4 +1,4 @@
-"""A run as the report sees it: what each stage has left, and what it learned from."""
+"""A run as the report sees it: the summary of each stage and the counts of training queries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ StageSummary = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """What the workspace holds of a run. The summary of a stage that has not finished is empty.
+    """The workspace's data about a run. The summary of a stage that has not finished is empty.
 
     Attributes:
-        training_queries: Count of the queries that were trained on, by style.
-        seconds: Of each stage's work, in the order of the stages.
-        skipped: What was read but not kept.
+        training_queries: The number of training queries, by style.
+        seconds: The time of each stage's work, in the order of the stages.
+        skipped: The rows that were read but not kept.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class Run:
 
 
 def read_run(workspace: Workspace, settings: Settings) -> Run:
-    """Read what the report needs."""
+    """Read the data that the report needs."""
 
     def summary(stage: str) -> StageSummary:
         state = workspace.stage(stage)

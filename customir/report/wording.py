@@ -1,4 +1,4 @@
-"""What is said of a run, in sentences and figures: in the report, and at the end of `customir adapt`."""
+"""Sentences and figures about a run, for the report and the closing output of `customir adapt`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from customir.evaluation.significance import Difference
 from customir.evaluation.systems import ADAPTED, BASE
 from customir.report.run import Run, StageSummary
 
-# The differences that tables show.
+# The metrics whose differences from the base the tables show.
 COMPARED = ("Recall@10", "nDCG@10")
 SHOWN_EXAMPLES = 3
 # Where `customir serve DIR` listens by default.
 SEARCH_PAGE = "http://127.0.0.1:8080/"
-# What the queries of each self-supervised style are called, one and several.
+# The noun for the queries of each self-supervised style, singular and plural.
 STYLE_NOUNS = {
     "subject": ("subject", "subjects"),
     "reply": ("question with its reply", "questions with their replies"),
@@ -41,13 +41,13 @@ def headline(evaluated: StageSummary) -> str:
 
 
 def deciding_table(evaluated: StageSummary) -> list[StageSummary]:
-    """The systems on the queries that decide: those that people wrote, if there are enough."""
+    """The table on the queries that decide: those that people wrote, if there are enough."""
     table: list[StageSummary] = evaluated["self_supervised"]["table"] or evaluated["table"]
     return table
 
 
 def verdict_line(evaluated: StageSummary) -> str:
-    """What ships, and why, with the figures."""
+    """Which model ships, and why, with the figures."""
     what = "the base model"
     if weight := evaluated["weight"]:
         what = f"the adapted model, with interpolation weight {weight:g}"
@@ -55,14 +55,14 @@ def verdict_line(evaluated: StageSummary) -> str:
 
 
 def reasons(evaluated: StageSummary) -> list[str]:
-    """Why the base ships, in plain sentences; nothing if the adapted model does."""
+    """The reasons why the base ships, one sentence each; empty if the adapted model ships."""
     if evaluated["weight"]:
         return []
     return list(evaluated["missing"]) or [evaluated["reason"]]
 
 
 def learned_from(run: Run) -> str:
-    """What the model was trained on, in a sentence."""
+    """A sentence about the training queries."""
     queries = _counted(run.training_queries)
     if not run.train.get("adapter"):
         return f"There was too little to learn from: {queries or 'no queries'}."
@@ -70,7 +70,7 @@ def learned_from(run: Run) -> str:
 
 
 def _counted(styles: Mapping[str, int]) -> str:
-    """Counts of queries by style, as in a sentence."""
+    """The counts of queries by style, as part of a sentence."""
     counts = [
         f"{count} {STYLE_NOUNS[style][count != 1]}"
         for style, count in styles.items()
@@ -83,7 +83,7 @@ def _counted(styles: Mapping[str, int]) -> str:
 
 
 def tested_on(evaluated: StageSummary) -> str:
-    """What the systems were compared on, in a sentence."""
+    """A sentence about the test queries."""
     people = sum(evaluated["self_supervised"]["styles"].values())
     counts = [f"{people} queries that people wrote"] if people else []
     counts.append(f"{evaluated['queries']} {'' if people else 'queries '}that the LLM wrote")
@@ -91,7 +91,7 @@ def tested_on(evaluated: StageSummary) -> str:
 
 
 def pairs_line(evaluated: StageSummary) -> str:
-    """What kinds of self-supervised queries the gate decided by."""
+    """The introduction of the table on self-supervised queries."""
     queries = _counted(evaluated["self_supervised"]["styles"])
     return (
         f"On test queries that people wrote ({queries}): each searches for its own passage without the "
@@ -100,7 +100,7 @@ def pairs_line(evaluated: StageSummary) -> str:
 
 
 def written_line(evaluated: StageSummary) -> str:
-    """Which of the LLM's queries the systems were compared on."""
+    """The introduction of the table on the LLM's queries."""
     return (
         f"On {evaluated['queries']} test queries that the LLM wrote, about {evaluated['threads']} "
         f"threads that were never trained on{among(evaluated)}"
@@ -108,7 +108,7 @@ def written_line(evaluated: StageSummary) -> str:
 
 
 def among(evaluated: StageSummary) -> str:
-    """What was searched in the test, where that is a part of the corpus; empty where it is all."""
+    """The part of the corpus that the test searched; empty if that was the whole corpus."""
     pool = evaluated["pool"]
     if pool["test"] == pool["passages"]:
         return ""
@@ -119,7 +119,7 @@ def among(evaluated: StageSummary) -> str:
 
 
 def movement_line(movement: StageSummary) -> str:
-    """How many answers rose and fell, in a sentence."""
+    """A sentence about how many answers rose and fell."""
     rose, same, fell = (movement[name] for name in ("rose", "same", "fell"))
     return (
         f"Of {rose + same + fell} held-out queries that the LLM wrote, the answer rose for {rose}, "
@@ -128,33 +128,33 @@ def movement_line(movement: StageSummary) -> str:
 
 
 def shown_examples(movement: StageSummary) -> list[StageSummary]:
-    """The examples that come first: the largest gains, and the largest loss if there is one."""
+    """The examples to show: the largest gains, the largest loss if any, then unmoved ones."""
     won, lost = movement["won"], movement["lost"][:1]
     chosen = [*won[: SHOWN_EXAMPLES - len(lost)], *lost]
     return [*chosen, *movement["unmoved"][: SHOWN_EXAMPLES - len(chosen)]]
 
 
 def change_of(example: StageSummary) -> str:
-    """Whether the answer of an example is ranked better or worse than before, or the same."""
+    """Whether an example's answer ranks better, worse or the same as before."""
     before, after = (example[name] or DEPTH + 1 for name in ("rank_before", "rank_after"))
     return "better" if after < before else "worse" if after > before else "same rank"
 
 
 def rank_text(rank: int | None) -> str:
-    """Where an answer is ranked."""
+    """The rank of an answer, in words."""
     return f"answer at rank {rank}" if rank else f"answer not in the top {DEPTH}"
 
 
 def search_link(query: str) -> str:
-    """The address of the search page that shows what a query finds."""
+    """The address of the search page with the hits of a query."""
     return f"{SEARCH_PAGE}?{urlencode({'q': query})}"
 
 
 def comparison_rows(rows: Sequence[StageSummary], confidence: float) -> list[list[str]]:
-    """The table of systems, with its header: metrics, and differences to the base.
+    """The table of systems, with a header: metrics, and differences from the base.
 
     Args:
-        rows: As `SystemResult.as_row` makes them.
+        rows: Rows as returned by `SystemResult.as_row`.
     """
     interval = f"against base ({round(100 * confidence)}% interval)"
     table = [["", *METRICS, *(f"{name} {interval}" for name in COMPARED), f"p ({COMPARED[-1]})"]]
@@ -172,7 +172,7 @@ def comparison_rows(rows: Sequence[StageSummary], confidence: float) -> list[lis
 
 
 def difference_of(row: StageSummary, metric: str) -> Difference | None:
-    """A system's difference to the base; None of the base itself."""
+    """A system's difference from the base; None for the base itself."""
     found = row.get(f"{metric} difference")
     return Difference(*found) if found else None
 
@@ -190,12 +190,12 @@ def difference_text(difference: Difference) -> str:
 
 
 def three_digits(value: float | None) -> str:
-    """A metric; empty if no query measured it."""
+    """A metric with three decimals; empty if there is no value."""
     return "" if value is None else f"{value:.3f}"
 
 
 def chosen_by(evaluated: StageSummary) -> list[tuple[str, list[StageSummary]]]:
-    """The dev metrics by interpolation weight, on each kind of queries."""
+    """The dev metrics by interpolation weight, for each kind of query."""
     found = [
         ("the LLM's dev queries", evaluated["dev"]),
         ("people's dev queries, which choose the weight", evaluated["self_supervised"]["dev"]),
@@ -204,7 +204,7 @@ def chosen_by(evaluated: StageSummary) -> list[tuple[str, list[StageSummary]]]:
 
 
 def corpus_figures(read: StageSummary) -> Figures:
-    """What was read and kept."""
+    """The figures of the corpus: what was read, kept, skipped and cut."""
     return {
         "read": read["read"],
         "kept": read["kept"],
@@ -223,7 +223,7 @@ def corpus_figures(read: StageSummary) -> Figures:
 
 
 def query_figures(generated: StageSummary) -> Figures:
-    """What the LLM wrote, and which queries were kept for what."""
+    """The figures of the LLM's queries: how many were written, rejected and kept."""
     sampled = "passages sampled"
     if generated["held_out_only"]:
         sampled = "passages sampled, from held-out threads"
@@ -239,7 +239,7 @@ def query_figures(generated: StageSummary) -> Figures:
 
 
 def training_figures(trained: StageSummary) -> Figures:
-    """What was trained on, and for how long."""
+    """The figures of training: pairs, hard negatives, steps and padding."""
     return {
         "pairs": trained["examples"],
         "hard negatives": trained["negatives"],
@@ -249,5 +249,5 @@ def training_figures(trained: StageSummary) -> Figures:
 
 
 def _listed(parts: Sequence[str]) -> str:
-    """As in a sentence: a, b and c."""
+    """Join parts as in a sentence: a, b and c."""
     return " and ".join([", ".join(parts[:-1]), *parts[-1:]] if len(parts) > 1 else parts)

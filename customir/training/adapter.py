@@ -1,4 +1,4 @@
-"""What learns: a LoRA adapter, put on by peft and saved as peft loads it, or the weights themselves."""
+"""The trainable weights: a LoRA adapter in peft's format, or the model's own weights."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ FULL_NAME = "full_model.safetensors"
 
 
 class FusedLinear(Linear):
-    """peft's LoRA linear, with its one adapter: one product by the merged weight.
+    """peft's LoRA linear with a single adapter, computed as one product with the merged weight.
 
-    The merged weight is made anew whenever A or B changed, which is once a step. What it is made
-    of should be float32: of a frozen weight in bfloat16, small changes would be rounded away.
+    The merged weight is recomputed whenever A or B changes, which is once per step. The frozen
+    weight should be float32: added to a bfloat16 weight, small changes would be rounded away.
     """
 
     _merged: tuple[Any, Tensor, Tensor | None] | None = None
@@ -40,10 +40,10 @@ class FusedLinear(Linear):
         return lora_linear(x, dropout(x), base.weight, base.bias, down, up, self.scaling["default"])
 
     def joined(self, linears: Sequence["FusedLinear"], x: Tensor) -> Tensor:
-        """The results of linears that share their input, beside each other: as one linear.
+        """Compute linears that share their input as one linear, and concatenate their results.
 
-        Its B is the block diagonal of theirs: a few more zeros to multiply, but a third of the
-        products, which are too narrow to be fast.
+        B of the joined linear is the block diagonal of theirs. This multiplies a few more zeros,
+        but needs a third of the products, which are too narrow to be fast.
         """
         if any(not isinstance(each.lora_dropout["default"], nn.Identity) for each in linears):
             return torch.cat([each(x) for each in linears], -1)
@@ -65,7 +65,7 @@ class FusedLinear(Linear):
     def _merge(
         self, linears: Sequence["FusedLinear"], dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None]:
-        """Weight + scale * B A of each, one above the other, and the biases; kept until one changes."""
+        """Weight + scale * B A of each, stacked, and the biases; cached until A or B changes."""
         parts: list[tuple[Any, Any, Any]] = [
             (each.get_base_layer(), each.lora_A["default"].weight, each.lora_B["default"].weight)
             for each in linears
@@ -86,11 +86,11 @@ class FusedLinear(Linear):
 
 
 def attach(encoder: Encoder, settings: TrainingSettings, seed: int) -> PeftModel:
-    """Put LoRA on every linear of the (top) layers; only its weights are trainable.
+    """Add LoRA to every linear of the (top) layers; only the LoRA weights are trainable.
 
     The encoder should have been loaded with `master_weights`.
 
-    Hu et al. 2021 (arXiv 2106.09685), section 4.1: W x + alpha / rank * B A x, with B zero at first.
+    Hu et al. 2021 (arXiv 2106.09685), section 4.1: W x + alpha / rank * B A x. B starts at zero.
     """
     root, layers = encoder_layers(encoder.model)
     linears = [name for name, module in layers.named_modules() if isinstance(module, nn.Linear)]
@@ -98,12 +98,13 @@ def attach(encoder: Encoder, settings: TrainingSettings, seed: int) -> PeftModel
     adapted = [name for name in linears if int(name.partition(".")[0]) >= below]
     for name in linears:
         if settings.lora_dropout or name not in adapted:
-            layers.get_submodule(name).to(encoder.dtype)  # else each pass would make it anew
+            # Cast once; otherwise each forward pass would cast it again.
+            layers.get_submodule(name).to(encoder.dtype)
     config = LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        # One pattern: a list would be shortened by peft to names that fit other modules as well.
+        # One pattern, because peft shortens a list to names that match other modules as well.
         target_modules="|".join(re.escape(f"{root}.{name}") for name in adapted),
     )
     with torch.random.fork_rng(devices=[]):
@@ -118,7 +119,7 @@ def attach(encoder: Encoder, settings: TrainingSettings, seed: int) -> PeftModel
 
 
 def save(model: PeftModel, base: Path, folder: Path) -> Path:
-    """Write the adapter as peft's `PeftModel.from_pretrained` reads it; return `folder`."""
+    """Write the adapter in the format of peft's `PeftModel.from_pretrained`; return `folder`."""
     make_private_folder(folder)
     config = model.peft_config["default"]
     config.base_model_name_or_path = str(base)
@@ -132,7 +133,7 @@ def save(model: PeftModel, base: Path, folder: Path) -> Path:
 
 
 def unfreeze(encoder: Encoder, trainable_layers: int) -> None:
-    """Let the weights themselves learn: all of them, or those of so many layers from the top."""
+    """Make the model's own weights trainable: those of the top `trainable_layers`, or all if 0."""
     model = encoder.model
     model.requires_grad_(trainable_layers == 0)
     if trainable_layers:
@@ -140,7 +141,7 @@ def unfreeze(encoder: Encoder, trainable_layers: int) -> None:
 
 
 def save_full(weights: Mapping[str, Tensor], folder: Path) -> Path:
-    """Write the changed weights whole, by the transformer's names; return `folder`."""
+    """Write the changed weights in full, under the transformer's names; return `folder`."""
     make_private_folder(folder)
     tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     write_atomically(folder / FULL_NAME, safetensors.torch.save(tensors, {"format": "pt"}))
@@ -149,7 +150,7 @@ def save_full(weights: Mapping[str, Tensor], folder: Path) -> Path:
 
 @contextmanager
 def without_dropout(model: nn.Module) -> Iterator[None]:
-    """Within, the adapter's dropout is off."""
+    """Turn the adapter's dropout off within the context."""
     parts = [part for part in model.modules() if isinstance(part, nn.Dropout) and part.training]
     for part in parts:
         part.eval()

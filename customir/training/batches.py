@@ -1,4 +1,4 @@
-"""Which pairs share a batch, which passages are its columns, and which of them are not negatives."""
+"""Batches: which pairs share one, which passages are its columns, which of them are negatives."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -14,14 +14,14 @@ from customir.training.examples import Example, TrainingPassage
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch with every text in it once.
+    """A batch of pairs in which every text occurs once.
 
     Attributes:
         queries: Unique query texts.
         passages: Unique passages by key: positives and hard negatives of all pairs.
         asked: int64, shape (pairs,): each pair's query, a position in `queries`.
         positives: int64, shape (pairs,): each pair's positive, a position in `passages`.
-        mask: Which passages are not negatives of which pairs' queries.
+        mask: Which passages are not negatives of each pair's query.
     """
 
     queries: tuple[str, ...]
@@ -41,11 +41,11 @@ class Batch:
 
 
 def cut_epoch(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Batches of an epoch as positions in `examples`, shuffled by `seed` and `epoch`.
+    """The batches of an epoch as positions in `examples`, shuffled by `seed` and `epoch`.
 
-    Batches are of nearly equal size, at most `size`. A pair goes to the first batch with room that
-    has no pair of its thread, near-duplicate group or query text. If there is none, it goes to the
-    one with the most room, and the false-negative mask does the rest.
+    Batches have nearly equal sizes, at most `size`. A pair goes to the first batch with room that
+    has no pair of its thread, near-duplicate group or query text. If no batch qualifies, the pair
+    goes to the batch with the most room, and the false-negative mask hides what conflicts.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(examples)).tolist()
     count = -(-len(examples) // size)
@@ -71,11 +71,12 @@ def cut_epoch(examples: Sequence[Example], size: int, seed: int, epoch: int) -> 
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """The batch of `examples`: unique texts, and the mask over them.
+    """Build the batch of `examples`: its unique texts and the mask over them.
 
-    Passage j is not a negative of query i if j and i's positive are in one thread or near-duplicate
-    group, if j is the positive of another pair with the same query text, or if the judge called j
-    relevant to i. A positive that is also the hard negative of another pair is one column.
+    Passage j is not a negative of query i if j and i's positive are in the same thread or
+    near-duplicate group, if j is the positive of another pair with the same query text, or if the
+    judge called j relevant to i. A positive that is also a hard negative of another pair is one
+    column.
     """
     queries = _positions(example.query for example in examples)
     passages: dict[str, TrainingPassage] = {}
@@ -127,7 +128,7 @@ def _labels(example: Example) -> set[Hashable]:
 
 
 def _passage_labels(passages: Sequence[TrainingPassage]) -> Tensor:
-    """int64, shape (passages, 2): numbers of the thread and of the near-duplicate group."""
+    """The numbers of each passage's thread and near-duplicate group: int64, shape (passages, 2)."""
     threads = [passage.thread or ("none", passage.key) for passage in passages]
     groups = [passage.duplicates or ("none", passage.key) for passage in passages]
     names = (_positions(threads), _positions(groups))
@@ -137,5 +138,5 @@ def _passage_labels(passages: Sequence[TrainingPassage]) -> Tensor:
 
 
 def _positions(values: Iterable[Hashable]) -> dict:
-    """Each distinct value with its position, in the order of first sight."""
+    """Map each distinct value to its position in the order of first occurrence."""
     return {value: place for place, value in enumerate(dict.fromkeys(values))}

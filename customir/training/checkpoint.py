@@ -1,4 +1,4 @@
-"""The trainer's checkpoint: one safetensors file, replaced whole, with a JSON header."""
+"""The trainer's checkpoint: one safetensors file with a JSON header, replaced atomically."""
 
 import json
 from collections.abc import Mapping
@@ -19,16 +19,18 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training is. Data order, learning rate and dropout follow from the step alone.
+    """The progress of training. Data order, learning rate and dropout depend on the step alone.
 
     Attributes:
-        fingerprint: Of base, examples, settings and seed.
-        tokens_per_pass: Lower than the setting where memory ran out.
-        losses: One a finished step.
-        seconds: Of work, over all runs.
-        best: The highest Recall@10 on the held-out queries; -1: not measured.
-        stale: Epochs since then.
-        tokens: Encoded in one forward each, and the rows in which they were computed.
+        fingerprint: Hash of base, examples, settings and seed.
+        mini_batch_num_tokens: Tokens in a micro-batch; lower than the setting after memory ran out.
+        losses: One per finished step.
+        pairs: Pairs trained on.
+        seconds: Time of work, over all runs.
+        tokens: Tokens of all batches, each counted once.
+        rows: Rows that one forward pass computed for these tokens, with padding.
+        best: The highest Recall@10 on the dev queries; -1 if it was not measured.
+        stale: Epochs since `best` was reached.
     """
 
     fingerprint: str
@@ -54,7 +56,7 @@ def save(
     optimizer: torch.optim.Optimizer,
     best: Mapping[str, Tensor],
 ) -> None:
-    """Replace the checkpoint in `folder` by this state; a crash leaves the old one or the new."""
+    """Replace the checkpoint in `folder` by this state; a crash leaves the old or the new one."""
     tensors: dict[str, Tensor] = {}
     for name, weight in weights.items():
         state = optimizer.state[weight]
@@ -72,12 +74,12 @@ def load(
     weights: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> tuple[Progress, dict[str, Tensor]] | None:
-    """Put the state of an interrupted run of the same work back into `weights` and `optimizer`.
+    """Restore the state of an interrupted run of the same work into `weights` and `optimizer`.
 
     Returns:
-        How far it was and the weights that were best on the held-out queries (none: not measured).
-        None, with nothing changed, where there is no checkpoint, where it belongs to other data,
-        or where it is damaged.
+        The progress, and the weights that were best on the dev queries (empty if not measured).
+        None, with nothing changed, if there is no checkpoint, if it is damaged, or if it has
+        another fingerprint.
     """
     path = folder / NAME
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Recall@10 on dev queries: what early stopping measures."""
+"""Recall@10 on dev queries, the metric of early stopping."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class DevQueries:
 
     Attributes:
         passages: The passages that are searched.
-        relevant: Positions in `passages` of each query's answers; at least one.
+        relevant: Positions in `passages` of each query's answers, at least one per query.
     """
 
     queries: Sequence[str]
@@ -28,7 +28,8 @@ def recall(encoder: Encoder, dev: DevQueries, passages: np.ndarray | None = None
     """Mean share of the relevant passages that are among the ten nearest, 0 to 1.
 
     Args:
-        passages: Vectors of the passages, float32 (passages, dimensions); None: by `encoder`.
+        passages: Vectors of the passages, float32 (passages, dimensions). If None, `encoder`
+            computes them.
     """
     if passages is None:
         passages = encoder.encode(dev.passages, "passage")

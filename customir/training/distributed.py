@@ -1,4 +1,4 @@
-"""Several processes that train together, started by torchrun."""
+"""Training in several processes that torchrun has started."""
 
 import os
 import sys
@@ -11,9 +11,10 @@ from torch import Tensor, distributed
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Within, this process is one of those that torchrun started: gloo on CPUs, NCCL on GPUs."""
+    """Join the processes that torchrun started, within the context: gloo on CPUs, NCCL on GPUs."""
     if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"] and sys.platform == "linux":
-        # On one machine. Else gloo looks this machine's name up and listens on the address it gets.
+        # All processes are on one machine. By default, gloo resolves the machine's name and listens
+        # on that address.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -26,24 +27,24 @@ def process_group() -> Iterator[None]:
 
 
 def connects_later() -> bool:
-    """Whether sockets are still to be opened: gloo has all from the start, NCCL opens them at use."""
+    """Whether sockets are opened later: gloo opens all at the start, NCCL on first use."""
     return torch.cuda.is_available()
 
 
 def barrier() -> None:
-    """Go on when every process is here."""
+    """Wait until every process has reached this call."""
     distributed.barrier()
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """This process's rank and how many there are: (0, 1) outside torchrun."""
+    """This process's rank and the number of processes: (0, 1) outside torchrun."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
 def all_reduce_gradients(weights: Iterable[Tensor]) -> None:
-    """Add up each weight's gradient over the processes; nothing to do for one."""
+    """Sum each weight's gradient over the processes; does nothing if there is only one."""
     if rank_and_world_size()[1] > 1:
         for weight in weights:
             if weight.grad is None:  # this process had no micro-batch
@@ -52,7 +53,7 @@ def all_reduce_gradients(weights: Iterable[Tensor]) -> None:
 
 
 def broadcast(value: float) -> float:
-    """The first process's value, in each."""
+    """The first process's value, returned in every process."""
     if rank_and_world_size()[1] == 1:
         return value
     told = torch.tensor([value], dtype=torch.float64)

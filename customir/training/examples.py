@@ -1,4 +1,4 @@
-"""Training examples: a query, its passage, and passages that do not answer it."""
+"""Training examples: a query, its positive passage, and its hard negatives."""
 
 from dataclasses import dataclass, replace
 
@@ -9,8 +9,8 @@ class TrainingPassage:
 
     Attributes:
         text: The text to embed: title and text.
-        thread: Passages of one thread are not negatives of each other; empty: in no thread.
-        duplicates: The near-duplicate group, to which the same applies.
+        thread: Passages of one thread are not negatives of each other. Empty if it is in no thread.
+        duplicates: The near-duplicate group. Passages of one group are not negatives either.
     """
 
     key: str
@@ -24,7 +24,8 @@ class Example:
     """A training pair with its hard negatives.
 
     Attributes:
-        relevant: Keys of passages that the judge called relevant to this query; never negatives.
+        relevant: Keys of passages that the judge called relevant to this query. They are never its
+            negatives.
     """
 
     query: str
@@ -39,7 +40,7 @@ class Example:
 
 
 def without_empty(examples: list[Example]) -> list[Example]:
-    """The examples whose query and positive have text, without negatives that have none."""
+    """The examples whose query and positive are not empty, without their empty negatives."""
     return [
         _without_empty_negatives(example)
         for example in examples

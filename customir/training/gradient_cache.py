@@ -22,24 +22,25 @@ def backward(
 ) -> float:
     """Add the gradient of a loss over many texts to the trainable parameters.
 
-    Gao et al. 2021 (arXiv 2101.06983), section 3: encode all texts without a graph, take the loss's
-    gradient at their vectors, then encode each micro-batch again, with a graph, and backpropagate
-    its part of that gradient. Queries, positives and negatives are one stream of texts here, cut
-    into micro-batches.
+    Gao et al. 2021 (arXiv 2101.06983), section 3: encode all texts without a graph, compute the
+    loss's gradient with respect to their vectors, then encode each micro-batch again with a graph,
+    and backpropagate its part of that gradient. Here, queries, positives and negatives are one
+    stream of texts that is split into micro-batches.
 
     Under torchrun the micro-batches are distributed among the processes. Every process computes the
-    loss over all vectors, and `all_reduce_gradients` adds up what each has backpropagated.
+    loss over all vectors, and `all_reduce_gradients` sums what each has backpropagated.
 
     Args:
-        embed: From the numbers of some texts to their vectors, float32 (texts, dimensions).
-        micro_batches: The numbers of each micro-batch's texts; together 0 to the last, each once.
-        loss_of: From the vectors of all texts, by number, to a scalar.
-        seed: Decides the dropout masks, which are the same in both forwards of a micro-batch.
-        device: Where the vectors are.
-        num_graphs: The last micro-batches of this process are encoded once and keep their graphs.
-            If there are no others, this is training without gradient caching.
-        num_recorded: This many micro-batches before those have some activations recorded
-            (kernels/activation_cache.py), which the second forward replays.
+        embed: Maps the numbers of some texts to their vectors, float32 (texts, dimensions).
+        micro_batches: The numbers of each micro-batch's texts. Together they contain every number
+            from 0 to the last exactly once.
+        loss_of: Maps the vectors of all texts, ordered by number, to a scalar.
+        seed: Seed of the dropout masks, which are the same in both forward passes of a micro-batch.
+        device: The device of the vectors.
+        num_graphs: This many of this process's micro-batches, the last ones, are encoded once and
+            keep their graphs. If there are no others, this is training without gradient caching.
+        num_recorded: For this many micro-batches before those, some activations are recorded
+            (kernels/activation_cache.py), and the second forward pass replays them.
 
     Returns:
         The loss.
@@ -61,7 +62,7 @@ def backward(
         vectors = {number: encode(number) for number in twice}
     graphs = {number: encode(number) for number in once}
     vectors |= {number: part.detach() for number, part in graphs.items()}
-    # On the device once: a list as an index would be copied there at every use.
+    # Copied to the device once; a list as an index would be copied at every use.
     order = torch.tensor(list(chain.from_iterable(micro_batches))).to(device)
     gathered = _gather(vectors, micro_batches, order, device)
     loss = loss_of(gathered)
@@ -82,7 +83,7 @@ def _gather(
     order: Tensor,
     device: torch.device,
 ) -> Tensor:
-    """All processes' vectors by the texts' number, as a leaf that needs a gradient."""
+    """The vectors of all processes, ordered by text number, as a leaf that requires a gradient."""
     width = next((part.shape[1] for part in vectors.values()), 0)
     processes = rank_and_world_size()[1]
     if processes > 1:
@@ -94,13 +95,13 @@ def _gather(
     for number, part in vectors.items():
         gathered[places[number]] = part
     if processes > 1:
-        distributed.all_reduce(gathered)  # each row is one process's and zero elsewhere
+        distributed.all_reduce(gathered)  # each row is nonzero in one process only
     return gathered.requires_grad_()
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Random numbers that depend on `seed` alone; the caller's generator is left as it was."""
+    """Seed torch within the context, and restore the caller's generators afterwards."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The C library's heap: memory that torch has freed is returned to the system."""
+"""Returns memory that torch has freed from the C library's heap to the system."""
 
 import ctypes
 import mmap
@@ -10,13 +10,13 @@ PAGES = Path("/proc/self/statm")
 
 
 class Heap:
-    """Watches the memory of this process.
+    """Watches the memory of this process and trims glibc's heap.
 
-    Tensors of ever other sizes, as attention over texts of unlike length makes them, leave holes in
-    glibc's heap, and what is held grows with a batch. Giving back every large block at once
-    (mallopt's M_MMAP_THRESHOLD) costs up to half of the time, since each page of a block that is
-    taken again has to be cleared. So what is free is given back when this process holds
-    `SPARE_BYTES` more than it did after the last time. Without glibc nothing is done.
+    Attention over texts of different lengths allocates tensors of many sizes. These fragment
+    glibc's heap, and the resident memory grows with every batch. Returning every large block
+    immediately (mallopt's M_MMAP_THRESHOLD) costs up to half of the time, since each page of a
+    block that is allocated again has to be cleared. Therefore the heap is trimmed when the resident
+    memory is `SPARE_BYTES` larger than after the last trim. Without glibc nothing is done.
     """
 
     def __init__(self) -> None:
@@ -26,12 +26,12 @@ class Heap:
         self._held = _resident() if self._trim else 0
 
     def trim(self) -> None:
-        """Return freed memory to the system, if it may have become much."""
+        """Return freed memory to the system, if the resident memory has grown enough."""
         if self._trim and _resident() > self._held + SPARE_BYTES:
             self._trim(0)
             self._held = _resident()
 
 
 def _resident() -> int:
-    """Bytes of memory that this process has."""
+    """Resident memory of this process, in bytes."""
     return int(PAGES.read_text().split()[1]) * mmap.PAGESIZE

@@ -1,27 +1,27 @@
-"""Token budgets of a device: how many tokens a micro-batch holds, and how many stay in the cache."""
+"""Token budgets of a device: how many tokens a micro-batch has, and how many are cached."""
 
 import torch
 
 from customir.encoder.torch_encoder import Encoder
 from customir.settings import TrainingSettings
 
-# On a CPU: tokens of a micro-batch, the most tokens whose graph is kept, and the most bytes of it.
+# On a CPU: tokens per micro-batch, and the limits of the cached graphs in tokens and in bytes.
 CPU_TOKENS, CPU_CACHED_TOKENS = 1024, 4096
 CPU_GRAPH_BYTES = 768 * 2**20
 GPU_MAX_TOKENS = 65_536  # a GPU is no faster with more
 GPU_MEMORY_SHARE = 0.5
-# What a layer keeps of a token for the backward pass, in vectors of the model's width.
+# Memory that a layer needs per token for the backward pass, in vectors of the model's width.
 VECTORS_PER_LAYER = 20
-# Recorded activations of a token take this fraction of its graph's memory.
+# The recorded activations of a token take 1 / RECORDED_FRACTION of its graph's memory.
 RECORDED_FRACTION = 8
 
 
 def with_budget(settings: TrainingSettings, encoder: Encoder) -> TrainingSettings:
     """The settings with `mini_batch_num_tokens` and `cached_tokens` filled in where they are 0.
 
-    On a CPU the cached graphs take at most 768 MB, or what one micro-batch takes. On a GPU the
-    budget follows from its total memory (not from what is free, so that a continued run has the
-    same one): half of it holds the graphs.
+    On a CPU the cached graphs take at most 768 MB, or the memory of one micro-batch if that is
+    more. On a GPU they take half of the total memory. The free memory plays no part, so that a
+    continued run has the same budget.
     """
     tokens = CPU_TOKENS
     cached = min(CPU_CACHED_TOKENS, max(tokens, CPU_GRAPH_BYTES // bytes_per_token(encoder)))
@@ -41,12 +41,13 @@ def activation_cache(
 ) -> tuple[int, int]:
     """How many micro-batches of a batch keep their graph, and how many others are recorded.
 
-    Together they take the memory of `cached_tokens` graphs, however large the batch is. Recording
-    saves more for its memory than a graph does, so graphs get what it leaves; the graph of one
-    micro-batch is always kept. Recording was not measured on a GPU, where only graphs are kept.
+    Together they take the memory of the graphs of `cached_tokens` tokens, whatever the size of the
+    batch. Recording saves more time per byte than keeping a graph, so graphs get the memory that
+    recording leaves. The graph of one micro-batch is always kept. On a GPU only graphs are kept,
+    because recording was not measured there.
 
     Args:
-        batch_tokens: Tokens of the batch, or of one process's part of it.
+        batch_tokens: Tokens of the batch, or of this process's part of it.
     """
     cached, tokens = settings.cached_tokens, settings.mini_batch_num_tokens
     if device.type == "cuda":
@@ -57,7 +58,7 @@ def activation_cache(
 
 
 def gpu_budget(memory: int, encoder: Encoder) -> tuple[int, int]:
-    """Tokens of a micro-batch and of the cache, on a GPU with `memory` bytes."""
+    """Tokens per micro-batch and cached tokens, on a GPU with `memory` bytes."""
     cached = int(GPU_MEMORY_SHARE * memory) // bytes_per_token(encoder)
     return min(GPU_MAX_TOKENS, max(CPU_TOKENS, 2 ** (max(1, cached).bit_length() - 1))), cached
 

@@ -1,4 +1,4 @@
-"""One training step: the loss of a batch, its gradient, and smaller micro-batches if memory runs out."""
+"""One training step: loss and gradient of a batch, in smaller micro-batches if memory runs out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ def accumulate_gradient(
 
     Args:
         mini_batch_num_tokens: Tokens in a micro-batch; less than the setting after memory ran out.
-        base_vectors: Vectors of all texts by the base, float32 (texts, dimensions), if the passage
-            encoder is frozen; otherwise None.
+        base_vectors: The base model's vectors of all texts, float32 (texts, dimensions), if the
+            passage encoder is frozen; otherwise None.
         seed: Seed of the dropout masks.
     """
     numbers = texts.numbers_of(batch)
@@ -99,7 +99,7 @@ def within_memory(
     optimizer: torch.optim.Optimizer,
     reporter: Reporter,
 ) -> tuple[StepCost, int]:
-    """Do `work` with micro-batches that are halved until memory suffices.
+    """Call `work` with ever smaller micro-batches, halved until memory suffices.
 
     Returns:
         The cost of the work, and the micro-batch size in tokens for which memory sufficed.
@@ -108,7 +108,7 @@ def within_memory(
         try:
             return work(mini_batch_num_tokens=mini_batch_num_tokens), mini_batch_num_tokens
         except (MemoryError, RuntimeError) as error:
-            # With several processes there is no second try: the others would wait forever.
+            # With several processes there is no retry: the others would wait forever.
             alone = rank_and_world_size()[1] == 1
             if not (_is_out_of_memory(error) and alone and mini_batch_num_tokens > MIN_TOKENS):
                 raise
@@ -121,6 +121,6 @@ def within_memory(
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """torch raises a plain RuntimeError where the CPU's memory is used up."""
+    """Whether memory ran out; on a CPU, torch raises a plain RuntimeError then."""
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return known or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""The texts of a training run: tokenized once, and run through the frozen layers once."""
+"""The texts of a training run. They are tokenized and run through the frozen layers only once."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -23,12 +23,12 @@ FROZEN_NAME = "frozen-{rank}.bin"
 
 
 class Texts:
-    """Every query and passage text of the examples, by number.
+    """The numbered query and passage texts of the examples.
 
     Attributes:
-        encoder: What embeds them.
+        encoder: The encoder that embeds them.
         tokens: Token ids of each text, int32.
-        truncated: How many texts are longer than the encoder takes.
+        truncated: How many texts are longer than the encoder's limit.
     """
 
     def __init__(self, encoder: Encoder, examples: Sequence[Example]) -> None:
@@ -51,19 +51,19 @@ class Texts:
         self._heap = Heap()
 
     def numbers_of(self, batch: Batch) -> list[int]:
-        """The numbers of the batch's queries, then of its passages."""
+        """The numbers of the batch's queries, followed by those of its passages."""
         return [
             *(self._numbers["query", query] for query in batch.queries),
             *(self._numbers["passage", passage.text] for passage in batch.passages),
         ]
 
     def embed(self, numbers: Sequence[int]) -> Tensor:
-        """Vectors of these texts by one forward pass, shape (len(numbers), dimensions)."""
+        """Embed these texts in one forward pass; returns shape (len(numbers), dimensions)."""
         self._heap.trim()
         return self.encoder.embed([self.tokens[number] for number in numbers])
 
     def vectors(self, reporter: Reporter) -> Tensor:
-        """All texts' vectors by the encoder as it is, on the CPU, without a graph."""
+        """Embed all texts by the encoder's current weights; on the CPU, without a graph."""
         lengths = [len(ids) for ids in self.tokens]
         found = torch.empty(len(lengths), self.encoder.dimensions)
         with reporter.task("Vectors of the base", total=len(lengths), unit="texts") as task:
@@ -75,16 +75,16 @@ class Texts:
         return found
 
     def close(self) -> None:
-        """Nothing is kept on disk here."""
+        """Do nothing; this class has no file on disk."""
 
 
 class FrozenLayers(Texts):
-    """Texts whose lower layers are frozen: computed once, kept on disk, read through a memory map.
+    """Texts with the output of the frozen lower layers, computed once into a memory-mapped file.
 
     Args:
-        trainable_layers: Layers above, which run in every forward pass.
-        folder: Where the frozen layers' output is kept: one vector per token, in the encoder's
-            precision. `close` removes the file.
+        trainable_layers: The number of layers above, which run in every forward pass.
+        folder: Where the file is written. It has one vector per token, in the encoder's precision.
+            `close` removes it.
     """
 
     def __init__(
@@ -125,11 +125,12 @@ class FrozenLayers(Texts):
     def _run(
         self, lower: Iterable[nn.Module], lengths: list[int], reporter: Reporter
     ) -> np.memmap[Any, Any]:
-        """Run the frozen layers over every text once, into the file."""
+        """Run the frozen layers over every text once, and write their output to the file."""
         encoder = self.encoder
-        self._path.unlink(missing_ok=True)  # a crash may have left it, or somebody planted a link
+        # A crash may have left a file, or somebody may have planted a link.
+        self._path.unlink(missing_ok=True)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-        # numpy has no bfloat16: its bits are kept as int16.
+        # numpy has no bfloat16, so its bits are stored as int16.
         kind, bits = (
             (np.int16, torch.int16)
             if encoder.dtype == torch.bfloat16

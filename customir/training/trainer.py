@@ -37,13 +37,13 @@ MAX_GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training made and what it cost.
+    """The result of training and its cost.
 
     Attributes:
         adapter: A folder that peft loads: adapter_config.json and adapter_model.safetensors.
-        losses: Loss of each step.
+        losses: The loss of each step.
         pairs: Pairs trained on, over all epochs.
-        seconds: Time of work, over all runs if it was interrupted.
+        seconds: Time of work, over all runs if training was interrupted.
         padding: Share of the encoded tokens that was padding, from 0 to 1.
         skipped: Examples left out because their query or positive is empty.
         truncated: Texts longer than `training.max_seq_length`.
@@ -63,14 +63,15 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class _Run:
-    """What stays the same over all steps of a run.
+    """The state that stays the same over all steps of a run.
 
     Attributes:
-        settings: With the token budgets filled in.
+        settings: The settings, with the token budgets filled in.
         weights: The trainable weights by name.
-        base_vectors: Vectors of all texts by the base, if the passage encoder is frozen.
-        dev: What early stopping measures; None: it is off.
-        dev_passages: Vectors of the dev passages by the base, if the passage encoder is frozen.
+        base_vectors: The base model's vectors of all texts, if the passage encoder is frozen.
+        dev: The queries of early stopping; None if it is off.
+        dev_passages: The base model's vectors of the dev passages, if the passage encoder is
+            frozen.
     """
 
     encoder: Encoder
@@ -109,13 +110,13 @@ def train(
     Under torchrun, with torch.distributed initialised by the caller, the processes share the work
     and the first one writes the files.
 
-    Interrupted and called again with the same arguments, it continues from the last checkpoint in
-    `folder` and, on a CPU, produces the same bytes as without the interruption.
+    If a run was interrupted, a call with the same arguments continues from the last checkpoint in
+    `folder`. On a CPU it produces the same bytes as without the interruption.
 
     Args:
         base: A sentence-transformers folder.
         folder: Where the checkpoint and, at the end, the adapter are written.
-        dev: What `early_stopping_patience` measures; not needed if that is 0.
+        dev: The queries that early stopping measures; not needed if `early_stopping_patience` is 0.
 
     Raises:
         UserError: there are fewer than two usable examples, or the loss is no longer finite.
@@ -170,7 +171,7 @@ def train(
 
 
 def _usable(examples: Sequence[Example], reporter: Reporter) -> list[Example]:
-    """The examples with text.
+    """The examples whose texts are not empty.
 
     Raises:
         UserError: there are too few, or none has a negative.
@@ -202,7 +203,7 @@ def _nothing_to_contrast(examples: Sequence[Example]) -> bool:
 
 
 def _check_layers(encoder: Encoder, settings: TrainingSettings) -> None:
-    """Raise UserError if the model does not have as many layers as are to be trained."""
+    """Raise UserError if `trainable_layers` is too large or not supported for this model."""
     if settings.trainable_layers > len(encoder.layers):
         raise UserError(
             f"training.trainable_layers is {settings.trainable_layers}, but the model has "
@@ -224,7 +225,7 @@ def _prepare(
     dev: DevQueries | None,
     reporter: Reporter,
 ) -> _Run:
-    """Take the base's vectors before anything is trained, then make the weights trainable."""
+    """Compute the base model's vectors, if they are needed, then make the weights trainable."""
     frozen = settings.freeze_passage_encoder
     base_vectors = texts.vectors(reporter) if frozen else None
     dev_passages = encoder.encode(dev.passages, "passage") if dev and frozen else None
@@ -257,7 +258,11 @@ def _loop(
     folder: Path,
     start: float,
 ) -> tuple[Progress, dict[str, Tensor]]:
-    """Train from `progress` to the end or until dev stops improving; the best weights on dev."""
+    """Train from `progress` to the end, or until the dev recall stops improving.
+
+    Returns:
+        The progress, and the weights with the best dev recall.
+    """
     before, saved = progress.seconds, time.monotonic()
     batches: list[list[int]] = []
     with run.reporter.task("Training", total=run.total_steps, unit="steps") as task:
@@ -292,7 +297,10 @@ def _loop(
 def _step(
     run: _Run, texts: Texts, members: Sequence[int], step: int, mini_batch_num_tokens: int
 ) -> tuple[StepCost, int]:
-    """One optimizer step; its cost, and the tokens in a micro-batch that memory allowed.
+    """Run one optimizer step.
+
+    Returns:
+        Its cost, and the micro-batch size in tokens for which memory sufficed.
 
     Raises:
         UserError: the loss or the gradient is not finite.
@@ -326,7 +334,7 @@ def _step(
 def _measure(
     run: _Run, progress: Progress, best: dict[str, Tensor]
 ) -> tuple[Progress, dict[str, Tensor]]:
-    """Recall@10 on dev after an epoch; the weights are copied if it is the best so far."""
+    """Measure the dev recall after an epoch, and copy the weights if it is the best so far."""
     assert run.dev is not None
     with adapter.without_dropout(run.model):
         reached = broadcast(recall(run.encoder, run.dev, run.dev_passages))
@@ -337,9 +345,9 @@ def _measure(
 
 
 def _write(run: _Run, base: Path, folder: Path) -> Path:
-    """Write the adapter, or the weights, from the first process."""
+    """Write the adapter, or the full weights, in the first process only."""
     if rank_and_world_size()[0] == 0:
-        shutil.rmtree(folder, ignore_errors=True)  # it may hold the other kind
+        shutil.rmtree(folder, ignore_errors=True)  # an earlier run may have written the other kind
         if run.settings.full_fine_tuning:
             adapter.save_full(run.weights, folder)
         else:
@@ -364,7 +372,7 @@ def _fingerprint(
     seed: int,
     dev: DevQueries | None,
 ) -> str:
-    """A hash of everything that decides the adapter's numbers."""
+    """A hash of everything that determines the trained weights."""
     digest = hashlib.sha256()
     digest.update(json.dumps([encoder.fingerprint, settings.model_dump(), seed]).encode())
     for example in examples:

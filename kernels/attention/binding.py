@@ -15,12 +15,12 @@ from torch import Tensor
 from ..activation_cache import record_or_replay
 from ..native import load_library
 
-MULTIPLE = 16  # the width of a head has to be one
+MULTIPLE = 16  # the width of a head has to be a multiple of it
 TYPES = (torch.float32, torch.bfloat16)
 
 
 def best_kernel(dtype: torch.dtype = torch.float32, width: int = 32) -> str | None:
-    """The fastest kernel of this processor for a type and a head width; None where none was compiled."""
+    """The fastest kernel of this processor for a type and head width; None if none was compiled."""
     library = _library()
     if library is None:
         return None
@@ -31,7 +31,8 @@ def best_kernel(dtype: torch.dtype = torch.float32, width: int = 32) -> str | No
 def has_kernel(name: str, dtype: torch.dtype = torch.float32, width: int = 32) -> bool:
     """Whether this processor can run a kernel for a type and a head width.
 
-    avx512, avx2 and portable support all of them; amx supports bfloat16 and widths that are multiples of 32.
+    avx512, avx2 and portable support all types and widths; amx supports bfloat16 and widths that
+    are multiples of 32.
     """
     library = _library()
     return bool(
@@ -40,7 +41,7 @@ def has_kernel(name: str, dtype: torch.dtype = torch.float32, width: int = 32) -
 
 
 def is_supported(rows: Tensor, width: int, bias: Tensor | None) -> bool:
-    """Whether `packed_attention` supports these rows with heads of this width, and this bias.
+    """Whether `packed_attention` supports these rows, with heads of this width, and this bias.
 
     It computes no gradient for a bias.
     """
@@ -58,23 +59,23 @@ def packed_attention(
 ) -> Tensor:
     """softmax(queries keys^T / sqrt(width) + bias) values, within each text and head.
 
-    Computed in float32, or, for bfloat16 on a processor with AMX, from products of bfloat16 that are
-    added up in float32. The gradient computes a text's scores again, one block at a time (Dao et al. 2022,
-    arXiv 2205.14135, section 3.1), so only `qkv` is kept for it.
+    It is computed in float32 or, for bfloat16 on a processor with AMX, from products of bfloat16
+    that are accumulated in float32. The backward pass computes a text's scores again, one block at
+    a time (Dao et al. 2022, arXiv 2205.14135, section 3.1), so only `qkv` is saved for it.
 
     Args:
-        qkv: Queries, keys and values beside each other, float32 or bfloat16, shape (rows,
-            3 * heads * width), width a multiple of 16; the texts one after the other, followed by
-            rows that are not used.
-        lengths: int64, shape (texts,): rows of each text, in their order.
+        qkv: Queries, keys and values, concatenated; float32 or bfloat16, shape (rows,
+            3 * heads * width), width a multiple of 16. The texts follow each other, and unused rows
+            come last.
+        lengths: The number of rows of each text, in order; int64, shape (texts,).
         bias: float32, shape (1, heads, n, n), n at least the length of the longest text.
-        kernel: None: the fastest one.
+        kernel: Name of the kernel; None for the fastest one.
 
     Returns:
-        Shape (rows, heads * width), of `qkv`'s type; rows that are not used are 0.
+        Shape (rows, heads * width), of `qkv`'s type. Unused rows are 0.
 
     Raises:
-        ValueError: `is_supported` returns False, or a shape or a type is not what it should be.
+        ValueError: `is_supported` returns False, or a shape or type is wrong.
         RuntimeError: this processor cannot run `kernel`, or memory ran out.
     """
     if qkv.shape[1] % (3 * heads) or not is_supported(qkv, qkv.shape[1] // (3 * heads), bias):
@@ -123,7 +124,7 @@ class _PackedAttention(torch.autograd.Function):
 
 
 def _empty(qkv: Tensor, width: int, lengths: Tensor) -> Tensor:
-    """A matrix for what is written to the texts' rows; the others are 0."""
+    """A matrix in which the texts' rows are uninitialised and the unused rows are 0."""
     room = qkv.new_empty(len(qkv), width)
     room[int(lengths.sum()) :] = 0
     return room

@@ -1,6 +1,6 @@
-"""Attention in torch over padded texts, and what pads packed rows.
+"""Attention in torch over padded texts, and the functions that pad packed rows.
 
-For a GPU, and for a CPU where padded_attention.cpp was not compiled.
+It is used on a GPU, and on a CPU if attention.cpp was not compiled.
 """
 
 from typing import Any
@@ -15,12 +15,12 @@ def padded_attention(
 ) -> Tensor:
     """softmax(queries keys^T / sqrt(width) + bias) values.
 
-    By torch's fused attention, or, where a gradient is wanted in bfloat16 on a CPU, by plain products:
-    there, the backward pass of torch's attention is several times slower.
+    This uses torch's fused attention. If a gradient is needed in bfloat16 on a CPU, it uses plain
+    products instead, because the backward pass of torch's attention is several times slower there.
 
     Args:
-        queries: Shape (texts, heads, tokens, width); so are `keys` and `values`.
-        missing: bool, shape (texts, 1, 1, tokens): keys that are padding.
+        queries: Shape (texts, heads, tokens, width), like `keys` and `values`.
+        missing: Which keys are padding; bool, shape (texts, 1, 1, tokens).
         bias: Shape (1, heads, tokens, tokens).
     """
     mask = None if bias is None else bias.to(queries.dtype)
@@ -33,25 +33,25 @@ def padded_attention(
         return found
     scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
     if mask is not None:
-        scores += mask  # in place: no copy forward, nothing backward
+        scores += mask  # in place, without a copy; the backward pass needs nothing of it
     return scores.softmax(-1) @ values
 
 
 def scatter(rows: Tensor, order: Tensor, gaps: Tensor, places: Tensor) -> Tensor:
-    """rows[order], with a gradient that needs no scattered sum, since each row is used at most once.
+    """rows[order], with a gradient without a scattered sum, since each row is used at most once.
 
     Args:
         rows: Shape (rows, ...).
         order: int64, shape (n,).
-        gaps: int64: positions in `order` that are padding.
-        places: int64, shape (rows,): the position in `order` of each row; rows that are not used stand last.
+        gaps: The positions in `order` that are padding, int64.
+        places: The position of each row in `order`, int64, shape (rows,). Unused rows come last.
     """
     found: Tensor = _Scatter.apply(rows, order, gaps, places)
     return found
 
 
 def gather(scattered: Tensor, order: Tensor, gaps: Tensor, places: Tensor) -> Tensor:
-    """The inverse of `scatter`: each row from its position."""
+    """The inverse of `scatter`: take each row from its position."""
     found: Tensor = _Gather.apply(scattered, order, gaps, places)
     return found
 
@@ -67,7 +67,7 @@ class _Scatter(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (places,) = ctx.saved_tensors
         found = gradients[0].index_select(0, places)
-        found[ctx.read :] = 0  # rows that are not used stand last
+        found[ctx.read :] = 0  # unused rows come last
         return found, None, None, None
 
 

@@ -1,4 +1,4 @@
-"""The formula in float64, text by text: what every kernel approximates."""
+"""The formula in float64, text by text, which every kernel approximates."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def attention(qkv: Tensor, lengths: Sequence[int], heads: int, bias: Tensor | None) -> Tensor:
-    """As `packed_attention`, without unused rows: float64, shape (tokens, heads * width)."""
+    """Like `packed_attention`, without unused rows: float64, shape (tokens, heads * width)."""
     contexts = []
     for part in qkv.double().split(list(lengths)):
         queries, keys, values = part.view(len(part), 3, heads, -1).permute(1, 2, 0, 3)

@@ -1,4 +1,4 @@
-"""The InfoNCE loss, streamed (loss.py has the formula): `blocked` on a CPU, `triton_kernels` on a GPU."""
+"""The streamed InfoNCE loss (formula in loss.py): `blocked` on CPUs, `triton_kernels` on GPUs."""
 
 from .inputs import NegativeMask
 from .loss import info_nce

@@ -7,13 +7,16 @@ from torch import Tensor
 
 from .inputs import ContrastiveInputs
 
-# A block of 1 MB stays in a core's own cache while it is worked on.
+# A block of 1 MB stays in a core's own cache while it is processed.
 ROWS_PER_BLOCK = 256
 COLUMNS_PER_BLOCK = 1024
 
 
 def negative_sums(inputs: ContrastiveInputs, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """log sum exp of the negatives' logits, per query and, if symmetric, per passage; -inf without negatives."""
+    """log sum exp of the negatives' logits, per query and, if symmetric, per passage.
+
+    It is -inf without negatives.
+    """
     by_query = torch.full_like(inputs.scores, -torch.inf)
     by_passage = torch.full_like(inputs.passages[:, 0], -torch.inf)
     for rows, columns, logits in _blocks(inputs):
@@ -30,10 +33,10 @@ def gradient_sums(
 
     Args:
         by_query: Shape (queries,).
-        inverse: Shape (passages,); -inf without such a term.
+        inverse: Shape (passages,); -inf if a passage has no such term.
 
     Returns:
-        For each query the sum over passages, and for each passage the sum over queries.
+        The sum over passages for each query, and the sum over queries for each passage.
     """
     to_queries = torch.zeros_like(inputs.queries)
     to_passages = torch.zeros_like(inputs.passages)

@@ -10,13 +10,14 @@ from torch import Tensor
 class NegativeMask:
     """Which passages are not negatives of which queries, in O(batch) memory.
 
-    Passage j is masked for query i where they share a label, or where j is among `excluded[i]`.
-    The positive itself is never masked.
+    Passage j is masked for query i if they share a label, or if j is among `excluded[i]`. The
+    positive itself is never masked.
 
     Attributes:
-        query_labels: int64, shape (queries, labels): the labels of the positive: its thread and its near-duplicate group.
-        passage_labels: int64, shape (passages, labels).
-        excluded: int64, shape (queries, width): positions in the passages, padded with -1.
+        query_labels: The labels of each query's positive, which are its thread and its
+            near-duplicate group; int64, shape (queries, labels).
+        passage_labels: The labels of each passage; int64, shape (passages, labels).
+        excluded: Positions in the passages, padded with -1; int64, shape (queries, width).
     """
 
     query_labels: Tensor

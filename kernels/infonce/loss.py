@@ -1,4 +1,4 @@
-"""InfoNCE in O(batch x dimensions) memory: the logits exist one block at a time."""
+"""InfoNCE in O(batch x dimensions) memory: only one block of logits exists at a time."""
 
 from types import ModuleType
 from typing import Any
@@ -20,23 +20,26 @@ def info_nce(
     mask: NegativeMask | None = None,
     margin: float | None = None,
 ) -> Tensor:
-    """The contrastive loss, mean over the queries (van den Oord et al. 2018, arXiv 1807.03748, eq. 4).
+    """The mean contrastive loss of the queries (van den Oord et al. 2018, arXiv 1807.03748, eq. 4).
 
-    With s_ij = queries_i . passages_j / temperature, p(i) the positive of query i, and the sum over
-    the unmasked negatives of i and p(i) itself:
+    Let s_ij = queries_i . passages_j / temperature, and let p(i) be the positive of query i. The
+    sum runs over the unmasked negatives of i and p(i) itself:
 
         loss = mean_i( log sum_j exp(s_ij) - s_ip(i) )
 
-    Symmetric: the mean of that and of the same from each positive to the queries, where query k
-    counts for passage p(i) if p(i) is an unmasked negative of k, or k = i.
+    If `symmetric`, the result is the mean of this loss and of the same loss from each positive to
+    the queries. There, query k counts for passage p(i) if p(i) is an unmasked negative of k, or if
+    k = i.
 
     Args:
         queries: Shape (queries, dimensions); L2-normalised for cosine similarity. float32; half
             precision is computed in float32 and gets a gradient in half precision.
-        passages: As `queries`, (passages, dimensions): positives and hard negatives of all.
-        positives: int64, shape (queries,): positions in `passages`; several may be equal.
-        margin: Drop negatives whose dot product exceeds the positive's by more than this; they are
-            likely relevant (NV-Retriever, arXiv 2407.15831, and GISTEmbed, 2402.16829, do the like).
+        passages: Like `queries`, (passages, dimensions): the positives and hard negatives of all
+            queries.
+        positives: Positions in `passages`, int64, shape (queries,); several may be equal.
+        margin: Drop negatives whose dot product exceeds the positive's by more than this, because
+            they are probably relevant (similar to NV-Retriever, arXiv 2407.15831, and GISTEmbed,
+            arXiv 2402.16829).
 
     Returns:
         A scalar, differentiable in `queries` and `passages`.
@@ -50,16 +53,16 @@ def info_nce(
 
 
 def sweeps_for(device: torch.device) -> ModuleType:
-    """The module with the two sweeps over the logits: Triton on a GPU, blocks in torch elsewhere."""
+    """The module with the two sweeps over the logits: in Triton on a GPU, otherwise in torch."""
     if device.type == "cuda":
-        from . import triton_kernels  # only torch's GPU builds come with Triton
+        from . import triton_kernels  # only torch's GPU builds include Triton
 
         return triton_kernels
     return blocked
 
 
 class _InfoNCE(torch.autograd.Function):
-    """Forward keeps a log-sum-exp per query (and per positive); backward computes the blocks again."""
+    """Saves a log-sum-exp per query (and per positive); backward computes the blocks again."""
 
     @staticmethod
     def forward(
@@ -104,7 +107,7 @@ class _InfoNCE(torch.autograd.Function):
 
 
 def _scattered_logsumexp(values: Tensor, places: Tensor, size: int) -> Tensor:
-    """log sum exp of the values that share a place; -inf without any."""
+    """log sum exp of the values with the same place; -inf for a place without values."""
     highest = torch.full((size,), -torch.inf, dtype=values.dtype, device=values.device)
     highest = highest.scatter_reduce(0, places, values, "amax")
     sums = torch.zeros_like(highest).index_add(0, places, torch.exp(values - highest[places]))

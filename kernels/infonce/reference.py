@@ -1,4 +1,4 @@
-"""The definition of the loss, over the whole matrix of logits: what the streamed sweeps compute."""
+"""The definition of the loss, over the whole matrix of logits, for testing the streamed sweeps."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ def info_nce(
     mask: NegativeMask | None = None,
     margin: float | None = None,
 ) -> Tensor:
-    """As `loss.info_nce`, in O(queries x passages) memory."""
+    """Like `loss.info_nce`, in O(queries x passages) memory."""
     products = queries @ passages.T
     own = products[torch.arange(len(queries)), positives]
     negative = torch.ones_like(products, dtype=torch.bool)

@@ -2,9 +2,9 @@
 # ruff: noqa: N803 (constants of a kernel are upper-case arguments, as Triton writes them)
 """The two sweeps of InfoNCE over the logits as Triton kernels, after FlashAttention's scheme.
 
-A program owns a block of queries (or of passages) and streams the other side past it (Dao et al.
-2022, arXiv 2205.14135, section 3.1), so the logits never reach memory. Both directions are one
-kernel each: `BY_QUERY` says which side is owned.
+A program owns a block of queries (or of passages) and iterates over blocks of the other side (Dao
+et al. 2022, arXiv 2205.14135, section 3.1), so the logits are never written to memory. Each sweep
+is one kernel for both directions; `BY_QUERY` says which side is owned.
 """
 
 import torch
@@ -15,17 +15,18 @@ from torch.nn import functional
 
 from .inputs import ContrastiveInputs
 
-# Rows of a block, and how many of their dimensions are multiplied at a time. With these sizes no register
-# is spilled and at most 64 KB of shared memory are used, on sm_86 and on sm_90.
+# Rows of a block, and the number of their dimensions that are multiplied at a time. With these
+# sizes no registers are spilled, and at most 64 KB of shared memory are used, on sm_86 and sm_90.
 OWNED, STEP = 128, 32
-# Columns that stream past a block while logits, and while gradients, are summed.
+# Columns of a block of the other side, in the sweep that sums logits and in that for gradients.
 SUM_COLUMNS, GRADIENT_COLUMNS = 64, 32
-# Dimensions of the gradient that one program sums. Others compute the same logits for further dimensions.
+# Dimensions of the gradient that one program sums. Other programs compute the same logits for the
+# other dimensions.
 PART = 128
 WARPS, STAGES = 8, 2
-# Sizes that vary between batches, for which the kernels are not compiled again.
+# Sizes that vary between batches; the kernels are not recompiled for them.
 VARYING = ("owns", "others")
-# Three products in TF32 stand for one in float32, on NVIDIA's tensor cores.
+# On NVIDIA's tensor cores, three products in TF32 replace one in float32.
 PRECISION = "tf32x3" if torch.version.cuda else "ieee"
 
 
@@ -36,7 +37,7 @@ def _logits(
     LABELS: tl.constexpr, WIDTH: tl.constexpr, MARGIN: tl.constexpr, BY_QUERY: tl.constexpr,
     OWNED: tl.constexpr, OTHER: tl.constexpr, STEP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Logits of a block, -inf for pairs that are not negatives."""
+    """The logits of a block, -inf for pairs that are not negatives."""
     products = tl.zeros((OWNED, OTHER), tl.float32)
     for first in range(0, dimensions, STEP):
         axis = first + tl.arange(0, STEP)
@@ -107,7 +108,7 @@ def _gradient_kernel(
     OWNED: tl.constexpr, OTHER: tl.constexpr, STEP: tl.constexpr, PRECISION: tl.constexpr,
     PART: tl.constexpr,
 ):  # fmt: skip
-    """Sum of the other side's vectors with the weights exp(logit - by_query) + exp(logit + inverse)."""
+    """Sum the other side's vectors, weighted by exp(logit - by_query) + exp(logit + inverse)."""
     own_at = tl.program_id(0) * OWNED + tl.arange(0, OWNED)
     axis = tl.program_id(1) * PART + tl.arange(0, PART)
     found = tl.zeros((OWNED, PART), tl.float32)
@@ -136,7 +137,7 @@ def _gradient_kernel(
 
 
 def negative_sums(inputs: ContrastiveInputs, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """As `blocked.negative_sums`."""
+    """Like `blocked.negative_sums`."""
     by_query = torch.empty_like(inputs.scores)
     by_passage = torch.full_like(inputs.passages[:, 0], -torch.inf)
     sides = ((True, by_query), (False, by_passage)) if symmetric else ((True, by_query),)
@@ -149,7 +150,7 @@ def negative_sums(inputs: ContrastiveInputs, symmetric: bool) -> tuple[Tensor, T
 def gradient_sums(
     inputs: ContrastiveInputs, by_query: Tensor, inverse: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """As `blocked.gradient_sums`."""
+    """Like `blocked.gradient_sums`."""
     to_queries = torch.empty_like(inputs.queries, memory_format=torch.contiguous_format)
     to_passages = torch.empty_like(inputs.passages, memory_format=torch.contiguous_format)
     sums = (by_query.contiguous(), inverse.contiguous())
@@ -203,7 +204,7 @@ def _launch(
 
 
 def _pad_width(excluded: Tensor) -> Tensor:
-    """Padded with columns of -1 to a power of 2, since the kernels are compiled for each width."""
+    """Pad with columns of -1 to a power of 2, because the kernels are compiled for each width."""
     width = excluded.shape[1]
     more = (1 << (width - 1).bit_length()) - width if width else 0
     return functional.pad(excluded, (0, more), value=-1).contiguous()

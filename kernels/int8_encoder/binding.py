@@ -1,7 +1,7 @@
 """The Python interface of int8_encoder.cpp.
 
-The library is compiled when the package is installed, if there is a C++ compiler. Without it, or where
-the processor has no kernel, ONNX Runtime embeds.
+The library is compiled when the package is installed, if there is a C++ compiler. Without the
+library, or if no kernel supports the processor, ONNX Runtime embeds.
 """
 
 import ctypes
@@ -18,9 +18,9 @@ from ..native import load_library
 
 METADATA_KEY = "customir.encoder"  # of the weight map in the metadata of an ONNX file
 FORMAT = 2  # of the weight maps that `Encoder` reads
-MULTIPLE = 64  # the width of a token and of a feed-forward block have to be multiples
-DISTANCES = 128  # MPNet treats all distances from here on as one
-# From the fastest to the slowest, of x86 and of arm64.
+MULTIPLE = 64  # the widths of a token and of a feed-forward block have to be multiples of it
+DISTANCES = 128  # MPNet treats all distances from here on as equal
+# From the fastest to the slowest, for x86 and then for arm64.
 KERNELS = ("amx", "avx512_vnni", "avx_vnni", "avx2", "neon_i8mm", "neon_dotprod")
 STATUS = {
     -1: "this processor cannot run it",
@@ -33,7 +33,7 @@ Vectors = npt.NDArray[np.float32]
 
 
 class _Matrix(ctypes.Structure):
-    """This and the next three are as encoder.hpp defines them."""
+    """This struct and the next three have the layout of those in encoder.hpp."""
 
     _fields_ = (
         ("weights", ctypes.c_void_p),
@@ -87,10 +87,10 @@ def is_compiled() -> bool:
 
 
 def has_kernel(name: str | None = None, head_width: int = 32) -> bool:
-    """Whether this processor can run a kernel, for attention heads of a width.
+    """Whether this processor can run a kernel with attention heads of this width.
 
     Args:
-        name: One of `KERNELS`. None: any.
+        name: One of `KERNELS`, or None for any.
     """
     library = _library()
     encoded = name.encode() if name else None
@@ -98,22 +98,22 @@ def has_kernel(name: str | None = None, head_width: int = 32) -> bool:
 
 
 class Encoder:
-    """From token ids to unit vectors. Several threads may use it at the same time.
+    """Encodes token ids to unit vectors. Several threads may use it at the same time.
 
     Args:
-        weight_map: As `customir.exporters.weight_map` writes it: which tensor is what.
+        weight_map: The role of each tensor, as written by `customir.exporters.weight_map`.
         tensors: The tensors of the file, by name.
-        kernel: One of `KERNELS`. None: the fastest one that this processor has.
+        kernel: One of `KERNELS`, or None for the fastest one that this processor can run.
 
     Attributes:
         width: Length of a vector.
-        max_tokens: The most tokens that a text may have.
-        kernel: The one that is used.
+        max_tokens: The maximum number of tokens in a text.
+        kernel: The kernel that is used.
 
     Raises:
         KeyError: a tensor of the weight map is missing.
-        ValueError: a tensor does not have the type or the shape that its place needs.
-        RuntimeError: this processor has no such kernel.
+        ValueError: a tensor has the wrong type or shape for its role.
+        RuntimeError: the library was not compiled, or this processor cannot run the kernel.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Encoder:
         kernel: str | None = None,
     ) -> None:
         library = _library()
-        self._arrays: list[object] = []  # what C++ has the addresses of
+        self._arrays: list[object] = []  # kept alive, because C++ has their addresses
         words, scale, zero = (tensors[name] for name in weight_map["word_embeddings"])
         self.width = words.shape[1]
         self._head_width = self.width // weight_map["heads"]
@@ -170,14 +170,14 @@ class Encoder:
         )
 
     def encode(self, tokens: Sequence[Sequence[int]]) -> Vectors:
-        """The vectors of some texts.
+        """Encode texts.
 
         Args:
-            tokens: The token ids of each text, at least one.
+            tokens: The token ids of each text, at least one per text.
 
         Returns:
-            float32 of shape (texts, width), each row of length 1. A vector does not depend on the
-            other texts.
+            The vectors, float32 of shape (texts, width), each of length 1. A vector does not depend
+            on the other texts.
 
         Raises:
             RuntimeError: an id is not in the vocabulary, a text has no token or more than
@@ -255,9 +255,9 @@ class _Linear:
 
     Attributes:
         weights: int8 (depth, columns).
-        scales: Of the columns, (columns,).
+        scales: The scales of the columns, (columns,).
         bias: (columns,).
-        input_scales: What the input is multiplied by before it is quantised, (depth,).
+        input_scales: The input is multiplied by these before it is quantised, (depth,).
     """
 
     weights: Tensor
@@ -266,11 +266,11 @@ class _Linear:
     input_scales: Tensor
 
     def columns(self, part: slice) -> "_Linear":
-        """Some of the outputs."""
+        """The part of the layer that computes some of the outputs."""
         return _Linear(self.weights[:, part], self.scales[part], self.bias[part], self.input_scales)
 
     def rows(self, part: slice) -> "_Linear":
-        """The share of some of the inputs; the first part has the bias."""
+        """The part of the layer that reads some of the inputs; the first part has the bias."""
         bias = np.zeros_like(self.bias) if part.start else self.bias
         return _Linear(self.weights[part], self.scales, bias, self.input_scales[part])
 
@@ -300,19 +300,19 @@ def _sized(numbers: Tensor, length: int) -> Tensor:
 
 
 def _table(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Vectors:
-    """An embedding table in floats."""
+    """Dequantise an embedding table to float32."""
     numbers, scale, zero = (tensors[name] for name in names)
     return np.ascontiguousarray((numbers.astype(np.float32) - np.float32(zero)) * scale)
 
 
 def relative_bias(buckets: Vectors, tokens: int) -> Vectors:
-    """What MPNet adds to the score of each query and key, shape (heads, tokens, tokens).
+    """The bias that MPNet adds to each attention score, shape (heads, tokens, tokens).
 
     Args:
-        buckets: Of each bucket of distances, (buckets, heads). In the first half the key stands
-            before the query, in the second half behind it. Half of each half are the distances
-            0, 1, 2, ...; the other buckets widen logarithmically up to a distance of 128 (T5, arXiv
-            1910.10683, section 2.1).
+        buckets: The bias of each bucket of distances, (buckets, heads). In the first half of the
+            buckets the key is before the query, in the second half after it. Half of each half are
+            the distances 0, 1, 2, ...; the other buckets widen logarithmically up to a distance of
+            128 (T5, arXiv 1910.10683, section 2.1).
     """
     places = np.arange(tokens)
     offset = places[None, :] - places[:, None]

@@ -1,4 +1,4 @@
-"""The encoder in numpy and float64, except for what is quantised: what every kernel approximates."""
+"""The encoder in numpy and, apart from quantisation, float64, which every kernel approximates."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Rounding = Callable[[Numbers], Numbers]
 
 
 def quantized(numbers: Numbers) -> Numbers:
-    """Each row in 8 bits, and back."""
+    """Quantise each row to 8 bits, and dequantise it."""
     least = numbers.min(axis=1, keepdims=True)
     step = (numbers.max(axis=1, keepdims=True) - least) / 255
     rounded: Numbers = np.rint((numbers - least) / step) * step + least
@@ -29,9 +29,9 @@ def encode(
     """The unit vector of one text.
 
     Args:
-        tensors, weight_map: As `binding.Encoder` takes them.
-        attention_rounding: Applied to what the attention multiplies and returns.
-        quantize: Applied to what each weight matrix multiplies, row by row.
+        tensors, weight_map: As in `binding.Encoder`.
+        attention_rounding: Applied to the factors and the result of the attention.
+        quantize: Applied to the input of each weight matrix, row by row.
     """
 
     def table(names: Sequence[str]) -> Numbers:

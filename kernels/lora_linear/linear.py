@@ -1,4 +1,4 @@
-"""A linear with a LoRA branch as one operation, by the fastest product that the processor has."""
+"""A linear with a LoRA branch as one operation, by the processor's fastest matrix product."""
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -12,7 +12,7 @@ from .matmul import product
 
 
 class FastLinear(nn.Linear):
-    """A linear that multiplies by `product`, in the type of its input, whatever the type of its weight."""
+    """A linear that uses `product`, in the type of its input, whatever the type of its weight."""
 
     def forward(self, input: Tensor) -> Tensor:
         if torch.is_autocast_enabled(input.device.type):
@@ -49,15 +49,15 @@ class _Linear(torch.autograd.Function):
 def merged_linear(
     inputs: Tensor, merged: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
 ) -> Tensor:
-    """weight x + bias + scale * up (down x) as one product, by `merged`: weight + scale * up down.
+    """weight x + bias + scale * up (down x) as one product with `merged`, weight + scale * up down.
 
-    Hu et al. 2021 (arXiv 2106.09685), section 4.1, where the merged weight is for inference. In
-    training, only the gradients of `down` and `up` need products with the rank. No gradient is computed
-    for `merged` and `bias`, and only the inputs are kept between forward and backward.
+    Hu et al. 2021 (arXiv 2106.09685), section 4.1, use the merged weight for inference. In
+    training, only the gradients of `down` and `up` need low-rank products. No gradient is computed
+    for `merged` and `bias`, and only the inputs are saved between forward and backward.
 
     Args:
         inputs: Shape (..., in).
-        merged: Shape (out, in); float32 or bfloat16, in which it is computed.
+        merged: Shape (out, in); float32 or bfloat16, which is the type of the computation.
         bias: Frozen, shape (out,).
         down: LoRA's A, float32, shape (rank, in).
         up: LoRA's B, float32, shape (out, rank).
@@ -112,13 +112,13 @@ def lora_linear(
     up: Tensor,
     scale: float,
 ) -> Tensor:
-    """weight x + bias + scale * up (down dropped), for a branch with dropout on its input.
+    """weight x + bias + scale * up (down branch), for a branch with dropout on its input.
 
-    Otherwise as `merged_linear`.
+    The rest is as in `merged_linear`.
 
     Args:
         branch: `inputs` after dropout, of the same shape.
-        weight: Frozen, shape (out, in); float32 or bfloat16, in which it is computed.
+        weight: Frozen, shape (out, in); float32 or bfloat16, which is the type of the computation.
     """
     result: Tensor = _LoRALinear.apply(inputs, branch, weight, bias, down, up, scale)
     return result
@@ -164,7 +164,7 @@ class _LoRALinear(torch.autograd.Function):
 
 
 def _without_autocast(device: str) -> AbstractContextManager[Any]:
-    """Turns autocast off, unless it is off already, since turning it off takes time."""
+    """Turn autocast off, unless it is off already, because turning it off takes time."""
     if torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
@@ -173,7 +173,7 @@ def _without_autocast(device: str) -> AbstractContextManager[Any]:
 def _to_branch_weights(
     gradient: Tensor, branch: Tensor, down: Tensor, up: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of A and B, from that of the result, (rows, out), and the branch's input."""
+    """The gradients of A and B, from the result's gradient (rows, out) and the branch's input."""
     to_narrow = product(gradient, up.T.to(gradient.dtype))
     narrow = product(branch, down.to(branch.dtype))
     to_down = product(to_narrow.T, branch.T).to(down.dtype) * scale

@@ -1,4 +1,4 @@
-"""Matrix products by the fastest library that torch has for the processor."""
+"""Matrix products by the fastest of torch's libraries for the processor."""
 
 import os
 from functools import cache
@@ -12,11 +12,12 @@ ONEDNN_CACHE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
-    """left @ right.T + bias, as `torch.nn.functional.linear`, without a gradient.
+    """left @ right.T + bias, like `torch.nn.functional.linear`, without a gradient.
 
     For float32 on a CPU, torch uses MKL, which leaves half of the vector width unused on processors
-    that are not Intel's; oneDNN, which torch contains too, does not. For bfloat16, torch uses oneDNN
-    itself, but copies the bias to every row of the result first; oneDNN adds it while it multiplies.
+    of other vendors than Intel. oneDNN, which torch also contains, uses all of it. For bfloat16,
+    torch uses oneDNN, but copies the bias to every row of the result first; oneDNN can add it while
+    it multiplies.
     """
     gains = left.dtype == torch.float32 or bias is not None
     if left.device.type == "cpu" and gains and uses_onednn(left.dtype):
@@ -26,10 +27,10 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def limit_onednn_cache() -> None:
-    """Let oneDNN keep the code that it compiles for 128 shapes instead of 1,024.
+    """Let oneDNN cache the compiled code of 128 shapes instead of 1,024.
 
-    Where our attention was not compiled, torch's meets ever new shapes, and memory would grow with
-    every batch. Call it before the first product: oneDNN reads the environment once.
+    If our attention was not compiled, torch's attention sees ever new shapes, and memory would grow
+    with every batch. Call this before the first product, because oneDNN reads the environment once.
     """
     os.environ.setdefault(ONEDNN_CACHE, "128")
 

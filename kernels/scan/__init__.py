@@ -1,4 +1,4 @@
-"""The rows of a quantised matrix with the largest inner products with each query (README.md)."""
+"""Search for the rows of a quantised matrix with the largest inner products (README.md)."""
 
 from .binding import DamagedVectorError, Scanner, best_kernel, checksums, has_kernel, top_k
 from .quantization import STEP_WIDTH, code_bytes, quantize_2bit, quantize_int8

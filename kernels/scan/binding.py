@@ -1,7 +1,7 @@
 """The Python interface of scan.cpp.
 
-The library is compiled when the package is installed, if there is a C++ compiler. Without it,
-searching falls back to sqlite-vec.
+The library is compiled when the package is installed, if there is a C++ compiler. Without the
+library, searching falls back to sqlite-vec.
 """
 
 import ctypes
@@ -19,12 +19,12 @@ from .quantization import CODE_MULTIPLE, INT8_MULTIPLE, Codes, Floats, Int8, Mat
 Checksums = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 
-DAMAGED = -4  # the status of scan.cpp
+DAMAGED = -4  # a status of scan.cpp
 _address: Callable[[Any], Any] = (ctypes.c_char * 0).from_buffer  # of a writable array, for C
 
 
 class _Vectors(ctypes.Structure):
-    """As scan.cpp defines it."""
+    """The struct of the same name in scan.cpp."""
 
     _fields_ = (
         ("matrix", ctypes.c_void_p),
@@ -41,11 +41,11 @@ class _Vectors(ctypes.Structure):
 
 
 class DamagedVectorError(Exception):
-    """The floats of a vector do not have its checksum."""
+    """The floats of a vector do not match its checksum."""
 
 
 def best_kernel() -> str | None:
-    """Name of the fastest kernel that this processor can run; None where none was compiled."""
+    """Name of the fastest kernel that this processor can run; None if none was compiled."""
     library = _library()
     return library.customir_scan_kernel(None).decode() if library else None
 
@@ -64,21 +64,21 @@ def top_k(
     kernel: str | None = None,
     allowed: Flags | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """The `k` rows of `matrix` with the largest inner products with each query, exactly.
+    """Find the `k` rows of `matrix` with the largest inner products with each query, exactly.
 
     Args:
         queries: Shape (q, w), w a multiple of 64 (for 2-bit codes, of 128) up to 65,536.
-        matrix: int8 of shape (n, w), or 2-bit codes, uint8 of shape (n, w / 4), as `quantize_2bit`
-            makes them; n up to 2^32. May be memory-mapped.
-        kernel: None: the fastest one.
-        allowed: Shape (n,): whether each row may be found. None: all may.
+        matrix: int8 of shape (n, w), or 2-bit codes, uint8 of shape (n, w / 4), as returned by
+            `quantize_2bit`; n up to 2^32. It may be memory-mapped.
+        kernel: Name of the kernel; None for the fastest one.
+        allowed: Which rows may be returned, shape (n,). None allows all.
 
     Returns:
-        Row numbers and inner products, both of shape (q, k) or, where fewer rows may be found,
-        (q, that many), best first, equal ones by row number.
+        Row numbers and inner products, best first, ties by row number. Both have the shape (q, k)
+        or, if fewer rows may be returned, (q, their number).
 
     Raises:
-        ValueError: a shape or `k` is not what it should be.
+        ValueError: a shape or `k` is invalid.
         RuntimeError: no kernel was compiled, this processor cannot run it, or memory ran out.
     """
     library = _loaded()
@@ -115,19 +115,19 @@ def top_k(
 
 
 class Scanner:
-    """Vectors that are searched often: their quantised form chooses, their floats decide.
+    """Vectors that are searched often: candidates by quantised form, reranked by their floats.
 
     Args:
         matrix: The vectors, by `quantize_int8` with one scale for all, or the codes of
             `quantize_2bit`.
-        floats: The vectors, of shape (n, d). May be memory-mapped.
+        floats: The vectors, of shape (n, d). They may be memory-mapped.
         residuals: The residual bits of `quantize_2bit`.
         steps: The steps that `quantize_2bit` was given.
-        checksums: `checksums(floats)`, with which what is found is to be compared.
-        ids: Shape (n,): returned for each vector instead of its row number.
+        checksums: The result of `checksums(floats)`, against which the hits are verified.
+        ids: Shape (n,). They are returned instead of row numbers.
 
     Raises:
-        ValueError: the shapes do not belong together.
+        ValueError: the shapes do not match.
         RuntimeError: no kernel was compiled.
     """
 
@@ -151,7 +151,8 @@ class Scanner:
             raise ValueError(f"residual bits of {residuals.shape} for codes of {matrix.shape}")
         arrays = matrix, residuals, steps, floats, checksums, ids
         self._arrays = [None if one is None else np.ascontiguousarray(one) for one in arrays]
-        # Once for all searches: to take an array's address costs as much as to scan hundreds of rows.
+        # Taken once for all searches, since taking an array's address costs as much as scanning
+        # hundreds of rows.
         at = [None if one is None else one.ctypes.data for one in self._arrays]
         shape = *matrix.shape, _bits(matrix)
         self._vectors = _Vectors(*at[:2], *shape, *at[2:5], self._dimensions, at[5])
@@ -166,22 +167,22 @@ class Scanner:
         allowed: Flags | None = None,
         kernel: str | None = None,
     ) -> tuple[npt.NDArray[np.int64], Floats]:
-        """The `k` vectors that are best in their quantised form, ordered by their floats.
+        """Find the `k` vectors that are best in quantised form, and order them by their floats.
 
         Args:
             queries: Shape (q, d).
-            first: Where there are residual bits: how many vectors, at least `k`, are chosen by their
-                codes alone before `k` of these are chosen by all bits. Four queries and more, which
-                share what is read, use all bits at once.
+            first: With residual bits, how many vectors, at least `k`, are chosen by their codes
+                alone before `k` of them are chosen by all bits. Four or more queries, which share
+                the reads, use all bits immediately.
             allowed, kernel: As in `top_k`.
 
         Returns:
-            Row numbers (or ids) and inner products in floats, of the shape that `top_k` returns,
-            best first, equal ones by row number.
+            Row numbers (or ids) and inner products in floats, of the same shape as in `top_k`, best
+            first, ties by row number.
 
         Raises:
-            DamagedVectorError: the floats of a vector that was chosen do not have its checksum.
-            RuntimeError, ValueError: as `top_k`.
+            DamagedVectorError: the floats of a chosen vector do not match its checksum.
+            RuntimeError, ValueError: as in `top_k`.
         """
         possible, allowed_address = self._rows, None
         first = k if first is None else first
@@ -192,7 +193,8 @@ class Scanner:
             allowed_address = allowed.ctypes.data
         count, k = len(queries), min(k, possible)
         rows, products = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
-        # `ctypes.data` costs a search of few rows much of its time: these ways to pass an array cost least.
+        # `ctypes.data` takes much of the time of a search over few rows. These ways to pass an
+        # array are the cheapest.
         asked = (queries if queries.dtype == np.float32 else _floats(queries)).tobytes()
         status = self._nearest(
             self._vectors_address, kernel.encode() if kernel else None, allowed_address, asked, count,
@@ -206,7 +208,7 @@ class Scanner:
 
 
 def checksums(vectors: Floats) -> Checksums:
-    """A checksum of each vector, of shape (n,), which every change of a single number changes.
+    """A checksum of each vector, shape (n,). Any change of a single number changes it.
 
     Raises:
         RuntimeError: no kernel was compiled.
@@ -229,7 +231,7 @@ def _bits(matrix: Matrix) -> int:
 
 
 def _flags(allowed: Flags, rows: int) -> tuple[Flags, int]:
-    """`allowed` as the kernel reads it, and how many rows are allowed."""
+    """`allowed` in the kernel's format, and the number of allowed rows."""
     if allowed.shape != (rows,) or allowed.dtype != np.bool_:
         raise ValueError(f"expected {rows} booleans, not {allowed.shape} {allowed.dtype}")
     return np.ascontiguousarray(allowed), int(np.count_nonzero(allowed))

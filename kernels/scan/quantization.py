@@ -1,4 +1,4 @@
-"""Vectors in 8 bits or in 2 + 2 bits a number, as the scan reads them."""
+"""Quantisation of vectors to 8 bits or to 2 + 2 bits per number, in the scan's format."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,12 +6,12 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Int8 = npt.NDArray[np.int8]
 Matrix = npt.NDArray[np.int8 | np.uint8]  # of 8 bits, or of 2-bit codes
-Codes = npt.NDArray[np.uint8]  # four numbers a byte, in the layout of README.md
+Codes = npt.NDArray[np.uint8]  # four numbers per byte, in the layout of README.md
 
 # A row is padded with zeros to a multiple of this many numbers.
 INT8_MULTIPLE, CODE_MULTIPLE = 64, 128
-# The best width of 16 equal steps for a normal distribution, in standard deviations (J. Max, Quantizing
-# for minimum distortion, 1960, table I).
+# The best width of 16 equal steps for a normal distribution, in standard deviations (J. Max,
+# Quantizing for minimum distortion, 1960, table I).
 STEP_WIDTH = 0.3352
 
 
@@ -20,8 +20,8 @@ def quantize_int8(vectors: Floats, scale: float | Floats, width: int | None = No
 
     Args:
         vectors: Shape (n, d).
-        scale: One for all, or one for each row, shape (n, 1).
-        width: Length of a row of the result. None: d, rounded up to a multiple of 64.
+        scale: One for all rows, or one per row, shape (n, 1).
+        width: Length of a row of the result. If None, it is d, rounded up to a multiple of 64.
     """
     rows, dimensions = vectors.shape
     padded = np.zeros((rows, width or _round_up(dimensions, INT8_MULTIPLE)), dtype=np.int8)
@@ -30,16 +30,16 @@ def quantize_int8(vectors: Floats, scale: float | Floats, width: int | None = No
 
 
 def quantize_2bit(vectors: Floats, means: Floats, steps: Floats) -> tuple[Codes, Codes]:
-    """`vectors` as 2-bit codes and residual bits, two more bits of each number.
+    """Quantise `vectors` to 2-bit codes and residual bits, which are two more bits per number.
 
-    4 * code + residual says in which of 16 steps around its dimension's mean a number lies. The inner
-    products of a query times `steps` with these numbers are its inner products with the vectors, up to
-    rounding and a constant that is the same for all vectors.
+    4 * code + residual is the number of one of 16 steps around the dimension's mean, the step that
+    contains the number. The inner products of a query times `steps` with these step numbers are its
+    inner products with the vectors, up to rounding and a constant that is the same for all vectors.
 
     Args:
         vectors: Shape (n, d).
-        means: Mean of each dimension, shape (d,).
-        steps: Width of a step in each dimension, shape (d,). For normally distributed numbers,
+        means: The mean of each dimension, shape (d,).
+        steps: The width of a step in each dimension, shape (d,). For normally distributed numbers,
             `STEP_WIDTH` times their standard deviation is best.
 
     Returns:
@@ -52,7 +52,7 @@ def quantize_2bit(vectors: Floats, means: Floats, steps: Floats) -> tuple[Codes,
 
 
 def code_bytes(dimensions: int) -> int:
-    """Bytes of a row of 2-bit codes."""
+    """The number of bytes in a row of 2-bit codes."""
     return _round_up(dimensions, CODE_MULTIPLE) // 4
 
 
