@@ -96,7 +96,7 @@ def _differences(
         raise UserError(f"{changed}: damaged weights ({error}). Train again.") from error
     if unlike := [n for n, w in after.items() if n not in before or w.shape != before[n].shape]:
         raise UserError(
-            f"{changed}: changes {unlike[0]}, which {base} has not or in another shape."
+            f"{changed}: changes {unlike[0]}, which {base} lacks or has in another shape."
         )
     return {name: weight.double() - before[name].double() for name, weight in after.items()}
 

@@ -62,7 +62,7 @@ def read_beir(folder: Path) -> BeirSet:
         None,
     )
     if path is None:
-        raise UserError(f"{folder / 'qrels'}: none of {', '.join(QRELS_IN_ORDER)} is there.")
+        raise UserError(f"{folder / 'qrels'}: has none of {', '.join(QRELS_IN_ORDER)}.")
     qrels: dict[str, dict[str, int]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.reader(file, delimiter="\t"), start=1):

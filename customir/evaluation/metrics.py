@@ -14,7 +14,7 @@ CURVE_DEPTHS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 Qrels = Mapping[str, Mapping[str, int]]
 Rankings = Sequence[np.ndarray] | np.ndarray
-"""One int64 array a query: row numbers of passages, best first."""
+"""One int64 array per query: row numbers of passages, best first."""
 
 
 def by_query(
