@@ -138,7 +138,7 @@ def test_with_enough_self_supervised_pairs_the_llm_writes_for_held_out_threads_a
         (out / "customir.toml").write_text(settings)
         run = babbling.generate("--passages", "25", "--queries", "1")
         assert run.returncode == 0, run.stderr
-        assert ("held-out threads alone" in run.stderr) == (not more)
+        assert ("held-out threads only" in run.stderr) == (not more)
         with closing(sqlite3.connect(out / "workspace.db")) as database:
             assert [split for (split,) in database.execute(by_split)] == expected
             (found,) = database.execute(self_supervised_pairs).fetchone()

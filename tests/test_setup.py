@@ -110,7 +110,8 @@ def test_second_make_has_nothing_to_do(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     for name in ("installed", "developing", "model-minilm", "model-smollm2-135m"):
         (tmp_path / ".venv" / f"stamp-{name}").touch()
-    assert make(tmp_path, "test").splitlines() == [".venv/bin/python -m pytest"]
+    (command,) = make(tmp_path, "test").splitlines()
+    assert ".venv/bin/python -m pytest " in command
     assert "customir models fetch qwen2.5-coder-0.5b" in make(tmp_path, "demo")
     assert 'adapt "my mail.mbox" --out "demo/out-my-mail"' in make(
         tmp_path, "demo", "MAIL=my mail.mbox"

@@ -91,7 +91,10 @@ def test_server_by_name_is_no_matter_where_no_llm_is_used(
     command: str, with_named_server: Path
 ) -> None:
     done = customir(command, with_named_server)
-    assert "comes before" in done.stderr
+    if command == "index":  # after `ingest` it indexes with the base
+        assert done.returncode == 0, done.stderr
+    else:
+        assert "comes before" in done.stderr
     assert "customir.invalid" not in done.stderr
 
 
@@ -120,7 +123,7 @@ def test_server_that_others_may_have_chosen_is_refused(
         path.chmod(mode | 0o020)
         done = customir("generate", with_named_server)
         assert done.returncode == 2
-        assert f"{path}: other users may write to it" in done.stderr
+        assert f"{path}: other users can write to it" in done.stderr
         assert "no LLM server is left" not in done.stderr
         # Whoever names the server on the command line has made the choice.
         given = customir("generate", with_named_server, "--llm-url", SERVER_BY_NAME)

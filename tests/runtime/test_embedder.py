@@ -140,7 +140,7 @@ def test_fewer_dimensions_are_the_first_ones_at_length_one(model: Path) -> None:
     )
     np.testing.assert_allclose(embedder.encode(TEXTS, "query"), vectors, atol=1e-6)
     assert embedder.fingerprint != fingerprint(model, FP32)
-    with pytest.raises(UserError, match="no 385 dimensions; its vectors have 384"):
+    with pytest.raises(UserError, match="cannot give 385 dimensions; its vectors have 384"):
         Embedder(model, dimensions=385)
 
 
@@ -237,7 +237,7 @@ def test_a_graph_that_does_not_pool_is_refused(spoilable: Path) -> None:
     del graph.graph.output[1]
     (spoilable / "onnx" / "SHA256SUMS").unlink()
     onnx.save(graph, spoilable / FP32)
-    with pytest.raises(UserError, match="wanted are input_ids and attention_mask"):
+    with pytest.raises(UserError, match="instead of input_ids and attention_mask"):
         Embedder(spoilable, FP32)
 
 

@@ -127,7 +127,8 @@ def test_queries_alone_keep_the_index_of_the_base(workspace: Make, minilm: Path)
         pipeline.run_stage(stage("evaluate"), job)
         verdict = database.stage("evaluate")
         assert verdict is not None
-        pretend(job, "evaluate", {**verdict.detail, "weight": 1.0})  # as if it had been better
+        # As if it had been better.
+        pretend(job, "evaluate", {**_with_adapted_row(verdict.detail), "weight": 1.0})
         pipeline.run_stage(stage("export"), job)
         pipeline.run_stage(stage("index"), job)
         model = folder / "model"
@@ -157,6 +158,23 @@ def test_queries_alone_keep_the_index_of_the_base(workspace: Make, minilm: Path)
         assert state.detail["added"] == 0
 
 
+def _with_adapted_row(detail: dict[str, Any]) -> dict[str, Any]:
+    """With the base's metrics as those of an adapted model, where dev chose none."""
+
+    def added(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        systems = {row["system"]: row for row in table}
+        if "base" in systems:
+            systems.setdefault("adapted", {**systems["base"], "system": "adapted"})
+        return list(systems.values())
+
+    people = detail["self_supervised"]
+    return {
+        **detail,
+        "table": added(detail["table"]),
+        "self_supervised": {**people, "table": added(people["table"])},
+    }
+
+
 def _settings(folder: Path) -> dict[str, Any]:
     from customir.settings import read_settings
 
@@ -177,4 +195,4 @@ def test_what_is_mined_for_nothing_is_said(
         write_queries(database, free)
         pipeline.run_stage(stage("mine"), job)
         assert not read_negatives(database)
-    assert "mined for what the LLM wrote" in capsys.readouterr().out
+    assert "they are mined for the LLM's queries" in capsys.readouterr().out
