@@ -99,7 +99,9 @@ def test_it_closes_with_what_came_out_and_how_to_go_on(done: tuple[Path, str]) -
         "report.html",
     ):
         assert expected in printed
-    assert "the gate needs 25" in printed.replace("\n", " "), "there are too few threads for it"
+    # Which of the two depends on the processor's last digits: dev may choose a weight or none.
+    reasons = ("No interpolation weight beat the base", "the gate needs 25")
+    assert any(reason in printed.replace("\n", " ") for reason in reasons), printed
     for name in ("model/onnx/model_qint8.onnx", "model/onnx/model.onnx", "index.db", "report.md"):
         assert (out / name).exists()
 
