@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from customir.cli.options import Examples
+from customir.cli.options import Examples, json_option
 from customir.cli.output import print_table
 from customir.terminal import echo
 
@@ -17,7 +17,7 @@ from customir.terminal import echo
     customir doctor --json | jq .kernels
     """,
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def doctor(as_json: bool) -> None:
     """Show what CustomIR finds on this machine, for choosing hardware and for bug reports.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from customir.corpus.disjoint_set import DisjointSet
-from customir.text.mail_labels import prefixes, without_prefixes
+from customir.text.mail_labels import bare_subject, prefixes
 
 ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 # Limits for an announcement to thousands, and for a subject of thousands of messages ("Re: hello").
@@ -68,11 +68,6 @@ def find_threads(posts: Sequence[Post]) -> dict[str, str]:
                 sets.merge(_document(answered.key), _document(later.key))
     named = sets.smallest(_document(post.key) for post in posts)
     return {post.key: named[_document(post.key)].removeprefix(DOCUMENT) for post in posts}
-
-
-def bare_subject(title: str) -> str:
-    """A subject without "Re:", "Fwd:" and list tags, in lower case; empty if nothing is left."""
-    return " ".join(without_prefixes(title).casefold().split())
 
 
 def participants(sender: str, recipients: str) -> frozenset[str]:

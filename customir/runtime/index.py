@@ -33,6 +33,7 @@ from customir.runtime.index_file import (
     log,
     vectors,
 )
+from customir.text.header import with_header
 
 if TYPE_CHECKING:
     from customir.progress import Reporter
@@ -93,8 +94,7 @@ class IndexedPassage:
     @property
     def content(self) -> str:
         """What is embedded: the header, where there is one, above the text."""
-        header = self.title if self.header is None else self.header
-        return f"{header}\n{self.text}" if header else self.text
+        return with_header(self.text, self.title, self.header)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ SHORTEST_MISSPELT = 4
 SPECIAL = re.compile(
     r'(?P<minus>-?)(?:(?P<name>[A-Za-z]+):)?(?:"(?P<quoted>(?:[^"\\]|\\.)*)"(?!\w)|(?P<bare>[^\s"]\S*))'
 )
+WORD = re.compile(r"\S+")
 ESCAPE = re.compile(r'\\(["\\])')
 
 
@@ -76,7 +77,7 @@ def parse(typed: str) -> Query:
     conditions: list[Condition] = []
     words: list[str] = []
     at = 0
-    while found := re.compile(r"\S+").search(typed, at):
+    while found := WORD.search(typed, at):
         special = SPECIAL.match(typed, found.start())
         condition = special and _condition(special)
         if special is None or condition is None:

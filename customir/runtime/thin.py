@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from customir.runtime.index import IndexedPassage
-from customir.text.mail_labels import without_prefixes
+from customir.text.mail_labels import bare_subject
 from customir.text.tokenize import length_of, words_of
 
 # docs/results/thin-hits.md; a passage of so many words is also long enough for a subject pair.
@@ -39,4 +39,4 @@ def mark_thin(passages: Sequence[IndexedPassage]) -> list[IndexedPassage]:
 
 def _subject(passage: IndexedPassage) -> tuple[str, str]:
     """A passage's thread and subject, without "Re:" and the like."""
-    return passage.thread, " ".join(without_prefixes(passage.title).casefold().split())
+    return passage.thread, bare_subject(passage.title)

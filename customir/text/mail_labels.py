@@ -108,6 +108,11 @@ def without_prefixes(subject: str) -> str:
     return subject[at:]
 
 
+def bare_subject(title: str) -> str:
+    """A subject without "Re:", "Fwd:" and list tags, in lower case; empty if nothing is left."""
+    return " ".join(without_prefixes(title).casefold().split())
+
+
 def prefixes(subject: str) -> list[str]:
     """The prefixes that `without_prefixes` removes, except list tags."""
     found: list[str] = []

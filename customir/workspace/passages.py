@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from customir.text.header import with_header
 from customir.workspace.database import Workspace
 
 
@@ -33,8 +34,7 @@ class Passage:
     @property
     def content(self) -> str:
         """What is embedded and indexed: the header, if there is one, above the text."""
-        header = self.title if self.header is None else self.header
-        return f"{header}\n{self.text}" if header else self.text
+        return with_header(self.text, self.title, self.header)
 
 
 @dataclass(frozen=True)

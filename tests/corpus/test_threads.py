@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from customir.corpus.threads import Post, bare_subject, find_threads, participants
+from customir.corpus.threads import Post, find_threads, participants
+from customir.text.mail_labels import bare_subject
 
 
 def post(
