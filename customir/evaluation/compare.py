@@ -1,7 +1,7 @@
 """The metrics of every system on the held-out queries, by which the gate decides."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,24 @@ class _Vectors:
     pairs: np.ndarray
     answers: np.ndarray
 
+    def among(self, rows: Sequence[int]) -> "_Vectors":
+        """The same queries with these passages, in this order."""
+        return replace(self, passages=self.passages[rows])
+
+
+@dataclass(frozen=True)
+class ComparisonPool:
+    """The test queries with the passages that systems are compared on.
+
+    Attributes:
+        by_words: BM25's ranking of these passages.
+        vectors: Of each compared model, in their order.
+    """
+
+    data: HeldOutData
+    by_words: ByWords
+    vectors: Sequence[_Vectors]
+
 
 def compare(
     data: HeldOutData,
@@ -113,31 +131,31 @@ def compare(
         embed: Embeds texts by an encoder, and reuses the vectors that the workspace has.
         size: The size of the pools.
     """
-    dev = data.of("dev")
-    by_base = _rank(dev, _embed(dev, Candidate(base, base, BASE), settings, embed))
-    dev = dev.among(pool_rows(dev, by_base, size))
     models = {0.0: Candidate(base, base, BASE)}
+    dev = data.of("dev")
+    by_base = _embed(dev, models[0.0], settings, embed)
+    rows = pool_rows(dev, _rank(dev, by_base), size)
+    dev, on_dev = dev.among(rows), {0.0: by_base.among(rows)}
     if merge and dev.queries:
         for weight in settings.evaluation.interpolation_weights:
             merged = merge(weight)
             passages_by = base if settings.training.freeze_passage_encoder else merged
             models[weight] = Candidate(merged, passages_by, f"weight {weight:g}")
-    written, pairs = _ranked_queries(
-        dev, {weight: _embed(dev, model, settings, embed) for weight, model in models.items()}
-    )
+            on_dev[weight] = _embed(dev, models[weight], settings, embed)
+    written, pairs = _ranked_queries(dev, on_dev)
     dev_metrics, pairs_dev = written.metrics(), pairs.metrics() if dev.pairs else {}
     weight = choose_weight(pairs_dev or dev_metrics) if dev.queries else 0.0
     systems = {BASE: 0.0, ADAPTED: weight} if weight else {BASE: 0.0}
     compared = [models[share] for share in systems.values()]
-    test, by_words = pool_of_test(data, compared, settings, embed, size)
-    vectors = {share: _embed(test, models[share], settings, embed) for share in systems.values()}
+    pool = pool_of_test(data, compared, settings, embed, size)
+    test, vectors = pool.data, dict(zip(systems.values(), pool.vectors, strict=True))
     written, pairs = _ranked_queries(test, vectors)
-    runs: dict[str, Rankings] = {BM25: by_words.rows}
+    runs: dict[str, Rankings] = {BM25: pool.by_words.rows}
     pairs_runs: dict[str, Rankings] = {}
     for name, share in systems.items():
         own = vectors[share]
         runs[name], pairs_runs[name] = written.rankings[share], pairs.rankings[share]
-        runs |= fuse_with_words(own.queries, own.passages, by_words).of(name)
+        runs |= fuse_with_words(own.queries, own.passages, pool.by_words).of(name)
     if test.queries and (reference := reference_embedder(settings.evaluation)):
         name, folder = reference
         found = _embed(test, Candidate(folder, folder, name), settings, embed)
@@ -161,8 +179,8 @@ def pool_of_test(
     settings: Settings,
     embed: Embed,
     size: PoolSize = POOL,
-) -> tuple[HeldOutData, ByWords]:
-    """The test queries with the passages of the test pool, and BM25's rankings of these passages.
+) -> ComparisonPool:
+    """The test queries with the passages of the test pool.
 
     The pool contains the best passages of each compared model and of BM25, so that their metrics
     are the same as on the whole corpus. For this, each of the models embeds all passages, unless
@@ -172,11 +190,12 @@ def pool_of_test(
     by_words = rank_by_words(
         [query.text for query in test.queries], [passage.content for passage in test.passages]
     )
-    rankings = [by_words.rows]
-    for model in compared:
-        rankings += _rank(test, _embed(test, model, settings, embed))
-    rows = pool_rows(test, rankings, size)
-    return test.among(rows), by_words.among(rows)
+    vectors = [_embed(test, model, settings, embed) for model in compared]
+    rankings = [ranking for own in vectors for ranking in _rank(test, own)]
+    rows = pool_rows(test, [by_words.rows, *rankings], size)
+    return ComparisonPool(
+        test.among(rows), by_words.among(rows), [own.among(rows) for own in vectors]
+    )
 
 
 def _embed(data: HeldOutData, model: Candidate, settings: Settings, embed: Embed) -> _Vectors:

@@ -43,9 +43,8 @@ class HeldOutData:
 
     def answer_rows(self) -> set[int]:
         """The rows of all passages that are relevant to any of the queries."""
-        group_of = {passage.key: passage.duplicates for passage in self.passages}
-        groups = {group_of[query.passage] for query in self.queries}
-        rows = {row for row, each in enumerate(self.passages) if each.duplicates in groups}
+        answers = _keys_in(qrels_of(self.queries, self.passages))
+        rows = {row for row, each in enumerate(self.passages) if each.key in answers}
         return rows | {pair.row for pair in self.pairs}
 
 
@@ -104,7 +103,12 @@ def threads_of(queries: Sequence[Query], passages: Sequence[Passage]) -> list[st
 
 def subset_with_answers(passages: Sequence[Passage], qrels: Qrels, at_least: int) -> list[Passage]:
     """All relevant passages, filled up to `at_least` with other passages in their order."""
-    wanted = {key for grades in qrels.values() for key in grades}
+    wanted = _keys_in(qrels)
     answers = [passage for passage in passages if passage.key in wanted]
     others = [passage for passage in passages if passage.key not in wanted]
     return answers + others[: max(0, at_least - len(answers))]
+
+
+def _keys_in(qrels: Qrels) -> set[str]:
+    """The keys of all passages that are relevant to any query."""
+    return {key for grades in qrels.values() for key in grades}

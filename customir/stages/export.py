@@ -87,7 +87,7 @@ def run(job: Job) -> StageSummary:
     if weight:
         frozen = job.settings.training.freeze_passage_encoder
         compared.append(Candidate(model, job.embedder if frozen else model, "adapted"))
-    test, _ = pool_of_test(held_out_data_of(job), compared, job.settings, embed)
+    test = pool_of_test(held_out_data_of(job), compared, job.settings, embed).data
     int8 = measure_int8(
         test,
         job.embedder,
