@@ -300,7 +300,17 @@ class Searcher:
             TimeoutError: it took longer than `seconds`.
             UserError: the index was damaged, or rebuilt for another model, since it was opened.
         """
-        self._follow()
+        while True:
+            self._follow()
+            try:
+                return self._read_once(work, seconds)
+            except (UserError, FileNotFoundError):
+                # The model and the vectors' cache are opened when they are first needed. By then,
+                # another generation may have taken the place of this one, and its files be gone.
+                if generations.stamp(self._folder) == self._stamp:
+                    raise
+
+    def _read_once(self, work: Callable[[IndexReader], Answer], seconds: float) -> Answer:
         self._deadline = time.monotonic() + seconds
         answers: list[Answer] = []
         try:

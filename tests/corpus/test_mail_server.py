@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,12 +35,17 @@ pytestmark = [
 
 
 @pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+def root() -> Iterator[Path]:
+    """A folder with a short path: that of a Unix socket, of which Dovecot has some, ends at 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="dovecot-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def port(root: Path) -> Iterator[int]:
     """A Dovecot with an empty account."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
-    root = tmp_path / "dovecot"
-    root.mkdir()
     # Dovecot serves no mail as root.
     nobody = pwd.getpwnam("nobody")
     (root / "mail").mkdir()

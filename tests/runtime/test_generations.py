@@ -129,6 +129,25 @@ def test_a_reader_at_work_follows_to_another_model(
     shared.close()
 
 
+def test_a_generation_that_is_gone_before_its_model_was_loaded(
+    folder: Path, model: Path, embedder: Embedder, passages: list[IndexedPassage],
+    make_passage: Callable[..., IndexedPassage], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    new = make_passage("new", "Badgers dig in the garden.")
+    with Searcher(folder) as searcher:
+        follow = searcher._follow
+
+        def follow_and_lose() -> None:
+            follow()
+            monkeypatch.undo()
+            change(folder, model, [*passages, new], embedder)
+            with generations.writer_lock(folder):
+                generations.drop_previous(folder)
+
+        monkeypatch.setattr(searcher, "_follow", follow_and_lose)
+        assert searcher.search("badgers", 1)[0].identifier == new.identifier
+
+
 def test_many_readers_never_find_none_or_a_mix(
     folder: Path, model: Path, other_model: Path, passages: list[IndexedPassage]
 ) -> None:
