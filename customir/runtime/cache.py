@@ -174,7 +174,7 @@ def load(path: Path, stamp: str) -> VectorCache | None:
             layout = _Layout(int(header["rows"]), int(header["dimensions"]))
             crcs = header["crc32"]
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     whole = layout.rows >= 0 and layout.dimensions > 0 and len(content) == layout.end
     if not whole or _crcs(memoryview(content), layout) != crcs:

@@ -17,6 +17,9 @@ from customir.runtime.onnx_file import OnnxFile
 # Names a kernel that is to be used instead of the fastest one, for tests and measurements.
 KERNEL_VARIABLE = "CUSTOMIR_INT8_KERNEL"
 
+# What a map or a tensor that is not as it should be can lead to; nobody has to be able to trust a file.
+UNUSABLE = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +43,7 @@ def read_encoder(path: Path) -> Encoder | None:
         if forced:
             raise UserError(f"{KERNEL_VARIABLE}: this processor cannot run {forced}.") from error
         return None
-    except (ValueError, KeyError, IndexError) as error:
+    except UNUSABLE as error:
         log.warning(
             "%s: its weight map is not usable (%r). ONNX Runtime runs the file.", path, error
         )

@@ -15,6 +15,7 @@ INITIALIZERS = 5
 DIMENSIONS, DATA_TYPE, NAME, RAW = 1, 2, 8, 9
 KEY, VALUE = 1, 2
 VARINT, EIGHT_BYTES, DELIMITED, FOUR_BYTES = 0, 1, 2, 5
+VARINT_BITS = 64  # the most that a number may have
 TYPES: dict[int, type[np.generic]] = {1: np.float32, 2: np.uint8, 3: np.int8}
 
 
@@ -33,22 +34,22 @@ class OnnxFile:
         self.notes: dict[str, str] = {}
         for number, value in _fields(memoryview(path.read_bytes())):
             if number == GRAPH:
-                self._graph = value
+                self._graph = _message(value)
             elif number == NOTES:
-                note = dict(_fields(value))
-                self.notes[bytes(note[KEY]).decode()] = bytes(note.get(VALUE, b"")).decode()
+                note = dict(_fields(_message(value)))
+                self.notes[_text(note.get(KEY))] = _text(note.get(VALUE, memoryview(b"")))
 
     def tensors(self) -> dict[str, Tensor]:
         """The initializers of float32, uint8 or int8 whose numbers are raw bytes, by name, read-only."""
         found = {}
         for number, value in _fields(self._graph):
             if number == INITIALIZERS:
-                fields = list(_fields(value))
+                fields = list(_fields(_message(value)))
                 one = dict(fields)
                 shape = [size for field, size in fields if field == DIMENSIONS]
                 if RAW in one and one.get(DATA_TYPE) in TYPES:
-                    numbers = np.frombuffer(one[RAW], TYPES[one[DATA_TYPE]])
-                    found[bytes(one[NAME]).decode()] = numbers.reshape(shape)
+                    numbers = np.frombuffer(_message(one[RAW]), TYPES[one[DATA_TYPE]])
+                    found[_text(one.get(NAME))] = numbers.reshape(shape)
         return found
 
 
@@ -74,12 +75,23 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
         at += size
 
 
+def _message(value: Any) -> memoryview:
+    """A field's value, which has to be a message or bytes."""
+    if not isinstance(value, memoryview):
+        raise ValueError("a field is not what onnx.proto says")
+    return value
+
+
+def _text(value: Any) -> str:
+    return bytes(_message(value)).decode()
+
+
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
     """A number in 7 bits of each byte, the lowest first, and the position after it."""
     value = shift = 0
     while True:
-        if at >= len(message):
-            raise ValueError("it ends in the middle")
+        if at >= len(message) or shift >= VARINT_BITS:
+            raise ValueError("it ends in the middle of a number, or the number has no end")
         byte = message[at]
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7

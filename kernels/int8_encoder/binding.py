@@ -125,8 +125,10 @@ class Encoder:
         library = _library()
         self._arrays: list[object] = []  # kept alive, because C++ has their addresses
         words, scale, zero = (tensors[name] for name in weight_map["word_embeddings"])
-        self.width = words.shape[1]
-        self._head_width = self.width // weight_map["heads"]
+        self.width, heads = words.shape[1], weight_map["heads"]
+        if not isinstance(heads, int) or heads < 1 or self.width % heads:
+            raise ValueError(f"{heads} heads for a width of {self.width}")
+        self._head_width = self.width // heads
         named = kernel.encode() if kernel else None
         found = library and library.customir_int8_encoder_kernel(named, self._head_width)
         if library is None or not found:
@@ -137,7 +139,8 @@ class Encoder:
         self._pack = library.customir_int8_encoder_pack
         positions = _table(tensors, weight_map["position_embeddings"])
         positions = positions[weight_map["first_position"] :]
-        if words.dtype != np.uint8 or positions.shape[1] != self.width or self.width % MULTIPLE:
+        shaped = words.ndim == positions.ndim == 2 and positions.shape[1] == self.width
+        if words.dtype != np.uint8 or not shaped or self.width % MULTIPLE:
             raise ValueError(
                 f"embedding tables of {words.dtype} {words.shape} and {positions.shape}"
             )
@@ -147,6 +150,8 @@ class Encoder:
         bias = None
         if weight_map["relative_attention_bias"]:
             buckets = _table(tensors, weight_map["relative_attention_bias"])
+            if buckets.ndim != 2 or buckets.shape[1] != heads:
+                raise ValueError(f"a relative bias of {buckets.shape} for {heads} heads")
             bias = self._address(relative_bias(buckets, self.max_tokens))
         inner = len(tensors[weight_map["layers"][0]["output"]["weights"][0]])
         layers = (_Layer * len(weight_map["layers"]))(
@@ -163,7 +168,7 @@ class Encoder:
             len(words),
             self.max_tokens,
             self.width,
-            weight_map["heads"],
+            heads,
             len(layers),
             weight_map["epsilon"],
             weight_map["pooling"] == "cls",
