@@ -68,6 +68,7 @@ $(INSTALLED) $(DEVELOPING): pyproject.toml constraints.txt
 		$(PIP_INSTALL) --verbose --no-deps llama-cpp-python 2>&1 | tee .venv/llama-cpp.log | \
 		grep --line-buffered -oE "^ *llama.cpp +[0-9]+% compiled|(Downloading|Successfully installed|Requirement already satisfied:) llama.*" || \
 		{ tail -40 .venv/llama-cpp.log; echo "llama.cpp could not be installed: .venv/llama-cpp.log says why"; exit 1; } >&2
+	@echo "Next: all other packages, and at their end CustomIR's own kernels, whose compilation takes a minute or two in silence"
 	$(PIP_INSTALL) -e ".[$(EXTRAS)]"
 	@test -z "$(LLAMA_CPP_LIB_PATH)" || \
 		$(BIN)/python -c 'import llama_cpp as l; assert l.llama_version().startswith(b"$(LLAMA_CPP)"), l.llama_version()' || \
