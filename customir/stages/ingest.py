@@ -38,8 +38,9 @@ def run(job: Job) -> StageSummary:
 
 
 def _rehearse(job: Job) -> None:
-    """Try whether a base of the user's own can be adapted and exported, before the long work."""
-    if any(model.name == job.settings.embedder for model in models.known()):
+    """Try whether a base that nobody has tried yet can be adapted and exported, before the long work."""
+    named = models.find(job.settings.embedder)
+    if named and named.is_pinned:
         return
     from customir.job.rehearsal import rehearse
 
