@@ -282,6 +282,8 @@ def _seen(exported: Path, texts: Sequence[Sequence[int]], reporter: Reporter) ->
     """The statistics of each tensor that a weight matrix multiplies, by its name."""
     graph = onnx.load(exported)
     names = list(_products(graph.graph))
+    if not names:  # a static embedder
+        return {}
     for name in names:
         graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     options = onnxruntime.SessionOptions()

@@ -54,9 +54,14 @@ def export_onnx(model: Path) -> Path:
             )
             _rename_tensor(scratch / FP32_NAME, "token_embeddings", "last_hidden_state")
             made = place(scratch / FP32_NAME, model / ONNX_FOLDER / FP32_NAME)
-    tokenizer = model / TOKENIZER_NAME
-    _record_checksum(made.parent, f"../{TOKENIZER_NAME}", sha256_of(tokenizer))
+    record_tokenizer(model)
     return made
+
+
+def record_tokenizer(model: Path) -> None:
+    """Add the checksum of the model's tokenizer to those of its ONNX files."""
+    checksum = sha256_of(model / TOKENIZER_NAME)
+    _record_checksum(model / ONNX_FOLDER, f"../{TOKENIZER_NAME}", checksum)
 
 
 class _Truncate(nn.Module):
