@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from customir.exporters.card import CARD_NAME
-from customir.exporters.onnx import FP32_FILE, FP32_NAME, place, record_tokenizer, scratch_folder
+from customir.exporters.onnx import FP32_FILE, FP32_NAME, record_tokenizer, scratch_folder
+from customir.exporters.onnx_store import place, save
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
@@ -72,8 +73,8 @@ def export_static(base: Path, out: Path) -> Path:
     for path in out.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     with scratch_folder(out / ".onnx.part") as scratch:
-        onnx.save(_graph(table, folder.truncate_dim), scratch / FP32_NAME)
-        made = place(scratch / FP32_NAME, out / FP32_FILE)
+        graph = save(_graph(table, folder.truncate_dim), scratch / FP32_NAME)
+        made = place(graph, out / FP32_FILE)
     record_tokenizer(out)
     return made
 
