@@ -91,9 +91,12 @@ def write_weight_map(model: Path, graph: Path, max_bytes: int = MAX_BYTES) -> bo
 
 
 def _pooling(folder: ModelFolder) -> str | None:
-    """mean or cls; None for another pooling, or if more than pooling and normalisation follows."""
+    """mean or cls; None for another pooling, or if more than pooling and normalisation follows.
+
+    Vectors are truncated by `Embedder`, after the kernel.
+    """
     modes = folder.pooling.modes
-    if folder.has_dense or folder.truncate_dim is not None or modes not in (("mean",), ("cls",)):
+    if folder.has_dense or modes not in (("mean",), ("cls",)):
         return None
     return modes[0]
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from customir import __version__
 from customir.airgap import block_network
 from customir.kernels import int8_encoder, scan
-from customir.llm.sizes import free_memory
 from customir.models import entry, is_installed, known, models_folder
-from customir.processors import usable_processors
+from customir.processors import free_memory, usable_processors
 
 CPU_FILE = Path("/proc/cpuinfo")
 # Those that a kernel of ours or of llama.cpp asks for; as Linux spells them.

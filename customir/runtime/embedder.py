@@ -95,7 +95,8 @@ class Embedder:
             width = _vector_length(self._session, path)
             self.provider: str = self._session.get_providers()[0]
         else:
-            width, self.provider = self._encoder.width, KERNEL
+            kept = self._folder.truncate_dim
+            width, self.provider = min(self._encoder.width, kept or self._encoder.width), KERNEL
         on_gpu = self.provider == CUDA
         self._threads = 1 if on_gpu else threads or usable_processors()
         self._tokens_a_batch = TOKENS_PER_GPU_BATCH if on_gpu else TOKENS_PER_BATCH

@@ -41,7 +41,7 @@ def run(job: Job) -> StageSummary:
 def _rehearse(job: Job) -> None:
     """Try whether a base that nobody has tried yet can be adapted and exported, before the long work."""
     named = models.find(job.settings.embedder)
-    if named and named.is_pinned:
+    if named and named.is_pinned and job.settings.truncate_dim is None:
         return
     if read_model_folder(job.embedder).is_static:  # it is only searched with
         return
