@@ -97,6 +97,11 @@ def _table(folder: ModelFolder) -> npt.NDArray[np.float32]:
             f"{path}: it has {len(table)} vectors, but the tokenizer's largest token is {last}. "
             "Copy the model folder again."
         )
+    if (kept := folder.truncate_dim) is not None and not 1 <= kept <= table.shape[1]:
+        raise UserError(
+            f"{folder.root}: truncate_dim is {kept}, and the vectors have {table.shape[1]} "
+            "dimensions. Correct the setting truncate_dim."
+        )
     return np.ascontiguousarray(table, dtype=np.float32)
 
 

@@ -101,6 +101,10 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         save_file(weights, folder / "model.safetensors")
         with pytest.raises(UserError, match=said):
             export_static(folder, tmp_path / "out")
+    write_json(folder / "config_sentence_transformers.json", {"truncate_dim": WIDTH + 1})
+    save_file({"embeddings": torch.zeros(400, WIDTH)}, folder / "model.safetensors")
+    with pytest.raises(UserError, match="truncate_dim is 49, and the vectors have 48"):
+        export_static(folder, tmp_path / "out")
 
 
 def test_it_cannot_be_adapted_and_the_error_says_what_can_be_done(tmp_path: Path) -> None:
