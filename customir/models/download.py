@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -69,6 +70,10 @@ def fetch(name: str, reporter: Reporter, sha256: str | None = None) -> Path:
         try:
             model = _assemble(model, staging, sha256, reporter)
             _move_into_place(target, staging)
+        except UserError:
+            with suppress(OSError):
+                staging.rmdir()  # nothing was downloaded that could be continued
+            raise
         except OSError as error:
             raise UserError(
                 f"{name}: {error}. It needs up to {3 * model.size / 1e6:.0f} MB while it is put "

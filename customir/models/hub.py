@@ -148,11 +148,20 @@ def _errors_of_client() -> Iterator[Any]:
                 "access token of that account"
             )
             raise HubError(reason, False) from error
-        raise HubError(_reason(error), not isinstance(error, HfHubHTTPError)) from error
+        if isinstance(error, HfHubHTTPError):
+            raise HubError(_reason(error), False) from error
+        raise HubError(_reason(_first_cause(error)), True) from error
     except Exception as error:  # errors of two HTTP libraries, and of names that are no names
         raise HubError(_reason(error), False) from error
 
 
-def _reason(error: Exception) -> str:
+def _first_cause(error: BaseException) -> BaseException:
+    """What a library's error about a connection began with."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error
+
+
+def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1][:300].rstrip('.')}" if lines else repr(error)

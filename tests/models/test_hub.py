@@ -205,7 +205,8 @@ def test_without_a_hub_it_says_what_to_copy_where(
     with pytest.raises(UserError) as raised:
         models.fetch(NAME, Silent())
     said = str(raised.value)
-    assert "the model hub at http://127.0.0.1:9 cannot be reached" in said
+    assert "the model hub at http://127.0.0.1:9 cannot be reached (ConnectionRefused" in said
+    assert not (tmp_path / "models" / ".hf--maker--tiny.fetching").exists()
     assert f"run `customir models fetch {NAME}` and copy the folder {folder} to the same" in said
     assert "customir models add PATH --name tiny" in said
 
