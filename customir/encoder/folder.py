@@ -27,6 +27,14 @@ WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
+# `weights_only` reads tensors and nothing else from a pickle.
+CONVERT_PICKLE = (
+    "python -c 'import torch; from safetensors.torch import save_file; "
+    'weights = torch.load("pytorch_model.bin", weights_only=True, map_location="cpu"); '
+    'save_file({name: weight.clone() for name, weight in weights.items()}, "model.safetensors", '
+    """{"format": "pt"})'"""
+)
+
 # The classes that sentence-transformers 2 to 6 write for each module. No others are allowed,
 # because modules.json can name any code, including the folder's own.
 _MODULES = "sentence_transformers.sentence_transformer.modules"
@@ -412,8 +420,7 @@ def _weights(folder: Path) -> tuple[Path, ...]:
     if pickles:
         raise UserError(
             f"{folder}: its weights are only in {pickles[0]}, a pickle, which can run code when it "
-            "is loaded. Save it as safetensors where you trust it: "
-            "SentenceTransformer(FOLDER).save_pretrained(NEW, safe_serialization=True)"
+            f"is loaded. Convert it in that folder, which runs no code: {CONVERT_PICKLE}"
         )
     raise UserError(
         f"{folder}: no weights in it ({WEIGHTS_NAME} is missing). Copy the folder again."

@@ -30,6 +30,7 @@ from sentence_transformers import SentenceTransformer
 from transformers import (
     AlbertConfig,
     CamembertConfig,
+    DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
     Gemma3TextConfig,
@@ -235,6 +236,14 @@ FOLDERS: dict[str, Callable[[Path], Path]] = {
             eos_token_id=3,
             local_attention=16,
             reference_compile=False,
+        )
+    ),
+    "deberta": of(
+        DebertaV2Config(
+            **SMALL,
+            max_position_embeddings=80,
+            relative_attention=True,
+            pos_att_type=["p2c", "c2p"],
         )
     ),
     "electra": of(ElectraConfig(**SMALL, embedding_size=16, max_position_embeddings=80)),
