@@ -177,7 +177,7 @@ def test_fetch_takes_the_named_files_and_no_other(embedder: Model) -> None:
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
     assert folder.stat().st_mode & 0o777 == 0o700
     left = {path.name for path in models.models_folder().iterdir()}
-    assert left == {"tiny", ".tiny.lock"}
+    assert left == {"tiny", ".tiny.lock", ".sha256.json", ".sha256.lock"}
 
 
 def test_fetch_joins_pieces(llm: Model) -> None:
