@@ -11,6 +11,7 @@ from pathlib import Path
 
 from customir import __version__, models
 from customir.corpus.sources import check_sources
+from customir.encoder.folder import read_model_folder, refuse_static
 from customir.errors import UserError
 from customir.job import Job, StageSummary
 from customir.report.markdown import write_report
@@ -44,15 +45,16 @@ def check(settings: Settings, *, adapts: bool = True) -> None:
     """Check sources and models before any work is done.
 
     Args:
-        adapts: Whether the LLM is needed, too.
+        adapts: Whether the base is adapted, for which the LLM is needed, too.
 
     Raises:
         UserError: a source or a model cannot be used. It says which one and what to do.
     """
     check_sources([Path(source) for source in settings.sources])
-    models.locate(settings.embedder, "embedder")
+    embedder = models.locate(settings.embedder, "embedder")
     if not adapts:
         return
+    refuse_static(read_model_folder(embedder))
     if not settings.llm_urls:
         models.locate(settings.llm, "llm")
 

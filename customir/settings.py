@@ -259,6 +259,12 @@ class Settings(Section):
         "minilm",
         description="The base: a name from `customir models list`, or a sentence-transformers folder.",
     )
+    truncate_dim: int | None = Field(
+        None,
+        ge=1,
+        description="Use only this many of the first dimensions of the base's vectors, which makes the index "
+        "smaller and costs little if the base was trained for it (Matryoshka); unset: as the base says.",
+    )
     llm: str = Field(
         "qwen2.5-coder-0.5b",
         description="The LLM: a name from `customir models list`, or a GGUF file.",

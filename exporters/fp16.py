@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import onnx
-from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, place, quiet, scratch_folder
+from customir.exporters.onnx import FP32_NAME, ONNX_FOLDER, quiet, scratch_folder
+from customir.exporters.onnx_store import place, save
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from customir.errors import UserError
@@ -25,5 +25,6 @@ def export_fp16(model: Path) -> Path:
         raise UserError(f"{exported}: missing. Export the model first.")
     with scratch_folder(model / ".fp16.part") as scratch, quiet():
         made = scratch / FP16_NAME
-        onnx.save(convert_float_to_float16(onnx.load(exported), keep_io_types=True), made)
+        # From a path, shapes are inferred without a copy of the weights in one message.
+        save(convert_float_to_float16(str(exported), keep_io_types=True), made)
         return place(made, model / ONNX_FOLDER / FP16_NAME)

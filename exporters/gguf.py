@@ -7,7 +7,8 @@ from typing import Any
 
 import gguf
 import numpy as np
-from customir.exporters.onnx import place, scratch_folder
+from customir.exporters.onnx import scratch_folder
+from customir.exporters.onnx_store import place
 from llama_cpp import Llama
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer

@@ -1,6 +1,5 @@
 """Quantisation of an exported ONNX model to INT8, less of it if that loses too much quality."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,8 @@ import numpy as np
 import onnx
 import onnxruntime
 from customir.exporters.gptq import gptq_round
-from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, place, quiet, scratch_folder
+from customir.exporters.onnx import FP32_FILE, ONNX_FOLDER, quiet, scratch_folder
+from customir.exporters.onnx_store import MAX_BYTES, place, save
 from customir.exporters.similarity import (
     LEAST_EXACT_COSINE,
     LEAST_MEAN_COSINE,
@@ -30,7 +30,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from customir.errors import UserError
 from customir.processors import usable_processors
 from customir.progress import Reporter, Silent, Task
-from customir.runtime.embedder import KERNEL, Backend, Embedder
+from customir.runtime.embedder import KERNEL, Backend, Embedder, data_file
 
 INT8_NAME = "model_qint8.onnx"
 INT8_FILE = f"{ONNX_FOLDER}/{INT8_NAME}"
@@ -119,7 +119,12 @@ class Quantized:
     encoded: Mapping[str, Encoded]
 
 
-def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -> Quantized:
+def quantize(
+    model: Path,
+    held_out: HeldOut,
+    reporter: Reporter | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Quantized:
     """Write model/onnx/model_qint8.onnx from model/onnx/model.onnx.
 
     Weights become int8 with one scale per column. They are rounded so that the results for passages
@@ -136,6 +141,9 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
     with VNNI, the eighth bit would improve an adapted MiniLM's mean cosine by 0.0009, and would not
     make it faster.
 
+    Args:
+        max_bytes: With more bytes of weights than this, they are written to a file of their own.
+
     Raises:
         UserError: there is no exported model, or there are no texts to measure it on.
     """
@@ -149,15 +157,18 @@ def quantize(model: Path, held_out: HeldOut, reporter: Reporter | None = None) -
     fp32 = Measured(FP32_FILE, None, held_out.measure(exact), LEAST_EXACT_COSINE)
     given_up: list[str] = []
     with scratch_folder(model / ".int8.part") as scratch, quiet():
-        plain = _part_sums(exported, scratch / "plain.onnx")
-        seen = _seen(plain, _tokens(model, held_out), say)
+        plain = _part_sums(exported, scratch / "plain.onnx", max_bytes)
+        watched = scratch / "watched.onnx"
+        seen = _seen(plain, watched, _tokens(model, held_out), say, max_bytes)
         candidate = scratch / INT8_NAME
         for setting in SETTINGS:
-            calibrated, moments = _calibrate(plain, seen, setting, scratch / "calibrated.onnx")
-            _quantize(calibrated, setting, candidate)
-            _round(calibrated, moments, candidate, say)
-            skip_mask_without_padding(candidate)
-            write_weight_map(model, candidate)
+            calibrated, moments = _calibrate(
+                plain, seen, setting, scratch / "calibrated.onnx", max_bytes
+            )
+            _quantize(calibrated, setting, candidate, max_bytes)
+            _round(calibrated, moments, candidate, say, max_bytes)
+            skip_mask_without_padding(candidate, max_bytes)
+            write_weight_map(model, candidate, max_bytes)
             made = _encode_both(model, candidate, held_out, say)
             measured = [
                 Measured(
@@ -214,7 +225,7 @@ def _encode(
         return encode_onnx(model, file, held_out, task, backend)
 
 
-def _part_sums(exported: Path, out: Path) -> Path:
+def _part_sums(exported: Path, out: Path, max_bytes: int) -> Path:
     """Write a copy of `exported` in which Sum replaces the Add before each normalisation.
 
     ONNX Runtime would fuse Add and LayerNormalization into one node when it loads the file, and
@@ -227,12 +238,11 @@ def _part_sums(exported: Path, out: Path) -> Path:
     for node in graph.graph.node:
         if node.op_type == "Add" and node.output[0] in normalised:
             node.op_type = "Sum"
-    onnx.save(graph, out)
-    return out
+    return save(graph, out, max_bytes)
 
 
 def _calibrate(
-    exported: Path, seen: Mapping[str, Seen], setting: Setting, out: Path
+    exported: Path, seen: Mapping[str, Seen], setting: Setting, out: Path, max_bytes: int
 ) -> tuple[Path, Mapping[str, Vectors]]:
     """Write a copy of `exported` in which outlier channels are scaled down before quantisation.
 
@@ -269,8 +279,7 @@ def _calibrate(
             weight.CopyFrom(numpy_helper.from_array(rows, weight.name))
             node.input[0] = divided
         moments[divided] = seen[name].moments / np.outer(scale, scale)
-    onnx.save(graph, out)
-    return out, moments
+    return save(graph, out, max_bytes), moments
 
 
 def _tokens(model: Path, held_out: HeldOut) -> list[list[int]]:
@@ -278,17 +287,30 @@ def _tokens(model: Path, held_out: HeldOut) -> list[list[int]]:
     return embedder.tokenize(held_out.passages[:CALIBRATING_PASSAGES])
 
 
-def _seen(exported: Path, texts: Sequence[Sequence[int]], reporter: Reporter) -> dict[str, Seen]:
-    """The statistics of each tensor that a weight matrix multiplies, by its name."""
+def _seen(
+    exported: Path,
+    watched: Path,
+    texts: Sequence[Sequence[int]],
+    reporter: Reporter,
+    max_bytes: int,
+) -> dict[str, Seen]:
+    """The statistics of each tensor that a weight matrix multiplies, by its name.
+
+    Args:
+        watched: Where a graph is written that gives these tensors as well.
+    """
     graph = onnx.load(exported)
     names = list(_products(graph.graph))
+    if not names:  # a static embedder
+        return {}
     for name in names:
         graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # one core per text, so that no core waits for another
     session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        save(graph, watched, max_bytes), options, providers=["CPUExecutionProvider"]
     )
+    del graph
 
     def look(text: Sequence[int]) -> list[Seen]:
         ids = np.array([text], dtype=np.int64)
@@ -311,9 +333,10 @@ def _seen(exported: Path, texts: Sequence[Sequence[int]], reporter: Reporter) ->
     return seen
 
 
-def _quantize(graph: Path, setting: Setting, out: Path) -> None:
+def _quantize(graph: Path, setting: Setting, out: Path, max_bytes: int) -> None:
+    data_file(out).unlink(missing_ok=True)
     if not setting.tables:
-        shutil.copyfile(graph, out)
+        save(onnx.load(graph), out, max_bytes)
         return
     kept = onnx.load(graph).graph
     quantize_dynamic(
@@ -330,11 +353,16 @@ def _quantize(graph: Path, setting: Setting, out: Path) -> None:
         ],
         # Shape inference cannot determine the type of some tensors.
         extra_options={"DefaultTensorType": TensorProto.FLOAT},
+        use_external_data_format=data_file(graph).exists(),
     )
 
 
 def _round(
-    graph: Path, moments: Mapping[str, Vectors], quantized: Path, reporter: Reporter
+    graph: Path,
+    moments: Mapping[str, Vectors],
+    quantized: Path,
+    reporter: Reporter,
+    max_bytes: int,
 ) -> None:
     """Round the weights in `quantized` again by GPTQ, from those in `graph` and its moments."""
     floats = onnx.load(graph).graph
@@ -357,7 +385,7 @@ def _round(
                 whole = f"{each}_quantized"
                 tensors[whole].CopyFrom(numpy_helper.from_array(part, whole))
             task.advance()
-    onnx.save(made, quantized)
+    save(made, quantized, max_bytes)
 
 
 def _products(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:

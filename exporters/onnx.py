@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import onnx
+from customir.exporters.onnx_store import MAX_BYTES, place, record_checksum, save
 from optimum.exporters.onnx import onnx_export_from_model
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
@@ -18,22 +18,24 @@ from transformers.utils import logging as transformers_logging
 
 from customir.encoder.folder import TOKENIZER_NAME, read_model_folder, weight_files
 from customir.errors import UserError
-from customir.files import make_private_folder, sha256_of, write_atomically
-from customir.runtime.embedder import CHECKSUMS_NAME
+from customir.files import make_private_folder, sha256_of
 
 ONNX_FOLDER = "onnx"
 FP32_NAME = "model.onnx"
 FP32_FILE = f"{ONNX_FOLDER}/{FP32_NAME}"
 
 
-def export_onnx(model: Path) -> Path:
-    """Write model/onnx/model.onnx, float32.
+def export_onnx(model: Path, max_bytes: int = MAX_BYTES) -> Path:
+    """Write model/onnx/model.onnx, float32, and model.onnx.data if the weights are large.
 
     Inputs: input_ids and attention_mask, int64 of shape (batch, sequence), both dynamic.
     Outputs: last_hidden_state, the token embeddings, float32 of shape (batch, sequence, d), under
     the name that optimum, and so sentence-transformers' ONNX backend, expects; sentence_embedding,
     float32 of shape (batch, d), pooled as the folder says, with rows of length 1 (even if the
     folder has no Normalize module).
+
+    Args:
+        max_bytes: With more bytes of weights than this, they are written to a file of their own.
 
     Returns:
         The file's path. SHA256SUMS beside it contains its checksum and the tokenizer's.
@@ -52,11 +54,19 @@ def export_onnx(model: Path) -> Path:
             onnx_export_from_model(
                 encoder, output=scratch, task="feature-extraction", do_validation=False
             )
-            _rename_tensor(scratch / FP32_NAME, "token_embeddings", "last_hidden_state")
-            made = place(scratch / FP32_NAME, model / ONNX_FOLDER / FP32_NAME)
-    tokenizer = model / TOKENIZER_NAME
-    _record_checksum(made.parent, f"../{TOKENIZER_NAME}", sha256_of(tokenizer))
+            del encoder
+            graph = onnx.load(scratch / FP32_NAME)
+            _rename_tensor(graph, "token_embeddings", "last_hidden_state")
+            renamed = make_private_folder(scratch / "renamed") / FP32_NAME
+            made = place(save(graph, renamed, max_bytes), model / FP32_FILE)
+    record_tokenizer(model)
     return made
+
+
+def record_tokenizer(model: Path) -> None:
+    """Add the checksum of the model's tokenizer to those of its ONNX files."""
+    checksum = sha256_of(model / TOKENIZER_NAME)
+    record_checksum(model / ONNX_FOLDER, f"../{TOKENIZER_NAME}", checksum)
 
 
 class _Truncate(nn.Module):
@@ -90,15 +100,13 @@ def load_encoder(model: Path, attention: str = "sdpa") -> SentenceTransformer:
         raise UserError(f"{model}: not a usable sentence-transformers folder ({error}).") from error
 
 
-def _rename_tensor(path: Path, old: str, new: str) -> None:
-    model = onnx.load(path)
+def _rename_tensor(model: onnx.ModelProto, old: str, new: str) -> None:
     for node in model.graph.node:
         node.input[:] = [new if name == old else name for name in node.input]
         node.output[:] = [new if name == old else name for name in node.output]
     for value in (*model.graph.output, *model.graph.value_info):
         if value.name == old:
             value.name = new
-    onnx.save(model, path)
 
 
 @contextmanager
@@ -109,29 +117,6 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         yield make_private_folder(path)
     finally:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def place(made: Path, path: Path) -> Path:
-    """Move a finished file to `path` atomically, make it private, and record its checksum."""
-    make_private_folder(path.parent)
-    made.chmod(0o600)
-    with made.open("rb") as file:
-        os.fsync(file.fileno())
-    # Between these two steps the checksum is missing, but never wrong.
-    _record_checksum(path.parent, path.name, None)
-    os.replace(made, path)
-    _record_checksum(path.parent, path.name, sha256_of(path))
-    return path
-
-
-def _record_checksum(folder: Path, name: str, checksum: str | None) -> None:
-    """Set or remove the line of `name` in the folder's SHA256SUMS, for `sha256sum --check`."""
-    sums = folder / CHECKSUMS_NAME
-    lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
-    lines = [line for line in lines if line.partition("  ")[2] != name]
-    if checksum is not None:
-        lines.append(f"{checksum}  {name}")
-    write_atomically(sums, "".join(f"{line}\n" for line in sorted(lines)).encode())
 
 
 @contextmanager

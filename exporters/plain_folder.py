@@ -25,6 +25,7 @@ from customir.encoder.torch_encoder import load_tokenizer
 # Files that were made from other weights, that are code, or that no user of the folder needs.
 LEFT_OUT = (
     "onnx", "openvino", "*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.py", ".*",
+    "customir.lock",
     "model.safetensors.index.json", "model-*-of-*.safetensors",
 )  # fmt: skip
 

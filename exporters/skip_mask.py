@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import onnx
+from customir.exporters.onnx_store import MAX_BYTES, save
 from onnx import TensorProto, helper
 
 WHOLE = "batch_is_whole"
 
 
-def skip_mask_without_padding(path: Path) -> None:
+def skip_mask_without_padding(path: Path, max_bytes: int = MAX_BYTES) -> None:
     """Rewrite the graph in `path` so that no mask is added to scores in batches without padding.
 
     Such a mask is all zeros, and adding it to the scores reads and writes the largest tensors of
@@ -39,7 +40,7 @@ def skip_mask_without_padding(path: Path) -> None:
     ]
     del graph.node[:]
     graph.node.extend(nodes)
-    onnx.save(model, path)
+    save(model, path, max_bytes)
 
 
 def _is_mask(name: str, makers: dict[str, onnx.NodeProto]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from customir.exporters.onnx_store import MAX_BYTES, save
 from customir.kernels.int8_encoder import FORMAT, METADATA_KEY, MULTIPLE
 from onnx import numpy_helper
 
@@ -65,7 +66,7 @@ FAMILIES = {
 }
 
 
-def write_weight_map(model: Path, graph: Path) -> bool:
+def write_weight_map(model: Path, graph: Path, max_bytes: int = MAX_BYTES) -> bool:
     """Write a weight map for `customir.kernels.int8_encoder` into `graph`, an INT8 file of `model`.
 
     The graph is not changed, except that its weights are stored as raw bytes.
@@ -85,14 +86,17 @@ def write_weight_map(model: Path, graph: Path) -> bool:
     for tensor in made.graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
     onnx.helper.set_model_props(made, {METADATA_KEY: json.dumps(weight_map)})
-    onnx.save(made, graph)
+    save(made, graph, max_bytes)
     return True
 
 
 def _pooling(folder: ModelFolder) -> str | None:
-    """mean or cls; None for another pooling, or if more than pooling and normalisation follows."""
+    """mean or cls; None for another pooling, or if more than pooling and normalisation follows.
+
+    Vectors are truncated by `Embedder`, after the kernel.
+    """
     modes = folder.pooling.modes
-    if folder.has_dense or folder.truncate_dim is not None or modes not in (("mean",), ("cls",)):
+    if folder.has_dense or modes not in (("mean",), ("cls",)):
         return None
     return modes[0]
 

@@ -56,6 +56,7 @@ def overrides(sources: Sequence[Path], flags: dict[str, Any]) -> dict[str, Any]:
     return {
         "sources": [str(source.resolve()) for source in sources] or None,
         "embedder": absolute(flags.get("embedder")),
+        "truncate_dim": flags.get("truncate_dim"),
         "llm": absolute(flags.get("llm")),
         "llm_urls": list(flags.get("llm_url") or ()) or None,
         "device": flags.get("device"),

@@ -11,6 +11,14 @@ folder_argument = click.argument("folder", metavar="DIR", type=FOLDER)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+truncate_dim_option = click.option(
+    "--truncate-dim",
+    type=click.IntRange(1),
+    help="Use only this many of the first dimensions of the base's vectors, for a base that was "
+    "trained for it (Matryoshka).",
+)
+
+
 def out_option(required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option --out, which names DIR."""
     return click.option(
@@ -58,6 +66,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
             "--embedder",
             help="The base embedder: a name from `customir models list`, or a sentence-transformers folder.",
         ),
+        truncate_dim_option,
         click.option("--llm", help="The LLM: a name from `customir models list`, or a GGUF file."),
         click.option(
             "--llm-url",

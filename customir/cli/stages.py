@@ -17,6 +17,7 @@ from customir.cli.options import (
     out_option,
     reading_options,
     settings_options,
+    truncate_dim_option,
 )
 from customir.cli.output import print_table, relative_path
 from customir.errors import UserError
@@ -205,6 +206,7 @@ def export(folder: Path, check: bool, fp16: bool | None, gguf: bool | None) -> N
     "--embedder",
     help="The base embedder: a name from `customir models list`, or a sentence-transformers folder.",
 )
+@truncate_dim_option
 @reading_options
 def index(folder: Path | None, paths: tuple[Path, ...], **flags: Any) -> None:
     """Make SOURCE searchable at once, or index DIR with the model that `customir export` wrote.

@@ -9,11 +9,9 @@ from pathlib import Path
 
 from customir import __version__
 from customir.airgap import block_network
-from customir.errors import UserError
 from customir.kernels import int8_encoder, scan
-from customir.llm.sizes import free_memory
-from customir.models import known, locate, models_folder
-from customir.processors import usable_processors
+from customir.models import entry, is_installed, known, models_folder
+from customir.processors import free_memory, usable_processors
 
 CPU_FILE = Path("/proc/cpuinfo")
 # Those that a kernel of ours or of llama.cpp asks for; as Linux spells them.
@@ -139,13 +137,7 @@ def _llama_cpp() -> str | None:
 
 
 def _models() -> dict[str, str]:
-    here = {}
-    for model in known():
-        try:
-            here[model.name] = str(locate(model.name))
-        except UserError:
-            continue
-    return here
+    return {model.name: str(entry(model)) for model in known() if is_installed(model)}
 
 
 def _requirements() -> dict[str, tuple[str, ...]]:

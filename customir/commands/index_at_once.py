@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from customir.encoder.folder import read_model_folder
 from customir.job import Job
 from customir.pipeline import STAGE, run_stage
 from customir.runtime import generations
@@ -47,10 +48,14 @@ def _export_base(job: Job, generation: Path) -> None:
     from customir.exporters.merge import merge_adapter
     from customir.exporters.onnx import export_onnx
     from customir.exporters.similarity import HeldOut
+    from customir.exporters.static import export_static
 
     model = generation / generations.MODEL_NAME
     job.reporter.say("exporting the base")
-    merge_adapter(job.embedder, job.folder, 0.0, model)
-    export_onnx(model)
+    if read_model_folder(job.embedder).is_static:
+        export_static(job.embedder, model)
+    else:
+        merge_adapter(job.embedder, job.folder, 0.0, model)
+        export_onnx(model)
     texts = [passage.content for passage in job.passages[:CALIBRATING_PASSAGES]]
     quantize(model, HeldOut(texts), job.reporter)

@@ -27,6 +27,14 @@ WEIGHTS_NAME = "model.safetensors"
 WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
+# `weights_only` reads tensors and nothing else from a pickle.
+CONVERT_PICKLE = (
+    "python -c 'import torch; from safetensors.torch import save_file; "
+    'weights = torch.load("pytorch_model.bin", weights_only=True, map_location="cpu"); '
+    'save_file({name: weight.clone() for name, weight in weights.items()}, "model.safetensors", '
+    """{"format": "pt"})'"""
+)
+
 # The classes that sentence-transformers 2 to 6 write for each module. No others are allowed,
 # because modules.json can name any code, including the folder's own.
 _MODULES = "sentence_transformers.sentence_transformer.modules"
@@ -40,6 +48,7 @@ CLASSES: Mapping[str, str] = {
         "LayerNorm": (f"{_MODULES}.layer_norm",),
         "Normalize": (f"{_MODULES}.normalize", f"{_BASE_MODULES}.normalize"),
         "Dropout": (f"{_MODULES}.dropout",),
+        "StaticEmbedding": (f"{_MODULES}.static_embedding",),
     }.items()
     for path in (
         f"sentence_transformers.models.{name}",
@@ -84,6 +93,7 @@ ARGUMENT_KEYS = (
     "config_kwargs", "processing_kwargs",
 )  # fmt: skip
 NO_LIMIT = 10**9  # transformers writes 1e30 if a tokenizer has no limit
+STATIC = "StaticEmbedding"
 DEFAULT_POSITIONS = 512
 
 
@@ -159,6 +169,9 @@ class ModelFolder:
         pad_id: Token id for padding.
         truncate_dim: Only this many of the first dimensions are used (Matryoshka). None: all of
             them are used.
+        is_static: Whether, instead of a transformer, it has a table of token vectors, whose mean is
+            a text's vector (StaticEmbedding, model2vec). `transformer` is then the table's folder,
+            and special tokens are not added.
     """
 
     root: Path
@@ -171,6 +184,7 @@ class ModelFolder:
     lower_case: bool
     pad_id: int
     truncate_dim: int | None
+    is_static: bool = False
 
     @property
     def model_type(self) -> str:
@@ -198,6 +212,8 @@ def read_model_folder(root: Path) -> ModelFolder:
             is not supported. The message says which file is affected and what to do.
     """
     modules = _modules(root)
+    if modules[0][0] == STATIC:
+        return _static_folder(root, modules)
     transformer = _inside(root, modules[0][1], root / MODULES_NAME)
     config = read_json(transformer / CONFIG_NAME)
     refuse_code(root, transformer)
@@ -315,15 +331,10 @@ def read_modules(root: Path) -> list[dict[str, Any]]:
                 f"{path}: names the class {named}, which is not part of sentence-transformers. "
                 "Custom code is never run. Choose a model without it."
             )
-        if named.endswith(".StaticEmbedding"):
-            raise UserError(
-                f"{path}: a StaticEmbedding is a table of token vectors; it has no layers that "
-                "could be adapted. Choose a transformer."
-            )
         if named not in CLASSES:
             raise UserError(
                 f"{path}: the module {named} is not supported; Transformer, Pooling, Dense, "
-                "LayerNorm and Normalize are. Choose another model."
+                "LayerNorm, Normalize and StaticEmbedding are. Choose another model."
             )
     return entries
 
@@ -332,13 +343,56 @@ def _modules(root: Path) -> list[tuple[str, str]]:
     """Kind and subfolder of each module: a Transformer, a Pooling, and the modules after them."""
     found = [(CLASSES[entry["type"]], str(entry.get("path", ""))) for entry in read_modules(root)]
     kinds = [kind for kind, _ in found]
+    if kinds[:1] == [STATIC] and set(kinds[1:]) <= {"Normalize", "Dropout"}:
+        return found
     if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & set(kinds[2:]):
         raise UserError(
             f"{root / MODULES_NAME}: its modules are {', '.join(kinds) or 'none'}; needed are a "
-            "Transformer, a Pooling, and after them Dense, LayerNorm or Normalize. Choose another "
-            "model."
+            "Transformer, a Pooling, and after them Dense, LayerNorm or Normalize; or a "
+            "StaticEmbedding and a Normalize. Choose another model."
         )
     return found
+
+
+def _static_folder(root: Path, modules: list[tuple[str, str]]) -> ModelFolder:
+    """A folder whose first module is a StaticEmbedding, as model2vec writes it, too."""
+    table = _inside(root, modules[0][1], root / MODULES_NAME)
+    refuse_code(root, table)
+    cutting = read_json(table / TOKENIZER_NAME).get("truncation") or {}
+    prompts, truncate_dim = _about_sentences(root / PROMPTS_NAME)
+    return ModelFolder(
+        root=root,
+        transformer=table,
+        config={},
+        pooling=Pooling(("mean",)),
+        head=tuple(
+            HeadModule("Normalize", root / path) for kind, path in modules if kind == "Normalize"
+        ),
+        prompts=prompts,
+        limits=Limits(
+            max_tokens=int(cutting.get("max_length", NO_LIMIT)),
+            positions=None,
+            truncation_side="left" if cutting.get("direction") == "Left" else "right",
+        ),
+        lower_case=False,
+        pad_id=0,
+        truncate_dim=truncate_dim,
+        is_static=True,
+    )
+
+
+def refuse_static(folder: ModelFolder) -> None:
+    """Refuse to adapt a model that has no layers.
+
+    Raises:
+        UserError: the folder has a table of token vectors. The message says how to search with it.
+    """
+    if folder.is_static:
+        raise UserError(
+            f"{folder.root}: a StaticEmbedding is a table of token vectors and has no layers that "
+            "could be adapted. Choose a transformer, or search with this model as it is: "
+            f"customir index SOURCE --out DIR --embedder {folder.root}"
+        )
 
 
 def _inside(root: Path, path: str, stated_in: Path) -> Path:
@@ -366,8 +420,7 @@ def _weights(folder: Path) -> tuple[Path, ...]:
     if pickles:
         raise UserError(
             f"{folder}: its weights are only in {pickles[0]}, a pickle, which can run code when it "
-            "is loaded. Save it as safetensors where you trust it: "
-            "SentenceTransformer(FOLDER).save_pretrained(NEW, safe_serialization=True)"
+            f"is loaded. Convert it in that folder, which runs no code: {CONVERT_PICKLE}"
         )
     raise UserError(
         f"{folder}: no weights in it ({WEIGHTS_NAME} is missing). Copy the folder again."

@@ -86,7 +86,8 @@ def load_head(folder: ModelFolder, width: int) -> Head:
     if folder.truncate_dim is not None and not 1 <= folder.truncate_dim <= width:
         raise UserError(
             f"{folder.root}: truncate_dim is {folder.truncate_dim}, and the vectors have {width} "
-            "dimensions. Correct it in config_sentence_transformers.json."
+            "dimensions. Correct the setting truncate_dim, or the model's own in "
+            "config_sentence_transformers.json."
         )
     return Head(layers, folder.truncate_dim or width)
 

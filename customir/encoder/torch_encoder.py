@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from customir.encoder.folder import CONFIG_NAME, Kind, ModelFolder, read_model_folder, weight_files
+from customir.encoder.folder import (
+    CONFIG_NAME,
+    Kind,
+    ModelFolder,
+    read_model_folder,
+    refuse_static,
+    weight_files,
+)
 from customir.encoder.layers import can_pack, enter, run_layers
 from customir.encoder.packing import Packed, TokenIds, fill_by_tokens, pack, rows_for
 from customir.encoder.pooling import Head, load_head, pool
@@ -344,6 +351,7 @@ def load_transformer(folder: ModelFolder) -> Any:
     Raises:
         UserError: transformers cannot load it, or weights are missing and would be random.
     """
+    refuse_static(folder)
     weight_files(folder)  # raises clearer errors about the weights than transformers
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

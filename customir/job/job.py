@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from customir import models
+from customir.encoder.truncated import truncated_folder
 from customir.processors import usable_processors
 from customir.progress import Reporter
 from customir.settings import Settings
@@ -31,7 +32,11 @@ class Job:
 
     @cached_property
     def embedder(self) -> Path:
-        return models.locate(self.settings.embedder, "embedder")
+        """The folder of the base; with `truncate_dim`, a folder in DIR with links to its files."""
+        base = models.locate(self.settings.embedder, "embedder")
+        if self.settings.truncate_dim is None:
+            return base
+        return truncated_folder(base, self.settings.truncate_dim, self.folder / "base" / base.name)
 
     @cached_property
     def llm(self) -> Path:

@@ -35,7 +35,8 @@ from customir.llm.gguf import Gguf, gpu_is_there, last_log
 from customir.llm.prompt import Prompt, Sampling, cut_at_sentence
 from customir.llm.sampler import Sampler, candidates
 from customir.llm.scheduler import Branch, Leaf, LogitRequest, Schedule, move_common_prefix
-from customir.llm.sizes import Sizes, choose_sizes, free_memory
+from customir.llm.sizes import Sizes, choose_sizes
+from customir.processors import free_memory
 
 LONGEST_PROMPT = 4096
 SHARED_SEQUENCE = 0

@@ -1,13 +1,11 @@
 """The sizes of a context, chosen for the model, the memory and the device."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 # A smaller context would not even hold the examples and one passage.
 SMALLEST_CONTEXT = 1024
 # The cache of keys and values uses at most this share of the free memory.
 CACHE_SHARE = 0.25
-MEMORY_FILE = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -73,16 +71,3 @@ def choose_sizes(cell_bytes: int, free_bytes: int | None, *, on_gpu: bool, writi
             break
         sizes = smaller
     return sizes
-
-
-def free_memory() -> int | None:
-    """Bytes that are available without swapping; None if the system does not say."""
-    try:
-        lines = MEMORY_FILE.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return int(value.split()[0]) * 1024
-    return None

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from customir.errors import UserError
 from customir.files import make_private_folder, sha256_of, write_atomically
-from customir.models.paths import entry, models_folder
-from customir.models.registry import Model, ModelFile, named
+from customir.models.names import named
+from customir.models.places import entry, folder_of, is_installed
+from customir.models.registry import Model, ModelFile, models_folder
 
 FINGERPRINTED = (".safetensors", ".json", ".txt")
 
@@ -20,12 +21,18 @@ def verify(name: str) -> Path:
     """Hash every file of a named model; return where it is, as `locate` does.
 
     Raises:
-        UserError: a file is missing, or its checksum is wrong; the file is then deleted.
+        UserError: a file is missing, or its checksum is wrong; the file is then deleted, unless the
+            model was added by `models add`.
     """
     model = named(name)
-    folder = models_folder() / model.name
+    folder = folder_of(model)
+    if not model.files:
+        raise UserError(f"{name}: it is not on this machine. Run: customir models fetch {name}")
     for file in model.files:
-        check_file(folder / file.path, file, f"Run: customir models fetch {name}")
+        if model.folder:  # the user's own file, which is not ours to delete
+            check_own_file(folder / file.path, file, name)
+        else:
+            check_file(folder / file.path, file, f"Run: customir models fetch {name}")
     return entry(model)
 
 
@@ -40,9 +47,9 @@ def fingerprint(path: Path) -> str:
         path: As `locate` returned it.
     """
     if path.is_file():
-        return _remembered_sha256s([path])[0]
+        return remembered_sha256s([path])[0]
     files = sorted(file for file in path.rglob("*") if file.suffix in FINGERPRINTED)
-    hashes = _remembered_sha256s(files)
+    hashes = remembered_sha256s(files)
     lines = [
         f"{file.relative_to(path).as_posix()} {sha256}\n"
         for file, sha256 in zip(files, hashes, strict=True)
@@ -50,7 +57,7 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _remembered_sha256s(paths: list[Path]) -> list[str]:
+def remembered_sha256s(paths: list[Path]) -> list[str]:
     """Hashes of files, from the cache next to the models if size and time are unchanged."""
     folder = make_private_folder(models_folder())
     memory = folder / ".sha256.json"
@@ -73,11 +80,9 @@ def _remembered_sha256s(paths: list[Path]) -> list[str]:
 
 
 def is_whole(model: Model) -> bool:
-    folder = models_folder() / model.name
-    return all(
-        path.is_file() and path.stat().st_size == file.size and sha256_of(path) == file.sha256
-        for file in model.files
-        for path in [folder / file.path]
+    """Whether all files of a model are present and have the known checksums."""
+    return is_installed(model) and all(
+        sha256_of(folder_of(model) / file.path) == file.sha256 for file in model.files
     )
 
 
@@ -89,6 +94,15 @@ def check_file(path: Path, file: ModelFile, remedy: str) -> None:
         path.unlink()
         raise UserError(
             f"{path}: its SHA-256 is {found}, not {file.sha256}. It was deleted. {remedy}"
+        )
+
+
+def check_own_file(path: Path, file: ModelFile, name: str) -> None:
+    """Like `check_file`, for a file that the user keeps: it is left where it is."""
+    if not path.is_file() or sha256_of(path) != file.sha256:
+        raise UserError(
+            f"{path}: {'has changed' if path.is_file() else 'is missing'} since it was added as "
+            f"{name}. If the change is wanted: customir models remove {name}, and add it again."
         )
 
 

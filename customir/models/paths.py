@@ -1,28 +1,23 @@
 """The locations of models, and whether they are in a format that is safe to load."""
 
-import os
 from pathlib import Path
 
 from customir.encoder.folder import read_model_folder, weight_files
 from customir.errors import UserError
-from customir.models.registry import Kind, Model, known, names
+from customir.models.checksums import remembered_sha256s
+from customir.models.names import find, is_hub_name, known, names, on_hub
+from customir.models.places import entry, folder_of, is_installed
+from customir.models.registry import Kind, Model
 
 GGUF_MAGIC = b"GGUF"
 KIND_NAMES = {"embedder": "an embedder", "llm": "an LLM"}
 
 
-def models_folder() -> Path:
-    """The folder of named models: $CUSTOMIR_MODELS, or else customir/models in the user's data folder."""
-    if chosen := os.environ.get("CUSTOMIR_MODELS"):
-        return Path(chosen).expanduser()
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "customir" / "models"
-
-
 def locate(name_or_path: str, kind: Kind | None = None) -> Path:
     """The folder of an embedder, or the GGUF file of an LLM.
 
-    Files of named models are checked by size only; `fetch` and `verify` hash them.
+    The SHA-256 of a named model's files are compared with the known ones. They are computed again
+    only for files whose size or modification time has changed.
 
     Args:
         name_or_path: A name of `known()`, else a path (write ./NAME for a folder named like a
@@ -34,7 +29,9 @@ def locate(name_or_path: str, kind: Kind | None = None) -> Path:
             the other kind, is neither a name nor a path, or is not in a format that is safe to
             load.
     """
-    model = next((model for model in known() if model.name == name_or_path), None)
+    model = find(name_or_path)
+    if model is None and is_hub_name(name_or_path):
+        model = on_hub(name_or_path)
     if model is None:
         return _checked_path(name_or_path, kind)
     if kind is not None and model.kind != kind:
@@ -42,15 +39,8 @@ def locate(name_or_path: str, kind: Kind | None = None) -> Path:
         raise UserError(
             f"{model.name} is {KIND_NAMES[model.kind]}; {KIND_NAMES[kind]} is needed: {fitting}"
         )
-    folder = models_folder() / model.name
-    for file in model.files:
-        path = folder / file.path
-        if not path.is_file() or path.stat().st_size != file.size:
-            state = "is damaged" if path.is_file() else "is not on this machine"
-            raise UserError(
-                f"The model {model.name} {state} ({path}). Run: customir models fetch {model.name}"
-            )
-    return entry(model)
+    _check_files(model)
+    return entry(model) if model.is_pinned else _checked_path(str(entry(model)), kind)
 
 
 def absolute(name_or_path: str | None) -> str | None:
@@ -58,16 +48,37 @@ def absolute(name_or_path: str | None) -> str | None:
 
     Anything else, and None, is returned unchanged; `locate` reports what is wrong with it.
     """
-    if name_or_path is None or any(model.name == name_or_path for model in known()):
+    if name_or_path is None or find(name_or_path):
         return name_or_path
     path = Path(name_or_path).expanduser()
     return str(path.resolve()) if path.exists() else name_or_path
 
 
-def entry(model: Model) -> Path:
-    """The path to load: an embedder's folder, or an LLM's file."""
-    folder = models_folder() / model.name
-    return folder if model.kind == "embedder" else folder / model.files[0].path
+def _check_files(model: Model) -> None:
+    folder = folder_of(model)
+    remedy = (
+        f"customir models add {folder} --name {model.name}"
+        if model.folder
+        else f"customir models fetch {model.name}"
+    )
+    if not model.files:
+        raise UserError(f"The model {model.name} is not on this machine. Run: {remedy}")
+    if not is_installed(model):
+        for file in model.files:
+            path = folder / file.path
+            if not path.is_file():
+                raise UserError(
+                    f"The model {model.name} is not on this machine ({path}). Run: {remedy}"
+                )
+            if path.stat().st_size != file.size:
+                raise UserError(f"The model {model.name} is damaged ({path}). Run: {remedy}")
+    hashes = remembered_sha256s([folder / file.path for file in model.files])
+    for file, found in zip(model.files, hashes, strict=True):
+        if found != file.sha256:
+            raise UserError(
+                f"The model {model.name} is damaged: the SHA-256 of {folder / file.path} is {found}, "
+                f"not {file.sha256}. Run: {remedy}"
+            )
 
 
 def _checked_path(text: str, kind: Kind | None) -> Path:

@@ -95,7 +95,8 @@ class Embedder:
             width = _vector_length(self._session, path)
             self.provider: str = self._session.get_providers()[0]
         else:
-            width, self.provider = self._encoder.width, KERNEL
+            kept = self._folder.truncate_dim
+            width, self.provider = min(self._encoder.width, kept or self._encoder.width), KERNEL
         on_gpu = self.provider == CUDA
         self._threads = 1 if on_gpu else threads or usable_processors()
         self._tokens_a_batch = TOKENS_PER_GPU_BATCH if on_gpu else TOKENS_PER_BATCH
@@ -299,9 +300,21 @@ def _read_tokenizer(folder: ModelFolder) -> Tokenizer:
     return tokenizer
 
 
+def data_file(path: Path) -> Path:
+    """Where the weights of an ONNX file are if they are too large for the file itself."""
+    return path.with_name(path.name + ".data")
+
+
 def verified_checksum(path: Path) -> str:
-    """The SHA-256 of an ONNX file, compared with the SHA256SUMS next to it if that lists the file."""
-    return _verified(path, path.with_name(CHECKSUMS_NAME), path.name)
+    """The SHA-256 of an ONNX file, compared with the SHA256SUMS next to it if that lists the file.
+
+    If its weights are in a file of their own, both are compared, and it is a hash of both checksums.
+    """
+    sums, data = path.with_name(CHECKSUMS_NAME), data_file(path)
+    checksum = _verified(path, sums, path.name)
+    if not data.exists() and not _is_listed(sums, data.name):
+        return checksum
+    return hashlib.sha256(f"{checksum} {_verified(data, sums, data.name)}".encode()).hexdigest()
 
 
 def _verified(path: Path, sums: Path, listed_as: str) -> str:
@@ -315,6 +328,11 @@ def _verified(path: Path, sums: Path, listed_as: str) -> str:
                     "Copy it again from where it was exported, or export the model again."
                 )
     return checksum
+
+
+def _is_listed(sums: Path, name: str) -> bool:
+    lines = sums.read_text(encoding="utf-8", errors="replace") if sums.exists() else ""
+    return any(line.partition("  ")[2] == name for line in lines.splitlines())
 
 
 def _valid(text: str) -> str:

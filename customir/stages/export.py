@@ -160,10 +160,10 @@ def _facts(
     from customir.exporters.card import Facts, base_licence
 
     ingested, trained, evaluated = (job.summary(stage) for stage in ("ingest", "train", "evaluate"))
-    named = next((known for known in models.known() if known.name == job.settings.embedder), None)
+    named = models.find(job.settings.embedder)
     return Facts(
         base=named.name if named else job.embedder.name,
-        licence=named.licence if named else base_licence(job.embedder),
+        licence=(named.licence or None) if named else base_licence(job.embedder),
         weight=evaluated["weight"],
         verdict=evaluated["reason"],
         corpus={

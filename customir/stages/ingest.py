@@ -8,6 +8,7 @@ from customir import models
 from customir.corpus.ingest import ingest
 from customir.corpus.sources import sources_fingerprint
 from customir.corpus.workers import worth_processes
+from customir.encoder.folder import read_model_folder
 from customir.job import CHECK_NAME, Job, StageSummary
 from customir.job.base_encoder import base_tokenizer_file
 
@@ -38,8 +39,11 @@ def run(job: Job) -> StageSummary:
 
 
 def _rehearse(job: Job) -> None:
-    """Try whether a base of the user's own can be adapted and exported, before the long work."""
-    if any(model.name == job.settings.embedder for model in models.known()):
+    """Try whether a base that nobody has tried yet can be adapted and exported, before the long work."""
+    named = models.find(job.settings.embedder)
+    if named and named.is_pinned and job.settings.truncate_dim is None:
+        return
+    if read_model_folder(job.embedder).is_static:  # it is only searched with
         return
     from customir.job.rehearsal import rehearse
 

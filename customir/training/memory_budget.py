@@ -1,6 +1,7 @@
 """Token budgets of a device: how many tokens a micro-batch has, and how many are cached."""
 
 import torch
+from peft.tuners.lora import Linear
 
 from customir.encoder.torch_encoder import Encoder
 from customir.settings import TrainingSettings
@@ -14,6 +15,8 @@ GPU_MEMORY_SHARE = 0.5
 VECTORS_PER_LAYER = 20
 # The recorded activations of a token take 1 / RECORDED_FRACTION of its graph's memory.
 RECORDED_FRACTION = 8
+OPTIMIZER_VECTORS = 3  # for each trained weight: its gradient and Adam's two moments
+PROCESS_BYTES = 800 * 2**20  # libraries, texts and all else, on a CPU
 
 
 def with_budget(settings: TrainingSettings, encoder: Encoder) -> TrainingSettings:
@@ -61,6 +64,32 @@ def gpu_budget(memory: int, encoder: Encoder) -> tuple[int, int]:
     """Tokens per micro-batch and cached tokens, on a GPU with `memory` bytes."""
     cached = int(GPU_MEMORY_SHARE * memory) // bytes_per_token(encoder)
     return min(GPU_MAX_TOKENS, max(CPU_TOKENS, 2 ** (max(1, cached).bit_length() - 1))), cached
+
+
+def estimated_bytes(encoder: Encoder, settings: TrainingSettings) -> int:
+    """Approximate peak memory of training, in bytes; on a GPU, of the GPU.
+
+    It is the sum of the weights, of the merged weights that each LoRA layer keeps, of the gradients
+    and Adam's two moments, and of the cached graphs. bench/base_memory.py compares it with the peak
+    that is measured.
+
+    Args:
+        encoder: With the trainable weights attached.
+        settings: As `with_budget` returned them.
+    """
+    weights = list(encoder.model.parameters())
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    merged = sum(
+        module.weight.numel() for module in encoder.model.modules() if isinstance(module, Linear)
+    )
+    tokens = max(settings.cached_tokens, settings.mini_batch_num_tokens)
+    return (
+        (PROCESS_BYTES if encoder.device.type == "cpu" else 0)
+        + sum(weight.numel() * weight.element_size() for weight in weights)
+        + merged * encoder.dtype.itemsize
+        + OPTIMIZER_VECTORS * trained * torch.float32.itemsize
+        + tokens * bytes_per_token(encoder)
+    )
 
 
 def bytes_per_token(encoder: Encoder) -> int:

@@ -19,6 +19,7 @@ from torch import Tensor
 from customir.encoder.torch_encoder import Encoder
 from customir.errors import UserError
 from customir.files import make_private_folder
+from customir.processors import free_memory
 from customir.progress import Reporter
 from customir.settings import TrainingSettings
 from customir.training import adapter, checkpoint
@@ -27,7 +28,7 @@ from customir.training.checkpoint import Progress
 from customir.training.dev_queries import DevQueries, recall
 from customir.training.distributed import all_reduce_gradients, broadcast, rank_and_world_size
 from customir.training.examples import Example, without_empty
-from customir.training.memory_budget import with_budget
+from customir.training.memory_budget import estimated_bytes, with_budget
 from customir.training.step import StepCost, accumulate_gradient, within_memory
 from customir.training.texts import FrozenLayers, Texts
 
@@ -121,7 +122,7 @@ def train(
     Raises:
         UserError: there are fewer than two usable examples, or the loss is no longer finite.
     """
-    start = time.monotonic()
+    start, free = time.monotonic(), free_memory()
     usable = _usable(examples, reporter)
     make_private_folder(folder)
     encoder = Encoder.load(
@@ -136,6 +137,12 @@ def train(
             f"training.max_seq_length = {encoder.max_tokens} and are truncated."
         )
     run = _prepare(encoder, texts, usable, settings, seed, dev, reporter)
+    needed = estimated_bytes(encoder, run.settings) / 1e9
+    short = encoder.device.type == "cpu" and free is not None and free < needed * 1e9
+    reporter.say(
+        f"Training takes about {needed:.1f} GB of memory"
+        + (f", and {(free or 0) / 1e9:.1f} GB were free." if short else ".")
+    )
     fingerprint = _fingerprint(encoder, usable, settings, seed, dev)
     found = checkpoint.load(folder, fingerprint, run.weights, run.optimizer)
     best: dict[str, Tensor] = {}

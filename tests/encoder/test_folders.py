@@ -30,12 +30,19 @@ from sentence_transformers import SentenceTransformer
 from transformers import (
     AlbertConfig,
     CamembertConfig,
+    DebertaV2Config,
     DistilBertConfig,
+    ElectraConfig,
+    Gemma3TextConfig,
+    LlamaConfig,
+    ModernBertConfig,
     MPNetConfig,
     PretrainedConfig,
+    Qwen2Config,
     Qwen3Config,
     RobertaConfig,
     T5Config,
+    XLMRobertaConfig,
 )
 
 from customir.encoder.torch_encoder import Encoder
@@ -155,6 +162,14 @@ def padded_on_the_left(root: Path) -> Path:
     return root
 
 
+def gemma3_with_dense(root: Path) -> Path:
+    """As EmbeddingGemma: two Dense between the pooling and the normalisation, and prompts."""
+    tiny_folder(root, GEMMA3, head=("Dense", "Dense", "Normalize"))
+    prompts = {"query": "task: search | query: ", "document": "title: none | text: "}
+    write_json(root / "config_sentence_transformers.json", {"prompts": prompts})
+    return root
+
+
 def of(config: PretrainedConfig, **pooling: object) -> Callable[[Path], Path]:
     return lambda root: tiny_folder(root, config, pooling=pooling or None)
 
@@ -171,6 +186,11 @@ SMALL = {
 QWEN3 = Qwen3Config(
     **SMALL, num_key_value_heads=1, head_dim=16, max_position_embeddings=128, use_cache=False
 )
+DECODER = SMALL | {"num_key_value_heads": 1, "max_position_embeddings": 128, "use_cache": False}
+GEMMA3 = Gemma3TextConfig(
+    **DECODER, head_dim=16, layer_types=["sliding_attention", "full_attention"], sliding_window=16,
+    use_bidirectional_attention=True,
+)  # fmt: skip
 DISTILBERT = DistilBertConfig(
     vocab_size=400, dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=80,
     initializer_range=0.3,
@@ -203,6 +223,33 @@ FOLDERS: dict[str, Callable[[Path], Path]] = {
     "camembert": of(CamembertConfig(**(SMALL | {"pad_token_id": 1}), max_position_embeddings=82)),
     "mpnet": of(MPNetConfig(**(SMALL | {"pad_token_id": 1}), max_position_embeddings=82)),
     "distilbert": of(DISTILBERT),
+    "xlm_roberta": of(
+        XLMRobertaConfig(**(SMALL | {"pad_token_id": 1}), max_position_embeddings=82)
+    ),
+    "modernbert": of(
+        ModernBertConfig(
+            **SMALL,
+            max_position_embeddings=128,
+            cls_token_id=2,
+            sep_token_id=3,
+            bos_token_id=2,
+            eos_token_id=3,
+            local_attention=16,
+            reference_compile=False,
+        )
+    ),
+    "deberta": of(
+        DebertaV2Config(
+            **SMALL,
+            max_position_embeddings=80,
+            relative_attention=True,
+            pos_att_type=["p2c", "c2p"],
+        )
+    ),
+    "electra": of(ElectraConfig(**SMALL, embedding_size=16, max_position_embeddings=80)),
+    "qwen2": of(Qwen2Config(**DECODER), pooling_mode_lasttoken=True),
+    "llama": of(LlamaConfig(**DECODER), pooling_mode_mean_tokens=True),
+    "gemma3_with_dense": gemma3_with_dense,
     "padded_on_the_left": padded_on_the_left,
     "qwen3": of(QWEN3, pooling_mode_lasttoken=True),
 }
@@ -244,7 +291,19 @@ def cosines(left: Vectors, right: Vectors) -> Vectors:
     return (left * right).sum(1) / norms
 
 
-@pytest.mark.parametrize("name", ["shards", "subfolder", "prefix", "two_dense", "qwen3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shards",
+        "subfolder",
+        "prefix",
+        "two_dense",
+        "qwen3",
+        "padded_on_the_left",
+        "llama",
+        "modernbert",
+    ],
+)
 def test_what_was_learned_is_merged(name: str, tmp_path: Path) -> None:
     folder = FOLDERS[name](tmp_path / "base")
     encoder = Encoder.load(folder, precision="fp32", master_weights=True)

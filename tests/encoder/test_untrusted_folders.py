@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from customir.exporters.gguf import export_gguf
 from customir.exporters.merge import merge_adapter
 from customir.exporters.onnx import export_onnx, load_encoder
 from encoder.folders import change_json, tiny_folder, write_json
+from safetensors.torch import load_file
 
 from customir import models
 from customir.encoder.torch_encoder import Encoder
@@ -136,6 +138,22 @@ def test_no_pickle_is_opened(loader: str, place: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pytorch_model\.bin, a pickle"):
         LOADERS[loader](folder)
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_command_for_a_pickle_of_weights_works_and_runs_no_code(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "model")
+    expected = Encoder.load(folder, precision="fp32").encode(["The mill turns."])
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="a pickle") as raised:
+        Encoder.load(folder)
+    command = str(raised.value).partition("runs no code: ")[2]
+    assert command.startswith("python -c ")
+    command = command.replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, cwd=folder, check=True, capture_output=True)
+    found = Encoder.load(folder, precision="fp32").encode(["The mill turns."])
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("activation", ["os.getcwd", "torch.hub.list", "torch.nn.Sequential"])

@@ -8,7 +8,7 @@ import pytest
 from customir.exporters.card import Facts, base_licence, write_card
 from customir.exporters.fp16 import export_fp16
 from customir.exporters.gguf import export_gguf
-from customir.exporters.onnx import place
+from customir.exporters.onnx_store import place
 from customir.exporters.parity import losses, measure_parity, table
 from customir.exporters.similarity import HeldOut
 from huggingface_hub import metadata_load

