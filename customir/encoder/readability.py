@@ -48,15 +48,15 @@ class Reading:
 
 
 def read_with(tokenizer: Tokenizer, texts: Sequence[str]) -> Reading:
-    """Count the tokens of `texts`. What the tokenizer truncates does not count."""
+    """Count the tokens of `texts`. Padding, and what the tokenizer truncates, do not count."""
     unknown_ids = {tokenizer.token_to_id(name) for name in UNKNOWN_TOKENS} - {None}
     tokens = unknown = characters = 0
     for text, encoding in zip(
         texts, tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True
     ):
-        tokens += len(encoding.ids)
+        tokens += sum(encoding.attention_mask)
         unknown += sum(token in unknown_ids for token in encoding.ids)
-        end = encoding.offsets[-1][1] if encoding.ids else 0
+        end = max((stop for _, stop in encoding.offsets), default=0)
         characters += len("".join(text[:end].split()))
     return Reading(tokens, unknown, characters)
 

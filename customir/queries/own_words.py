@@ -127,7 +127,7 @@ def _is_salutation(line: str, rest: str) -> bool:
         return False
     below = rest.lstrip()
     return (
-        line.endswith((*",!:", *"\uff0c\uff01\uff1a\u060c"))
+        line.endswith((*",!:", *"\uff0c\uff01\uff1a\u3001\u060c"))
         or rest.startswith("\n")
         or below[:1].isupper()
     )

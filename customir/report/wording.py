@@ -204,7 +204,8 @@ def chosen_by(evaluated: StageSummary) -> list[tuple[str, list[StageSummary]]]:
 
 
 def corpus_figures(read: StageSummary) -> Figures:
-    """The figures of the corpus: what was read, kept, skipped and cut."""
+    """The figures of the corpus: what was read, kept, skipped and cut, and how the base reads it."""
+    reading = read["base_reading"]
     return {
         "read": read["read"],
         "kept": read["kept"],
@@ -219,10 +220,11 @@ def corpus_figures(read: StageSummary) -> Figures:
         "near-duplicate groups": read["duplicate_groups"],
         "passages in these groups": read["duplicate_passages"],
         "of these, passages that a longer one contains": read["contained_passages"],
-        "languages": _shares(read["base_reading"]["languages"]),
-        "tokens that the base does not know": f"{read['base_reading']['unknown']:.1%}",
-        "characters per token of the base": f"{read['base_reading']['characters']:.1f}",
-        "passages that the base cannot read": f"{read['base_reading']['unreadable']:.0%}",
+        "languages": _shares(reading["languages"]),
+        "tokens that the base does not know": f"{reading['unknown']:.1%}",
+        "characters per token of the base": f"{reading['characters']:.1f}",
+        "passages that the base cannot read": f"{reading['unreadable']:.0%}",
+        **({"advice": reading["advice"]} if reading["advice"] else {}),
     }
 
 

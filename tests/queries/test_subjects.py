@@ -21,7 +21,7 @@ def passage(key: str, title: str, thread: str = "t", ordinal: int = 0, text: str
         ("SV: WG: Antw: Oil pump", "Oil pump"),
         ("Oil pump (was: Re: [x] Keys)", "Oil pump"),
         ("回复：油泵漏油（原：钥匙）", "油泵漏油"),
-        ("Réf: Pompe à huile (était : clés)", "Réf: Pompe à huile"),
+        ("Réf: Pompe à huile (était : clés)", "Pompe à huile"),
         ("The oil pump (era of steam)", "The oil pump (era of steam)"),
         ("Reply to the oil pump offer", "Reply to the oil pump offer"),
         ("Oil pump: re: leaks [urgent]", "Oil pump: re: leaks [urgent]"),
