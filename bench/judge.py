@@ -28,7 +28,7 @@ from customir.llm import Engine, Prompt, Sampling, Usage
 from customir.negatives.calibration import calibrate
 from customir.negatives.judge import EXAMPLES, INSTRUCTION, PASSAGE_TOKENS, Pair, relevance
 from customir.processors import usable_processors
-from customir.queries.styles import ROTATIONS, STYLES, query_prompt
+from customir.queries.styles import ENGLISH, STYLES
 from customir.retrieval.bm25 import Bm25
 from customir.text.mail_labels import without_prefixes
 
@@ -192,9 +192,11 @@ def self_preference(engine: Engine, trios: list[Trio]) -> list[dict[str, object]
     passages = [engine.truncate(trio.passage, PASSAGE_TOKENS).replace("\n", " ") for trio in trios]
     # All prompts of a call share their examples.
     queries_by_llm = [""] * len(trios)
-    for rotation in range(len(ROTATIONS)):
-        rows = range(rotation, len(trios), len(ROTATIONS))
-        prompts = [query_prompt(passages[row], STYLES[row % len(STYLES)], rotation) for row in rows]
+    for rotation in range(len(ENGLISH.rotations)):
+        rows = range(rotation, len(trios), len(ENGLISH.rotations))
+        prompts = [
+            ENGLISH.prompt(passages[row], STYLES[row % len(STYLES)], rotation) for row in rows
+        ]
         answers = engine.generate(prompts, rows, Sampling(0.7, 32))
         for row, answer in zip(rows, answers, strict=True):
             queries_by_llm[row] = answer

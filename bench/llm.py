@@ -36,7 +36,7 @@ from customir.llm import Engine, Prompt, Sampling
 from customir.llm.requantize import FORMATS, measure_speed, requantize
 from customir.negatives.judge import Pair, answer_prompt, relevance
 from customir.processors import usable_processors
-from customir.queries.styles import EXAMPLES, INSTRUCTION, STYLES, query_prompt
+from customir.queries.styles import ENGLISH, STYLES
 
 PARTS = ("one", "styles", "judging", "formats")
 PEERS = ("reuse", "plain", "chat")
@@ -50,7 +50,8 @@ SAMPLING = Sampling(temperature=0.7, max_tokens=32)
 VERDICT_TOKENS = 8
 SHOWN = 2
 # Queries in this style are of average length, about 8 words.
-ONE_STYLE = next(style for style in STYLES if style.name == "need")
+ONE_STYLE = "need"
+ONE_CUE = ENGLISH.cues[ONE_STYLE]
 QUERIES_PER_PASSAGE = 4
 SENTENCES = (
     "The {thing} in {place} stopped working on {day}, and nobody knows whom to call about it.",
@@ -110,22 +111,22 @@ def mails(count: int) -> list[str]:
 def one_per_mail(passages: list[str]) -> list[Prompt]:
     """A prompt for one query per mail, after a few-shot prefix of about 170 tokens."""
     examples = (
-        f"Passage: {example.passage}\n{ONE_STYLE.cue} {example.need}\n\n"
-        for example in EXAMPLES[:SHOWN]
+        f"Passage: {example.passage}\n{ONE_CUE} {example.queries[ONE_STYLE]}\n\n"
+        for example in ENGLISH.examples[:SHOWN]
     )
-    shared = INSTRUCTION + "".join(examples)
-    return [Prompt(shared, f"Passage: {passage}\n", ONE_STYLE.cue) for passage in passages]
+    shared = f"{ENGLISH.instruction}\n\n" + "".join(examples)
+    return [Prompt(shared, f"Passage: {passage}\n", ONE_CUE) for passage in passages]
 
 
 def every_style(passages: list[str]) -> list[Prompt]:
     """A prompt for each style and mail, with examples of all styles, as `customir adapt` has them."""
-    return [query_prompt(passage, style, 0) for passage in passages for style in STYLES]
+    return [ENGLISH.prompt(passage, style, 0) for passage in passages for style in STYLES]
 
 
 def judged_pairs(passages: list[str]) -> list[Pair]:
     """Four pairs for each mail, in the order of their queries, as mining has them."""
     pairs = [
-        Pair(EXAMPLES[(number + step) % len(EXAMPLES)].need, passage)
+        Pair(ENGLISH.examples[(number + step) % len(ENGLISH.examples)].queries[ONE_STYLE], passage)
         for number, passage in enumerate(passages)
         for step in range(QUERIES_PER_PASSAGE)
     ]

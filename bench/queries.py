@@ -25,7 +25,7 @@ from customir.evaluation.beir import read_beir
 from customir.llm import Engine, Sampling
 from customir.processors import usable_processors
 from customir.queries import filters
-from customir.queries.styles import ROTATIONS, STYLES, query_prompt, shown_queries
+from customir.queries.styles import ENGLISH, STYLES
 from customir.retrieval.bm25 import Bm25
 from customir.text.tokenize import words_of
 
@@ -61,17 +61,17 @@ class WrittenQuery:
 def write(engine: Engine, passages: list[str], rows: list[int], arm: Arm) -> list[WrittenQuery]:
     """A query in each style for each of `rows`."""
     queries = []
-    for rotation in range(len(ROTATIONS)):
-        rows_of_rotation = rows[rotation :: len(ROTATIONS)]
+    for rotation in range(len(ENGLISH.rotations)):
+        rows_of_rotation = rows[rotation :: len(ENGLISH.rotations)]
         prompted = [(row, style) for row in rows_of_rotation for style in STYLES]
         prompts = [
-            query_prompt(engine.truncate(passages[row], PASSAGE_TOKENS), style, rotation)
+            ENGLISH.prompt(engine.truncate(passages[row], PASSAGE_TOKENS), style, rotation)
             for row, style in prompted
         ]
         answers = engine.generate(
             prompts, range(len(prompts)), Sampling(arm.temperature, MAX_TOKENS)
         )
-        shown = tuple(shown_queries(rotation))
+        shown = tuple(ENGLISH.shown_queries(rotation))
         queries += [
             WrittenQuery(answer, row, shown)
             for (row, _), answer in zip(prompted, answers, strict=True)

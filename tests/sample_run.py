@@ -43,12 +43,13 @@ def details(text: str) -> dict[str, dict[str, Any]]:
     random = np.random.default_rng(0)
     return {
         "ingest": {
+            "base_reading": {"languages": {"en": 1.0}, "unknown": 0.0, "characters": 3.1, "unreadable": 0.0, "advice": ""},
             "read": 900, "kept": 880, "skipped": 20, "threads": 300, "passages": 1200,
             "duplicate_groups": 12, "duplicate_passages": 30, "contained_passages": 2, "new": 880,
             "changed": 0, "removed": 0, "characters": 700_000, "cut": {"quote": 90_000},
         },
         "generate": {
-            "sampled_passages": 600, "held_out_only": False, "written": 2400, "rejected": {"too short": 30},
+            "sampled_passages": 600, "languages": [], "held_out_only": False, "written": 2400, "rejected": {"too short": 30},
             "kept_by_style": {"need": 900, "question": 800}, "kept_by_split": {"train": 1700},
             "tokens": {"submitted": 1, "computed": 1},
             "samples": [{"style": "need", "text": text, "passage": "p"}] * 5,

@@ -20,7 +20,7 @@ from customir.workspace.queries import Query, write_queries
 
 PRETENDED: dict[str, dict[str, Any]] = {
     "generate": {
-        "sampled_passages": 1, "held_out_only": False, "written": 1, "rejected": {},
+        "sampled_passages": 1, "languages": [], "held_out_only": False, "written": 1, "rejected": {},
         "kept_by_style": {}, "kept_by_split": {}, "tokens": {"submitted": 0, "computed": 0},
         "samples": [],
     },

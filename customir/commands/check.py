@@ -10,6 +10,7 @@ from customir.corpus.ingest import ingest
 from customir.errors import UserError
 from customir.job import CHECK_NAME, Job
 from customir.job.base_encoder import base_tokenizer_file
+from customir.job.base_reading import LOOKED_AT, base_reading
 from customir.job.llm import open_llm
 from customir.pipeline import STAGE, is_done
 from customir.stages.export import model_folder
@@ -71,7 +72,11 @@ def _read_new(job: Job, sources: Sequence[Path]) -> list[Passage]:
     with Workspace(job.folder / CHECK_NAME) as workspace:
         ingest(workspace, sources, job.settings.corpus, base_tokenizer_file(job), job.reporter)
         known = {passage.key for passage in job.passages}
-        return [passage for passage in read_passages(workspace) if passage.key not in known]
+        new = [passage for passage in read_passages(workspace) if passage.key not in known]
+    reading = base_reading(job, [passage.text for passage in new[:LOOKED_AT]])
+    if reading["advice"]:
+        job.reporter.say(f"  {reading['advice']}")
+    return new
 
 
 def _gain_when_adapted(job: Job) -> "Difference | None":
@@ -98,7 +103,7 @@ def _write_queries(job: Job, passages: Sequence[Passage], count: int) -> list[Qu
             job.settings.seed, job.reporter,
         )  # fmt: skip
     return [
-        Query(query.key, query.request.passage.key, query.request.style.name, query.text, None, "test")
+        Query(query.key, query.request.passage.key, query.request.style, query.text, None, "test")
         for query, reason in zip(written, rejected_by_text(written), strict=True)
         if reason is None
     ]  # fmt: skip

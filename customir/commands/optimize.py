@@ -13,7 +13,7 @@ from customir.llm.requantize import FORMATS, kept_name, measure_speed, requantiz
 from customir.negatives.calibration import calibrate
 from customir.negatives.judge import Pair, relevance
 from customir.progress import Reporter
-from customir.queries.styles import EXAMPLES, STYLES
+from customir.queries.styles import ENGLISH
 from customir.workspace import Workspace, content_key
 from customir.workspace.passages import read_passages
 from customir.workspace.queries import read_queries
@@ -85,10 +85,10 @@ def optimize(
 def builtin_pairs() -> list[JudgedPair]:
     """Pairs from the examples of the prompts: each passage with its own queries and with those of another."""
     return [
-        JudgedPair(Pair(getattr(asked, style.name), example.passage), asked is example)
-        for number, example in enumerate(EXAMPLES)
-        for asked in (example, EXAMPLES[number - 1])
-        for style in STYLES
+        JudgedPair(Pair(query, example.passage), asked is example)
+        for number, example in enumerate(ENGLISH.examples)
+        for asked in (example, ENGLISH.examples[number - 1])
+        for query in asked.queries.values()
     ]
 
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# Ends of sentences that are marks of nothing else: full-width ones, Arabic, Urdu and Devanagari.
+SENTENCE_ENDS = "\u3002\uff01\uff1f\u061f\u06d4\u0964"
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -41,6 +44,9 @@ class Sampling:
 
 def cut_at_sentence(text: str) -> str:
     """`text` cut after its last sentence, line or word, unless that removes half of it."""
+    end = max(map(text.rfind, SENTENCE_ENDS))
+    if end > len(text) // 2:
+        return text[: end + 1].strip()
     for mark in (". ", "\n", " "):
         end = text.rfind(mark)
         if end > len(text) // 2:

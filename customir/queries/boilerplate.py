@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from customir.text.mail_labels import AUTOMATIC as AUTOMATIC_BY_LANGUAGE
 from customir.workspace.passages import Passage
 
 AUTOMATIC = re.compile(
@@ -20,7 +21,11 @@ FORM_SHARE = 0.5
 
 def automatic(passage: Passage) -> bool:
     """Whether the passage looks like an automatic reply or a bounce."""
-    return bool(AUTOMATIC.search(passage.title) or AUTOMATIC.search(passage.text[:BEGINNING]))
+    return any(
+        pattern.search(text)
+        for pattern in (AUTOMATIC, AUTOMATIC_BY_LANGUAGE)
+        for text in (passage.title, passage.text[:BEGINNING])
+    )
 
 
 def boilerplate(passages: Sequence[Passage]) -> set[str]:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from customir.queries.languages import COMMON_LANGUAGE
 from customir.queries.speakers import names_a_speaker
-from customir.text.language import identifier
+from customir.queries.styles import ENGLISH, PROMPTS
+from customir.text.language import identifier, language_of
 from customir.text.tokenize import length_of, words_of
 from customir.workspace.passages import Passage
 
@@ -19,9 +21,6 @@ from customir.workspace.passages import Passage
 # queries in other languages was above it.
 LEAST_PROBABILITY = 0.005
 WORDS_TO_TELL = 4
-# Code and tables are misidentified as rare languages, so a language that fewer passages than this
-# share seem to have is ignored.
-COMMON_LANGUAGE = 0.05
 MINIMUM_WORDS, MAXIMUM_WORDS = 2, 24
 LONGEST_COPY = 5
 LONGEST_LEAK = 3
@@ -33,7 +32,9 @@ MARKS_OF_THE_PROMPT = re.compile(
 )
 
 
-def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | None:
+def reject_by_form(
+    query: str, passage: str, examples: Sequence[str], marks: re.Pattern[str] = ENGLISH.marks
+) -> str | None:
     """The first fault in a query's text, or None.
 
     - "leaks the prompt": it contains a cue, or more than 3 consecutive words of one of `examples`,
@@ -42,10 +43,15 @@ def reject_by_form(query: str, passage: str, examples: Sequence[str]) -> str | N
     - "repeats itself": at most half of its words are distinct.
     - "copies a span": it contains more than 5 consecutive words of the passage.
     - "names a speaker": the passage is a chat, and the query contains the name of a speaker.
+
+    Args:
+        marks: The labels of the prompt's language, besides those in English.
     """
     words = words_of(query)
-    if MARKS_OF_THE_PROMPT.search(query) or any(
-        longest_copy(words, words_of(example)) > LONGEST_LEAK for example in examples
+    if (
+        MARKS_OF_THE_PROMPT.search(query)
+        or marks.search(query)
+        or any(longest_copy(words, words_of(example)) > LONGEST_LEAK for example in examples)
     ):
         return "leaks the prompt"
     if length_of(words) < MINIMUM_WORDS:
@@ -88,6 +94,8 @@ def repeated(queries: Sequence[str]) -> list[bool]:
 def wrong_language(queries: Sequence[str], passages: Sequence[str]) -> list[bool]:
     """Which queries are probably not in the language of their passage.
 
+    A language that is neither common in the corpus nor one of `PROMPTS` is not believed.
+
     Args:
         passages: The passage of each query, (queries,).
     """
@@ -97,9 +105,8 @@ def wrong_language(queries: Sequence[str], passages: Sequence[str]) -> list[bool
     verdicts = []
     for query, passage in zip(queries, passages, strict=True):
         own = spoken[passage]
-        told = (
-            shares[own] >= COMMON_LANGUAGE * len(spoken)
-            and length_of(words_of(query)) >= WORDS_TO_TELL
+        told = length_of(words_of(query)) >= WORDS_TO_TELL and (
+            shares[own] >= COMMON_LANGUAGE * len(spoken) or language_of(passage) in PROMPTS
         )
         verdicts.append(told and dict(known.rank(query))[own] < LEAST_PROBABILITY)
     return verdicts

@@ -9,16 +9,23 @@ import re
 
 from customir.text.mail_labels import header_field
 from customir.text.quotes import is_attribution
+from customir.text.tokenize import LONE, length_of
 
 # Mail programs wrap lines at this width or below; a longer line was not wrapped at all.
 MAXIMUM_WIDTH = 100
 FIRST_WORD = re.compile(r"[\w\"'(]\S*")  # no list or quote mark
 # The source and date of a text in a feed: "URL: http://... Date: 2002-10-02".
 LINK_OR_DATE = re.compile(r"\b(?:https?://|www\.)\S+|\b\d{4}-\d\d-\d\d(?:T\S+)?")
-SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]]*\s+|\n")
+# No space follows a full-width mark. The others are Arabic, Urdu, Devanagari and Armenian.
+SENTENCE_END = re.compile(
+    r"(?<=[.!?\u2026\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0589])[\"')\]\u201d\u00bb]*\s+|\n"
+    r"|(?<=[\u3002\uff01\uff1f\uff61])(?![\u3002\uff01\uff1f\u2026])"
+    r"[\u300d\u300f\uff09\u201d\u2019\"')\]]*\s*"
+)
 # Abbreviations and initials, whose full stop does not end a sentence.
 ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|dr|mr|mrs|ms|prof|st|no|nr|fig|z\.b|d\.h|bzw|ca|p\.ex|a\.k\.a)"
+    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|dr|mr|mrs|ms|prof|st|no|nr|fig|z\.b|d\.h|bzw|ca|p\.ex|a\.k\.a"
+    r"|usw|vgl|ggf|evtl|p\.ej|p\.es|sra|dott|avv|bijv|dhr|mevr|\u0442\.\u0435|\u0442\.\u0434|\u0442\.\u043f|\u0441\u043c|\u0443\u043b)"
     r"|\b[^\W\d_])\.$",
     re.IGNORECASE,
 )
@@ -115,7 +122,12 @@ def _says_nothing(line: str, rest: str) -> bool:
 
 def _is_salutation(line: str, rest: str) -> bool:
     """Whether a first line is a salutation: a few words that are no sentence, above a text."""
-    if len(line.split()) > SALUTATION_WORDS or line.endswith((".", "?", ";")) or ": " in line:
+    words = max(len(line.split()), length_of(LONE.findall(line)))
+    if words > SALUTATION_WORDS or line.endswith((*".?;", *"\u3002\uff1f\uff1b")) or ": " in line:
         return False
     below = rest.lstrip()
-    return line.endswith((",", "!", ":")) or rest.startswith("\n") or below[:1].isupper()
+    return (
+        line.endswith((*",!:", *"\uff0c\uff01\uff1a\u3001\u060c"))
+        or rest.startswith("\n")
+        or below[:1].isupper()
+    )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from customir.queries import filters
 from customir.queries.generate import Written
-from customir.queries.styles import shown_queries
 
 
 def rejected_by_text(written: Sequence[Written]) -> list[str | None]:
@@ -12,7 +11,12 @@ def rejected_by_text(written: Sequence[Written]) -> list[str | None]:
     texts = [query.text for query in written]
     own = [query.request.passage.content for query in written]
     rejected = [
-        filters.reject_by_form(text, passage, shown_queries(query.request.rotation))
+        filters.reject_by_form(
+            text,
+            passage,
+            query.request.language.shown_queries(query.request.rotation),
+            query.request.language.marks,
+        )
         for text, passage, query in zip(texts, own, written, strict=True)
     ]
     for number, wrong in enumerate(filters.wrong_language(texts, own)):

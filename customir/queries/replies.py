@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from customir.queries.own_words import is_prose, without_closing_name, without_opening_lines
 from customir.queries.subjects import bare_title
-from customir.text.tokenize import length_of, words_of
+from customir.text.tokenize import first_words, length_of, words_of
 from customir.workspace.documents import Document
 from customir.workspace.passages import Passage
 
@@ -14,6 +14,8 @@ STYLE = "reply"
 MINIMUM_WORDS, MINIMUM_ASKED = 12, 5
 # The end of a message is mostly greetings, and the embedder truncates it anyway.
 MAXIMUM_WORDS = 120
+# Latin, full-width and Arabic; a Greek one is a semicolon, which says too little.
+QUESTION_MARKS = frozenset("?\uff1f\u061f")
 
 
 def reply_queries(
@@ -38,7 +40,7 @@ def reply_queries(
             answer = _answer(message, members[number + 1 :], first)
             query = _asked(message)
             if answer and answer.key not in found and length_of(words_of(query)) >= MINIMUM_ASKED:
-                found[answer.key] = ("?" not in message.text, answer, query)
+                found[answer.key] = (not QUESTION_MARKS & set(message.text), answer, query)
         chosen = sorted(found.values(), key=lambda pair: pair[0])[:count]
         pairs += [(passage, query) for _, passage, query in chosen]
     return pairs
@@ -65,4 +67,4 @@ def _answer(
 def _asked(message: Document) -> str:
     """The message's subject and text, without salutations and the author's closing name."""
     text = without_closing_name(without_opening_lines(message.text), message.sender)
-    return " ".join(f"{bare_title(message.title)}\n{text}".split()[:MAXIMUM_WORDS])
+    return first_words(f"{bare_title(message.title)}\n{text}", MAXIMUM_WORDS)

@@ -7,6 +7,8 @@ channel, Recall@10 fell (docs/log/2026-11-26-recipe.md).
 
 import re
 
+from customir.text.tokenize import LONE
+
 BLANK_LINES = re.compile(r"\n\s*\n")
 # "Ada 2004-12-25 09:14: ", as customir/corpus/readers/chat.py writes it, or "Ada: ".
 SPEAKER = re.compile(r"([^\s:][^:\n]{0,40}?)(?:\s(?:\d{4}-\d\d-\d\d )?\d\d:\d\d)?:\s+")
@@ -40,4 +42,7 @@ def without_names(text: str, names: frozenset[str]) -> str:
 
 
 def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?i)(?<!\w)@?{re.escape(name)}(?!\w)(?:\s*[:,](?=\s|$))?")
+    # In a script without spaces, other words may stand right beside a name.
+    start = "" if LONE.match(name[0]) else r"(?<!\w)"
+    stop = "" if LONE.match(name[-1]) else r"(?!\w)"
+    return re.compile(rf"(?i){start}@?{re.escape(name)}{stop}(?:\s*[:,](?=\s|$))?")

@@ -12,8 +12,12 @@ MINIMUM_WORDS = 2
 # The subject of a thread does not describe a shorter text ("Sure.").
 MINIMUM_TEXT = 12
 STYLE = "subject"
-# The former subject in "Pumps (was: Oil)".
-FORMER_SUBJECT = re.compile(r"\s*[\[(]\s*(?:was|war|re|fwd?)\b\s*:?.*$", re.IGNORECASE)
+# The former subject in "Pumps (was: Oil)", also in other languages, where the colon is required.
+FORMER_SUBJECT = re.compile(
+    r"\s*[\[(\uff08]\s*(?:(?:was|war|re|fwd?)\b\s*:?"
+    r"|(?:\u00e9tait|antes|era|voorheen|by\u0142o|\u0431\u044b\u043b\u043e|\u65e7|\u539f|\uc774\uc804|\u0643\u0627\u0646)\s*[:\uff1a]).*$",
+    re.IGNORECASE,
+)
 NUMBER = re.compile(r"\d+")
 # If the subjects of this many threads differ only in their numbers, a program wrote them.
 TEMPLATE_THREADS = 3

@@ -18,7 +18,7 @@ from customir.workspace.passages import Passage
 LOOKED_AT = 1000
 BARS = " ▁▂▃▄▅▆▇█"
 STYLES = {
-    "asks a question": re.compile(r"\?(\s|$)"),
+    "asks a question": re.compile(r"[?\u061f](\s|$)|\uff1f"),
     "greets": re.compile(r"(?i)^\W*(hi|hello|dear|hey|hallo|bonjour)\b"),
     "has a list": re.compile(r"(?m)^\s*([-*•]|\d+[.)])\s+\S"),
     "has code or logs": re.compile(r"(?m)^(\s{4,}\S.*[;{}=()]|\$ |>>> |Traceback|\s+at \w+\.)"),

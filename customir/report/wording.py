@@ -204,7 +204,8 @@ def chosen_by(evaluated: StageSummary) -> list[tuple[str, list[StageSummary]]]:
 
 
 def corpus_figures(read: StageSummary) -> Figures:
-    """The figures of the corpus: what was read, kept, skipped and cut."""
+    """The figures of the corpus: what was read, kept, skipped and cut, and how the base reads it."""
+    reading = read["base_reading"]
     return {
         "read": read["read"],
         "kept": read["kept"],
@@ -219,6 +220,11 @@ def corpus_figures(read: StageSummary) -> Figures:
         "near-duplicate groups": read["duplicate_groups"],
         "passages in these groups": read["duplicate_passages"],
         "of these, passages that a longer one contains": read["contained_passages"],
+        "languages": _shares(reading["languages"]),
+        "tokens that the base does not know": f"{reading['unknown']:.1%}",
+        "characters per token of the base": f"{reading['characters']:.1f}",
+        "passages that the base cannot read": f"{reading['unreadable']:.0%}",
+        **({"advice": reading["advice"]} if reading["advice"] else {}),
     }
 
 
@@ -230,6 +236,13 @@ def query_figures(generated: StageSummary) -> Figures:
     return {
         sampled: generated["sampled_passages"],
         "queries written": generated["written"],
+        **{
+            f"passages in {row['language']}, examples: {row['examples']}": (
+                f"{row['passages']} ({row['kept']} of {row['written']} queries kept, "
+                f"{row['wrong_language']} in another language)"
+            )
+            for row in generated["languages"]
+        },
         **{f"rejected: {reason}": n for reason, n in sorted(generated["rejected"].items())},
         **{f"kept: {style}": n for style, n in sorted(generated["kept_by_style"].items())},
         **{f"for {split}": n for split, n in sorted(generated["kept_by_split"].items())},
@@ -246,6 +259,13 @@ def training_figures(trained: StageSummary) -> Figures:
         "steps": trained["steps"],
         "padding": f"{100 * trained['padding']:.1f}%",
     }
+
+
+def _shares(shares: Mapping[str, float]) -> str:
+    """The languages of at least 1% of the passages, with their shares."""
+    return ", ".join(
+        f"{code or 'unknown'} {share:.0%}" for code, share in shares.items() if share >= 0.01
+    )
 
 
 def _listed(parts: Sequence[str]) -> str:

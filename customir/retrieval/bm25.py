@@ -1,6 +1,7 @@
 """BM25 over passages, by bm25s (Lù 2024, arXiv 2407.03618)."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import Stemmer
+
+from customir.runtime.fts_tokenizer import PAIRED
+from customir.text.language import main_language
 
 
 @contextmanager
@@ -33,12 +37,33 @@ K1, B = 0.9, 0.4
 logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 
+# Snowball's stemmers by ISO 639-1 code. Texts in other languages are not stemmed.
+STEMMERS = {
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
+    "en": "english", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian",
+    "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "nb": "norwegian",
+    "ne": "nepali", "nl": "dutch", "nn": "norwegian", "no": "norwegian", "pl": "polish",
+    "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish",
+    "ta": "tamil", "tr": "turkish",
+}  # fmt: skip
+# The languages whose stop words bm25s has. No words of others are left out.
+STOP_WORDS = ("da", "de", "en", "es", "fr", "it", "ko", "nl", "no", "pt", "ru", "sv", "tr", "zh")
+RUN = re.compile(f"[{PAIRED}]+")
+
+
 class Bm25:
-    """An index of `passages` with English stop words and stemming."""
+    """An index of `passages` with the stop words and the stemming of their main language.
+
+    A script without spaces, and Korean, is split into pairs of characters, as in `customir search`.
+    """
 
     def __init__(self, passages: Sequence[str]) -> None:
         self._size = len(passages)
-        self._stemmer = Stemmer.Stemmer("english")
+        language = main_language(passages)
+        name = STEMMERS.get(language)
+        self._stemmer = Stemmer.Stemmer(name) if name in Stemmer.algorithms() else None
+        self._stop_words: str | list[str] = language if language in STOP_WORDS else []
         self._index = bm25s.BM25(method="lucene", k1=K1, b=B)
         tokens = self._tokens(passages)
         self._has_words = bool(tokens.vocab)
@@ -78,12 +103,23 @@ class Bm25:
 
     def _words(self, texts: Sequence[str]) -> list[list[str]]:
         words: list[list[str]] = bm25s.tokenize(
-            list(texts), stopwords="en", stemmer=self._stemmer, show_progress=False,
+            _paired(texts), stopwords=self._stop_words, stemmer=self._stemmer, show_progress=False,
             return_ids=False,
         )  # fmt: skip
         return words
 
     def _tokens(self, texts: Sequence[str]) -> Any:
         return bm25s.tokenize(
-            list(texts), stopwords="en", stemmer=self._stemmer, show_progress=False
+            _paired(texts), stopwords=self._stop_words, stemmer=self._stemmer, show_progress=False
         )
+
+
+def _paired(texts: Sequence[str]) -> list[str]:
+    """The texts with a space between the pairs of characters of scripts that have none."""
+    return [RUN.sub(_pairs, text) for text in texts]
+
+
+def _pairs(run: re.Match[str]) -> str:
+    text = run[0]
+    pairs = (text[at : at + 2] for at in range(max(1, len(text) - 1)))
+    return f" {' '.join(pairs)} "

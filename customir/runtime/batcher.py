@@ -68,6 +68,10 @@ class Batcher:
         """Length of a vector."""
         return self._embedder.dimensions
 
+    def reads(self, text: str) -> bool:
+        """As `Embedder.reads`, from any thread."""
+        return self._embedder.reads(text)
+
     def submit(self, texts: Sequence[str], kind: Kind = "passage") -> "Future[Vectors]":
         """Queue `texts` for embedding as by `Embedder.encode`. Call it from any thread."""
         wanted = _Wanted(texts, kind)

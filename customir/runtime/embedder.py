@@ -18,6 +18,7 @@ import onnxruntime
 from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
 from customir.encoder.folder import TOKENIZER_NAME, Kind, ModelFolder, read_json, read_model_folder
+from customir.encoder.readability import is_readable
 from customir.encoder.tokenizer import lower_cased
 from customir.errors import UserError
 from customir.files import sha256_of
@@ -134,6 +135,10 @@ class Embedder:
         while len(self._cache) > CACHED_QUERIES:
             self._cache.popitem(last=False)
         return np.array(rows, dtype=np.float32).reshape(len(texts), self.dimensions)
+
+    def reads(self, text: str) -> bool:
+        """Whether the model's vocabulary reads a text (`readability.is_readable`)."""
+        return is_readable(self._tokenizer, _valid(text))
 
     def _embed(self, texts: Sequence[str], task: "Task | None" = None) -> Vectors:
         tokens = self.tokenize(texts)

@@ -18,6 +18,9 @@ import numpy.typing as npt
 
 # docs/results/hybrid.md: 3 to 4.5 are best, on mail, messages and papers alike.
 WORD_WEIGHT = 3.5
+# For a query that the embedder cannot read (docs/results/languages.md): the words decide, and the
+# vectors rank what has no or the same words.
+UNREADABLE_WORD_WEIGHT = 14.0
 SAMPLE = 500
 
 Name = TypeVar("Name", str, int)

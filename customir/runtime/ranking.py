@@ -9,7 +9,7 @@ import numpy as np
 
 from customir.runtime.cache import VectorCache
 from customir.runtime.fts_tokenizer import any_of, is_compound, words_in
-from customir.runtime.fusion import cosine_std, fuse, sample
+from customir.runtime.fusion import WORD_WEIGHT, cosine_std, fuse, sample
 from customir.runtime.index_reader import Ids, IndexReader, Ranking, Vector
 
 Mode = Literal["hybrid", "vector", "text"]
@@ -49,11 +49,18 @@ class Ranker:
         pairs = zip(self.reader.keys_of(ids.tolist()), cosines.tolist(), strict=False)
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:depth]
 
-    def by_both(self, vector: Vector, weights: Mapping[str, float], depth: int) -> Ranking:
+    def by_both(
+        self,
+        vector: Vector,
+        weights: Mapping[str, float],
+        depth: int,
+        word_weight: float = WORD_WEIGHT,
+    ) -> Ranking:
         """The best `depth` passages by cosine and the best `depth` by words, by both (`fuse`).
 
         Args:
             weights: `word_weights` of the query.
+            word_weight: As for `fuse`.
 
         Raises:
             DamagedVectorError: the cache of the vectors is damaged.
@@ -63,7 +70,7 @@ class Ranker:
         bound = sum(weights.values())
         cosines |= self._cosines(vector, [key for key, _ in by_words if key not in cosines])
         shares = {key: score / bound for key, score in by_words}
-        return fuse(cosines, shares, self._cosine_std())
+        return fuse(cosines, shares, self._cosine_std(), word_weight)
 
     def _cosines(self, vector: Vector, keys: list[str]) -> dict[str, float]:
         """The cosines of some passages."""

@@ -21,6 +21,7 @@ from customir.runtime.embedder import DEFAULT_FILE, Embedder, fingerprint, index
 from customir.runtime.facets import Facets, count_facets
 from customir.runtime.filters import EVERYTHING, Filter
 from customir.runtime.fts_tokenizer import any_of, words_in
+from customir.runtime.fusion import UNREADABLE_WORD_WEIGHT, WORD_WEIGHT
 from customir.runtime.generations import INDEX_NAME, MODEL_NAME
 from customir.runtime.hits import Best, Hit, fold, make_hits
 from customir.runtime.index import IndexedPassage
@@ -337,7 +338,11 @@ class Searcher:
         (vector,) = self.embedder.encode([query], "query")
         if mode == "vector":
             return lambda depth: self._ranker(reader, among).by_vector(vector, depth)
-        return lambda depth: self._ranker(reader, among).by_both(vector, weights, depth)
+        readable = self.embedder.reads(query)
+        word_weight = WORD_WEIGHT if readable else UNREADABLE_WORD_WEIGHT
+        return lambda depth: self._ranker(reader, among).by_both(
+            vector, weights, depth, word_weight
+        )
 
     def _best(
         self, reader: IndexReader, rank: Rank, k: int, by_thread: bool

@@ -62,16 +62,17 @@ def run(job: Job) -> StageSummary:
             "the LLM writes queries for held-out threads only"
         )
     written, tokens = _write(job, sampled)
+    reasons = _filter(job, corpus, written)
     queries = [
         Query(
             content_key("written", query.key, query.request.passage.key),
             query.request.passage.key,
-            query.request.style.name,
+            query.request.style,
             query.text,
             reason,
             splits[query.request.passage.key],
         )
-        for query, reason in zip(written, _filter(job, corpus, written), strict=True)
+        for query, reason in zip(written, reasons, strict=True)
     ]
     queries += pairs
     write_queries(job.workspace, queries)
@@ -83,6 +84,7 @@ def run(job: Job) -> StageSummary:
             corpus.texts, corpus.vectors, corpus.topics, name_topics(corpus.texts, corpus.topics)
         ),
         "written": len(written),
+        "languages": _count_languages(written, reasons),
         "rejected": dict(Counter(query.rejected for query in queries if query.rejected)),
         "kept_by_style": dict(Counter(query.style for query in kept)),
         "kept_by_split": dict(Counter(query.split for query in kept)),
@@ -92,6 +94,26 @@ def run(job: Job) -> StageSummary:
         ],
         "tokens": tokens,
     }
+
+
+def _count_languages(
+    written: "Sequence[Written]", reasons: Sequence[str | None]
+) -> list[StageSummary]:
+    """What became of the queries in each language, and which examples the LLM was shown."""
+    rows: dict[str, StageSummary] = {}
+    passages: dict[str, set[str]] = {}
+    for query, reason in zip(written, reasons, strict=True):
+        language = query.request.language
+        row = rows.setdefault(
+            language.code,
+            {"language": language.code, "examples": language.origin, "written": 0, "kept": 0,
+             "wrong_language": 0},
+        )  # fmt: skip
+        passages.setdefault(language.code, set()).add(query.request.passage.key)
+        row["written"] += 1
+        row["kept"] += reason is None
+        row["wrong_language"] += reason == "wrong language"
+    return [{**row, "passages": len(passages[code])} for code, row in sorted(rows.items())]
 
 
 def _embed_corpus(job: Job) -> _Corpus:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from customir import models
@@ -11,6 +12,8 @@ from customir.corpus.workers import worth_processes
 from customir.encoder.folder import read_model_folder
 from customir.job import CHECK_NAME, Job, StageSummary
 from customir.job.base_encoder import base_tokenizer_file
+from customir.job.base_reading import LOOKED_AT, base_reading
+from customir.workspace.passages import read_texts
 
 
 def fingerprint_inputs(job: Job) -> Sequence[str]:
@@ -35,7 +38,12 @@ def run(job: Job) -> StageSummary:
     if job.workspace.removal_pending:
         # Of `customir check`, which reads its sources anew anyway: they may hold what was removed.
         shutil.rmtree(job.folder / CHECK_NAME, ignore_errors=True)
-    return summary.as_detail()
+    # Keys are hashes of content, so the first texts are a random sample.
+    sample = [text for _, text in islice(read_texts(job.workspace), LOOKED_AT)]
+    reading = base_reading(job, sample)
+    if reading["advice"]:
+        job.reporter.say(f"  {reading['advice']}")
+    return {**summary.as_detail(), "base_reading": reading}
 
 
 def _rehearse(job: Job) -> None:

@@ -59,6 +59,13 @@ POSTSCRIPT = re.compile(
     re.IGNORECASE,
 )
 
+# In scripts that separate words, it must be whole words.
+AUTOMATIC = re.compile(
+    rf"(?<![^\W\d_])(?:{_any_of(word for word in entries('automatic') if not word[0] >= 'ก')})(?![^\W\d_])"
+    rf"|{_any_of(word for word in entries('automatic') if word[0] >= 'ก')}",
+    re.IGNORECASE,
+)
+
 _NUMBERED = r"\s*(?:\[\d+\]|\(\d+\)|\^\d+)?\s*\.?\s*[:：]\s*"
 _LIST_TAG = r"\[[^\]]{1,40}\]\s*"
 _REPLY = re.compile(rf"(?:{_any_of(entries('reply'))}){_NUMBERED}", re.IGNORECASE)

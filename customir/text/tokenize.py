@@ -26,3 +26,20 @@ def length_of(words: Sequence[str]) -> float:
     """The number of words. A character of a script without spaces counts as half a word."""
     lone = sum(LONE.fullmatch(word) is not None for word in words)
     return len(words) - lone + lone / CHARACTERS_PER_WORD
+
+
+def first_words(text: str, count: int) -> str:
+    """The first `count` words of a text, separated by single spaces.
+
+    A run of a script without spaces counts by its characters, as in `length_of`, and may be cut.
+    """
+    kept: list[str] = []
+    left = float(count)
+    for word in text.split():
+        length = max(1.0, len(LONE.findall(word)) / CHARACTERS_PER_WORD)
+        if length > left:
+            kept.append(word[: int(left * CHARACTERS_PER_WORD)] if length > 1 else "")
+            break
+        kept.append(word)
+        left -= length
+    return " ".join(filter(None, kept))

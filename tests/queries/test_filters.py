@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 
-from customir.queries import styles
 from customir.queries.filters import (
     LONGEST_COPY,
     MANY,
@@ -18,7 +17,7 @@ from customir.queries.filters import (
     round_trip,
     wrong_language,
 )
-from customir.queries.styles import ROTATIONS, shown_queries
+from customir.queries.styles import PROMPTS
 from customir.text.tokenize import words_of
 from customir.workspace.passages import Passage
 
@@ -74,8 +73,8 @@ def test_what_must_stay(query: str) -> None:
 
 
 def test_the_prompt_s_own_examples_are_leaks() -> None:
-    for rotation in range(len(ROTATIONS)):
-        shown = shown_queries(rotation)
+    for rotation in range(len(PROMPTS["en"].rotations)):
+        shown = PROMPTS["en"].shown_queries(rotation)
         assert len(shown) == len(set(shown)) == 15
         for query in shown:
             assert reject_by_form(query, PASSAGE, shown) == "leaks the prompt"
@@ -148,11 +147,6 @@ def test_a_query_in_another_language_than_its_passage_goes() -> None:
 def test_a_language_is_told_from_four_words_on() -> None:
     queries = ["Pumpe verliert ständig Öl", "Pumpe verliert Öl"]
     assert wrong_language(queries, [ENGLISH] * 2) == [True, False]
-
-
-def test_the_examples_are_in_the_language_of_their_passages() -> None:
-    pairs = [(getattr(e, s.name), e.passage) for e in styles.EXAMPLES for s in styles.STYLES]
-    assert not any(wrong_language(*zip(*pairs, strict=True)))
 
 
 def test_a_rare_language_is_not_believed() -> None:

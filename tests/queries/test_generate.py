@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from customir.queries.generate import PASSAGES_PER_BATCH, Request, _batches, _Work, requests
-from customir.queries.styles import EXAMPLES, ROTATIONS, STYLES, query_prompt
+from customir.queries.styles import ENGLISH, STYLES
 from customir.settings import QuerySettings
 from customir.workspace import Unit
 from customir.workspace.passages import Passage
@@ -52,15 +52,14 @@ def test_requests_depend_on_content_and_seed_alone() -> None:
 def test_same_rotations_stand_together_and_all_are_used() -> None:
     rotations = [request.rotation for request in requests(PASSAGES, QuerySettings(), 0)]
     assert rotations == sorted(rotations)
-    assert set(rotations) == set(range(len(ROTATIONS)))
-    assert {example for rotation in ROTATIONS for example in rotation} == set(EXAMPLES)
+    assert set(rotations) == set(range(len(ENGLISH.rotations)))
 
 
 def units(planned: list[Request]) -> list[Unit[_Work]]:
     return [
         Unit(
-            f"{request.passage.key}{request.style.name}{request.variant}",
-            _Work(request, query_prompt("x", request.style, request.rotation)),
+            f"{request.passage.key}{request.style}{request.variant}",
+            _Work(request, ENGLISH.prompt("x", request.style, request.rotation)),
         )
         for request in planned
     ]
@@ -82,15 +81,6 @@ def test_batches_hold_whole_passages_of_one_rotation(queries: int) -> None:
         rest = [unit for batch in batches[done:] for unit in batch]
         assert _batches(rest) == batches[done:]
     assert _batches([]) == []
-
-
-def test_a_prompt_reads_like_its_examples() -> None:
-    prompt = query_prompt("Pump\nIt leaks.", STYLES[1], 2)
-    whole = prompt.shared + prompt.branch + prompt.leaf
-    assert whole.endswith("Passage: Pump\nIt leaks.\nQuestion:")
-    for example in ROTATIONS[2]:
-        shown = f"Passage: {example.passage}\nKeywords: "
-        assert f"{shown}{example.keywords}\nQuestion: " in whole
 
 
 # Two passages a batch; where told to, the run dies when the second batch is to be computed.

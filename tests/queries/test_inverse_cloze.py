@@ -43,6 +43,35 @@ def test_the_first_turn_or_sentence_is_the_query(text: str, opening: str, rest: 
     assert parts(text) == (opening, rest)
 
 
+CHINESE = "水管工有二号厅的钥匙。他每两周的星期一来，自己带油，所以谁也不用订油，但是必须有人给他开门，否则他进不去。"
+ARABIC = (
+    "لدى السباك مفتاح القاعة الثانية. يأتي كل أسبوعين يوم الاثنين ويحضر الزيت معه، "
+    "ولذلك لا يحتاج أحد إلى طلبه، لكن يجب أن يفتح له أحد الباب وإلا فلن يدخل القاعة أبدا."
+)
+JAPANESE = "配管工が第二ホールの鍵を持っています。隔週の月曜日に来て、油も自分で持ってくるので、誰も注文する必要はありません。"
+
+
+@pytest.mark.parametrize(
+    ("text", "opening", "rest"),
+    [
+        # No space follows a full-width mark, and several end one sentence.
+        (f"谁给二号厅的油泵加油？{CHINESE}", "谁给二号厅的油泵加油？", CHINESE),
+        (f"谁给二号厅的油泵加油？！{CHINESE}", "谁给二号厅的油泵加油？！", CHINESE),
+        (f"「二号厅的大油泵又响了。」{CHINESE}", "「二号厅的大油泵又响了。", CHINESE),
+        # A salutation with full-width marks, and a first paragraph that is none.
+        (f"王先生，您好：\n二号厅的油泵又响了，很吵。{CHINESE}", "二号厅的油泵又响了，很吵。", CHINESE),
+        (f"二号厅的油泵从昨天起又响了\n\n{CHINESE}", "二号厅的油泵从昨天起又响了", CHINESE),
+        (f"田中様、\n第二ホールのポンプがまた鳴っています。{JAPANESE}", "第二ホールのポンプがまた鳴っています。", JAPANESE),
+        (f"من يزيت المضخة في القاعة الثانية؟ {ARABIC}", "من يزيت المضخة في القاعة الثانية؟", ARABIC),
+        # Abbreviations of other languages.
+        (f"Die Pumpen in den Hallen, vgl. Liste, quietschen alle. {REST}", "Die Pumpen in den Hallen, vgl. Liste, quietschen alle.", REST),
+        (f"Насосы, т.е. оба насоса во втором зале, скрипят. {REST}", "Насосы, т.е. оба насоса во втором зале, скрипят.", REST),
+    ],
+)  # fmt: skip
+def test_sentences_end_in_every_script(text: str, opening: str, rest: str) -> None:
+    assert parts(text) == (opening, rest)
+
+
 @pytest.mark.parametrize(
     "text",
     [

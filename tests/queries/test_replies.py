@@ -51,6 +51,24 @@ def test_every_answer_of_a_thread_has_one_message_questions_first() -> None:
     ]
 
 
+@pytest.mark.parametrize("mark", ["？", "؟"])
+def test_questions_end_in_other_marks_too(mark: str) -> None:
+    documents = [
+        document("a", "The pump squeaks again today.", "Ann", 1, "Oil"),
+        document("c", f"Is that so{mark} {ANSWER}", "Bob", 3),
+        document("d", f"Yes. {ANSWER}", "Cleo", 4),
+    ]
+    made = reply_queries(documents, passages(documents), 2)
+    assert [p.key for p, _ in made] == ["pd", "pc"]
+
+
+def test_long_questions_are_cut_in_scripts_without_spaces() -> None:
+    question = document("a", "谁给油泵加油？" * 100, "Ann", 1, "")
+    documents = [question, document("c", ANSWER, "Bob", 3)]
+    ((_, query),) = reply_queries(documents, passages(documents), 1)
+    assert len(query) == 2 * MAXIMUM_WORDS
+
+
 @pytest.mark.parametrize(
     "documents",
     [

@@ -23,6 +23,14 @@ def test_speakers_stand_before_their_turns(text: str, names: set[str]) -> None:
     assert speakers(text) == names
 
 
+def test_names_in_scripts_without_spaces() -> None:
+    chat = "王伟: 二号厅的钥匙在谁那里\n李娜: 在水管工那里"
+    assert speakers(chat) == {"王伟", "李娜"}
+    assert names_a_speaker("钥匙问过王伟没有", chat)
+    assert not names_a_speaker("二号厅的钥匙", chat)
+    assert without_names("请问李娜: 钥匙呢", speakers(chat)) == "请问 钥匙呢"
+
+
 @pytest.mark.parametrize(
     ("query", "named"),
     [

@@ -77,6 +77,12 @@ def test_a_sample_has_each_stratum_in_proportion_and_grows() -> None:
         ("Automatic reply: budget", "I am away until Monday, please write to Ann instead of me."),
         ("Re: budget", "I am out of the office until the 7th of May without access to my mail."),
         ("Undeliverable: budget", "The message could not be delivered to these recipients: ann"),
+        ("Réponse automatique : budget", "Je suis absent jusqu'à lundi, merci d'écrire à Anne."),
+        (
+            "自動返信：予算の件",
+            "月曜日まで休暇をいただいております。お急ぎの方は田中までご連絡ください。",
+        ),
+        ("Re: 预算", "自动回复：我在休假，五月七日回来，有急事请联系小王，谢谢。"),
     ],
 )
 def test_automatic_replies_get_no_queries(title: str, text: str) -> None:
@@ -85,6 +91,10 @@ def test_automatic_replies_get_no_queries(title: str, text: str) -> None:
     assert sample_passages([reply], 5, 0) == []
     late = Passage("a", "d", 0, f"{ABOUT['pump'] * 3} She is out of the office.", "a", "", "t")
     assert not automatic(late)
+    missed = Passage(
+        "a", "d", 0, "부재중 전화가 두 통 있습니다.", "a", "Autosvaret är trasigt", "t"
+    )
+    assert not automatic(missed)
 
 
 def test_what_many_documents_repeat_gets_no_queries() -> None:

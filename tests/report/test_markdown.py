@@ -60,7 +60,7 @@ MINED = {
     },
 }  # fmt: skip
 GENERATED = {
-    "sampled_passages": 50, "held_out_only": True, "written": 200, "rejected": {"too short": 3, "copies a span": 17},
+    "sampled_passages": 50, "languages": [], "held_out_only": True, "written": 200, "rejected": {"too short": 3, "copies a span": 17},
     "kept_by_style": {"need": 90}, "kept_by_split": {"train": 60, "dev": 10, "test": 20},
     "tokens": {"submitted": 9000, "computed": 3000},
     "samples": [{"style": "need", "text": "pipes | and `ticks`\nand <b>lines</b>", "passage": "p"}],

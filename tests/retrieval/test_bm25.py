@@ -95,6 +95,41 @@ def test_nothing_to_find_or_to_ask() -> None:
     assert rows.shape == scores.shape == (0, 4)
 
 
+def test_words_of_other_languages_are_stemmed_and_their_stop_words_left_out() -> None:
+    german = [
+        "Die Pumpen in der Halle verlieren Öl, und niemand weiß, wen man anrufen soll.",
+        "Das Essen wird heute im Garten serviert, und der Nachtisch kommt später.",
+        "Der Schlüssel für den Keller liegt beim Pförtner, der heute bis sechs bleibt.",
+    ]
+    rows, scores = Bm25(german).top(["Pumpe", "Schlüssels", "der und das"], 3)
+    assert rows[:2, 0].tolist() == [0, 2]
+    assert (scores[2] == 0).all()
+    russian = [
+        "Масляный насос во втором зале протекает, и никто не знает, кому звонить.",
+        "Обед сегодня подают в саду, а сладкое принесут позже всем сотрудникам.",
+    ]
+    assert Bm25(russian).top(["насосы протекают"], 1)[0].tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("passages", "query"),
+    [
+        (["昨天二号厅的大油泵又开始漏油了。", "今天中午在花园里吃饭，请大家准时。"], "油泵漏油"),
+        (
+            ["第二ホールのポンプから油が漏れています。", "今日の昼食は庭で出ます。"],
+            "ポンプの油漏れ",
+        ),
+        (["이 번 홀 펌프에서 기름이 샙니다.", "오늘 점심은 정원에서 드립니다."], "펌프가 기름을"),
+    ],
+)
+def test_scripts_without_spaces_are_found_by_pairs(passages: list[str], query: str) -> None:
+    bm25 = Bm25(passages)
+    rows, scores = bm25.top([query], 2)
+    assert rows[0, 0] == 0
+    assert scores[0, 0] > scores[0, 1] == 0
+    assert bm25.limits([query])[0] > scores[0, 0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import jax.lax; "], ids=["not yet there", "there before"])
 def test_jax_is_not_started_and_is_there_for_others(tmp_path: Path, first: str) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,16 @@ from small_index import TOPICS
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime import index_file
+from customir.runtime.batcher import Batcher
 from customir.runtime.embedder import Embedder
 from customir.runtime.filters import Filter
 from customir.runtime.fts_tokenizer import any_of, words_in
-from customir.runtime.fusion import WORD_WEIGHT, cosine_std
+from customir.runtime.fusion import UNREADABLE_WORD_WEIGHT, WORD_WEIGHT, cosine_std
 from customir.runtime.hits import split_marks
 from customir.runtime.index import IndexedPassage, build_index
+from customir.runtime.index_reader import IndexReader
 from customir.runtime.query import parse
-from customir.runtime.ranking import word_weights
+from customir.runtime.ranking import Ranker, word_weights
 from customir.runtime.search import Searcher, search
 from customir.runtime.thin import mark_thin
 
@@ -89,6 +92,33 @@ def test_hybrid_is_the_cosine_and_a_share_of_the_words(
     best = sorted(expected, key=lambda key: -expected[key])
     assert [hit.key for hit in hits] == best
     assert [hit.score for hit in hits] == pytest.approx([expected[key] for key in best], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("query", "weight"),
+    [("bonjour pipeline", WORD_WEIGHT), ("насос pipeline в зале", UNREADABLE_WORD_WEIGHT)],
+)
+def test_words_weigh_more_where_the_embedder_cannot_read_the_query(
+    folder: Path, model: Path, query: str, weight: float
+) -> None:
+    embedder = Embedder(model)
+    with (
+        closing(Batcher(embedder, seconds=60)) as batcher,
+        Searcher(folder, embedder=batcher) as searcher,
+    ):
+        best = searcher.search(query, k=1)[0]
+        cosine = {hit.key: hit.score for hit in searcher.search(query, mode="vector")}[best.key]
+        share = searcher._read(lambda reader: _share_of_words(reader, query, best.key))
+    assert share > 0
+    std = cosine_std(embedder.encode([f"About {name}\n{text}" for name, text in TOPICS.items()]))
+    assert best.score == pytest.approx(cosine + weight * std * share, abs=1e-3)
+
+
+def _share_of_words(reader: IndexReader, query: str, key: str) -> float:
+    """A passage's BM25 divided by the query's upper bound."""
+    weights = word_weights(reader, query)
+    scores = dict(Ranker(reader, None, None).by_words(weights, 100))
+    return scores[key] / sum(weights.values())
 
 
 @pytest.mark.parametrize("kernel", [True, False])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from customir.text.tokenize import length_of, words_of
+from customir.text.tokenize import first_words, length_of, words_of
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,17 @@ from customir.text.tokenize import length_of, words_of
 def test_words_of_any_script(text: str, words: list[str], length: float) -> None:
     assert words_of(text) == words
     assert length_of(words_of(text)) == length
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("one  two\nthree four", "one two three"),
+        ("one two", "one two"),
+        ("泵在二号厅漏油了", "泵在二号厅漏"),
+        ("Ada 泵在二号厅漏油了 Bob", "Ada 泵在二号"),
+        ("", ""),
+    ],
+)
+def test_first_words_count_characters_of_scripts_without_spaces(text: str, expected: str) -> None:
+    assert first_words(text, 3) == expected

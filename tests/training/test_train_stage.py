@@ -64,7 +64,7 @@ def workspace(minilm: Path, smollm: Path, tmp_path: Path) -> Make:
                 job.passages, settings.evaluation.held_out_fraction, settings.seed
             )
             figures = {
-                "sampled_passages": 1, "held_out_only": False, "written": 1, "rejected": {}, "kept_by_style": {},
+                "sampled_passages": 1, "languages": [], "held_out_only": False, "written": 1, "rejected": {}, "kept_by_style": {},
                 "kept_by_split": {}, "tokens": {"submitted": 0, "computed": 0}, "samples": [],
             }  # fmt: skip
             pretend(job, "generate", figures)
