@@ -32,6 +32,8 @@ REMOVED_PART = re.compile(
     re.IGNORECASE,
 )
 LONGEST_NOTICE = 3000
+# A rule as long as this was hardly typed.
+SERVER_RULE = 40
 
 DASHES = frozenset(("--", "—", "- --", "__"))
 # "-- ada" begins a signature, and so does a rule above a few lines with an address, number or link.
@@ -79,7 +81,9 @@ def footers(lines: Sequence[str]) -> dict[int, str]:
     for at in filled:
         ruled = FOOTER_RULE.match(lines[at][:300]) is not None
         following = "\n".join(lines[at : at + 5])[:1000] if ruled else ""
-        if FOOTER_START.match(lines[at]) or FOOTER_WORDS.search(following):
+        # Below a short rule without an address, it may be the author's own line about the list.
+        is_sure = len(lines[at].strip()) >= SERVER_RULE or CONTACT.search(following)
+        if FOOTER_START.match(lines[at]) or (FOOTER_WORDS.search(following) and is_sure):
             return _from(at, lines, FOOTER)
     return {}
 

@@ -41,7 +41,8 @@ COMMAND = re.compile(r"\s{0,4}>\s?(?:[\w./-]+:\s|[\w./-]+\s-{1,2}\w|-{1,2}\w|[$#
 MAXIMUM_COMMANDS = 4
 
 RULE = re.compile(r"\s*(?:[-_=*~] ?){3,}\s*$")
-MARGIN = re.compile(r"[-_*=~–—:\s]+")
+# QQ leaves the spaces around its label as entities.
+MARGIN = re.compile(r"(?:[-_=*~–—:\s]|&nbsp;)+")
 LOTUS_DATE = re.compile(r".*\d{1,2}/\d{1,2}/\d{2,4}\s+\d{1,2}:\d\d(?::\d\d)?\s*(?:[AP]M)?\s*$")
 # Lotus puts the rest of a date, a company and blank lines between "Forwarded by" and its header.
 HEADER_DISTANCE = 8
@@ -52,13 +53,19 @@ MAXIMUM_INDENT = 3
 
 # The first characters of a separator; checked first for speed.
 STARTS = frozenset(" \t-_*=~–—")
-DATE = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
+DATE = re.compile(
+    r"(?<!\d)(?:19|20)\d\d(?!\d)|\d{1,2}[./-] ?\d{1,2}[./-] ?\d{2,4}|(?<!\d)[٢۲][٠-٩۰-۹]{3}(?!\d)"
+)
 TIME = re.compile(r"(?<![\d.])\d{1,2}\s?[:.h時时点點시]\s?\d{2}(?!\.?\d)")
 ADDRESS = re.compile(r"\S@\S|mailto:|[<(]\S+ (?:at|en|à|chez|\[at\]) [\w.-]+[>)]")
 LONGEST_ATTRIBUTION = 300
 ATTRIBUTION_LINES = 3
+# The address at the end of an attribution without a verb: "2021-05-03 9:12 Ada <ada@example.org>:"
+ENDS_WITH_ADDRESS = re.compile(r"[>)\]]\W*\Z")
 # "Ada Lovelace wrote:" has no date. A sentence with that ending is longer.
 FEW_WORDS = 8
+# "Ada Lovelace wrote on 03.05.2021 at 09:12:"
+FEW_WORDS_WITH_DATE = 10
 LONGEST_VERB = 20
 LONGEST_NAME, NAME_WORDS = 60, 3
 
@@ -378,11 +385,13 @@ def _dates_author(text: str) -> bool:
     if not text.endswith((":", "：")) or not DATE.search(text):
         return False
     timed, addressed = TIME.search(text) is not None, ADDRESS.search(text) is not None
+    wrote = WROTE.search(text) is not None
     if timed and addressed:
-        return True
-    if not WROTE.search(text) or not (timed or addressed):
+        return wrote or ENDS_WITH_ADDRESS.search(text) is not None
+    if not wrote or not (timed or addressed):
         return False
-    return addressed or BEGINS.match(text) is not None
+    few = len(text.split()) <= FEW_WORDS_WITH_DATE and not text[0].islower()
+    return addressed or few or BEGINS.match(text) is not None
 
 
 def _attribution_above(
@@ -405,8 +414,11 @@ def _attribution_above(
         if _names_author(text, alone=above):
             # The attribution may begin one line higher: "On Monday,\nAda wrote:".
             if start and not above and not BEGINS.match(text):
-                longer = f"{lines[start - 1]} {text}"
-                if BEGINS.match(lines[start - 1]) and _names_author(longer, alone=True):
+                before = lines[start - 1]
+                is_begin = BEGINS.match(before) or (
+                    DATE.search(before) and not before.rstrip().endswith((".", "!", "?", ":"))
+                )
+                if is_begin and _names_author(f"{before} {text}", alone=True):
                     start -= 1
             return start - _name_above(lines, start), at
     return None
