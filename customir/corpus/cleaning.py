@@ -38,6 +38,7 @@ SCRUBBED = re.compile(  # the note of a part that Mailman removed from its archi
     r"(?:\n(?:Name|Type|Size|Desc|URL|From|Subject|Date|To)\s*:.*(?:\n<\S*>)?)*",
     re.MULTILINE,
 )
+ARMOUR_START = re.compile(r"-----(?:BEGIN|END) PGP |begin \d{3} |Hash: ")
 ENCODED_START = re.compile(r"begin \d{3} \S")
 # A line of uuencode begins with the number of its bytes, at most 45, and four characters are three.
 ENCODED_LINE = re.compile(r"[!-M][ -`]{2,60}\s*$")
@@ -94,7 +95,7 @@ def _causes(lines: list[str], document: RawDocument) -> dict[int, str]:
     answers = bool(document.references) or says_answer(document.title)
     # A message copied into mail that is not a reply was forwarded, whatever the subject says.
     forwards = not answers or says_forward(document.title)
-    causes = _armour(lines)
+    causes = _armour(lines) if any(map(ARMOUR_START.match, lines)) else {}
     if causes:  # PGP puts "- " before a line that begins with a dash
         lines[:] = [line.removeprefix("- ") if line.startswith("- -") else line for line in lines]
     rules: list[Callable[[list[str]], dict[int, str]]] = [

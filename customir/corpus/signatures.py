@@ -26,6 +26,8 @@ FOOTER_START = re.compile(
     r"|Do You Yahoo!\?|Your use of Yahoo! Groups)",
     re.IGNORECASE,
 )
+# The first characters of FOOTER_RULE and FOOTER_START, to be quick.
+FOOTER_BEGINS = frozenset("-_=*~+tTodODyY")
 REMOVED_PART = re.compile(
     r"\s*\[\[alternative HTML version deleted\]\]\s*$"
     r"|\s*\[?(?:Non-text|HTML) (?:part|attachment).{0,80}\]?\s*$",
@@ -79,6 +81,9 @@ def footers(lines: Sequence[str]) -> dict[int, str]:
     """The footers that list servers and free mail services add at the end."""
     filled = [at for at, line in enumerate(lines) if line.strip()][-MAXIMUM_FOOTER:]
     for at in filled:
+        start = lines[at].lstrip()[:1]
+        if start not in FOOTER_BEGINS:
+            continue
         ruled = FOOTER_RULE.match(lines[at][:300]) is not None
         following = "\n".join(lines[at : at + 5])[:1000] if ruled else ""
         # Below a short rule without an address, it may be the author's own line about the list.

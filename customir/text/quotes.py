@@ -23,6 +23,8 @@ QUOTED = re.compile(r"\s{0,4}[>＞]")
 BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
 # These marks count as quote marks only directly below a dated attribution.
 RARE_MARK = re.compile(r"\s{0,2}(--\]|[#:%}])(?:\s|(?<=\]))")
+# Nothing else can be the begin of a quoted line.
+MAY_BE_MARKED = re.compile(r"\s{0,4}(?:[>＞|¦#:%}-]|[A-Za-z]{1,4}>)")
 # A placeholder for an omitted part of a quote.
 OMISSION = re.compile(r"\s*(?:[\[(<]?\s*(?:\.{3,}|…|snip|cut|lost)\s*[\])>]?)\s*$", re.IGNORECASE)
 # Supercite and The Bat quote with the author's initials or first name.
@@ -117,6 +119,9 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
     inside = bars = consoles = begun = False
     rare = ""
     for at, line in enumerate(lines):
+        if not MAY_BE_MARKED.match(line):
+            inside = inside and not line.strip()
+            continue
         mark = _mark(line, initials)
         if mark is None and (found := INITIALS.match(line)) and found[1] not in PROMPTS:
             named = answers and found[1][0].isupper()
