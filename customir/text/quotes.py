@@ -378,10 +378,10 @@ def _unmarked_attribution(lines: Sequence[str], at: int) -> int | None:
 
 
 def _name_above(lines: Sequence[str], at: int) -> bool:
-    """Whether line `at` begins with an address and the line above holds the name for it."""
-    if not at or not lines[at].lstrip().startswith("<"):
+    """Whether line `at` begins with an address and the line above ends with the name for it."""
+    above = lines[at - 1].strip() if at else ""
+    if not (lines[at].lstrip().startswith("<") or above.endswith("<")):
         return False
-    above = lines[at - 1].strip()
     return 0 < len(above) < LONGEST_NAME and not above.endswith((".", "!", "?", ":"))
 
 
