@@ -97,6 +97,13 @@ def earlier_messages(lines: Sequence[str], *, forwards: bool) -> dict[int, str]:
         if cause == ATTRIBUTION and first is None:  # the author of the text below is unknown
             at = end
             continue
+        if cause == ATTRIBUTION and end < len(lines) and OMISSION.match(lines[end]):
+            # "[...]" above and below a line marks a quote. The answer is below it.
+            at = next(
+                (place for place in range(end, len(lines)) if not lines[place].strip()), len(lines)
+            )
+            cut.update((place, QUOTE) for place in range(end, at))
+            continue
         forwards = forwards or says_forward or (first is None and not separated)
         if not _is_quote_next(lines, end):
             if not forwards or (forwarded and anything):
