@@ -2,7 +2,7 @@
 
 CustomIR, mail-parser-reply and talon clean the same mails; a peer that is not installed is left out. Each line is
 annotated as the author's own, as not (quotes, headers, attributions, signatures, footers) or as neither (a
-closing formula, a bare name). The mails are generated, in 15 languages and 13 layouts. `--annotated FILE.jsonl`
+closing formula, a bare name). The mails are generated, in 24 languages and 13 layouts, 312 in all. `--annotated FILE.jsonl`
 adds real ones, one JSON object per line: {"title", "sender", "references", "lines", "other": [line numbers],
 "neither": [line numbers]}.
 
@@ -153,6 +153,72 @@ LANGUAGES = {
         ("למי יש המפתח של חדר 12?", "ומתי השוער נמצא?"),
         "\u202bבתאריך יום ב׳, 3 במאי 2021 ב-9:12 מאת {}:\u202c", ("מאת", "נשלח", "אל", "נושא"),
         "הודעה מקורית", "בברכה,", "תודה,", "נשלח מה-iPhone שלי",
+    ),
+    "da": Language(
+        ("Nøglen ligger hos portneren til klokken otte.", "Du kan hente den hver dag.",
+         "Den anden dør er alligevel åben."),
+        ("Hvem har nøglen til rum 12?", "Og hvornår er portneren der?"),
+        "Den man. 3. maj 2021 kl. 09.12 skrev {}:", ("Fra", "Sendt", "Til", "Emne"),
+        "Oprindelig meddelelse", "Med venlig hilsen", "Tak,", "Sendt fra min iPhone",
+    ),
+    "no": Language(
+        ("Nøkkelen ligger hos vaktmesteren til åtte.", "Du kan hente den når som helst.",
+         "Den andre døren er uansett åpen."),
+        ("Hvem har nøkkelen til rom 12?", "Og når er vaktmesteren der?"),
+        "man. 3. mai 2021 kl. 09:12 skrev {}:", ("Fra", "Sendt", "Til", "Emne"),
+        "Opprinnelig melding", "Med vennlig hilsen", "Takk,", "Sendt fra min iPhone",
+    ),
+    "fi": Language(
+        ("Avain on vahtimestarilla kahdeksaan asti.", "Voit hakea sen minä päivänä tahansa.",
+         "Toinen ovi on joka tapauksessa auki."),
+        ("Kenellä on huoneen 12 avain?", "Ja milloin vahtimestari on paikalla?"),
+        "ma 3. toukok. 2021 klo 9.12 {} kirjoitti:",
+        ("Lähettäjä", "Lähetetty", "Vastaanottaja", "Aihe"),
+        "Alkuperäinen viesti", "Ystävällisin terveisin", "Kiitos,", "Lähetetty iPhonesta",
+    ),
+    "cs": Language(
+        ("Klíč je u vrátného do osmi.", "Můžeš si ho vyzvednout kterýkoli den.",
+         "Druhé dveře jsou stejně otevřené."),
+        ("Kdo má klíč od místnosti 12?", "A kdy je tam vrátný?"),
+        "po 3. 5. 2021 v 9:12 odesílatel {} napsal:", ("Od", "Odesláno", "Komu", "Předmět"),
+        "Původní zpráva", "S pozdravem", "Děkuji,", "Odesláno z iPhonu",
+    ),
+    "hu": Language(
+        ("A kulcs nyolcig a portásnál van.", "Bármelyik nap elhozhatod.",
+         "A második ajtó úgyis nyitva van."),
+        ("Kinél van a 12-es szoba kulcsa?", "És mikor van ott a portás?"),
+        "{} ezt írta (időpont: 2021. máj. 3., H, 9:12):",
+        ("Feladó", "Elküldve", "Címzett", "Tárgy"),
+        "Eredeti üzenet", "Üdvözlettel", "Köszönöm,", "Az iPhone-omról küldve",
+    ),
+    "ro": Language(
+        ("Cheia este la portar până la opt.", "O poți lua în orice zi.",
+         "A doua ușă este oricum deschisă."),
+        ("Cine are cheia de la camera 12?", "Și când este portarul acolo?"),
+        "În lun., 3 mai 2021 la 09:12, {} a scris:", ("De la", "Trimis", "Către", "Subiect"),
+        "Mesaj original", "Cu stimă,", "Mulțumesc,", "Trimis de pe iPhone-ul meu",
+    ),
+    "el": Language(
+        ("Το κλειδί είναι στον θυρωρό μέχρι τις οκτώ.", "Μπορείς να το πάρεις όποτε θέλεις.",
+         "Η δεύτερη πόρτα είναι ούτως ή άλλως ανοιχτή."),
+        ("Ποιος έχει το κλειδί για το δωμάτιο 12;", "Και πότε είναι εκεί ο θυρωρός;"),
+        "Στις Δευ 3 Μαΐ 2021 στις 9:12 π.μ., ο χρήστης {} έγραψε:",
+        ("Από", "Στάλθηκε", "Προς", "Θέμα"),
+        "Αρχικό μήνυμα", "Με εκτίμηση,", "Ευχαριστώ,", "Στάλθηκε από το iPhone μου",
+    ),
+    "uk": Language(
+        ("Ключ у вахтера до восьмої.", "Його можна забрати будь-якого дня.",
+         "Другі двері все одно відчинені."),
+        ("У кого ключ від кімнати 12?", "І коли там вахтер?"),
+        "пн, 3 трав. 2021 р. о 09:12 {} пише:", ("Від", "Надіслано", "Кому", "Тема"),
+        "Вихідне повідомлення", "З повагою,", "Дякую,", "Надіслано з iPhone",
+    ),
+    "ar": Language(
+        ("المفتاح عند البواب حتى الساعة الثامنة.", "يمكنك أخذه في أي يوم.", "الباب الثاني مفتوح على أي حال."),
+        ("من لديه مفتاح الغرفة 12؟", "ومتى يكون البواب هناك؟"),
+        "في الاثنين، 3 مايو 2021 في 9:12 ص تمت كتابة ما يلي بواسطة {}:",
+        ("من", "تم الإرسال", "إلى", "الموضوع"),
+        "الرسالة الأصلية", "مع التحية،", "شكرا،", "تم الإرسال من iPhone",
     ),
 }  # fmt: skip
 LAYOUTS = (

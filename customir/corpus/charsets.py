@@ -24,10 +24,12 @@ NAMES = {
     "euc-cn": "gb18030", "cp936": "gb18030", "ms936": "gb18030", "windows-936": "gb18030",
     "chinese": "gb18030", "hz-gb-2312": "hz",
     "big5": "big5hkscs", "big-5": "big5hkscs", "cn-big5": "big5hkscs", "windows-950": "big5hkscs",
+    "big5-eten": "big5hkscs", "mac-chinesetrad": "big5hkscs", "mac-chinesesimp": "gb18030",
+    "mac-korean": "cp949", "mac-thai": "cp874",
     "ks-c-5601-1987": "cp949", "ks-c-5601": "cp949", "ksc5601": "cp949", "ksc-5601": "cp949",
     "euc-kr": "cp949", "windows-949": "cp949", "uhc": "cp949", "ms949": "cp949", "korean": "cp949",
     "shift-jis": "cp932", "sjis": "cp932", "shiftjis": "cp932", "ms-kanji": "cp932",
-    "windows-31j": "cp932", "windows-932": "cp932", "ms932": "cp932", "csshiftjis": "cp932",
+    "windows-31j": "cp932", "cswindows31j": "cp932", "mac-japanese": "cp932", "windows-932": "cp932", "ms932": "cp932", "csshiftjis": "cp932",
     "euc-jp": "euc-jp", "eucjp": "euc-jp", "eucjp-ms": "euc-jp", "cp51932": "euc-jp",
     "cp50220": "iso-2022-jp", "cp50221": "iso-2022-jp", "cp50222": "iso-2022-jp", "jis": "iso-2022-jp",
     "csiso2022jp": "iso-2022-jp",
@@ -75,10 +77,10 @@ def decode(content: bytes, declared: str | None = None) -> str:
     """
     for mark, name in BYTE_ORDER_MARKS:
         if content.startswith(mark):
-            return content.decode(name, "replace")
+            return _whole_units(content, name).decode(name, "replace")
     charset = codec_of(declared) if declared else ""
     if not charset and (order := is_utf16(content)):
-        return content.decode(order, "replace")
+        return _whole_units(content, order).decode(order, "replace")
     if charset.startswith(SEVEN_BIT):
         return _decode_seven_bit(content, charset)
     try:
@@ -186,9 +188,7 @@ def _decode_seven_bit(content: bytes, charset: str) -> str:
         # A header that is itself ASCII often declares this wrongly.
         if b"\0" not in content[:1000]:
             return decode(content)
-        # A mail ends with a line end of one byte, even after text with two bytes per character.
-        size = 2 if "16" in charset else 4
-        return content[: len(content) // size * size].decode(charset, "replace")
+        return _whole_units(content, charset).decode(charset, "replace")
     try:
         return content.decode(charset)
     except (UnicodeError, ValueError):
@@ -198,6 +198,12 @@ def _decode_seven_bit(content: bytes, charset: str) -> str:
     if charset.replace("_", "-").startswith(("iso2022-jp", "iso-2022-jp")):
         return _decode_iso_2022_jp(content)
     return content.decode(charset, "replace")
+
+
+def _whole_units(content: bytes, charset: str) -> bytes:
+    """The content without the line end of one byte with which a mail ends, whatever its charset."""
+    size = 2 if "16" in charset else 4 if "32" in charset else 1
+    return content[: len(content) // size * size]
 
 
 ESCAPE = re.compile(rb"\x1b(\([A-Z]|\$\([A-Z]|\$[@AB]|\.[A-Z]|N)")

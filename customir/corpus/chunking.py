@@ -4,7 +4,8 @@ import bisect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
+from operator import sub
 from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
@@ -129,7 +130,8 @@ class Chunker:
         encoded = self._encoded(texts[at][begin:end] for at, begin, end in slabs)
         starts: list[list[int]] = [[] for _ in texts]
         for (at, begin, _), encoding in zip(slabs, encoded, strict=True):
-            starts[at].extend(begin + start for start, _ in encoding.offsets)
+            own = [start for start, _ in encoding.offsets]
+            starts[at] += [begin + start for start in own] if begin else own
         return [_filled(own, len(text)) for own, text in zip(starts, texts, strict=True)]
 
     def _end(self, text: str, starts: list[int], begin: int, *, exact: bool) -> int:
@@ -185,8 +187,11 @@ def _slabs(text: str) -> Iterator[tuple[int, int]]:
 
 def _filled(starts: list[int], length: int) -> list[int]:
     """`starts` with the first set to 0, and with more starts where two are far apart."""
+    begins, ends = [0, *starts[1:]], [*starts[1:], length]
+    if max(map(sub, ends, begins)) <= TOKEN_CHARACTERS:  # as in nearly every text
+        return begins
     filled: list[int] = []
-    for start, following in pairwise([0, *starts[1:], length]):
+    for start, following in zip(begins, ends, strict=True):
         filled.append(start)
         if following - start > TOKEN_CHARACTERS:
             filled.extend(range(start + TOKEN_CHARACTERS, following, TOKEN_CHARACTERS))

@@ -38,7 +38,10 @@ SCRUBBED = re.compile(  # the note of a part that Mailman removed from its archi
     r"(?:\n(?:Name|Type|Size|Desc|URL|From|Subject|Date|To)\s*:.*(?:\n<\S*>)?)*",
     re.MULTILINE,
 )
+ARMOUR_START = re.compile(r"-----(?:BEGIN|END) PGP |begin \d{3} |Hash: ")
 ENCODED_START = re.compile(r"begin \d{3} \S")
+# A line of uuencode begins with the number of its bytes, at most 45, and four characters are three.
+ENCODED_LINE = re.compile(r"[!-M][ -`]{2,60}\s*$")
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def _causes(lines: list[str], document: RawDocument) -> dict[int, str]:
     answers = bool(document.references) or says_answer(document.title)
     # A message copied into mail that is not a reply was forwarded, whatever the subject says.
     forwards = not answers or says_forward(document.title)
-    causes = _armour(lines)
+    causes = _armour(lines) if any(map(ARMOUR_START.match, lines)) else {}
     if causes:  # PGP puts "- " before a line that begins with a dash
         lines[:] = [line.removeprefix("- ") if line.startswith("- -") else line for line in lines]
     rules: list[Callable[[list[str]], dict[int, str]]] = [
@@ -208,9 +211,17 @@ def _armour(lines: Sequence[str]) -> dict[int, str]:
             cut[at] = ARMOUR
             if not line.startswith("-----BEGIN PGP SIGNED MESSAGE"):
                 closing = line.replace("BEGIN", "END").strip()
-        elif line.startswith("begin ") and ENCODED_START.match(line):
+        elif ENCODED_START.match(line) and _is_encoded(lines[at + 1 : at + 2]):
             cut[at] = ARMOUR
             closing = "end"
         elif line.startswith(("Hash: SHA", "Hash: MD5", "-----END PGP ")):
             cut[at] = ARMOUR
     return cut
+
+
+def _is_encoded(lines: Sequence[str]) -> bool:
+    """Whether this line, if there is one, is a line of uuencode. Blanks at its end may be lost."""
+    for line in lines:
+        length = (ord(line[0]) - ord(" ") + 2) // 3 * 4 + 1 if line else 0
+        return ENCODED_LINE.match(line) is not None and length - 4 <= len(line) <= length + 1
+    return False

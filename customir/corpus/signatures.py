@@ -26,12 +26,16 @@ FOOTER_START = re.compile(
     r"|Do You Yahoo!\?|Your use of Yahoo! Groups)",
     re.IGNORECASE,
 )
+# The first characters of FOOTER_RULE and FOOTER_START, to be quick.
+FOOTER_BEGINS = frozenset("-_=*~+tTodODyY")
 REMOVED_PART = re.compile(
     r"\s*\[\[alternative HTML version deleted\]\]\s*$"
     r"|\s*\[?(?:Non-text|HTML) (?:part|attachment).{0,80}\]?\s*$",
     re.IGNORECASE,
 )
 LONGEST_NOTICE = 3000
+# A rule as long as this was hardly typed.
+SERVER_RULE = 40
 
 DASHES = frozenset(("--", "—", "- --", "__"))
 # "-- ada" begins a signature, and so does a rule above a few lines with an address, number or link.
@@ -77,9 +81,14 @@ def footers(lines: Sequence[str]) -> dict[int, str]:
     """The footers that list servers and free mail services add at the end."""
     filled = [at for at, line in enumerate(lines) if line.strip()][-MAXIMUM_FOOTER:]
     for at in filled:
+        start = lines[at].lstrip()[:1]
+        if start not in FOOTER_BEGINS:
+            continue
         ruled = FOOTER_RULE.match(lines[at][:300]) is not None
         following = "\n".join(lines[at : at + 5])[:1000] if ruled else ""
-        if FOOTER_START.match(lines[at]) or FOOTER_WORDS.search(following):
+        # Below a short rule without an address, it may be the author's own line about the list.
+        is_sure = len(lines[at].strip()) >= SERVER_RULE or CONTACT.search(following)
+        if FOOTER_START.match(lines[at]) or (FOOTER_WORDS.search(following) and is_sure):
             return _from(at, lines, FOOTER)
     return {}
 

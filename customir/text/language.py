@@ -12,7 +12,7 @@ from customir.text.tokenize import length_of, words_of
 FEWEST_WORDS = 5
 LEAST_PROBABILITY = 0.7
 NO_LANGUAGE = "zxx"  # what py3langid calls code
-LOOKED_AT = 500  # characters
+LOOKED_AT = 300  # characters; more take longer and hardly tell more
 SAMPLE = 100  # texts that the main language is told from
 
 

@@ -23,6 +23,8 @@ QUOTED = re.compile(r"\s{0,4}[>＞]")
 BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
 # These marks count as quote marks only directly below a dated attribution.
 RARE_MARK = re.compile(r"\s{0,2}(--\]|[#:%}])(?:\s|(?<=\]))")
+# Nothing else can be the begin of a quoted line.
+MAY_BE_MARKED = re.compile(r"\s{0,4}(?:[>＞|¦#:%}-]|[A-Za-z]{1,4}>)")
 # A placeholder for an omitted part of a quote.
 OMISSION = re.compile(r"\s*(?:[\[(<]?\s*(?:\.{3,}|…|snip|cut|lost)\s*[\])>]?)\s*$", re.IGNORECASE)
 # Supercite and The Bat quote with the author's initials or first name.
@@ -41,7 +43,8 @@ COMMAND = re.compile(r"\s{0,4}>\s?(?:[\w./-]+:\s|[\w./-]+\s-{1,2}\w|-{1,2}\w|[$#
 MAXIMUM_COMMANDS = 4
 
 RULE = re.compile(r"\s*(?:[-_=*~] ?){3,}\s*$")
-MARGIN = re.compile(r"[-_*=~–—:\s]+")
+# QQ leaves the spaces around its label as entities.
+MARGIN = re.compile(r"(?:[-_=*~–—:\s]|&nbsp;)+")
 LOTUS_DATE = re.compile(r".*\d{1,2}/\d{1,2}/\d{2,4}\s+\d{1,2}:\d\d(?::\d\d)?\s*(?:[AP]M)?\s*$")
 # Lotus puts the rest of a date, a company and blank lines between "Forwarded by" and its header.
 HEADER_DISTANCE = 8
@@ -52,13 +55,19 @@ MAXIMUM_INDENT = 3
 
 # The first characters of a separator; checked first for speed.
 STARTS = frozenset(" \t-_*=~–—")
-DATE = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
+DATE = re.compile(
+    r"(?<!\d)(?:19|20)\d\d(?!\d)|\d{1,2}[./-] ?\d{1,2}[./-] ?\d{2,4}|(?<!\d)[٢۲][٠-٩۰-۹]{3}(?!\d)"
+)
 TIME = re.compile(r"(?<![\d.])\d{1,2}\s?[:.h時时点點시]\s?\d{2}(?!\.?\d)")
 ADDRESS = re.compile(r"\S@\S|mailto:|[<(]\S+ (?:at|en|à|chez|\[at\]) [\w.-]+[>)]")
 LONGEST_ATTRIBUTION = 300
 ATTRIBUTION_LINES = 3
+# The address at the end of an attribution without a verb: "2021-05-03 9:12 Ada <ada@example.org>:"
+ENDS_WITH_ADDRESS = re.compile(r"[>)\]]\W*\Z")
 # "Ada Lovelace wrote:" has no date. A sentence with that ending is longer.
 FEW_WORDS = 8
+# "Ada Lovelace wrote on 03.05.2021 at 09:12:"
+FEW_WORDS_WITH_DATE = 10
 LONGEST_VERB = 20
 LONGEST_NAME, NAME_WORDS = 60, 3
 
@@ -88,6 +97,13 @@ def earlier_messages(lines: Sequence[str], *, forwards: bool) -> dict[int, str]:
         if cause == ATTRIBUTION and first is None:  # the author of the text below is unknown
             at = end
             continue
+        if cause == ATTRIBUTION and end < len(lines) and OMISSION.match(lines[end]):
+            # "[...]" above and below a line marks a quote. The answer is below it.
+            at = next(
+                (place for place in range(end, len(lines)) if not lines[place].strip()), len(lines)
+            )
+            cut.update((place, QUOTE) for place in range(end, at))
+            continue
         forwards = forwards or says_forward or (first is None and not separated)
         if not _is_quote_next(lines, end):
             if not forwards or (forwarded and anything):
@@ -110,6 +126,9 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
     inside = bars = consoles = begun = False
     rare = ""
     for at, line in enumerate(lines):
+        if not MAY_BE_MARKED.match(line):
+            inside = inside and not line.strip()
+            continue
         mark = _mark(line, initials)
         if mark is None and (found := INITIALS.match(line)) and found[1] not in PROMPTS:
             named = answers and found[1][0].isupper()
@@ -366,10 +385,10 @@ def _unmarked_attribution(lines: Sequence[str], at: int) -> int | None:
 
 
 def _name_above(lines: Sequence[str], at: int) -> bool:
-    """Whether line `at` begins with an address and the line above holds the name for it."""
-    if not at or not lines[at].lstrip().startswith("<"):
+    """Whether line `at` begins with an address and the line above ends with the name for it."""
+    above = lines[at - 1].strip() if at else ""
+    if not (lines[at].lstrip().startswith("<") or above.endswith("<")):
         return False
-    above = lines[at - 1].strip()
     return 0 < len(above) < LONGEST_NAME and not above.endswith((".", "!", "?", ":"))
 
 
@@ -378,11 +397,13 @@ def _dates_author(text: str) -> bool:
     if not text.endswith((":", "：")) or not DATE.search(text):
         return False
     timed, addressed = TIME.search(text) is not None, ADDRESS.search(text) is not None
+    wrote = WROTE.search(text) is not None
     if timed and addressed:
-        return True
-    if not WROTE.search(text) or not (timed or addressed):
+        return wrote or ENDS_WITH_ADDRESS.search(text) is not None
+    if not wrote or not (timed or addressed):
         return False
-    return addressed or BEGINS.match(text) is not None
+    few = len(text.split()) <= FEW_WORDS_WITH_DATE and not text[0].islower()
+    return addressed or few or BEGINS.match(text) is not None
 
 
 def _attribution_above(
@@ -405,8 +426,11 @@ def _attribution_above(
         if _names_author(text, alone=above):
             # The attribution may begin one line higher: "On Monday,\nAda wrote:".
             if start and not above and not BEGINS.match(text):
-                longer = f"{lines[start - 1]} {text}"
-                if BEGINS.match(lines[start - 1]) and _names_author(longer, alone=True):
+                before = lines[start - 1]
+                is_begin = BEGINS.match(before) or (
+                    DATE.search(before) and not before.rstrip().endswith((".", "!", "?", ":"))
+                )
+                if is_begin and _names_author(f"{before} {text}", alone=True):
                     start -= 1
             return start - _name_above(lines, start), at
     return None

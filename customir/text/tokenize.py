@@ -24,7 +24,7 @@ def words_of(text: str) -> list[str]:
 
 def length_of(words: Sequence[str]) -> float:
     """The number of words. A character of a script without spaces counts as half a word."""
-    lone = sum(LONE.fullmatch(word) is not None for word in words)
+    lone = sum(LONE.fullmatch(word) is not None for word in words if not word.isascii())
     return len(words) - lone + lone / CHARACTERS_PER_WORD
 
 

@@ -4,7 +4,8 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from customir.workspace.database import Workspace
 
@@ -76,6 +77,11 @@ class SkippedRow:
     source: str
     identifier: str
     reason: str
+
+
+# The values of a row, without the deep copies of dataclasses.astuple.
+DOCUMENT_ROW = attrgetter(*(each.name for each in fields(Document)))
+SKIPPED_ROW = attrgetter(*(each.name for each in fields(SkippedRow)))
 
 
 def read_documents(workspace: Workspace) -> list[Document]:
@@ -163,7 +169,7 @@ def write_documents(
         "language = excluded.language WHERE source <> excluded.source OR text <> excluded.text "
         "OR recipients <> excluded.recipients OR attachments <> excluded.attachments "
         "OR language <> excluded.language",
-        [astuple(document) for document, _ in pairs],
+        [DOCUMENT_ROW(document) for document, _ in pairs],
     )
     database.executemany(
         "INSERT INTO original VALUES (?, ?, ?, ?) ON CONFLICT (document) DO UPDATE SET "
@@ -174,7 +180,7 @@ def write_documents(
             for _, each in pairs
         ],
     )
-    database.executemany("INSERT INTO skipped VALUES (?, ?, ?)", map(astuple, skipped))
+    database.executemany("INSERT INTO skipped VALUES (?, ?, ?)", map(SKIPPED_ROW, skipped))
 
 
 def update_threads(database: sqlite3.Connection, threads: Mapping[str, str]) -> None:

@@ -256,6 +256,39 @@ def test_whatsapp_in_many_locales(tmp_path: Path, first: str, second: str, third
     assert notices.reason.startswith("chat notices: 1 ")
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "13.05.21 à 21:12 - ", "2021-05-13 à 21 h 12 - ", "13/5/21 9:12 p. m. - ", "13/5/21, 9:12\u00a0p.\u00a0m. - ",
+        "13/05/2021 21.12 - ", "13.5.2021 klo 21.12 - ", "[13.5.2021 klo 21.12.00] ", "2021-05-13 kl. 21:12 - ",
+        "13. 5. 2021 21:12 - ", "2021.05.13. 21:12 - ", "13/5/21, 9:12 μ.μ. - ", "13/5/21, 9:12 μμ - ",
+        "13.05.21 г., 21:12 - ", "13/5/2021, 9:12 م - ", "١٣/٥/٢٠٢١، ٩:١٢ م - ", "١٣\u200f/٥\u200f/٢٠٢١, ٩:١٢ م - ",
+        "۲۰۲۱/۵/۱۳،\u200f ۲۱:۱۲ - ", "2021/05/13 21:12 - ", "2021. 5. 13. PM 9:12 - ", "2021년 5월 13일 오후 9:12 - ",
+        "2021/5/13 晚上9:12 - ", "13/5/2021 下午9:12 - ", "21:12, 13/05/2021 - ", "[21:12:00, 13/05/2021] ",
+        "13/5/64 21:12 - ", "13/5/2564 21:12 - ", "13/05/2021, 9:12 PTG - ", "13. 05. 2021. 21:12 - ",
+    ],
+)  # fmt: skip
+def test_whatsapp_in_more_locales(tmp_path: Path, begin: str) -> None:
+    log = f"{begin}Ada: who has the key?\n{begin}Ben: the porter\nuntil: eight\n"
+    documents, _ = read(written(tmp_path / "_chat.txt", log))
+    assert [document.text for document in documents] == [
+        "Ada 2021-05-13 21:12: who has the key?\n\nBen 21:12: the porter\nuntil: eight"
+    ]
+
+
+def test_whatsapp_captions_and_edited_messages(tmp_path: Path) -> None:
+    log = (
+        "13.05.21, 21:12 - Ada: \u200eIMG-1.jpg (Datei angehängt)\nThe plan\n"
+        "13.05.21, 21:13 - Ben: Good \u200e<Diese Nachricht wurde bearbeitet.>\n"
+        "13.05.21, 21:14 - \u202a+49 151 1234567\u202c: \u200eIMG-2.jpg (Datei angehängt)\n"
+    )
+    documents, (notices,) = read(written(tmp_path / "chat.txt", log))
+    assert [document.text for document in documents] == [
+        "Ada 2021-05-13 21:12: The plan\n\nBen 21:13: Good"
+    ]
+    assert notices.reason.startswith("chat notices: 1 ")
+
+
 def test_whatsapp_dates_by_their_order(tmp_path: Path) -> None:
     """Neither month nor day is above 12, and there is no AM: but time goes forward."""
     log = "3/5/21, 09:00 - Ada: a\n4/1/21, 09:00 - Ada: b\n4/2/21, 09:00 - Ada: c\n"
@@ -420,3 +453,88 @@ def test_signal_export(tmp_path: Path) -> None:
     assert texts(written(tmp_path / "data.json", rows(row, other))) == [
         "Ada 2021-05-03 09:00: a key?\n\nBen 09:00: [file: plan.pdf]"
     ]
+
+
+def test_hexchat_in_other_languages_and_over_new_year(tmp_path: Path) -> None:
+    log = (
+        "**** DÉBUT DU JOURNAL À ven. déc. 31 23:50:00 2021\n\ndéc. 31 23:50:00 *\tNow talking on #mill\n"
+        "déc. 31 23:58:00 <ada>\thappy new year\njanv. 01 00:01:00 <ben>\tto you too\n"
+        "janv. 01 00:02:00 *\tcarl (~c@example.org) has joined\njanv. 01 00:03:00 *\tada dances\n"
+    )
+    documents, (notices,) = read(written(tmp_path / "mill.log", log))
+    assert [document.text for document in documents] == [
+        "ada 2021-12-31 23:58: happy new year\n\nben 2022-01-01 00:01: to you too\n\nada 00:03: /me dances"
+    ]
+    assert notices.reason.startswith("chat notices: 2 ")
+
+
+def test_what_is_no_text_in_telegram(tmp_path: Path) -> None:
+    begin = {"type": "message", "date": "2021-05-03T09:00:00", "from": "Ada", "text": ""}
+    rows = [
+        {"id": 1, **begin, "file": "files/lease.pdf"},
+        {"id": 2, **begin, "file": "(File not included.)"},
+        {"id": 3, **begin, "place_name": "The mill", "address": "Main Street"},
+        {"id": 4, **begin, "contact_information": {"first_name": "Dora", "phone_number": "+49 1"}},
+        {"id": 5, **begin, "media_type": "sticker", "file": "stickers/s.webp"},
+    ]
+    export = {"name": "Team", "type": "private_group", "id": 1, "messages": rows}
+    documents, (notices,) = read(written(tmp_path / "result.json", json.dumps(export)))
+    assert [document.text for document in documents] == [
+        "Ada 2021-05-03 09:00: [file: lease.pdf]\nThe mill\nMain Street\nDora +49 1"
+    ]
+    assert notices.reason.startswith("chat notices: 2 ")
+
+
+def test_discord_packages_as_folders_and_old_dates(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    written(package / "Account" / "user.json", '{"username": "ada"}')
+    written(package / "Messages" / "index.json", "{}")
+    row = {
+        "ID": 1,
+        "Timestamp": "2021-05-13 21:12:00",
+        "Contents": "",
+        "Attachments": "https://x/plan.pdf?ex=1",
+    }
+    written(package / "Messages" / "c123456789012345678" / "messages.json", json.dumps([row]))
+    documents, _ = read(package)
+    assert [document.text for document in documents] == ["ada 2021-05-13 21:12: [file: plan.pdf]"]
+    table = "AuthorID,Author,Date,Content,Attachments,Reactions\n1,ada,13-May-21 09:13 PM,hi,,\n"
+    documents, _ = read(written(tmp_path / "old.csv", table))
+    assert documents[0].text == "ada 2021-05-13 21:13: hi"
+
+
+def test_cards_with_numbers_and_cards_of_teams(tmp_path: Path) -> None:
+    card = {"type": "AdaptiveCard", "body": [{"type": "TextBlock", "text": "The build failed"}]}
+    attached = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "content": json.dumps(card),
+    }
+    row = {
+        "createdDateTime": "2021-05-03T09:00:00Z", "chatId": "1", "from": {"application": {"displayName": "Bot"}},
+        "body": {"contentType": "html", "content": ""}, "attachments": [attached],
+    }  # fmt: skip
+    documents, _ = read(written(tmp_path / "graph.json", json.dumps({"value": [row]})))
+    assert documents[0].text == "Bot 2021-05-03 09:00: The build failed"
+    fields = {"attachments": [{"fields": [{"title": "Builds", "value": 7}]}]}
+    post = {
+        "team": "t",
+        "channel": "c",
+        "user": "bot",
+        "message": "",
+        "create_at": 1620032400000,
+        "props": fields,
+    }
+    lines = [{"type": "version", "version": 1}, {"type": "post", "post": post}]
+    documents, _ = read(written(tmp_path / "mm.jsonl", "\n".join(map(json.dumps, lines))))
+    assert documents[0].text == "bot 2021-05-03 09:00: Builds: 7"
+
+
+def test_slack_exports_that_overlap_give_each_message_once(tmp_path: Path) -> None:
+    rows = json.dumps(
+        [{"type": "message", "user": "U1", "text": "the key", "ts": "1620032400.000100"}]
+    )
+    written(tmp_path / "slack" / "channels.json", "[]")
+    for day in ("2021-05-03", "2021-05-04"):
+        written(tmp_path / "slack" / "general" / f"{day}.json", rows)
+    documents, _ = read(tmp_path / "slack")
+    assert [document.text for document in documents] == ["U1 2021-05-03 09:00: the key"]

@@ -334,3 +334,12 @@ def test_no_message_takes_long(hostile: str) -> None:
     cleaned(hostile)
     cleaned(hostile, title="FW: x")
     assert time.process_time() - start < 4
+
+
+def test_an_answer_below_a_quote_between_omission_marks_is_kept() -> None:
+    text = (
+        "It is the same as ever:\n\nOn 31 January 2009 at 11:41, Bob Smith wrote:\n[...]\n"
+        "Mill path: /usr/lib/mill\n[...]\n\nThis says that you have no wheel.\nInstall it."
+    )
+    own = "It is the same as ever:\n\nThis says that you have no wheel.\nInstall it."
+    assert cleaned(text, title="Re: Mill") == own

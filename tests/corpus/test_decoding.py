@@ -263,3 +263,119 @@ def test_where_there_is_no_date_the_envelope_or_received_has_one() -> None:
     assert isinstance(by_received, RawDocument)
     assert by_envelope.date == "2019-05-03T10:00:00+00:00"
     assert by_received.date == "2019-05-03T09:59:00+00:00"
+
+
+@pytest.mark.parametrize("above", ["", "\n"])
+def test_a_footer_that_a_server_appended_to_base64(above: str) -> None:
+    body = base64.encodebytes("Die Mühle läuft. Ölen ist nötig.".encode()).decode()
+    footer = (
+        "_______________________________________________\nmills mailing list\nhttps://example.org\n"
+    )
+    for text in (body + above + footer, body.replace("=", "") + "\n" + footer):
+        found = text_of(text.encode(), content_transfer_encoding="base64")
+        assert found == f"Die Mühle läuft. Ölen ist nötig.\n{footer.strip()}"
+
+
+@pytest.mark.parametrize("name", ["utf-16", "", "iso-10646-ucs-2"])
+def test_utf16_with_the_line_end_of_a_mail(name: str) -> None:
+    assert decode("Die Mühle".encode("utf-16") + b"\n", name) == "Die Mühle"
+
+
+def test_charset_names_of_vendors() -> None:
+    assert decode("水車①".encode("cp932"), "csWindows31J") == "水車①"
+    assert decode("水車".encode("cp932"), "x-mac-japanese") == "水車"
+    assert decode("磨坊".encode("big5"), "big5-eten") == "磨坊"
+
+
+def test_a_broken_header_line_does_not_end_the_header() -> None:
+    header = b"Subject: Mill\nthis line lost its name\nContent-Type: text/plain; charset=utf-8\n"
+    (found,) = read(
+        header + b"Content-Transfer-Encoding: base64\n\n" + base64.b64encode("Mühle".encode())
+    )
+    assert isinstance(found, RawDocument)
+    assert found.text == "Mühle"
+    assert found.title.startswith("Mill")
+    # Without a field of MIME below it, such a line is the text.
+    (found,) = read(b"Subject: Mill\nThe mill is ready\nnote: at once\n\nBye\n")
+    assert isinstance(found, RawDocument)
+    assert "The mill is ready" in found.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "text"),
+    [
+        ("text/markdown", "# Mill", "# Mill"), ("plain/text", "Mill is ready", "Mill is ready"),
+        ("text/x-anything", "Mill", "Mill"), ("text/x-amp-html", "<p>Mill</p>", "Mill"),
+        ("text/enriched", "<bold>Mill</bold> <<b> <color><param>red</param>is</color>", "Mill <b> is"),
+    ],
+)  # fmt: skip
+def test_a_body_of_another_kind_of_text(kind: str, body: str, text: str) -> None:
+    assert text_of(body.encode(), content_type=kind) == text
+
+
+def multipart(kind: str, *parts: str) -> bytes:
+    """A multipart. Its parts are headers and text."""
+    lines = "".join(f"--{kind}\n{part}\n" for part in parts)
+    return f"Content-Type: multipart/{kind}; boundary={kind}\n\n{lines}--{kind}--\n".encode()
+
+
+def test_attachments_in_an_alternative_are_not_lost() -> None:
+    """Apple Mail writes plain text beside a multipart of HTML and the attached files."""
+    log = 'Content-Type: text/plain\nContent-Disposition: attachment; filename="a.log"\n\nthe log'
+    mixed = multipart("mixed", "Content-Type: text/html\n\n<p>See the log", log).decode()
+    own, attached = read(
+        multipart("alternative", f"Content-Type: text/plain\n\n{'See it. ' * 100}", mixed)
+    )
+    assert isinstance(own, RawDocument)
+    assert own.text.startswith("See it.")
+    assert isinstance(attached, RawDocument)
+    assert attached.text == "the log"
+
+
+def test_a_file_without_a_name_is_named_among_the_skipped() -> None:
+    parts = ("Content-Type: text/plain\n\nSee", "Content-Type: application/zip\n\nPK")
+    own, attached = read(multipart("mixed", *parts))
+    assert isinstance(own, RawDocument)
+    assert isinstance(attached, Unreadable)
+    assert "application/zip" in attached.reason
+
+
+def test_an_appointment_beside_a_text_is_an_attachment() -> None:
+    calendar = (
+        "BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:Mill\nDTSTART:20210507T130000Z\nLOCATION:Room 2\n"
+        "END:VEVENT\nEND:VCALENDAR"
+    )
+    invitation = f"Content-Type: text/calendar; method=REQUEST\n\n{calendar}"
+    own, attached = read(multipart("mixed", "Content-Type: text/plain\n\nPlease come", invitation))
+    assert isinstance(own, RawDocument)
+    assert own.text == "Please come"
+    assert isinstance(attached, RawDocument)
+    assert attached.text == "Mill\nWhen: 2021-05-07 13:00 UTC\nWhere: Room 2"
+    assert attached.is_attachment
+
+
+@pytest.mark.parametrize(
+    "plain",
+    ["This client cannot show HTML.\n" + "https://example.org/0123456789\n" * 40, "<div>The <b>mill</b> is ready, and so is the wheel.</div>" * 20],
+)  # fmt: skip
+def test_a_long_plain_part_may_be_useless_too(plain: str) -> None:
+    html = (
+        "Content-Type: text/html\n\n"
+        + "<div>The <b>mill</b> is ready, and so is the wheel.</div>" * 20
+    )
+    (found,) = read(multipart("alternative", f"Content-Type: text/plain\n\n{plain}", html))
+    assert isinstance(found, RawDocument)
+    assert found.text.split("\n")[0] == "The mill is ready, and so is the wheel."
+
+
+@pytest.mark.parametrize(
+    ("value", "date"),
+    [
+        ("13-May-21 09:13 PM", "2021-05-13T21:13:00+00:00"),
+        ("03/May/21 9:12 AM", "2021-05-03T09:12:00+00:00"),
+        ("3 May 2021 12:05 am", "2021-05-03T00:05:00+00:00"),
+        ("03-Mai-2021", "2021-05-03T00:00:00+00:00"),
+    ],
+)
+def test_dates_of_trackers_and_chats(value: str, date: str) -> None:
+    assert iso_date(value) == date

@@ -87,3 +87,62 @@ def test_a_damaged_file_is_listed(tmp_path: Path, name: str, content: bytes) -> 
     (found,) = read_source(path)
     assert isinstance(found, Unreadable)
     assert found.reason
+
+
+@pytest.mark.parametrize(
+    ("table", "title", "text", "sender"),
+    [
+        ("Betreff;Nachrichtentext;Absender;Gesendet am", "Kessel", "Er tropft", "Ada"),
+        ("Objet;Corps du message;Expéditeur;Date d'envoi", "Chaudière", "Elle fuit", "Ada"),
+        ("Asunto;Descripción;Remitente;Fecha", "Caldera", "Gotea", "Ada"),
+        ("Oggetto;Descrizione;Mittente;Data", "Caldaia", "Gocciola", "Ada"),
+        ("Onderwerp;Omschrijving;Afzender;Datum", "Ketel", "Hij lekt", "Ada"),
+        ("Temat;Opis;Nadawca;Data", "Kocioł", "Kapie", "Ada"),
+        ("Тема;Описание;Автор;Дата", "Котёл", "Он течёт", "Ada"),
+        ("主题;正文;发件人;日期", "锅炉", "漏水了", "Ada"),
+    ],
+)
+def test_column_names_in_many_languages(
+    tmp_path: Path, table: str, title: str, text: str, sender: str
+) -> None:
+    content = f"{table}\n{title};{text};{sender};13.05.2021\n"
+    for number, encoding in enumerate(("utf-8", "utf-8-sig", "utf-16", "utf-16-le")):
+        path = tmp_path / f"{number}.csv"
+        path.write_bytes(content.encode(encoding))
+        if encoding == "utf-16-le" and not table[0].isascii():
+            continue  # without a mark, only text that is half Latin is known as UTF-16
+        found = only(path)
+        assert (found.title, found.text, found.sender) == (title, text, sender)
+        assert found.date == "2021-05-13T00:00:00+00:00"
+
+
+def test_a_quotation_mark_that_is_never_closed_costs_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text('id\ttext\n1\t"so" it is\n2\t"so it is\n3\tlast\n4\t"two\nlines"\n5\tend "\n')
+    texts = [item.text for item in read_source(path) if isinstance(item, RawDocument)]
+    assert texts == ["so it is", '"so it is', "last", "two\nlines", 'end "']
+
+
+def test_lines_that_end_as_on_old_macs(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id,text\r1,It drips\r2,It is stuck\r")
+    mail = b"From a@x Thu Aug 22 12:36:23 2002\rFrom: a@x\rSubject: Lift\r\rIt is stuck.\r\r"
+    (tmp_path / "b.mbox").write_bytes(mail * 2)
+    found = [item.text.strip() for item in read_source(tmp_path) if isinstance(item, RawDocument)]
+    assert found == ["It drips", "It is stuck", "It is stuck.", "It is stuck."]
+
+
+def test_utf16_in_every_format_of_text(tmp_path: Path) -> None:
+    contents = {
+        "a.jsonl": '{"text": "Die Mühle"}\n',
+        "b.json": '[{"text": "Die Mühle"}]',
+        "c.mbox": "From a@x Thu Aug 22 12:36:23 2002\nFrom: a@x\nSubject: b\n\nDie Mühle\n",
+        "d.html": "<html><p>Die Mühle",
+        "e.md": "Die Mühle",
+    }
+    for encoding in ("utf-16", "utf-16-be"):
+        for name, content in contents.items():
+            (tmp_path / name).write_bytes(content.encode(encoding))
+        found = [
+            item.text.strip() for item in read_source(tmp_path) if isinstance(item, RawDocument)
+        ]
+        assert found == ["Die Mühle"] * len(contents)

@@ -94,3 +94,44 @@ def test_no_depth_takes_long(unit: str) -> None:
 def test_too_much_is_named() -> None:
     with pytest.raises(ReadError, match="characters of HTML"):
         html_to_text("x" * (MAXIMUM_HTML + 1))
+
+
+def test_text_of_no_size_is_hidden_and_elements_in_it_are_not() -> None:
+    """MJML sets the size of every table cell to zero, and gives the text in it a size."""
+    html = (
+        '<td style="font-size:0px;padding:20px"><div style="font-size:0"><p>no'
+        '<p style="font-size:2em">no<p style="font-size:13px">Yes</div></td>'
+    )
+    assert html_to_text(html).split() == ["Yes"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "shown"),
+    [
+        (".pre { display: none !important }", False),
+        ("p, div.pre.x , #id{visibility:hidden}", False),
+        ("#id{max-height:0;overflow:hidden}", False),
+        (".pre{display:none} .pre{display:block}", True),
+        ("@media print { .pre{display:none} } .other{display:none}", True),
+        (".pre{display:none} @media (max-width:600px) { .pre{display:block} }", False),
+        (".pre:hover, body .pre, .pre > b {display:none}", True),
+        ("@import url(x); .pre{color:red", True),
+    ],
+)
+def test_what_style_sheets_hide(rules: str, shown: bool) -> None:
+    html = f'<style>{rules}</style><div class="pre x" id="id">Preview</div><p>Dear Ben'
+    assert ("Preview" in html_to_text(html)) == shown
+    visible = html.replace('id="id"', 'id="id" style="display:block"')
+    assert "Preview" in html_to_text(visible)
+
+
+@pytest.mark.parametrize(
+    "style", ["height:0;overflow:hidden", "overflow:hidden; width:0px", "left:-9999px", "opacity:0"]
+)
+def test_what_has_no_room_is_hidden(style: str) -> None:
+    assert html_to_text(f'<div style="{style}">Preview</div><p>Dear Ben').strip() == "Dear Ben"
+
+
+def test_lines_of_preformatted_text() -> None:
+    html = '<div style="white-space: pre-wrap">&gt; a\n  b</div><p>c\nd'
+    assert html_to_text(html) == "> a\n  b\n\nc d\n"

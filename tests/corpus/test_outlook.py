@@ -4,15 +4,18 @@ A small .msg lies beside this file. Stores are too large for that: npm's pst-ext
 ships three of 14 to 17 MB, and they are fetched once into pytest's cache.
 """
 
+import gzip
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from customir.corpus.document import RawDocument, Unreadable
-from customir.corpus.readers import read_source
+from customir.corpus.readers import read_source, rtf, rtf_html
+from customir.corpus.readers.outlook import unpack_rtf
 
 DATA = Path(__file__).parent / "data"
 PACKAGE = "pst-extractor@1.12.0"
@@ -84,3 +87,37 @@ def test_real_stores(stores: Path, tmp_path: Path) -> None:
         (tmp_path / "cut.pst").write_bytes(content[:cut])
         found = list(read_source(tmp_path / "cut.pst"))
         assert any(isinstance(item, Unreadable) for item in found)
+
+
+@pytest.mark.parametrize("name", ["mail.zip", "mail.pst.gz"])
+def test_a_store_in_an_archive_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    content = b"!BDN" + bytes(600)
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("mail.pst", content)
+    else:
+        (tmp_path / name).write_bytes(gzip.compress(content))
+    (found,) = read_source(tmp_path / name)
+    assert isinstance(found, Unreadable)
+    assert found.reason.startswith("an Outlook store in an archive: unpack it")
+
+
+def test_html_that_outlook_keeps_in_rtf() -> None:
+    """A message whose only body is RTF holds its HTML, with everything twice."""
+    source = (DATA / "html.rtf").read_bytes()
+    expected = (
+        "Grüße für 5 € & a < b {x}\nnext line\n\nOrder 4711\n-----Original Message-----\n"
+        "From: Ben\nSent: 3 May 2021 09:12\n"
+    )
+    assert rtf.as_text(source) == expected
+    japanese = source.replace(b"ansicpg1252", b"ansicpg932").replace(
+        rb"Gr\'fc\'dfe f\'fcr", rb"\'90\'85\'8e\'d4"
+    )
+    assert rtf.as_text(japanese).startswith("水車 5 € & a")
+    # As it is in a .msg, and damaged.
+    compressed_rtf = pytest.importorskip(
+        "compressed_rtf", reason="customir[formats] is not installed"
+    )
+    assert rtf.as_text(unpack_rtf(compressed_rtf.compress(source, compressed=True))) == expected
+    for cut in range(0, len(source), 7):
+        rtf_html.html_of(source[:cut])

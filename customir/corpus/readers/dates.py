@@ -26,6 +26,8 @@ YEAR = re.compile(r"\b(19\d\d|20\d\d)\b")
 DAY = re.compile(r"(?<![\d:])(\d{1,2})(?![\d:])")
 WORD = re.compile(r"[^\W\d_]+")
 ISO = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
+# "03/May/21", as Jira writes it, and "13-May-21"
+SHORT = re.compile(r"\b(\d{1,2})[/-]([^\W\d_]{3,9})\.?[/-](\d{4}|\d\d)\b")
 NUMERIC = re.compile(r"\b(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d\d)\b")
 
 
@@ -42,10 +44,12 @@ def iso_date(value: str) -> str | None:
     value = value.strip()
     if not value:
         return None
-    try:
-        return _in_utc(email.utils.parsedate_to_datetime(value))
-    except (ValueError, TypeError, IndexError, OverflowError, AttributeError):
-        pass
+    clock = TIME.search(value[:200])
+    if not (clock and clock[4]):  # the email package ignores "PM"
+        try:
+            return _in_utc(email.utils.parsedate_to_datetime(value))
+        except (ValueError, TypeError, IndexError, OverflowError, AttributeError):
+            pass
     try:
         return _in_utc(datetime.fromisoformat(value))
     except (ValueError, OverflowError):
@@ -82,9 +86,10 @@ def _day(value: str) -> tuple[int, int, int, str]:
     """(year, month, day, what is left of the text)"""
     if found := ISO.search(value):
         return int(found[1]), int(found[2]), int(found[3]), value[found.end() :]
+    if (found := SHORT.search(value)) and (month := _month(found[2])):
+        return _full_year(int(found[3])), month, int(found[1]), value[found.end() :]
     if found := NUMERIC.search(value):
-        first, second, year = int(found[1]), int(found[3]), int(found[4])
-        year += 0 if year > 99 else 2000 if year < 70 else 1900
+        first, second, year = int(found[1]), int(found[3]), _full_year(int(found[4]))
         if found[2] == "/" and first <= 12 and second <= 12 and first != second:
             raise ValueError("day and month cannot be told apart")
         day, month = (second, first) if second > 12 else (first, second)
@@ -100,6 +105,10 @@ def _day(value: str) -> tuple[int, int, int, str]:
     if not day_found:
         raise ValueError("no day")
     return int(year_found[1]), month, int(day_found[1]), without
+
+
+def _full_year(year: int) -> int:
+    return year + (0 if year > 99 else 2000 if year < 70 else 1900)
 
 
 def _month(word: str) -> int:

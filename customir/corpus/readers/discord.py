@@ -13,8 +13,8 @@ from customir.corpus.readers.json_chat import FAULTS, dicts_in, load_export, tex
 
 JSON_START = re.compile(rb'\A(?:\xef\xbb\xbf)?\s*\{\s*"guild"\s*:\s*\{')
 CSV_START = re.compile(rb'\A(?:\xef\xbb\xbf)?"?AuthorID"?,"?Author"?,"?Date"?,"?Content"?,', re.I)
-# Replies are messages, too. Joins, pins and calls are not.
-MESSAGE_TYPES = ("Default", "Reply", "0", "19")
+# Replies, and a bot's answers to commands, are messages, too. Joins, pins and calls are not.
+MESSAGE_TYPES = ("Default", "Reply", "0", "19", "20", "23")
 
 
 def matches(head: bytes, name: str) -> bool:
@@ -54,10 +54,15 @@ def _csv_rows(file: SourceFile) -> Iterator[dict[str, Any]]:
                 "author": {"name": row.get("Author")},
                 "timestamp": row.get("Date"),
                 "content": row.get("Content"),
-                "attachments": [{"fileName": each.rpartition("/")[2]} for each in files],
+                "attachments": [{"fileName": file_name(each)} for each in files],
             }
     except csv.Error as error:
         raise ReadError(f"not a table: {error}") from error
+
+
+def file_name(address: str) -> str:
+    """The name of the file at an address."""
+    return address.partition("?")[0].rpartition("/")[2]
 
 
 def _message(row: dict[str, Any]) -> ChatMessage | None:

@@ -10,15 +10,19 @@ from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.archives import FileTree
 from customir.corpus.readers.chat import Channel, ChatMessage
+from customir.corpus.readers.discord import file_name
 from customir.corpus.readers.files import ReadError
 from customir.corpus.readers.json_chat import FAULTS, dicts_in, load_json, text_in, time_of
 
+# What a folder with the package holds at the top, where its channels are two levels below.
+LISTS = {"account/user.json", "messages/index.json"}
 MESSAGES = re.compile(r"(?:^|/)c?\d{15,20}/messages\.(json|csv)$", re.I)
 
 
 def matches_names(names: Sequence[str]) -> bool:
     """Whether an archive or folder with files of these names is a data package."""
-    return any(MESSAGES.search(name) for name in names)
+    lists = {name.lower() for name in names}
+    return any(MESSAGES.search(name) for name in names) or lists >= LISTS
 
 
 def read(tree: FileTree, name: str) -> Iterator[RawDocument | Unreadable]:
@@ -56,5 +60,5 @@ def _rows(content: bytes, kind: str) -> list[dict[str, Any]]:
 
 def _message(row: dict[str, Any], speaker: str) -> ChatMessage:
     files = text_in(row, "Attachments").split()
-    lines = [text_in(row, "Contents"), *(f"[file: {each.rpartition('/')[2]}]" for each in files)]
+    lines = [text_in(row, "Contents"), *(f"[file: {file_name(each)}]" for each in files)]
     return ChatMessage(speaker, time_of(row["Timestamp"]), "\n".join(filter(None, lines)))

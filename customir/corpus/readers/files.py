@@ -1,6 +1,7 @@
 """A file of a source, on disk or in an archive: decompressed, read once, with limited memory."""
 
 import bz2
+import codecs
 import io
 import lzma
 import tarfile
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from customir.corpus.charsets import is_utf16
 from customir.corpus.readers.options import ReadOptions
 
 HEAD_BYTES = 1 << 16
@@ -20,7 +22,11 @@ PACKED_BYTES = 1 << 16
 # The largest document, which is held in memory. A book has 1 MB; larger files are logs or tables.
 MAXIMUM_BYTES = 64 << 20
 UTF8_MARK = b"\xef\xbb\xbf"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+UTF32_MARK = b"\xff\xfe\0\0"
+UTF16_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+# Old Macs end lines with a single carriage return. Fewer of them are not lines.
+LEAST_LINE_ENDS = 2
+BINARY_MAGICS = (b"%PDF", b"PK")
 DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
     b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
     b"BZh": bz2.BZ2Decompressor,
@@ -81,7 +87,8 @@ class SourceFile:
         name: Its path below the source, with "/".
         path: Its path on disk; None for a file in an archive.
         head: Its first 64 KiB, decompressed; less if the file is shorter or damaged.
-        stream: Its decompressed content. Reading it may raise any error of DAMAGE.
+        stream: Its decompressed content. Reading it may raise any error of DAMAGE. UTF-16 is
+            converted to UTF-8, and line ends of old Macs to line feeds, so that no reader has to.
     """
 
     def __init__(
@@ -95,10 +102,16 @@ class SourceFile:
         self.path = path
         self.options = options or ReadOptions()
         self.stream = io.BufferedReader(unpacked(content), BUFFER_BYTES)  # type: ignore[type-var]
+        self.head = self._peek()
+        if convert := _conversion(self.head):
+            self.stream = io.BufferedReader(_Converted(self.stream, convert), BUFFER_BYTES)
+            self.head = self._peek()
+
+    def _peek(self) -> bytes:
         try:
-            self.head = self.stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+            return self.stream.peek(HEAD_BYTES)[:HEAD_BYTES]
         except DAMAGE:
-            self.head = b""
+            return b""
 
     @property
     def format_name(self) -> str:
@@ -144,11 +157,8 @@ class SourceFile:
     def lines(self) -> Iterator[tuple[int, bytes | ReadError]]:
         """Numbered lines with their line ends; an error in place of a line that cannot be read.
 
-        A byte order mark is removed, and UTF-16 becomes UTF-8.
+        A byte order mark is removed.
         """
-        if self.head.startswith(UTF16_MARKS):
-            yield from self._utf16_lines()
-            return
         number = 0
         try:
             while line := self.stream.readline(MAXIMUM_BYTES):
@@ -165,14 +175,43 @@ class SourceFile:
                 ReadError(f"damaged file, nothing can be read after this: {error}"),
             )
 
-    def _utf16_lines(self) -> Iterator[tuple[int, bytes | ReadError]]:
-        try:
-            text = self.read_all().decode("utf-16", "replace")
-        except ReadError as error:
-            yield 1, error
-            return
-        for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
-            yield number, line.encode("utf-8", "replace")
+
+def _conversion(head: bytes) -> Callable[[bytes, bool], bytes] | None:
+    """What converts the blocks of a file that begins with `head`; None if nothing has to.
+
+    The function takes a block, and whether it is the last one.
+    """
+    if head.startswith(UTF32_MARK):
+        return None
+    if order := UTF16_MARKS.get(head[:2]) or is_utf16(head):
+        decoder = codecs.getincrementaldecoder(order)("replace")
+        return lambda block, last: decoder.decode(block, last).encode("utf-8", "replace")
+    is_text = b"\0" not in head and not head.startswith(BINARY_MAGICS)
+    if is_text and b"\n" not in head and head.count(b"\r") >= LEAST_LINE_ENDS:
+        return lambda block, last: block.replace(b"\r", b"\n")
+    return None
+
+
+class _Converted(io.RawIOBase):
+    """A file's content, converted block by block."""
+
+    def __init__(self, content: IO[bytes], convert: Callable[[bytes, bool], bytes]) -> None:
+        self._content, self._convert = content, convert
+        self._ready = b""
+        self._at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready and not self._at_end:
+            block = self._content.read(PACKED_BYTES)
+            self._at_end = not block
+            self._ready = self._convert(block, self._at_end)
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
 
 
 def unpacked(content: IO[bytes]) -> io.RawIOBase | IO[bytes]:

@@ -28,7 +28,7 @@ CHARSET_BYTES = 4096
 UNSEEN = frozenset(
     (
         "head", "script", "style", "title", "template", "noscript", "iframe", "object", "select",
-        "textarea", "svg", "canvas", "audio", "video", "datalist", "noframes", "noembed",
+        "textarea", "svg", "canvas", "audio", "video", "datalist", "noframes", "noembed", "rp",
     )
 )  # fmt: skip
 BLOCKS = frozenset(
@@ -46,12 +46,27 @@ VERBATIM = frozenset(("pre", "listing", "xmp"))
 QUOTE = "blockquote"
 MAXIMUM_QUOTES = 20
 # Mail programs do not show these: preheaders, and content for other programs.
+ZERO = r"\s*:\s*0(?:\.0+)?(?:px|pt|r?em|%)?\s*(?:!important\s*)?(?:;|$)"
 HIDDEN = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide\s*:\s*all"
-    r"|(?:^|[;\s])(?:max-height|font-size)\s*:\s*0(?:px|pt|em|%)?\s*(?:!important\s*)?(?:;|$)"
-    r"|(?:^|[;\s])opacity\s*:\s*0(?:\.0+)?\s*(?:;|$)",
-    re.IGNORECASE,
+    rf"|(?:^|[;\s])(?:max-height|opacity){ZERO}"
+    rf"|(?=.*overflow\s*:\s*hidden)(?:^|.*[;\s])(?:height|width|max-width){ZERO}"
+    r"|(?:^|[;\s])(?:left|top|text-indent)\s*:\s*-\d{4,}px",
+    re.IGNORECASE | re.DOTALL,
 )
+# Text of size 0 is hidden, but elements in it may have another size: MJML builds every mail so.
+FONT_SIZE = re.compile(r"(?:^|[;\s])font-size\s*:\s*([^;]+)", re.IGNORECASE)
+NO_SIZE = re.compile(r"0(?:\.0+)?(?:px|pt|r?em|%)?\s*(?:!important)?\s*$", re.IGNORECASE)
+# A size in these units is a share of the outer one.
+RELATIVE = re.compile(r"[\d.]+\s*(?:em|%)", re.IGNORECASE)
+KEEPS_LINES = re.compile(r"white-space\s*:\s*pre", re.IGNORECASE)
+# Rules of style sheets: the selectors that hide something. Rules for other media are not read.
+STYLE_SHEET = re.compile(r"<style\b[^>]*>(.*?)</style", re.IGNORECASE | re.DOTALL)
+AT_RULE = re.compile(r"@[^{};]*(?:;|\{(?:[^{}]|\{[^{}]*\})*\})")
+RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+SELECTOR = re.compile(r"[\w-]*(?:[.#][\w-]+)+")
+DISPLAY = re.compile(r"display\s*:\s*(?!none)\w", re.IGNORECASE)
+MAXIMUM_RULES, MAXIMUM_SELECTORS = 5000, 100
 BLANKS = re.compile("[ \t\n\r\f\u00a0]+")
 # "x<y." is not a tag, although the parser would treat it and the following text as one.
 UNCLOSED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
@@ -94,17 +109,34 @@ def html_to_text(html: str) -> str:
     html = UNCLOSED_TAG.sub("&lt;", _without_comments(html.replace("\0", "")))
     if _is_nested_too_deep(html):
         return unescape(ANY_TAG.sub(" ", UNSEEN_ELEMENT.sub(" ", html)))
-    root = LexborHTMLParser(html).root
-    if root is None:
+    tree = LexborHTMLParser(html)
+    if tree.root is None:
         return ""
-    text = _Text()
+    text = _Text(KEEPS_LINES.search(html) is not None)
     # The walk is not recursive, because nesting has no limit.
-    for node, is_end in _walk(root):
+    for node, is_end in _walk(tree.root, _hidden_by_style_sheet(html, tree)):
         if is_end:
-            text.end(node.tag or "")
+            text.end(node)
         else:
             text.begin(node)
     return text.finish()
+
+
+def _hidden_by_style_sheet(html: str, tree: LexborHTMLParser) -> frozenset[int]:
+    """The nodes that a rule for a class or an id hides, unless a later rule shows them again."""
+    selectors: dict[str, None] = {}
+    for sheet in STYLE_SHEET.findall(html) if "<style" in html.lower() else ():
+        rules = RULE.findall(AT_RULE.sub(" ", sheet))
+        for names, declarations in rules[:MAXIMUM_RULES]:
+            hides, shows = HIDDEN.search(declarations), DISPLAY.search(declarations)
+            for name in map(str.strip, names.split(",") if hides or shows else ()):
+                if hides and SELECTOR.fullmatch(name):
+                    selectors[name] = None
+                elif shows:
+                    selectors.pop(name, None)
+    return frozenset(
+        node.mem_id for name in list(selectors)[:MAXIMUM_SELECTORS] for node in tree.css(name)
+    )
 
 
 def _without_comments(html: str) -> str:
@@ -130,32 +162,46 @@ def _is_nested_too_deep(html: str) -> bool:
     return deepest > MAXIMUM_DEPTH
 
 
-def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
-    """Every visible node at its beginning, and every element again at its end."""
-    stack: list[tuple[LexborNode, bool]] = [(root, False)]
+def _walk(root: LexborNode, hidden: frozenset[int]) -> Iterator[tuple[LexborNode, bool]]:
+    """Every visible node at its beginning, and every element again at its end.
+
+    Args:
+        hidden: The nodes that style sheets hide.
+    """
+    stack: list[tuple[LexborNode, bool, bool]] = [(root, False, False)]
     while stack:
-        node, is_end = stack.pop()
+        node, is_end, has_no_size = stack.pop()
         tag = node.tag
         if is_end:
             yield node, True
             continue
         if following := node.next:
-            stack.append((following, False))
+            stack.append((following, False, has_no_size))
         if tag == "-text":
+            if not has_no_size:
+                yield node, False
+        elif tag and not tag.startswith(("-", "!")) and tag not in UNSEEN:
+            style = _style(node)
+            if style is None or (
+                node.mem_id in hidden if hidden and not DISPLAY.search(style) else False
+            ):
+                continue
+            if style and (size := FONT_SIZE.search(style)):
+                is_share = RELATIVE.match(size[1]) is not None
+                has_no_size = bool(NO_SIZE.match(size[1])) or (has_no_size and is_share)
             yield node, False
-        elif tag and not tag.startswith(("-", "!")) and tag not in UNSEEN and not _is_hidden(node):
-            yield node, False
-            stack.append((node, True))
+            stack.append((node, True, False))
             if child := node.child:
-                stack.append((child, False))
+                stack.append((child, False, has_no_size))
 
 
-def _is_hidden(node: LexborNode) -> bool:
+def _style(node: LexborNode) -> str | None:
+    """The style attribute of an element, perhaps empty; None if the element is hidden."""
     attributes = node.attributes
     if not attributes:
-        return False
-    style = attributes.get("style")
-    return "hidden" in attributes or bool(style and HIDDEN.search(style))
+        return ""
+    style = attributes.get("style") or ""
+    return None if "hidden" in attributes or HIDDEN.search(style) else style
 
 
 def _begins_earlier_message(node: LexborNode) -> bool:
@@ -168,13 +214,13 @@ def _begins_earlier_message(node: LexborNode) -> bool:
 class _Text:
     """The text so far, and the state of open elements."""
 
-    def __init__(self) -> None:
+    def __init__(self, styles_keep_lines: bool) -> None:
+        self._styles_keep_lines = styles_keep_lines
         self._done: list[str] = []
         self._line: list[str] = []
         self._newlines = 2  # at the beginning, none are needed
-        self._wanted = self._depth = (
-            0  # line ends before the next line; how deep the last was quoted
-        )
+        self._wanted = 0  # line ends before the next line
+        self._depth = 0  # how deep the last line was quoted
         self._is_blank = True  # whether the line ends with a blank, or is empty
         self._quotes = self._verbatim = 0
 
@@ -182,42 +228,45 @@ class _Text:
         tag = node.tag
         if tag == "-text":
             self._add(node.text_content or "")
-        elif tag == "br":
+            return
+        if tag == "br":
             self._break(0)
         elif tag in CELLS:
             self._blank()
         elif tag in PARAGRAPHS:
             self._break(2)
             self._quotes += tag == QUOTE
-            self._verbatim += tag in VERBATIM
         elif tag in BLOCKS:
             self._break(1)
             if tag == "li":
                 self._add("- ")
-            elif tag == "div" and self._done and _begins_earlier_message(node):
-                self._add(SEPARATOR)
-                self._break(1)
-
-        elif tag == "span" and self._done and _begins_earlier_message(node):
+        if tag in ("div", "span") and self._done and _begins_earlier_message(node):
             self._break(1)
             self._add(SEPARATOR)
             self._break(1)
+        self._verbatim += self._is_verbatim(node)
 
-    def end(self, tag: str) -> None:
-        if tag in PARAGRAPHS:
-            self._break(1)
-            self._quotes -= tag == QUOTE
-            self._verbatim -= tag in VERBATIM
-            self._break(2)
-        elif tag in BLOCKS:
+    def end(self, node: LexborNode) -> None:
+        tag = node.tag
+        if tag in PARAGRAPHS or tag in BLOCKS:
             self._break(1)
         elif tag in CELLS:
             self._blank()
+        self._verbatim -= self._is_verbatim(node)
+        if tag in PARAGRAPHS:
+            self._quotes -= tag == QUOTE
+            self._break(2)
 
     def finish(self) -> str:
         self._break(1)
         text = FILLERS.sub(" ", "".join(self._done))
         return MANY_LINES.sub("\n\n", TRAILING.sub("", text)).strip("\n") + "\n"
+
+    def _is_verbatim(self, node: LexborNode) -> bool:
+        """Whether line ends in the text of an element are shown."""
+        if node.tag in VERBATIM or not self._styles_keep_lines:
+            return node.tag in VERBATIM
+        return KEEPS_LINES.search(node.attributes.get("style") or "") is not None
 
     def _add(self, text: str) -> None:
         if self._verbatim:

@@ -12,12 +12,17 @@ from customir.corpus.readers.dates import iso_date
 from customir.corpus.readers.files import ReadError, SourceFile
 
 CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?"
-WHEN = rf"\[?(?:(?P<day>\d{{4}}-\d\d-\d\d|[A-Z][a-z]{{2}} \d\d)[T ])?{CLOCK}\]?"
+WHEN = rf"\[?(?:(?P<day>\d{{4}}-\d\d-\d\d|[^\W\d_]{{3,5}}\.? \d\d)[T ])?{CLOCK}\]?"
 NICK = r"(?P<nick>[^<>\s]{1,64})"
 # "[09:14] <ada> text", "16:59 <@ada> text", "16:59:05< ada> text", "May 03 09:14:00 <ada>\ttext"
 SAID = re.compile(rf"{WHEN}\s*<[ @+%&~!]?{NICK}>\s?(?P<text>.*)")
 # "[09:14] * ada waves", "17:02  * ada waves", "May 03 09:14:00 *\tada waves"
 ACTION = re.compile(rf"{WHEN}\s+\*\s+(?P<nick>[^\s*<>:]{{1,64}})\s+(?P<text>\S.*)")
+# HexChat marks its notices like actions.
+NOTICE = re.compile(
+    r"(?:has (?:joined|left|quit|kicked|changed the topic)|is now known as|sets mode|gives |removes |talking on"
+    r"|for \S+ (?:is|set by)|\(\S+@\S+\) has )"
+)
 # WeeChat: "2021-05-03 09:14:00\t@ada\ttext". An action has " *" in place of the nick.
 WEECHAT = re.compile(
     rf"(?P<day>\d{{4}}-\d\d-\d\d) {CLOCK}\t(?:[@+%&~!]?(?P<nick>[^\s\t<>*=-][^\s\t]{{0,63}})\t"
@@ -26,7 +31,7 @@ WEECHAT = re.compile(
 # irssi "--- Day changed Tue Oct 01 2019", "--- Log opened ...", HexChat "**** BEGIN LOGGING AT ...",
 # mIRC "Session Start: ...". The date is in English.
 DAY_CHANGED = re.compile(
-    r"(?:--- (?:Log (?:opened|closed)|Day changed)|\*{4} (?:BEGIN|ENDING) LOGGING AT|"
+    r"(?:--- (?:Log (?:opened|closed)|Day changed)|\*{4} [^\W\d_][^\d:]{5,40}?|"
     r"Session (?:Start|Time|Close)(?: \(.*?\))?:)\s+(.*\d{4})\s*$"
 )
 NAME_DAY = re.compile(r"(\d{4})[-_.]?(\d\d)[-_.]?(\d\d)(?!\d)")
@@ -61,7 +66,8 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
             continue
         found = _said(text)
         when = clock.time_of(found) if found else None
-        if found is None or when is None:
+        is_notice = found is not None and found.re is ACTION and NOTICE.match(found["text"])
+        if found is None or when is None or is_notice:
             channel.add(None)
             continue
         if action := found.groupdict().get("action"):
@@ -90,7 +96,7 @@ class _Clock:
             if stated and stated[0].isdigit():
                 self._day = date.fromisoformat(stated)
             elif stated:  # HexChat: the month and the day, without a year
-                self._day = datetime.strptime(f"{self._year()} {stated}", "%Y %b %d").date()
+                self._day = self._with_year(stated)
             elif clock < self._last:
                 self._day += timedelta(days=1)
         except (ValueError, OverflowError):
@@ -98,8 +104,11 @@ class _Clock:
         self._last = clock
         return datetime.combine(self._day, clock, UTC)
 
-    def _year(self) -> int:
-        return self._day.year
+    def _with_year(self, stated: str) -> date:
+        """A month and a day in the last known year, or in the next one after December."""
+        day = date.fromisoformat((iso_date(f"{stated} {self._day.year}") or "")[:10])
+        is_next = self._day.month == 12 and day.month == 1
+        return day.replace(year=day.year + 1) if is_next else day
 
 
 def _said(line: str) -> re.Match[str] | None:

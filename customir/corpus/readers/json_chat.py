@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from customir.corpus.charsets import decode
 from customir.corpus.readers.dates import iso_date, iso_date_of_number
 from customir.corpus.readers.files import ReadError, SourceFile
 
@@ -21,7 +22,7 @@ def load_json(content: bytes) -> Any:
         ReadError: it is not JSON.
     """
     try:
-        return json.loads(content.decode("utf-8-sig"))
+        return json.loads(decode(content, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise ReadError(f"not JSON: {error}") from error
 
@@ -71,7 +72,8 @@ def card_lines(card: dict[str, Any]) -> Iterator[str]:
     """The lines of a bot's card: pretext, author, title, text and fields; else its fallback."""
     lines = [text_in(card, name) for name in ("pretext", "author_name", "title", "text")]
     for each in dicts_in(card, "fields"):
-        name, value = text_in(each, "title", "name"), text_in(each, "value")
+        name, value = text_in(each, "title", "name"), each.get("value")
+        value = value if isinstance(value, str) else "" if value is None else json.dumps(value)
         lines.append(f"{name}: {value}" if name and value else name or value)
     lines = [line for line in lines if line]
     yield from lines or filter(None, [text_in(card, "fallback")])

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.dates import iso_date, iso_date_of_number
 from customir.corpus.readers.files import ReadError, SourceFile
@@ -19,8 +20,6 @@ MARK = b"\xef\xbb\xbf"
 
 def matches(head: bytes, name: str) -> bool:
     """Whether a file that begins with `head` holds JSON documents."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return name.endswith(SUFFIXES)
     head = head.removeprefix(MARK).lstrip(b"\r\n\t ")
     if name.endswith(SUFFIXES):
         return bool(head) and b"\0" not in head
@@ -84,9 +83,7 @@ def _rows(file: SourceFile) -> Iterator[tuple[str, Any]]:
 
 def _value(content: bytes) -> Any:
     try:
-        return json.loads(content.removeprefix(MARK).decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ReadError(f"not UTF-8: byte {error.start + 1} of the line") from error
+        return json.loads(decode(content.removeprefix(MARK), "utf-8"))
     except RecursionError as error:
         raise ReadError("JSON nested too deep") from error
     except ValueError as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.chat import Channel, ChatMessage
 from customir.corpus.readers.files import ReadError, SourceFile
@@ -30,7 +31,7 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
             yield Unreadable(f"{file.name}: line {number}", str(line))
         elif line.strip():
             try:
-                row = json.loads(line)
+                row = json.loads(decode(line, "utf-8"))
                 if row["type"] in POSTS:
                     post = row[row["type"]]
                     where, is_known = _channel(post, number)

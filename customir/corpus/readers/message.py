@@ -10,7 +10,7 @@ from email.policy import compat32
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, RawMail, Unreadable
 from customir.corpus.readers import calendar, tnef
-from customir.corpus.readers.attachments import Attachment, read_attachment
+from customir.corpus.readers.attachments import NO_PROSE, Attachment, read_attachment
 from customir.corpus.readers.dates import iso_date
 from customir.corpus.readers.files import ReadError
 from customir.corpus.readers.html import decode_html, html_to_text
@@ -22,22 +22,33 @@ from customir.corpus.readers.unwanted import cause_by_headers
 MAXIMUM_DEPTH = 100
 RECIPIENT_FIELDS = frozenset(("to", "cc"))
 MESSAGE_ID = re.compile(r"<[^<>\s]+>")
-TEXT_KINDS = frozenset(("text/plain", "text/html", "text/enriched"))
+TEXT_KINDS = frozenset(("text/plain", "text/html", "text/enriched", "text/markdown"))
+HTML_KINDS = ("text/html", "text/x-amp-html")
+ENRICHED = "text/enriched"
+ENRICHED_TAG = re.compile(r"<param>.{0,200}?</param>|(?<!<)<(?!<)/?[a-z-]{1,60}>", re.I | re.S)
 SIGNATURES = frozenset(
     (
         "application/pgp-signature", "application/pkcs7-signature",
         "application/x-pkcs7-signature", "application/pgp-encrypted",
     )
 )  # fmt: skip
+SEALED = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
 HTML_START = re.compile(r"\s*<(?:!doctype\s+)?html\b", re.IGNORECASE)
+# A plain part that some programs fill with the HTML itself.
+ONLY_HTML = re.compile(
+    r"\s*<(?:div|p|table|body|head|meta|style|span|font|br|center)\b.*>\s*\Z", re.I | re.S
+)
+ADDRESS = re.compile(r"https?://\S+")
 HEADERS_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
-# A plain part this short (in characters) may say only that the mail is in HTML, so the HTML is
-# checked.
+# A plain part this short (in characters, without links) may say only that the mail is in HTML, so
+# the HTML is checked.
 SHORT_PLAIN = 600
 # The HTML is the message if it has less than this share of the plain part's words, or more than
 # this many times as many words.
 SHARED_WORDS, MUCH_LONGER = 0.5, 3
 WORD = re.compile(r"\w{2,}")
+BROKEN_LINE = re.compile(rb"\n(?!>?From )([^\s:][^:\n]*(?:\n|[ \t][^\n]*\n))")
+MIME_FIELD = re.compile(rb"^(?:content-[a-z-]+|mime-version)[ \t]*:", re.I | re.M)
 ENVELOPE_DATE = re.compile(r"From (\S+) +(.+)", re.DOTALL)
 # compat32 keeps what it cannot parse. The newer policies raise on some malformed headers.
 PARSER = BytesParser(policy=compat32)
@@ -106,6 +117,7 @@ class _Reading:
             return [Unreadable(name, "empty message", attached)]
         parts = _Parts()
         parts.take(message, depth)
+        parts.attach_calendars()
         own: RawDocument | Unreadable
         try:
             text = parts.text()
@@ -200,13 +212,28 @@ def _parse(content: bytes) -> Message:
     end = HEADERS_END.search(content)
     if end is None:
         return PARSER.parsebytes(content)
-    message: Message = PARSER.parsebytes(content[: end.end()])
+    header = _without_broken_lines(content[: end.end()])
+    if len(header) != end.end():
+        return _parse(header + content[end.end() :])
+    message: Message = PARSER.parsebytes(header)
     if message.get_content_maintype() in ("multipart", "message"):
         return PARSER.parsebytes(content)
     if not message.keys() or message.get_payload():  # an invalid header line ends the headers
         return PARSER.parsebytes(content)
     message.set_payload(content[end.end() :].decode("ascii", "surrogateescape"))
     return message
+
+
+def _without_broken_lines(header: bytes) -> bytes:
+    """A header whose broken lines continue the line above them, so that the fields below count.
+
+    A line without a colon ends a header, even if Content-Type is below it. If no field of MIME is
+    below it, it may be the first line of a body without a blank line above it.
+    """
+    broken = BROKEN_LINE.search(header)
+    if broken is None or not MIME_FIELD.search(header, broken.end()):
+        return header
+    return _without_broken_lines(header[: broken.start(1)] + b" " + header[broken.start(1) :])
 
 
 def _date(headers: dict[str, str], envelope: bytes) -> str | None:
@@ -245,6 +272,12 @@ class _Parts:
                 return tnef.read(body_of(part)).text
         return ""
 
+    def attach_calendars(self) -> None:
+        """Make calendars attachments if there is a text, which rarely says when and where."""
+        if self.joined().strip():
+            attached = [body_of(part) for part in self.attachments if not part.is_multipart()]
+            self.attachments += [part for part in self.calendars if body_of(part) not in attached]
+
     def take(self, part: Message, depth: int) -> None:
         if depth > MAXIMUM_DEPTH:
             return
@@ -274,33 +307,28 @@ class _Parts:
                     self.take(child, depth + 1)
 
     def _take_alternative(self, children: Sequence[Message], depth: int) -> None:
-        """Take the plain text, unless it is useless; else the first alternative with any text."""
+        """Take the plain text, unless it is useless; else the first alternative with any text.
+
+        Apple Mail puts attachments into an alternative, so those of all alternatives count.
+        """
         plain = [child for child in children if child.get_content_type() == "text/plain"]
         others = [child for child in children if child not in plain]
-        useless: _Parts | None = None
+        found: list[_Parts] = []
         for child in (*plain, *others):
-            found = _Parts()
-            found.take(child, depth + 1)
-            self.calendars += found.calendars
-            if not any(text.strip() for text in found.texts):
-                continue
-            if child in plain and others and len(found.joined()) < SHORT_PLAIN and useless is None:
-                useless = found
-                continue
-            if useless is None or says_more(found.joined(), useless.joined()):
-                self._add(found)
-                return
-            break
-        if useless is not None:
-            self._add(useless)
+            parts = _Parts()
+            parts.take(child, depth + 1)
+            self.calendars += parts.calendars
+            self.attachments += parts.attachments
+            if any(text.strip() for text in parts.texts):
+                found.append(parts)
+        if len(found) > 1 and plain and others and may_be_useless(found[0].joined()):
+            first, second = found[0].joined(), found[1].joined()
+            found = found[ONLY_HTML.match(first) is not None or says_more(second, first) :]
+        self.texts += found[0].texts if found else []
 
     def joined(self) -> str:
         """The texts, joined by line ends."""
         return "\n".join(self.texts)
-
-    def _add(self, parts: "_Parts") -> None:
-        self.texts += parts.texts
-        self.attachments += parts.attachments
 
     def _take_leaf(self, part: Message, kind: str, depth: int) -> None:
         if depth > 0 and part.get_content_disposition() == "attachment":
@@ -315,13 +343,16 @@ class _Parts:
             self.take(_parse(whole + b"\n\n" + body_of(part)), depth + 1)
             return
         # A multipart whose boundary never occurs is read as plain text.
-        if not (kind in TEXT_KINDS or kind.startswith("multipart/")):
-            if kind not in SIGNATURES and (
-                clean_name(part) or tnef.is_kind(kind) if depth > 0 else tnef.is_kind(kind)
-            ):
-                self.attachments.append(part)
-            return
-        self.texts.append(_text_of(part, kind))
+        is_whole_body = depth == 0 and kind.startswith(("text/", "plain/")) and kind not in NO_PROSE
+        if kind in TEXT_KINDS or kind.startswith("multipart/") or is_whole_body:
+            self.texts.append(_text_of(part, kind))
+        elif kind not in SIGNATURES and kind not in SEALED:
+            self.attachments.append(part)
+
+
+def may_be_useless(plain: str) -> bool:
+    """Whether a plain part is so short, or such a form, that the HTML beside it may say more."""
+    return len(ADDRESS.sub("", plain)) < SHORT_PLAIN or ONLY_HTML.match(plain) is not None
 
 
 def says_more(html: str, plain: str) -> bool:
@@ -337,13 +368,15 @@ def says_more(html: str, plain: str) -> bool:
 def _text_of(part: Message, kind: str) -> str:
     charset = charset_of(part)
     content = body_of(part)
-    if kind == "text/html":
+    if kind in HTML_KINDS:
         # Programs that do not know the charset declare "us-ascii".
         return html_to_text(decode_html(content, None if charset == "us-ascii" else charset))
     text = decode(content, charset)
     # Mail of Enron and of some scripts has HTML declared as plain text.
     if HTML_START.match(text):
         return html_to_text(text)
+    if kind == ENRICHED:
+        return ENRICHED_TAG.sub("", text).replace("<<", "<")
     if str(part.get_param("format", "")).lower() == "flowed":
         return unflow(text, delete_space=str(part.get_param("delsp", "")).lower() == "yes")
     return text
@@ -357,7 +390,7 @@ def _why_no_text(message: Message) -> str:
         kind = part.get_content_type()
         if kind == "multipart/encrypted":
             return "encrypted (PGP/MIME): no readable text"
-        if kind in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+        if kind in SEALED:
             sealed = str(part.get_param("smime-type", "")).lower() == "signed-data"
             how = "signed as an opaque block" if sealed else "encrypted"
             return f"{how} (S/MIME): no readable text"

@@ -14,6 +14,10 @@ NOT_ALPHABET = bytes(set(range(256)) - set(ALPHABET))
 # In base64, at most this share of the bytes is outside its alphabet. In text, blanks and
 # punctuation are a fifth. Content with fewer bytes than this is always decoded.
 OTHER_SHARE, SHORT_BYTES = 0.1, 40
+# The first line below base64 that is not base64: list servers append their footers as plain text.
+APPENDED = re.compile(
+    rb"\n(?=[-_*~]{10})|(?:=[ \t]*\r?\n|\n[ \t]*\r?\n)(?=[^\r\n]*[^A-Za-z0-9+/=\s])(?=[^\r\n]*(?:[ \t]\w|[-_*~]{10}))"
+)
 UUENCODED = ("x-uuencode", "uuencode", "uue", "x-uue")
 QUOTE = re.compile(r">*")
 
@@ -31,7 +35,10 @@ def body_of(part: Message) -> bytes:
     encoding = str(part.get("Content-Transfer-Encoding", "")).strip().strip("\"'").lower()
     raw = payload.encode("utf-8", "surrogateescape")
     if encoding == "base64":
-        return decode_base64(raw) if _is_base64(raw) else raw
+        appended = APPENDED.search(raw)
+        end = appended.end() if appended else len(raw)
+        content = decode_base64(raw[:end]) if _is_base64(raw[:end]) else raw[:end]
+        return content + b"\n" + raw[end:] if appended else content
     if encoding == "quoted-printable":
         return binascii.a2b_qp(SOFT_BREAK.sub(b"=", raw))
     if encoding not in UUENCODED:

@@ -41,10 +41,16 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
     """The message of a .msg, or every message in every folder of a .pst."""
     if not file.head.startswith(PST_MAGIC):
         yield from read_msg(file.read_all(), file.name, file.options)
-    elif file.path is None:
+    elif file.path is None or not _is_store(file.path):
         raise ReadError("an Outlook store in an archive: unpack it, and give the store itself")
     else:
         yield from _read_store(file.path, file.name, file.options)
+
+
+def _is_store(path: Path) -> bool:
+    """Whether a file is a store as it is, and not compressed."""
+    with path.open("rb") as file:
+        return file.read(len(PST_MAGIC)) == PST_MAGIC
 
 
 def read_msg(content: bytes, name: str, options: ReadOptions) -> list[RawDocument | Unreadable]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.chat import Channel, ChatMessage
 from customir.corpus.readers.files import ReadError, SourceFile
@@ -29,7 +30,7 @@ def read(file: SourceFile) -> Iterator[RawDocument | Unreadable]:
             yield Unreadable(f"{file.name}: line {number}", str(line))
         elif line.strip():
             try:
-                channel.add(_message(json.loads(line)))
+                channel.add(_message(json.loads(decode(line, "utf-8"))))
             except FAULTS as error:
                 yield Unreadable(f"{file.name}: line {number}", f"not a message: {error!r}")
     yield from channel.documents(file.name)

@@ -50,10 +50,13 @@ def read(tree: FileTree, name: str) -> Iterator[RawDocument | Unreadable]:
             yield Unreadable(f"{name}/{each}", "no part of a Slack export that holds messages")
     for where, days in channels.items():
         channel = Channel()
+        # Exports that overlap have messages twice, with the same time to the microsecond.
+        known: set[ChatMessage] = set()
         for day in days:
             try:
                 for message in messages_of(load_json(tree.read(day)), people):
-                    channel.add(message)
+                    channel.add(message if message not in known else None)
+                    known.update([message] if message else [])
             except (ReadError, *FAULTS) as error:
                 yield Unreadable(f"{name}/{day}", f"not a day of messages: {error}")
         yield from channel.documents(f"{name}/{where}")

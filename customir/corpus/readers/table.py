@@ -3,47 +3,61 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from customir.corpus.charsets import decode
 from customir.corpus.document import RawDocument, RawMail, Unreadable
 from customir.corpus.readers import eml
 from customir.corpus.readers.dates import iso_date, iso_date_of_number
-from customir.corpus.readers.files import UTF16_MARKS, ReadError, SourceFile
+from customir.corpus.readers.files import ReadError, SourceFile
 
 # The column names of each field in exports of mail programs, trackers and shops, likeliest first.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "text": (
-        "text", "body", "content", "message", "description", "comment", "notes", "inhalt",
-        "nachricht", "beschreibung", "kommentar", "textkörper", "corps", "contenu", "texte",
-        "cuerpo", "contenido", "mensaje", "texto", "corpo", "testo", "contenuto", "messaggio",
-        "mensagem", "conteúdo", "bericht", "inhoud", "tekst", "treść", "текст", "сообщение",
-        "本文", "内容", "正文", "내용",
+        "text", "body", "content", "message", "description", "comment", "notes", "note", "details",
+        "message body", "inhalt", "nachricht", "nachrichtentext", "beschreibung", "kommentar",
+        "textkörper", "mailtext", "bemerkung", "corps", "corps du message", "contenu", "texte",
+        "commentaire", "cuerpo", "contenido", "mensaje", "texto", "descripción", "comentario",
+        "corpo", "testo", "contenuto", "messaggio", "descrizione", "mensagem", "conteúdo",
+        "descrição", "bericht", "inhoud", "omschrijving", "beschrijving", "tekst", "beskrivelse",
+        "innehåll", "beskrivning", "treść", "opis", "text zprávy", "popis", "текст", "сообщение",
+        "описание", "本文", "内容", "正文", "描述", "내용", "본문",
     ),
     "identifier": (
-        "_id", "id", "message-id", "message_id", "messageid", "key", "file", "url", "nummer",
-        "nr", "nr.", "numéro", "número", "numero", "номер",
+        "_id", "id", "message-id", "message_id", "messageid", "key", "issue key", "file", "url",
+        "nummer", "nr", "nr.", "ticketnummer", "numéro", "número", "numero", "номер",
     ),
     "title": (
-        "title", "subject", "name", "summary", "betreff", "titel", "überschrift", "objet",
-        "titre", "sujet", "asunto", "título", "oggetto", "titolo", "assunto", "onderwerp", "emne",
-        "ämne", "temat", "tytuł", "тема", "件名", "主题", "主題", "제목",
+        "title", "subject", "name", "summary", "betreff", "titel", "überschrift",
+        "zusammenfassung", "objet", "titre", "sujet", "résumé", "asunto", "título", "oggetto",
+        "titolo", "assunto", "onderwerp", "emne", "ämne", "temat", "tytuł", "předmět", "тема",
+        "件名", "主题", "主題", "标题", "제목",
     ),
     "sender": (
-        "sender", "from", "author", "user", "username", "from: (name)", "from: (address)",
-        "absender", "von", "von: (name)", "von: (adresse)", "autor", "verfasser", "expéditeur",
-        "auteur", "de", "de: (nom)", "remitente", "mittente", "remetente", "afzender", "van",
-        "avsändare", "nadawca", "отправитель", "автор", "差出人", "发件人", "보낸 사람",
+        "sender", "from", "author", "user", "username", "reporter", "from: (name)",
+        "from: (address)", "absender", "von", "von: (name)", "von: (adresse)", "autor",
+        "verfasser", "ersteller", "expéditeur", "auteur", "de", "de: (nom)", "remitente",
+        "mittente", "autore", "remetente", "afzender", "van", "avsändare", "avsender", "nadawca",
+        "odesílatel", "отправитель", "автор", "差出人", "发件人", "보낸 사람",
     ),
-    "recipients": ("to", "recipients", "to: (name)", "to: (address)", "an", "empfänger", "à"),
+    "recipients": (
+        "to", "recipients", "to: (name)", "to: (address)", "an", "an: (name)", "an: (adresse)",
+        "empfänger", "à", "à: (nom)", "destinataire", "destinatario", "para", "aan",
+    ),
     "date": (
-        "date", "sent", "created", "created_at", "timestamp", "time", "datum", "gesendet",
-        "erstellt", "erstellt am", "fecha", "data", "envoyé", "дата", "日付", "日期", "날짜",
+        "date", "sent", "created", "created_at", "created at", "timestamp", "time", "datum",
+        "gesendet", "gesendet am", "erstellt", "erstellt am", "erstelldatum",
+        "erstellungsdatum", "date d'envoi", "date de création", "créé le", "fecha",
+        "fecha de creación", "data", "data di creazione", "data de criação", "envoyé", "dato",
+        "aangemaakt", "utworzono", "дата", "日付", "日期", "时间", "날짜",
     ),
     "thread": ("thread", "thread_id", "threadid", "conversation_id", "conversation", "ticket"),
 }  # fmt: skip
 DELIMITERS = ",;\t|"
 MAXIMUM_HEADER = 4096
 MAXIMUM_FIELD = 16 << 20
+# After this many rows with broken quotes, such a row is only named.
+MAXIMUM_BROKEN_QUOTES = 1000
 SUFFIXES = (".csv", ".tsv")
 
 
@@ -67,7 +81,6 @@ class LayoutError(Exception):
 
 def matches(head: bytes, name: str) -> bool:
     """Whether the first line names columns, including one for the text; or the suffix says so."""
-    head = _as_utf8(head)
     if b"\0" in head[:MAXIMUM_HEADER]:
         return False
     if name.endswith(SUFFIXES):
@@ -87,9 +100,7 @@ def read(file: SourceFile) -> Iterator[RawDocument | RawMail | Unreadable]:
     """
     broken: list[Unreadable] = []
     try:
-        layout = layout_of(
-            _as_utf8(file.head).splitlines()[:2], file.options.columns, file.format_name
-        )
+        layout = layout_of(file.head.splitlines()[:2], file.options.columns, file.format_name)
     except LayoutError as error:
         raise ReadError(str(error)) from error
 
@@ -101,22 +112,56 @@ def read(file: SourceFile) -> Iterator[RawDocument | RawMail | Unreadable]:
             elif number > layout.skipped:
                 yield decode(line).replace("\0", "")
 
-    csv.field_size_limit(MAXIMUM_FIELD)
-    rows = csv.reader(lines(), delimiter=layout.delimiter)
-    number = 0
-    while True:
-        number += 1
+    for number, row in enumerate(_rows(lines(), layout.delimiter), start=1):
         where = f"{file.name}: row {number}"
+        if isinstance(row, csv.Error):
+            yield Unreadable(where, f"not a row: {row}")
+        elif row and number > 1:
+            yield _document(row, layout.columns, where)
+    yield from broken
+
+
+def _rows(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | csv.Error]:
+    """The rows of a table; an error in place of one that cannot be read.
+
+    A quotation mark that is never closed would make all following rows one field. Its line is then
+    read as it is, and the rows below are read again.
+    """
+    csv.field_size_limit(MAXIMUM_FIELD)
+    broken = 0
+    read: list[str] = []  # the lines of the current row
+    rows = csv.reader(_remembered(lines, read), delimiter=delimiter)
+    while True:
+        row: list[str] | csv.Error
         try:
             row = next(rows)
         except StopIteration:
-            break
+            return
         except csv.Error as error:
-            yield Unreadable(where, f"not a row: {error}")
-            continue
-        if row and number > 1:
-            yield _document(row, layout.columns, where)
-    yield from broken
+            row = error
+        is_broken = isinstance(row, csv.Error) or _is_broken(read, delimiter)
+        if is_broken and broken < MAXIMUM_BROKEN_QUOTES and read:
+            broken += 1
+            row = next(csv.reader(read[:1], delimiter=delimiter, quoting=csv.QUOTE_NONE))
+            lines = chain(read[1:], lines)
+            read = []
+            rows = csv.reader(_remembered(lines, read), delimiter=delimiter)
+        yield row
+        read.clear()
+
+
+def _is_broken(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether a row of several lines ends inside a quoted field, or has text behind one."""
+    try:
+        return len(lines) > 1 and not list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return True
+
+
+def _remembered(lines: Iterator[str], read: list[str]) -> Iterator[str]:
+    for line in lines:
+        read.append(line)
+        yield line
 
 
 def layout_of(lines: Sequence[bytes], named: Mapping[str, str], name: str) -> Layout:
@@ -166,10 +211,6 @@ def layout_of(lines: Sequence[bytes], named: Mapping[str, str], name: str) -> La
             f"no column is known to hold the text; name it: --columns text=NAME; there are: {shown}"
         )
     return Layout(delimiter, columns, skipped)
-
-
-def _as_utf8(head: bytes) -> bytes:
-    return decode(head).encode("utf-8", "replace") if head.startswith(UTF16_MARKS) else head
 
 
 def _document(

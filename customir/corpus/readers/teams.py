@@ -8,12 +8,22 @@ from customir.corpus.document import RawDocument, Unreadable
 from customir.corpus.readers.chat import Channel, ChatMessage
 from customir.corpus.readers.files import ReadError, SourceFile
 from customir.corpus.readers.html import html_to_text
-from customir.corpus.readers.json_chat import FAULTS, dicts_in, load_export, text_in, time_of
+from customir.corpus.readers.json_chat import (
+    FAULTS,
+    dicts_in,
+    load_export,
+    load_json,
+    text_in,
+    time_of,
+)
 
 EXPORT = re.compile(rb'"conversations"\s*:\s*\[')
 EXPORT_SIGN = re.compile(rb'"(?:MessageList|exportDate)"\s*:')
 GRAPH = re.compile(rb'"body"\s*:\s*\{[^{}]{0,2000}"contentType"\s*:')
 GRAPH_SIGNS = (b'"createdDateTime"', b'"from"')
+# Cards of bots. Their JSON is a text in the message.
+CARD = "application/vnd.microsoft.card."
+CARD_TEXTS = ("title", "subtitle", "summary", "text", "value")
 # "RichText/Html" and "Text" in an account's export. Other types are calls, joins and the like.
 TEXT_TYPES = ("richtext", "text")
 
@@ -80,12 +90,25 @@ def _from_graph(row: dict[str, Any]) -> ChatMessage | None:
     for attached in dicts_in(row, "attachments"):
         if name := text_in(attached, "name"):
             lines.append(f"[file: {name}]")
+        if text_in(attached, "contentType").startswith(CARD):
+            lines += _card_texts(load_json(text_in(attached, "content").encode()))
     return ChatMessage(
         text_in(who, "displayName", "name") or "unknown",
         time_of(row["createdDateTime"]),
         "\n".join(filter(None, lines)),
         str(row.get("replyToId") or ""),
     )
+
+
+def _card_texts(card: Any) -> Iterator[str]:
+    """The texts of a card and of the elements in it, in order."""
+    if isinstance(card, list):
+        for each in card:
+            yield from _card_texts(each)
+    elif isinstance(card, dict):
+        yield from filter(None, (text_in(card, name) for name in CARD_TEXTS))
+        for value in card.values():
+            yield from _card_texts(value)
 
 
 def _text(content: str, *, is_html: bool) -> str:

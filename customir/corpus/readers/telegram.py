@@ -54,11 +54,20 @@ def _message(row: dict[str, Any]) -> ChatMessage | None:
             _text(poll.get("question")),
             *(_text(each.get("text")) for each in dicts_in(poll, "answers")),
         ]
-    if file := text_in(row, "file_name"):
+    if file := text_in(row, "file_name") or _name_of_file(row):
         lines.append(f"[file: {file}]")
+    lines += [text_in(row, "place_name"), text_in(row, "address")]
+    if isinstance(contact := row.get("contact_information"), dict):
+        lines.append(" ".join(map(str, filter(None, contact.values()))))
     speaker = text_in(row, "from", "from_id", "author") or "unknown"
     text = "\n".join(filter(None, lines))
     return ChatMessage(speaker, time_of(row.get("date_unixtime") or row["date"]), text)
+
+
+def _name_of_file(row: dict[str, Any]) -> str:
+    """The name of an exported file. Stickers and voice messages have names without a meaning."""
+    path = text_in(row, "file") if "media_type" not in row else ""
+    return "" if path.startswith("(") else path.rpartition("/")[2]
 
 
 def _text(value: Any) -> str:
