@@ -258,7 +258,7 @@ class IndexReader:
             return []
         if self.permitted is not None:
             among = self.permitted if among is None else among
-            return self._rank_by_permitted_words(words, depth, among)
+            return self._rank_by_permitted_words(words, depth, self.permitted, among)
         # With a plain rowid, FTS5 would look the expression up once for each id.
         allowed, values = _allowed("+rowid", among)
         rows = self._database.execute(
@@ -269,7 +269,9 @@ class IndexReader:
         )
         return sorted(rows, key=lambda row: (-row[1], row[0]))
 
-    def _rank_by_permitted_words(self, words: Sequence[str], depth: int, among: Ids) -> Ranking:
+    def _rank_by_permitted_words(
+        self, words: Sequence[str], depth: int, permitted: Ids, among: Ids
+    ) -> Ranking:
         """As `rank_by_words`, with the weights that words have in the passages that may be read.
 
         With FTS5's own weights, a score would tell how many of the other passages have a word. BM25
@@ -277,7 +279,6 @@ class IndexReader:
         length of all passages remains in the scores.
         """
         scores, is_found = np.zeros(len(among)), np.zeros(len(among), dtype=bool)
-        permitted = self.count()
         (everything,) = self._row(f"SELECT count(*) FROM {self._table}")
         statement = f"SELECT rowid, -{self._bm25} FROM {self._words} WHERE {self._words} MATCH ?"
         for word in words:
@@ -286,9 +287,9 @@ class IndexReader:
             ids = np.array([identifier for identifier, _ in rows], dtype=np.int64)
             own = np.array([score for _, score in rows], dtype=np.float64)
             _, places, matched = np.intersect1d(among, ids, assume_unique=True, return_indices=True)
-            having = int(np.isin(ids, self.permitted).sum())
+            having = int(np.isin(ids, permitted).sum())
             scores[places] += (
-                own[matched] * _weight(permitted, having) / _weight(everything, len(ids))
+                own[matched] * _weight(len(permitted), having) / _weight(everything, len(ids))
             )
             is_found[places] = True
         (found,) = np.nonzero(is_found)

@@ -113,7 +113,7 @@ def test_whoever_sends_chooses_a_name_and_not_an_address() -> None:
     assert is_recipient('"Lee, Ann" <ann@example.org>, bob@example.org', ann)
     assert is_recipient("Dan Lee, Eve", as_wanted(("Dan Lee",)))
     assert not is_recipient("Dan Lee, Eve", as_wanted(("Dan", "Lee")))
-    assert is_recipient('"' * 100_001 + ", ann@example.org", ann) in (True, False)  # in no time
+    assert is_recipient('"' * 100_001 + ", ann@example.org", ann)  # in no time
     assert not is_recipient('"ann@example.org" <eve@evil.net>', ann)
     here = as_wanted(("@example.org", "Dan"))
     assert is_sender("Bob <bob@example.org>", here)
