@@ -234,8 +234,9 @@ def _write_openvino(folder: ModelFolder, dimensions: int, out: Path) -> None:
         raise UserError("--for openvino needs openvino. Run: pip install openvino") from error
     version = out / MODEL / "1"
     version.mkdir(parents=True)
-    converted = openvino.convert_model(folder.root / FP32_FILE)
-    openvino.save_model(converted, version / "model.xml", compress_to_fp16=False)
+    # Not `convert_model`, which reports to its makers that it was called.
+    graph = openvino.Core().read_model(folder.root / FP32_FILE)
+    openvino.save_model(graph, version / "model.xml", compress_to_fp16=False)
     _write_tokenizer(folder, out)
 
 

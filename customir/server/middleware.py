@@ -115,7 +115,8 @@ class Gate:
             _check_framing(scope["http_version"], headers)
             needs_user = route_path(scope) not in OPEN_PATHS
             address = scope["client"][0] if scope["client"] else None
-            scope["user"] = self._access.admit(headers, address, needs_user=needs_user)
+            user = self._access.admit(headers, address, needs_user=needs_user)
+            scope["user"] = user if needs_user else None
         except Refused as error:
             await error.response()(scope, gated_receive, gated_send)
             return
