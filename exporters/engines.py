@@ -188,7 +188,7 @@ def _write_opensearch(folder: ModelFolder, dimensions: int, out: Path) -> None:
     _require_plain_pooling(folder, "OpenSearch")
     _write_tokenizer(folder, out)
     archive = out / "model.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
         file.write(folder.root / FP32_FILE, "model.onnx")
         file.write(out / TOKENIZER_NAME, TOKENIZER_NAME)
     (out / TOKENIZER_NAME).unlink()

@@ -4,6 +4,7 @@ The engine's own loading code where it is installed; otherwise its documented sc
 that the engine does on top of the graph, written here from that document.
 """
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -33,9 +34,9 @@ LEAST_COSINE = 0.9999
 
 @pytest.fixture(scope="module")
 def write(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Writes the folder for an engine."""
+    """Writes the folder for an engine, once."""
     folder = tmp_path_factory.mktemp("engines")
-    return lambda engine: export_for(engine, exported.folder, folder / engine)
+    return functools.cache(lambda engine: export_for(engine, exported.folder, folder / engine))
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from customir.server.audit import AuditLog
 from customir.server.auth import Access
 from customir.server.errors import Refused
 
-CORPORA, READERS = 12, 3
+CORPORA, READERS = 8, 3
 ALICE, BOARD, MONITOR = "token-of-alice", "token-of-the-board", "token-of-the-monitor"
 ACCESS = f"""
 [[user]]
