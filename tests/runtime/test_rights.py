@@ -24,7 +24,7 @@ from customir.runtime.index import IndexedPassage, build_index
 from customir.runtime.rights import Grant, as_wanted, is_recipient, is_sender
 from customir.runtime.search import Searcher, UnknownPassageError
 
-CORPORA, USERS = 25, 4
+CORPORA, USERS = 10, 3
 FILTERS = (
     Filter(), Filter(since="2002"), Filter(sender="ann"),
     Filter(conditions=(Condition("phrase", "secret03", negated=True),)),
