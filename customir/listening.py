@@ -1,5 +1,6 @@
 """The socket of the server, which is created before the network is blocked."""
 
+import grp
 import ipaddress
 import os
 import socket
@@ -41,12 +42,15 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def bound_unix_socket(path: Path) -> Iterator[socket.socket]:
+def bound_unix_socket(path: Path, group: str | None = None) -> Iterator[socket.socket]:
     """A Unix socket with mode 0600; its file is deleted at the end.
 
+    Args:
+        group: Which users may open it, too (mode 0660); None: no others.
+
     Raises:
-        UserError: another server listens there, another kind of file exists, or the path is too
-            long for a socket.
+        UserError: another server listens there, another kind of file exists, the path is too
+            long for a socket, or this user is not in the group.
     """
     _remove_abandoned(path)
     bound = socket.socket(socket.AF_UNIX)
@@ -59,10 +63,23 @@ def bound_unix_socket(path: Path) -> Iterator[socket.socket]:
     finally:
         os.umask(before)
     try:
+        if group is not None:
+            _share(path, group)
         yield bound
     finally:
         bound.close()
         path.unlink(missing_ok=True)
+
+
+def _share(path: Path, group: str) -> None:
+    try:
+        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        path.chmod(0o660)
+    except (KeyError, OSError) as error:
+        raise UserError(
+            f"--unix-socket-group: {path} cannot be given to the group {group} ({error}). Is there "
+            "such a group, and are you in it?"
+        ) from error
 
 
 def is_loopback(host: str) -> bool:

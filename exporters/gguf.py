@@ -47,6 +47,14 @@ def export_gguf(model: Path) -> Path:
     Raises:
         UserError: not a BERT that llama.cpp supports (uncased WordPiece, mean or CLS pooling).
     """
+    with scratch_folder(model / ".gguf.part") as scratch:
+        made = scratch / "model.gguf"
+        write_gguf(model, made)
+        return place(made, model / GGUF_NAME)
+
+
+def write_gguf(model: Path, made: Path) -> None:
+    """Write the file of `export_gguf` to `made`. Raises as that does."""
     folder = read_model_folder(model)
     config = folder.config
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
@@ -56,27 +64,24 @@ def export_gguf(model: Path) -> Path:
             "uncased WordPiece vocabulary, pooled by mean or CLS. Export without --gguf."
         )
     context = folder.limits.max_tokens
-    with scratch_folder(model / ".gguf.part") as scratch:
-        made = scratch / "model.gguf"
-        writer = gguf.GGUFWriter(made, "bert")
-        writer.add_name(model.name)
-        writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-        writer.add_block_count(config["num_hidden_layers"])
-        writer.add_context_length(context)
-        writer.add_embedding_length(config["hidden_size"])
-        writer.add_feed_forward_length(config["intermediate_size"])
-        writer.add_head_count(config["num_attention_heads"])
-        writer.add_layer_norm_eps(config["layer_norm_eps"])
-        writer.add_causal_attention(False)
-        writer.add_pooling_type(POOLING[folder.pooling.modes])
-        _add_vocabulary(writer, tokenizer, config)
-        for name, tensor in _tensors(model / WEIGHTS_NAME, config["num_hidden_layers"], context):
-            writer.add_tensor(name, tensor)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        return place(made, model / GGUF_NAME)
+    writer = gguf.GGUFWriter(made, "bert")
+    writer.add_name(model.name)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(context)
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_layer_norm_eps(config["layer_norm_eps"])
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(POOLING[folder.pooling.modes])
+    _add_vocabulary(writer, tokenizer, config)
+    for name, tensor in _tensors(model / WEIGHTS_NAME, config["num_hidden_layers"], context):
+        writer.add_tensor(name, tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def encode_gguf(model: Path, texts: list[str], task: Task | None = None) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from customir.listening import bound_socket
-from customir.server.auth import Access
+from customir.server.auth import Access, owned
 from customir.server.command import address_of
 from customir.server.limits import Limits
 from customir.server.options import Options
@@ -68,9 +68,16 @@ class Running:
 
 
 @contextmanager
-def _running(folder: Path, limits: Limits | None = None, token: str | None = TOKEN) -> Any:
+def _running(
+    folder: Path,
+    limits: Limits | None = None,
+    token: str | None = TOKEN,
+    access: Access | None = None,
+    audit: Path | None = None,
+) -> Any:
+    access = access or owned(token, loopback=True)
     with bound_socket("127.0.0.1", 0) as bound:
-        options = Options(folder, Access(token, loopback=True), limits or Limits(), logged=False)
+        options = Options(folder, access, limits or Limits(), audit=audit, logged=False)
         service = Service(options)
         bound.listen()
         port = bound.getsockname()[1]

@@ -9,6 +9,7 @@ import sys
 import click
 
 from customir import __version__
+from customir.cli.access import access
 from customir.cli.doctor import doctor
 from customir.cli.inspect import analyze, check, show, status
 from customir.cli.models import models
@@ -72,7 +73,7 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     *(adapt, ingest, show, analyze, generate, mine, train, evaluate, check, export, index),
-    *(rollback, status, search, serve, models, doctor),
+    *(rollback, status, search, serve, access, models, doctor),
 ):
     cli.add_command(_command)
 

@@ -16,6 +16,7 @@ from customir.listening import bound_socket, bound_unix_socket
     customir serve mail
     customir serve mail --unix-socket /run/customir/mail.sock
     customir serve mail --host 192.0.2.7 --tls-cert mail.pem --tls-key mail.key
+    customir serve mail --access access.toml --audit-log audit.log
     """,
 )
 @folder_argument
@@ -38,9 +39,25 @@ from customir.listening import bound_socket, bound_unix_socket
     help="Listen on this Unix socket, which only you can open, instead of an address.",
 )
 @click.option(
+    "--unix-socket-group",
+    metavar="GROUP",
+    help="Let this group of users open the Unix socket, too; they need a token or rights.",
+)
+@click.option(
     "--token-file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file with the token that clients send. Default: the variable CUSTOMIR_TOKEN, or else a random token.",
+)
+@click.option(
+    "--access",
+    "access_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A TOML file with users, the hashes of their tokens, and what each may read.",
+)
+@click.option(
+    "--audit-log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write who asked when, and which documents were returned, to this file.",
 )
 @click.option(
     "--tls-cert", type=click.Path(path_type=Path), help="A TLS certificate in PEM format."
@@ -70,7 +87,10 @@ def serve(
     host: str,
     port: int,
     unix_socket: Path | None,
+    unix_socket_group: str | None,
     token_file: Path | None,
+    access_file: Path | None,
+    audit_log: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     root_path: str,
@@ -80,7 +100,8 @@ def serve(
     """Serve DIR: a search page, /search (JSON), OpenAI's /v1/embeddings, /health and /metrics.
 
     It prints a link that contains the token, which every request for DIR's content needs. On a Unix
-    socket no token is needed unless one is given.
+    socket no token is needed unless one is given. With --access, each user has a token of his own,
+    and finds only what he may read.
     """
     if unix_socket is not None:
         for name in ("host", "port"):
@@ -88,7 +109,13 @@ def serve(
                 raise UserError(
                     f"--{name}: cannot be combined with --unix-socket. Leave out one of them."
                 )
-    with bound_unix_socket(unix_socket) if unix_socket else bound_socket(host, port) as bound:
+    elif unix_socket_group is not None:
+        raise UserError("--unix-socket-group: only for --unix-socket. Give both, or neither.")
+    with (
+        bound_unix_socket(unix_socket, unix_socket_group)
+        if unix_socket
+        else bound_socket(host, port) as bound
+    ):
         block()
         try:
             from customir.server.command import serve_folder
@@ -101,6 +128,9 @@ def serve(
             folder,
             bound,
             token_file=token_file,
+            access_file=access_file,
+            audit=audit_log,
+            shared=unix_socket_group is not None,
             certificate=(tls_cert, tls_key),
             root=root_path,
             workers=workers,

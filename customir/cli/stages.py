@@ -21,12 +21,16 @@ from customir.cli.options import (
 )
 from customir.cli.output import print_table, relative_path
 from customir.errors import UserError
+from customir.files import make_private_folder
 from customir.progress import reporter_for_terminal
 from customir.settings import read_settings
 from customir.terminal import echo
 
 if TYPE_CHECKING:
     from customir.job import Job
+
+# The keys of exporters/engines.py, whose imports take seconds.
+ENGINES = ("tei", "infinity", "llama.cpp", "vespa", "opensearch", "triton", "openvino")
 
 
 @click.command(
@@ -163,6 +167,7 @@ def evaluate(folder: Path, test_set: Path | None, as_json: bool) -> None:
     customir export mail
     customir export mail --gguf
     customir export --check mail
+    customir export mail --for tei
     """,
 )
 @folder_argument
@@ -177,19 +182,32 @@ def evaluate(folder: Path, test_set: Path | None, as_json: bool) -> None:
     help="Also write ONNX in half precision, for a GPU. Default: no.",
 )
 @click.option("--gguf/--no-gguf", default=None, help="Also write GGUF, for llama.cpp. Default: no.")
-def export(folder: Path, check: bool, fp16: bool | None, gguf: bool | None) -> None:
+@click.option(
+    "--for",
+    "engine",
+    type=click.Choice(ENGINES),
+    help="Only write DIR/engines/ENGINE, with DIR's current model as this engine expects it.",
+)
+def export(
+    folder: Path, check: bool, fp16: bool | None, gguf: bool | None, engine: str | None
+) -> None:
     """Write DIR/model: merged safetensors, ONNX, ONNX INT8, and a model card.
 
     Each file is compared with the one that it was made from, on held-out queries: cosine, Recall@10
     and nDCG@10. If INT8 loses more than 0.5 points of Recall@10, it is quantised again with a less
     lossy setting.
     """
-    if not check:
+    if not check and engine is None:
         run_stage("export", folder, (), {"fp16": fp16, "gguf": gguf})
-    elif fp16 is None and gguf is None:
+    elif fp16 is not None or gguf is not None or (check and engine is not None):
+        raise UserError(
+            "--check and --for use files that exist already. Give one of them, and neither --fp16 "
+            "nor --gguf."
+        )
+    elif check:
         _check_export(folder)
-    else:
-        raise UserError("--check only compares existing files. Leave out --fp16 and --gguf.")
+    elif engine is not None:
+        _export_for(engine, folder)
 
 
 @click.command(
@@ -282,6 +300,25 @@ def _print_test_set(folder: Path, test_set: Path, as_json: bool) -> None:
         echo(json.dumps(rows))
     else:
         print_table(comparison_rows(rows, settings.evaluation.confidence))
+
+
+def _export_for(engine: str, folder: Path) -> None:
+    from customir.runtime import generations
+
+    generation = generations.current(folder)
+    model = generation / generations.MODEL_NAME
+    if not model.is_dir():
+        raise UserError(f"{folder}: it has no model yet. Run: customir adapt SOURCE --out {folder}")
+    if (generation / generations.PASSAGE_MODEL_NAME).exists():
+        raise UserError(
+            f"{folder}: it embeds passages with a model of their own, and {engine} serves one model. "
+            "Adapt again with freeze_passage_encoder = false in customir.toml."
+        )
+    from customir.exporters.engines import export_for
+
+    out = make_private_folder(folder / "engines") / engine
+    export_for(engine, model, out)
+    echo(f"{out}: README.md in it says how to start {engine}.")
 
 
 def _check_export(folder: Path) -> None:

@@ -13,6 +13,7 @@ from customir.runtime.index import (
 )
 from customir.runtime.query import Query, parse
 from customir.runtime.reload import SharedEmbedder
+from customir.runtime.rights import Grant
 from customir.runtime.search import Found, Searcher
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Facets",
     "Filter",
     "Found",
+    "Grant",
     "Hit",
     "IndexedPassage",
     "Query",

@@ -81,6 +81,8 @@ def make_hits(reader: IndexReader, best: Best, expression: str) -> list[Hit]:
     hits: list[Hit] = []
     for rank, (passage, score) in enumerate(best, start=1):
         snippet, marks = _snippet(reader, expression, passage)
+        in_thread, similar = reader.count_in_thread(passage), reader.count_similar(passage)
+        passage = reader.shown(passage)
         hits.append(
             Hit(
                 rank=rank,
@@ -96,8 +98,8 @@ def make_hits(reader: IndexReader, best: Best, expression: str) -> list[Hit]:
                 attachments=tuple(passage.attachments.splitlines()),
                 language=passage.language,
                 thread=passage.thread,
-                in_thread=reader.count_in_thread(passage),
-                similar=reader.count_similar(passage),
+                in_thread=in_thread,
+                similar=similar,
                 snippet=snippet,
                 marks=marks,
                 text=passage.text,

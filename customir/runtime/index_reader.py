@@ -1,7 +1,10 @@
 """What a search reads of the index: every SQL statement of it stands here."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import apsw
@@ -9,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from customir.runtime.filters import Filter
+from customir.runtime.fts_tokenizer import any_of
 from customir.runtime.index import IndexedPassage
 from customir.runtime.index_file import Generation
-from customir.runtime.index_filter import sql_condition
+from customir.runtime.index_filter import sql_condition, sql_rights
+from customir.runtime.rights import Rights, is_recipient, is_sender
 
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float32]
@@ -19,17 +24,25 @@ Ranking = list[tuple[str, float]]  # passage key and score, best first; equal sc
 
 MOST_NEIGHBOURS = 4096  # sqlite-vec's own limit
 SNIPPET_WORDS = 32
+LEAST_WEIGHT = 1e-6  # of a word for FTS5, which half of the passages have
 MARK_START, MARK_END = "\ufdd0", "\ufdd1"  # noncharacters: no text holds them
 
 
 def prepare(database: apsw.Connection) -> None:
     """Give a connection the SQL functions that a reader calls."""
     database.create_scalar_function("folded", _folded, 1, deterministic=True)
+    database.create_scalar_function("is_sender", is_sender, 2, deterministic=True)
+    database.create_scalar_function("is_recipient", is_recipient, 2, deterministic=True)
 
 
 def _folded(*values: Any) -> str:
     (text,) = values
     return str(text).casefold()
+
+
+def _weight(passages: int, having: int) -> float:
+    """FTS5's weight of a word that some passages have (https://sqlite.org/fts5.html#the_bm25_function)."""
+    return max(math.log((passages - having + 0.5) / (having + 0.5)), LEAST_WEIGHT)
 
 
 def _allowed(column: str, among: Ids | None) -> tuple[str, Sequence[str]]:
@@ -42,19 +55,49 @@ def _allowed(column: str, among: Ids | None) -> tuple[str, Sequence[str]]:
 class IndexReader:
     """Reads one generation of the index. Use it within one transaction: it sees one state.
 
+    With rights, every statement reads the passages through their condition, so that the reader
+    sees an index without the others: their texts, their names, their number, and how many of them
+    have a word.
+
     Args:
         database: Opened by `index_file.connect`, and prepared.
+        rights: What may be read; None: everything.
     """
 
-    def __init__(self, database: apsw.Connection, generation: Generation) -> None:
-        self._database, self.generation = database, generation
+    def __init__(
+        self, database: apsw.Connection, generation: Generation, rights: Rights | None
+    ) -> None:
+        self._database, self.generation, self._rights = database, generation, rights
         number = generation.number
-        self._passage, self._vector, self._words = (
+        self._table, self._vector, self._words = (
             f"{table}_{number}" for table in ("passage", "vector", "words")
         )
+        self._passage = self._table
+        if rights is not None:
+            self._passage = f"(SELECT * FROM {self._table} WHERE {sql_rights(rights)})"
+
+    @cached_property
+    def permitted(self) -> Ids | None:
+        """The ids of the passages that may be read, ascending; None if all may be."""
+        return None if self._rights is None else self.all_ids()
+
+    def shown(self, passage: IndexedPassage) -> IndexedPassage:
+        """A passage with names of its thread and its near-duplicates that tell of nothing else.
+
+        The index names both by one of their members, perhaps one that may not be read. With rights,
+        their names are the smallest keys of passages in them that may be.
+        """
+        if self._rights is None:
+            return passage
+        statement = f"SELECT min(key) FROM {self._passage} WHERE "
+        (thread,) = self._row(statement + "thread = ?", passage.thread)
+        (duplicates,) = self._row(statement + "duplicates = ?", passage.duplicates)
+        return replace(passage, thread=thread, duplicates=duplicates)
 
     def count(self) -> int:
         """Passages in the index."""
+        if self.permitted is not None:
+            return len(self.permitted)
         return int(self._row(f"SELECT count(*) FROM {self._passage}")[0])
 
     def passage(self, key: str) -> IndexedPassage:
@@ -63,9 +106,17 @@ class IndexReader:
         return IndexedPassage(*row[1:])
 
     def thread(self, name: str) -> list[IndexedPassage]:
-        """The passages of a thread, by date; none if there is no such thread."""
+        """The passages of a thread, by date; none if there is no such thread.
+
+        Args:
+            name: As `shown` names it; with rights, the key of any passage in it that may be read.
+        """
+        if self._rights is None:
+            named = "?"
+        else:
+            named = f"(SELECT thread FROM {self._passage} WHERE key = ?)"
         rows = self._database.execute(
-            f"SELECT * FROM {self._passage} WHERE thread = ? "
+            f"SELECT * FROM {self._passage} WHERE thread = {named} "
             "ORDER BY unixepoch(date, 'subsec'), document, ordinal, key",
             (name,),
         )
@@ -126,15 +177,17 @@ class IndexReader:
     def thread_starts(self) -> Iterator[tuple[str, str]]:
         """Title and sender of each thread's oldest document with a title; threads with answers first.
 
-        Otherwise they are in the order of their keys, which are hashes.
+        Otherwise they are in the order of the keys of these documents, which are hashes.
         """
-        # Beside min(), SQLite takes the other columns from the row that has the minimum.
+        # Beside min(), SQLite takes the other columns from the row that has the minimum. Undated
+        # documents come last; with the key in it, there is only one such row.
+        age = "format('%020.3f', 1e12 + coalesce(unixepoch(date, 'subsec'), 1e12)) || key"
         rows = self._database.execute(
-            "SELECT title, sender, min(unixepoch(date, 'subsec')), count(DISTINCT document) > 1 "
-            f"AS answered FROM {self._passage} WHERE title <> '' GROUP BY thread "
-            "ORDER BY answered DESC, thread"
+            f"SELECT title, sender, key, min({age}), count(DISTINCT document) > 1 AS answered "
+            f"FROM {self._passage} WHERE title <> '' GROUP BY thread "
+            "ORDER BY answered DESC, key"
         )
-        return ((title, sender) for title, sender, _, _ in rows)
+        return ((title, sender) for title, sender, _, _, _ in rows)
 
     def alike(self, passage: IndexedPassage) -> set[str]:
         """The keys of a passage's near-duplicates, and of all passages of its document."""
@@ -168,7 +221,7 @@ class IndexReader:
         """The ids of the passages that fulfil a filter, ascending; None if all do."""
         condition, values = self._condition(only)
         if not condition:
-            return None
+            return self.permitted
         rows = self._database.execute(
             f"SELECT id FROM {self._passage} WHERE {condition} ORDER BY id", values
         )
@@ -186,30 +239,68 @@ class IndexReader:
 
     def count_matching(self, expression: str) -> int:
         """Passages that an FTS5 expression matches."""
-        statement = f"SELECT count(*) FROM {self._words} WHERE {self._words} MATCH ?"
-        return int(self._row(statement, expression)[0])
+        statement = f"FROM {self._words} WHERE {self._words} MATCH ?"
+        if self.permitted is None:
+            return int(self._row(f"SELECT count(*) {statement}", expression)[0])
+        rows = self._database.execute(f"SELECT rowid {statement}", (expression,))
+        ids = np.array([identifier for (identifier,) in rows], dtype=np.int64)
+        return int(np.isin(ids, self.permitted).sum())
 
-    def rank_by_words(self, expression: str, depth: int, among: Ids | None) -> Ranking:
-        """The passages with the highest BM25 for an FTS5 expression: over title and text, and over
+    def rank_by_words(self, words: Sequence[str], depth: int, among: Ids | None) -> Ranking:
+        """The passages with the highest BM25 for any of some words: over title and text, and over
         the text alone for those that are marked as thin.
 
         Args:
             depth: How many at most.
             among: Ids of what may be found; None: all.
         """
-        if not expression:
+        if not words:
             return []
+        if self.permitted is not None:
+            among = self.permitted if among is None else among
+            return self._rank_by_permitted_words(words, depth, self.permitted, among)
         # With a plain rowid, FTS5 would look the expression up once for each id.
         allowed, values = _allowed("+rowid", among)
-        thin = f"rowid IN (SELECT id FROM {self._passage} WHERE thin)"
-        score = f"iif({thin}, bm25({self._words}, 0, 1), bm25({self._words}))"
         rows = self._database.execute(
-            f"SELECT key, -score FROM (SELECT rowid, {score} AS score "
+            f"SELECT key, -score FROM (SELECT rowid, {self._bm25} AS score "
             f"FROM {self._words} WHERE {self._words} MATCH ?{allowed} "
             f"ORDER BY score, rowid LIMIT ?) JOIN {self._passage} ON id = rowid",
-            (expression, *values, depth),
+            (any_of(words), *values, depth),
         )
         return sorted(rows, key=lambda row: (-row[1], row[0]))
+
+    def _rank_by_permitted_words(
+        self, words: Sequence[str], depth: int, permitted: Ids, among: Ids
+    ) -> Ranking:
+        """As `rank_by_words`, with the weights that words have in the passages that may be read.
+
+        With FTS5's own weights, a score would tell how many of the other passages have a word. BM25
+        is a sum over words, so each is looked up by itself and its weight replaced. Only the average
+        length of all passages remains in the scores.
+        """
+        scores, is_found = np.zeros(len(among)), np.zeros(len(among), dtype=bool)
+        (everything,) = self._row(f"SELECT count(*) FROM {self._table}")
+        statement = f"SELECT rowid, -{self._bm25} FROM {self._words} WHERE {self._words} MATCH ?"
+        for word in words:
+            expression = any_of([word])
+            rows = self._database.execute(statement, (expression,)).fetchall()
+            ids = np.array([identifier for identifier, _ in rows], dtype=np.int64)
+            own = np.array([score for _, score in rows], dtype=np.float64)
+            _, places, matched = np.intersect1d(among, ids, assume_unique=True, return_indices=True)
+            having = int(np.isin(ids, permitted).sum())
+            scores[places] += (
+                own[matched] * _weight(len(permitted), having) / _weight(everything, len(ids))
+            )
+            is_found[places] = True
+        (found,) = np.nonzero(is_found)
+        best = found[np.argsort(-scores[found], kind="stable")][:depth]
+        pairs = zip(self.keys_of(among[best].tolist()), scores[best].tolist(), strict=True)
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+
+    @property
+    def _bm25(self) -> str:
+        thin = f"rowid IN (SELECT id FROM {self._table} WHERE thin)"
+        return f"iif({thin}, bm25({self._words}, 0, 1), bm25({self._words}))"
 
     def rank_by_vector(self, vector: Vector, depth: int, among: Ids | None) -> Ranking:
         """As `rank_by_words`, by the cosines to a unit vector, with sqlite-vec's full scan."""

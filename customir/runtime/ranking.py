@@ -32,7 +32,7 @@ class Ranker:
 
     def by_words(self, words: Iterable[str], depth: int) -> Ranking:
         """The best `depth` passages for any of the words (`IndexReader.rank_by_words`)."""
-        return self.reader.rank_by_words(any_of(words), depth, self.among)
+        return self.reader.rank_by_words(list(words), depth, self.among)
 
     def by_vector(self, vector: Vector, depth: int) -> Ranking:
         """The best `depth` passages by their cosines to a unit vector.
@@ -83,7 +83,7 @@ class Ranker:
 
     def _cosine_std(self) -> float:
         """The standard deviation of the cosines of the index's vectors, from a sample."""
-        if self.cached is not None:
+        if self.cached is not None and self.reader.permitted is None:
             return self.cached.cosine_std
         ids = self.reader.all_ids()
         return cosine_std(self.reader.vectors(ids[sample(len(ids))].tolist()))

@@ -29,6 +29,7 @@ from customir.runtime.index_file import Generation, connect, explained, live_gen
 from customir.runtime.index_reader import MOST_NEIGHBOURS, Ids, IndexReader, Ranking, prepare
 from customir.runtime.ranking import Mode, Ranker, word_weights
 from customir.runtime.reload import SharedEmbedder
+from customir.runtime.rights import Rights
 
 CANDIDATES = 100  # of each ranking; more where folding leaves fewer than asked for
 # FTS5 looks every one of them up again for every hit's snippet.
@@ -70,6 +71,11 @@ class Searcher:
         folder: DIR.
         embedder: Where there is one already, of DIR's current model, or one that several searchers
             share; None: loaded when it is needed.
+        rights: What may be read; None: everything. Every answer is as if the index held nothing
+            else, but for what docs/explanation/threat-model.md names.
+
+    Attributes:
+        rights: As above; may be replaced between calls.
 
     Raises:
         UserError: no index there, an unfinished one, one made by another model, or a damaged file.
@@ -81,7 +87,9 @@ class Searcher:
         file: str = DEFAULT_FILE,
         threads: int | None = None,
         embedder: Embedder | Batcher | SharedEmbedder | None = None,
+        rights: Rights | None = None,
     ) -> None:
+        self.rights = rights
         self._folder, self._file, self._threads = folder, file, threads
         self._shared = embedder if isinstance(embedder, SharedEmbedder) else None
         self._embedder = None if isinstance(embedder, SharedEmbedder) else embedder
@@ -292,7 +300,7 @@ class Searcher:
 
     def thread(self, name: str) -> list[IndexedPassage]:
         """The passages of a thread, by date; none if there is no such thread."""
-        return self._read(lambda reader: reader.thread(name))
+        return self._read(lambda reader: [reader.shown(passage) for passage in reader.thread(name)])
 
     def _read(self, work: Callable[[IndexReader], Answer], seconds: float = math.inf) -> Answer:
         """What `work` reads of one state of the index, that of DIR's current generation.
@@ -317,7 +325,7 @@ class Searcher:
         try:
             with explained(self._path), self._database:  # one transaction
                 generation = _live(self._database, self._path, self._fingerprint)
-                answers.append(work(IndexReader(self._database, generation)))
+                answers.append(work(IndexReader(self._database, generation, self.rights)))
         except apsw.InterruptError as error:
             raise TimeoutError(f"no answer within {seconds:g} seconds") from error
         finally:

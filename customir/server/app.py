@@ -17,8 +17,9 @@ from customir.runtime.filters import Filter
 from customir.runtime.query import parse
 from customir.runtime.search import UnknownPassageError
 from customir.server import embeddings, page
+from customir.server.audit import RETURNED, Audited, AuditLog
 from customir.server.auth import Access
-from customir.server.backend import Backend
+from customir.server.backend import Backend, Content
 from customir.server.errors import Refused, bad
 from customir.server.limits import MOST_FILTER_CHARACTERS, Limits
 from customir.server.messages import (
@@ -34,11 +35,18 @@ from customir.server.openapi import description
 
 
 def create_app(
-    backend: Backend, access: Access, limits: Limits, metrics: Metrics, *, logged: bool
+    backend: Backend,
+    access: Access,
+    limits: Limits,
+    metrics: Metrics,
+    audit: AuditLog | None,
+    *,
+    logged: bool,
 ) -> ASGIApp:
     """The server as an ASGI application.
 
     Args:
+        audit: Where it is recorded who asked and what was returned; None: nowhere.
         logged: Write a line for each request (customir/server/logs.py).
     """
     routes = _Routes(backend, limits, metrics).routes()
@@ -53,7 +61,8 @@ def create_app(
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     paths = frozenset(route.path for route in routes)
-    return Observed(Gate(app, access), paths, metrics, logged)
+    audited = Audited(app, audit, paths) if audit else app
+    return Observed(Gate(audited, access), paths, metrics, logged)
 
 
 class _Routes:
@@ -87,20 +96,21 @@ class _Routes:
             only = Filter(asked.since, asked.until, asked.sender, asked.source, query.conditions)
         except UserError as error:
             raise bad(str(error)) from error
-        return _json(await self._backend.search(asked, query, only))
+        found = await self._backend.search(asked, query, only, request.user.rights)
+        return _answer(request, found)
 
     async def similar(self, request: Request) -> Response:
         asked = from_query(SimilarRequest, dict(request.query_params))
-        return _json(await self._backend.similar(asked))
+        return _answer(request, await self._backend.similar(asked, request.user.rights))
 
     async def about(self, request: Request) -> Response:
-        return _json(await self._backend.about())
+        return _answer(request, await self._backend.about(request.user.rights))
 
     async def thread(self, request: Request) -> Response:
         name = request.query_params.get("name", "")
         if len(name) > MOST_FILTER_CHARACTERS:
             raise bad(f"name: at most {MOST_FILTER_CHARACTERS} characters.")
-        return _json(await self._backend.thread(name))
+        return _answer(request, await self._backend.thread(name, request.user.rights))
 
     async def embeddings(self, request: Request) -> Response:
         asked = from_json(EmbeddingsRequest, await self._body(request))
@@ -113,9 +123,12 @@ class _Routes:
         return _json(b'{"status":"ok"}')
 
     async def ready(self, request: Request) -> Response:
-        return _json(orjson.dumps({"status": "ok", "passages": await self._backend.count()}))
+        await self._backend.check()
+        return await self.live(request)
 
     async def metrics(self, request: Request) -> Response:
+        if not request.user.metrics:
+            raise Refused(HTTPStatus.FORBIDDEN, "This user may not read the metrics.")
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def openapi(self, request: Request) -> Response:
@@ -146,6 +159,11 @@ class _Routes:
                 close=True,
             ) from error
         return bytes(body)
+
+
+def _answer(request: Request, content: Content) -> Response:
+    request.scope[RETURNED] = content.returned
+    return _json(content.json)
 
 
 def _json(content: bytes) -> Response:

@@ -5,6 +5,7 @@ import queue
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +16,13 @@ import orjson
 
 from customir.encoder.folder import Kind
 from customir.runtime.filters import Filter
+from customir.runtime.hits import Hit
 from customir.runtime.query import Query
 from customir.runtime.reload import SharedEmbedder
+from customir.runtime.rights import Rights
 from customir.runtime.search import Searcher
 from customir.runtime.threads import documents_of
+from customir.server.audit import Returned
 from customir.server.errors import Refused
 from customir.server.limits import Limits
 from customir.server.messages import SearchRequest, SimilarRequest
@@ -26,6 +30,14 @@ from customir.server.metrics import Metrics
 
 Answer = TypeVar("Answer")
 Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Content:
+    """An answer as JSON, and what it holds for the audit log."""
+
+    json: bytes
+    returned: Returned = field(default_factory=Returned)
 
 
 class Backend:
@@ -51,33 +63,40 @@ class Backend:
         self._threads = ThreadPoolExecutor(limits.working, "search")
         self._health_thread = ThreadPoolExecutor(1, "health")
         try:
-            with self.searcher():
+            with self.searcher(None):
                 pass
         except BaseException:
             self.close()
             raise
 
     @contextmanager
-    def searcher(self) -> Iterator[Searcher]:
+    def searcher(self, rights: Rights | None) -> Iterator[Searcher]:
         """A Searcher that no other request uses at the same time.
 
         This is the only place where the server opens the index.
+
+        Args:
+            rights: What may be read; None: everything.
         """
         try:
             searcher = self._free.get_nowait()
         except queue.Empty:
             searcher = Searcher(self._folder, embedder=self.batcher)
+        searcher.rights = rights
         try:
             yield searcher
         finally:
             self._free.put(searcher)
 
-    async def search(self, asked: SearchRequest, query: Query, only: Filter) -> bytes:
+    async def search(
+        self, asked: SearchRequest, query: Query, only: Filter, rights: Rights | None
+    ) -> Content:
         """The hits, what the query was understood as, and facets where they are asked for, as JSON.
 
         Args:
             query: The parsed `asked.query`.
             only: What may be found, the query's conditions among it.
+            rights: What may be read; None: everything.
 
         Raises:
             Refused: 429 for too many requests at a time.
@@ -85,8 +104,8 @@ class Backend:
             UserError: the index is damaged, or was built with another model.
         """
 
-        def work() -> bytes:
-            with self.searcher() as searcher:
+        def work() -> Content:
+            with self.searcher(rights) as searcher:
                 found = searcher.search_with_facets(
                     query.text,
                     asked.k,
@@ -99,42 +118,50 @@ class Backend:
             answer: dict[str, Any] = {"hits": found.hits, "query": _understood(query)}
             if asked.facets:
                 answer |= {"considered": found.considered, "facets": found.facets}
-            return orjson.dumps(answer)
+            return Content(orjson.dumps(answer), _returned(found.hits))
 
         return await self._turn(self._in(self._threads, work))
 
-    async def similar(self, asked: SimilarRequest) -> bytes:
+    async def similar(self, asked: SimilarRequest, rights: Rights | None) -> Content:
         """The hits, as JSON in the form of `search`. Raises as `search` does.
 
         Raises:
             UnknownPassageError: the index holds none of this name.
         """
 
-        def work() -> bytes:
-            with self.searcher() as searcher:
+        def work() -> Content:
+            with self.searcher(rights) as searcher:
                 hits = searcher.similar(
                     asked.key, asked.k, by_thread=asked.by_thread, seconds=self._limits.seconds
                 )
-            return orjson.dumps({"hits": hits, "query": _understood(Query("", ()))})
+            content = orjson.dumps({"hits": hits, "query": _understood(Query("", ()))})
+            return Content(content, _returned(hits))
 
         return await self._turn(self._in(self._threads, work))
 
-    async def about(self) -> bytes:
+    async def about(self, rights: Rights | None) -> Content:
         """What the index holds, as JSON. Raises as `search` does."""
 
-        def work() -> bytes:
-            with self.searcher() as searcher:
-                return orjson.dumps(searcher.about(self._limits.seconds))
+        def work() -> Content:
+            with self.searcher(rights) as searcher:
+                return Content(orjson.dumps(searcher.about(self._limits.seconds)))
 
         return await self._turn(self._in(self._threads, work))
 
-    async def thread(self, name: str) -> bytes:
+    async def thread(self, name: str, rights: Rights | None) -> Content:
         """The documents of a thread and their passages, as JSON. Raises as `search` does."""
 
-        def work() -> bytes:
-            with self.searcher() as searcher:
+        def work() -> Content:
+            with self.searcher(rights) as searcher:
                 passages = searcher.thread(name)
-            return orjson.dumps({"documents": documents_of(passages), "passages": passages})
+            documents = documents_of(passages)
+            return Content(
+                orjson.dumps({"documents": documents, "passages": passages}),
+                Returned(
+                    tuple(passage.key for passage in passages),
+                    tuple(document.identifier for document in documents),
+                ),
+            )
 
         return await self._turn(self._in(self._threads, work))
 
@@ -142,15 +169,15 @@ class Backend:
         """Vectors of shape (len(texts), dimensions). Raises as `search` does."""
         return await self._turn(lambda: asyncio.wrap_future(self.batcher.submit(texts, kind)))
 
-    async def count(self) -> int:
-        """The number of passages in the index, without waiting for a search."""
+    async def check(self) -> None:
+        """Check that the index can be read, without waiting for a search. Raises as `search` does."""
 
-        def work() -> int:
-            with self.searcher() as searcher:
-                return searcher.count()
+        def work() -> None:
+            with self.searcher(None) as searcher:
+                searcher.count()
 
         async with asyncio.timeout(self._limits.seconds):
-            return await self._in(self._health_thread, work)()
+            await self._in(self._health_thread, work)()
 
     def close(self) -> None:
         """Finish the requests in progress, and close the index."""
@@ -183,6 +210,10 @@ class Backend:
         finally:
             self._under_way -= 1
             self._metrics.under_way.dec()
+
+
+def _returned(hits: Sequence[Hit]) -> Returned:
+    return Returned(tuple(hit.key for hit in hits), tuple(hit.identifier for hit in hits))
 
 
 def _understood(query: Query) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import time
+from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from customir.errors import UserError
 from customir.server import page
 from customir.server.auth import Access, Headers
 from customir.server.errors import Refused, malformed
@@ -111,10 +113,18 @@ class Gate:
 
         try:
             _check_framing(scope["http_version"], headers)
-            needs_token = route_path(scope) not in OPEN_PATHS
-            self._access.admit(headers, needs_token=needs_token)
+            needs_user = route_path(scope) not in OPEN_PATHS
+            address = scope["client"][0] if scope["client"] else None
+            user = self._access.admit(headers, address, needs_user=needs_user)
+            scope["user"] = user if needs_user else None
         except Refused as error:
             await error.response()(scope, gated_receive, gated_send)
+            return
+        except UserError:  # of the access file, which only the log names
+            unavailable = Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE, "The access file of this server is wrong."
+            )
+            await unavailable.response()(scope, gated_receive, gated_send)
             return
         await self._app(scope, gated_receive, gated_send)
 

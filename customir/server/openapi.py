@@ -75,7 +75,8 @@ REQUESTS: tuple[type, ...] = (SearchRequest, SimilarRequest, EmbeddingsRequest)
 REASONS = {
     "400": "The request has to be changed; the message says how.",
     "401": "The token is missing or wrong.",
-    "404": "There is no such path, passage or document.",
+    "403": "The name in Host, or the user that the proxy names, is not admitted.",
+    "404": "There is no such path, passage or document, or it may not be read.",
     "408": "The request did not arrive in time.",
     "413": "The request is too large.",
     "429": "Too many requests at a time. Retry-After says when to ask again.",

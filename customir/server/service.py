@@ -10,6 +10,7 @@ import uvicorn
 
 from customir.errors import UserError
 from customir.server.app import create_app
+from customir.server.audit import AuditLog
 from customir.server.backend import Backend
 from customir.server.metrics import Metrics
 from customir.server.options import BACKLOG, Options
@@ -20,14 +21,18 @@ class Service:
     """Serves DIR on sockets until it is stopped.
 
     Raises:
-        UserError: the index or the model is missing or damaged, or the certificate is unusable.
+        UserError: the index or the model is missing or damaged, the certificate is unusable, or the
+            audit log cannot be written.
     """
 
     def __init__(self, options: Options) -> None:
         limits = options.limits
         self.metrics = Metrics()
+        audit = AuditLog(options.audit) if options.audit else None
         self.backend = Backend(options.folder, limits, self.metrics, options.threads)
-        app = create_app(self.backend, options.access, limits, self.metrics, logged=options.logged)
+        app = create_app(
+            self.backend, options.access, limits, self.metrics, audit, logged=options.logged
+        )
         protocol = functools.partial(Connection, limits=limits, metrics=self.metrics)
         certificate, key = options.certificate or (None, None)
         config = uvicorn.Config(

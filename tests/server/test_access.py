@@ -16,7 +16,7 @@ from serving import SERVE, TOKEN, command, get
 
 from customir.errors import UserError
 from customir.listening import bound_unix_socket, is_loopback
-from customir.server.auth import Access, new_token
+from customir.server.auth import new_token, owned
 
 NOBODY = 65534
 
@@ -65,7 +65,7 @@ def test_another_sites_page_cannot_ask_by_its_own_name(server: Any) -> None:
 @pytest.mark.parametrize("token", ["", " ", "two words", "secrét", "line\nbreak"])
 def test_a_token_that_no_header_carries_is_refused(token: str) -> None:
     with pytest.raises(UserError, match="token"):
-        Access(token, loopback=True)
+        owned(token, loopback=True)
 
 
 def test_random_tokens_differ() -> None:
