@@ -14,6 +14,7 @@ from customir.cli.inspect import analyze, check, show, status
 from customir.cli.models import models
 from customir.cli.network import block
 from customir.cli.options import InOrder
+from customir.cli.privacy import privacy, purge
 from customir.cli.search import search
 from customir.cli.serve import serve
 from customir.cli.stages import (
@@ -72,7 +73,7 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     *(adapt, ingest, show, analyze, generate, mine, train, evaluate, check, export, index),
-    *(rollback, status, search, serve, models, doctor),
+    *(rollback, status, search, serve, privacy, purge, models, doctor),
 ):
     cli.add_command(_command)
 

@@ -318,6 +318,46 @@ def delete_documents(path: Path, documents: Collection[Document]) -> IndexSummar
         return IndexSummary(0, len(rows), 0, _count(database, number), rebuilt=False)
 
 
+def purge_documents(path: Path, documents: Collection[str]) -> int:
+    """Delete documents by key from every generation in the file, also from an unfinished one.
+
+    The file is rewritten as by `delete_documents`, also if no document matches, in case a process
+    was stopped before it had done so.
+
+    Returns:
+        How many passages were deleted.
+
+    Raises:
+        UserError: the index is missing or damaged, or another process is writing it.
+    """
+    path = generations.index_file(path)
+    keys = json.dumps(sorted(documents))
+    deleted = 0
+    with (
+        writer_lock(owner(path.parent)),
+        explained(path),
+        closing(connect(path, write=True)) as database,
+    ):
+        for generation in generations_of(database):
+            number = generation.number
+            with database:
+                _delete_words_securely(database, number)
+                rows = [
+                    identifier
+                    for (identifier,) in database.execute(
+                        f"SELECT id FROM passage_{number} WHERE document IN "
+                        "(SELECT value FROM json_each(?))",
+                        (keys,),
+                    )
+                ]
+                if rows:
+                    _delete_rows(database, number, rows)
+                    _renew_revision(database, number)
+                deleted += len(rows)
+        _settle(database, path)
+    return deleted
+
+
 def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation:
     """The generation to work on: the embedder's own, or a new one; half-made others are dropped."""
     stamp = _stamp_of(embedder)

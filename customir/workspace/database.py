@@ -192,9 +192,13 @@ class Workspace:
                 TEXT_KINDS,
             )
         if self.rewrite():
-            with self.transaction() as database:
-                database.execute("DELETE FROM used")
-                database.execute("DELETE FROM removal")
+            self.end_removal()
+
+    def end_removal(self) -> None:
+        """Note that nothing of what was removed is left."""
+        with self.transaction() as database:
+            database.execute("DELETE FROM used")
+            database.execute("DELETE FROM removal")
 
     def add_result(self, key: str, kind: str, value: bytes) -> None:
         """Store the result of one unit of work."""
@@ -286,6 +290,20 @@ def _check_schema(database: sqlite3.Connection) -> None:
     ).fetchone()
     if foreign:
         raise ValueError(f"its {foreign[0]} {foreign[1]} is not of CustomIR")
+
+
+@contextmanager
+def workspace_lock(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing DIR's workspace, whether it has one or not.
+
+    Raises:
+        UserError: another process is writing it.
+    """
+    lock = _take_lock(folder / LOCK_NAME)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def _take_lock(path: Path) -> int:
