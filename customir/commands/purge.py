@@ -180,7 +180,7 @@ def _find(folder: Path, workspace: Workspace | None, selection: Selection) -> li
             try:
                 rows |= read_document_rows(path)
             except UserError:
-                continue  # half written, or of an older format: it goes if anything is purged
+                continue  # half written: it goes if anything is purged
     found |= {each.key: each for each in selection.select(DocumentHead(*row) for row in rows)}
     return [found[key] for key in sorted(found)]
 

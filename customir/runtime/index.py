@@ -186,7 +186,7 @@ def holds(folder: Path, passages: Sequence[IndexedPassage], embedder: Embedder) 
     found = _usable(path)
     if found is None or (found.fingerprint, found.dimensions) != _stamp_of(embedder):
         return False
-    with closing(connect(path)) as database:
+    with closing(connect(path, older=True)) as database:
         rows = database.execute(f"SELECT * FROM passage_{found.number}")
         held = {row[1]: IndexedPassage(*row[1:]) for row in rows}
     return not found.updating and held == {passage.key: passage for passage in passages}
@@ -202,7 +202,7 @@ def copy_index(source: Path, target: Path) -> None:
     flags = apsw.SQLITE_OPEN_READWRITE
     with (
         explained(source),
-        closing(connect(source)) as original,
+        closing(connect(source, older=True)) as original,
         closing(apsw.Connection(str(target), flags=flags, vfs=CHECKSUMS)) as copy,
         copy.backup("main", original, "main") as backup,
     ):
@@ -239,7 +239,7 @@ def _plan(
 def _usable(path: Path) -> Generation | None:
     """What the index in `path` holds; None where it is missing, unfinished or damaged."""
     try:
-        with explained(path), closing(connect(path)) as database:
+        with explained(path), closing(connect(path, older=True)) as database:
             if database.execute("PRAGMA quick_check").fetchone() == ("ok",):
                 return live_generation(database)
     except UserError as error:
@@ -259,7 +259,7 @@ def _stamp_of(embedder: Embedder) -> tuple[str, int]:
 
 def _documents(path: Path, found: Generation) -> set[str]:
     """Keys of the documents in an index."""
-    with closing(connect(path)) as database:
+    with closing(connect(path, older=True)) as database:
         statement = f"SELECT DISTINCT document FROM passage_{found.number}"
         return {document for (document,) in database.execute(statement)}
 

@@ -14,7 +14,7 @@ def read_document_rows(path: Path) -> set[DocumentRow]:
     Raises:
         UserError: the index is missing or damaged.
     """
-    with explained(path), closing(connect(path)) as database:
+    with explained(path), closing(connect(path, older=True)) as database:
         return {
             row
             for generation in generations_of(database)
@@ -31,7 +31,7 @@ def is_removal_pending(path: Path) -> bool:
     Raises:
         UserError: the index is missing or damaged.
     """
-    with explained(path), closing(connect(path)) as database:
+    with explained(path), closing(connect(path, older=True)) as database:
         known = database.execute(
             "SELECT 1 FROM sqlite_schema WHERE name = 'removal' AND type = 'table'"
         ).fetchone()
@@ -44,7 +44,7 @@ def count_rows(path: Path) -> dict[str, int]:
     Raises:
         UserError: the index is missing or damaged.
     """
-    with explained(path), closing(connect(path)) as database:
+    with explained(path), closing(connect(path, older=True)) as database:
         names = database.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
         ).fetchall()
@@ -59,6 +59,6 @@ def find_damage(path: Path) -> list[str]:
     Raises:
         UserError: the file cannot be read as an index at all.
     """
-    with explained(path), closing(connect(path)) as database:
+    with explained(path), closing(connect(path, older=True)) as database:
         found = [str(text) for (text,) in database.execute("PRAGMA integrity_check")]
         return [text for text in found if text != "ok"]
