@@ -86,7 +86,7 @@ WORKSPACE_TABLES = (
     Kind("purged", _DERIVED, "hashes of purged documents, which keep them out"),
 )
 INDEX_TABLES = (
-    Kind("generation|removal", _NONE, "the state of the index"),
+    Kind("generation|removal|sqlite_sequence", _NONE, "the state of the index"),
     Kind(r"passage_\d+", _TEXT, "passages, with names, dates, senders and recipients"),
     Kind(r"words_\d+(?:_\w+)?", _TEXT, "words of the passages (FTS5)"),
     Kind(r"vector_\d+(?:_\w+)?", _DERIVED, "vectors of the passages (sqlite-vec)"),

@@ -45,12 +45,14 @@ def count_rows(path: Path) -> dict[str, int]:
         UserError: the index is missing or damaged.
     """
     with explained(path), closing(connect(path, older=True)) as database:
-        names = database.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
-        ).fetchall()
-        return {
-            name: next(database.execute(f'SELECT count(*) FROM "{name}"'))[0] for (name,) in names
-        }
+        names = [
+            str(name)
+            for (name,) in database.execute(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
+            )
+        ]
+        counts = (next(database.execute(f'SELECT count(*) FROM "{name}"')) for name in names)
+        return {name: int(count) for name, (count,) in zip(names, counts, strict=True)}
 
 
 def find_damage(path: Path) -> list[str]:
