@@ -28,6 +28,7 @@ from customir.cli.stages import (
     rollback,
     train,
 )
+from customir.cli.upkeep import backup, restore, verify
 from customir.errors import UserError
 from customir.interrupt import note_interrupts
 from customir.terminal import echo
@@ -73,7 +74,7 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     *(adapt, ingest, show, analyze, generate, mine, train, evaluate, check, export, index),
-    *(rollback, status, search, serve, privacy, purge, models, doctor),
+    *(rollback, status, search, serve, privacy, purge, backup, restore, verify, models, doctor),
 ):
     cli.add_command(_command)
 

@@ -11,7 +11,7 @@ from customir.job import CHECK_NAME
 from customir.runtime.generations import INDEX_NAME
 from customir.runtime.index_documents import count_rows as count_index_rows
 from customir.workspace import DATABASE_NAME, Workspace
-from customir.workspace.tables import count_rows as count_workspace_rows
+from customir.workspace.upkeep import count_rows as count_workspace_rows
 
 
 class Content(StrEnum):

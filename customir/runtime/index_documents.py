@@ -3,7 +3,12 @@
 from contextlib import closing
 from pathlib import Path
 
-from customir.runtime.index_file import connect, explained, generations_of
+from customir.runtime.index_file import (
+    connect,
+    explained,
+    generations_of,
+    live_generation,
+)
 
 DocumentRow = tuple[str, str, str, str, str, str | None]
 
@@ -64,3 +69,14 @@ def find_damage(path: Path) -> list[str]:
     with explained(path), closing(connect(path, older=True)) as database:
         found = [str(text) for (text,) in database.execute("PRAGMA integrity_check")]
         return [text for text in found if text != "ok"]
+
+
+def current_stamp(path: Path) -> str | None:
+    """What names the vectors that an index holds now, for their cache; None if it is unfinished.
+
+    Raises:
+        UserError: the index is missing or damaged.
+    """
+    with explained(path), closing(connect(path, older=True)) as database:
+        generation = live_generation(database)
+        return generation.stamp if generation else None

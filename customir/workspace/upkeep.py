@@ -1,5 +1,10 @@
-"""Tables of the workspace, the number of their rows, and whether the file is intact."""
+"""Looking the workspace over as a whole, and copying it while others use it."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from customir.files import create_database_file
 from customir.workspace.database import Workspace
 
 
@@ -22,3 +27,18 @@ def find_damage(workspace: Workspace) -> list[str]:
         f"{table}: row {row} refers to a missing row of {parent}"
         for table, row, parent, _ in broken
     ]
+
+
+def copy_workspace(workspace: Workspace, target: Path) -> None:
+    """Copy the file as it is at this moment, while others read and write it."""
+    create_database_file(target)
+    with closing(sqlite3.connect(target)) as copy:
+        workspace.database.backup(copy)
+
+
+def empty_log(path: Path) -> None:
+    """Write everything from a workspace's write-ahead log to the file, and delete the log."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
