@@ -10,7 +10,7 @@ import click
 
 from customir import __version__
 from customir.cli.doctor import doctor
-from customir.cli.inspect import analyze, check, show, status
+from customir.cli.inspect import analyze, check, report, show, status
 from customir.cli.models import models
 from customir.cli.network import block
 from customir.cli.options import InOrder
@@ -74,7 +74,20 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     *(adapt, ingest, show, analyze, generate, mine, train, evaluate, check, export, index),
-    *(rollback, status, search, serve, privacy, purge, backup, restore, verify, models, doctor),
+    *(
+        rollback,
+        status,
+        report,
+        search,
+        serve,
+        privacy,
+        purge,
+        backup,
+        restore,
+        verify,
+        models,
+        doctor,
+    ),
 ):
     cli.add_command(_command)
 
