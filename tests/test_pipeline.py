@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mail import write_mailbox
+from mail import PEOPLE, THINGS, write_mailbox
 from safetensors.torch import load_file, save_file
 
+from customir import models
+from customir.commands.privacy import Content, list_contents
 from customir.files import sha256_of
 from customir.runtime import Searcher
 from customir.workspace.queries import SELF_SUPERVISED_STYLES
@@ -179,6 +181,49 @@ def test_all_is_private(done: tuple[Path, str]) -> None:
     for path in (out, *out.rglob("*")):
         if path.name != "customir.toml":  # written by this test
             assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_privacy_knows_every_file_and_table_of_a_run(done: tuple[Path, str]) -> None:
+    out, _ = done
+    entries = list_contents(out)
+    assert [e for e in entries if e.content is Content.UNKNOWN] == []
+    assert {e.path for e in entries} == {
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+    named = [name.encode() for name in (*PEOPLE, *(f"{thing} " for thing in THINGS))]
+    for entry in entries:
+        if entry.table is None and entry.content is not Content.TEXT:
+            content = (out / entry.path).read_bytes()
+            assert not [name for name in named if name in content], entry.path
+
+
+def test_what_ships_quotes_nothing_and_names_nobody(
+    mail: Path, done: tuple[Path, str], tmp_path: Path
+) -> None:
+    out, _ = done
+    reports = [tmp_path / "report.html", tmp_path / "report.md"]
+    for file in reports:
+        subprocess.run(
+            [sys.executable, "-m", "customir.cli", "report", str(out), str(file)], check=True
+        )
+    subjects = [f"{thing} {number}" for number, thing in enumerate(THINGS)]
+    places = [out, mail, models.locate("minilm").parent, Path.home(), Path(sys.prefix)]
+    wanted = [*PEOPLE, *subjects, "@example.org", *map(str, places)]
+    shipped = [path for path in (out / "model").rglob("*") if path.is_file()]
+    assert {"README.md", "SHA256SUMS", "model.onnx", "config.json"} <= {p.name for p in shipped}
+    for path in [*shipped, *reports]:
+        content = path.read_bytes()
+        assert [each for each in wanted if each.encode() in content] == [], path
+    # The same words are found where they are.
+    whole = tmp_path / "whole.md"
+    subprocess.run(
+        [sys.executable, "-m", "customir.cli", "report", str(out), str(whole), "--with-examples"],
+        check=True,
+    )
+    assert any(subject in whole.read_text() for subject in subjects)
+    assert str(mail) in whole.read_text()
 
 
 def test_search_answers_without_torch(done: tuple[Path, str]) -> None:

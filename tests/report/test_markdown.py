@@ -235,7 +235,7 @@ def test_without_texts_nothing_of_the_corpus_is_in_it(tmp_path: Path) -> None:
     word = "quokkaword"
     run = run_of(word, tmp_path / "zelda")
     # These are the gate's words and the names of styles; the sample has the text there, too.
-    run.evaluate |= {"reason": "It is better.", "by_style": []}
+    run.evaluate.update(reason="It is better.", by_style=[])
     for render in (report_text, page_text):
         assert word in render(run)
         text = render(run.without_texts())
