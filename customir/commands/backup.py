@@ -44,7 +44,7 @@ def backup(folder: Path, file: Path) -> int:
     make_private_folder(scratch)
     try:
         if (folder / DATABASE_NAME).exists():
-            with Workspace(folder, write=False) as workspace:
+            with Workspace(folder, write=False, older=True) as workspace:
                 copy_workspace(workspace, scratch / DATABASE_NAME)
         _write(folder, file, scratch)
     finally:

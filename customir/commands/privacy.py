@@ -67,8 +67,11 @@ FILES = (
     Kind(rf"{_PLACE}index\.plan", _NONE, "hash of the passages that are being indexed"),
     Kind(rf"{_PLACE}model/README\.md", _DERIVED, "model card: figures, no text"),
     Kind(
-        rf"{_PLACE}(?:passage-)?model/.*", _DERIVED, "model: weights that learned from the corpus"
+        rf"{_PLACE}(?:passage-)?model/.*\.(?:safetensors|onnx|gguf)",
+        _DERIVED,
+        "model: weights that learned from the corpus, unless the base ships",
     ),
+    Kind(rf"{_PLACE}(?:passage-)?model/.*", _NONE, "model: files of the base, and checksums"),
     Kind(r"training/.*", _DERIVED, "adapter and checkpoint: weights that learned from the corpus"),
     Kind(r"candidates-[^/]*/.*", _DERIVED, "models that a stopped evaluation left"),
     Kind(r"(?:.*/)?[^/]*\.part(?:/.*)?", _TEXT, "unfinished file, which a stopped command left"),
@@ -117,7 +120,7 @@ def _tables(path: Path, name: str) -> Iterator[Entry]:
     rows: Mapping[str, int]
     if name in (DATABASE_NAME, f"{CHECK_NAME}/{DATABASE_NAME}"):
         kinds = WORKSPACE_TABLES
-        with Workspace(path.parent, write=False) as workspace:
+        with Workspace(path.parent, write=False, older=True) as workspace:
             rows = count_workspace_rows(workspace)
     elif path.name == INDEX_NAME:
         kinds, rows = INDEX_TABLES, count_index_rows(path)

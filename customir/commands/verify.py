@@ -104,7 +104,7 @@ def _model(model: Path, shown: str) -> Iterator[Finding]:
     if (model / SUMS).exists():
         for line in (model / SUMS).read_text(encoding="utf-8", errors="replace").splitlines():
             checksum, _, name = line.partition("  ")
-            path = (model / SUMS).with_name(name).resolve()
+            path = ((model / SUMS).parent / name).resolve()
             if path.is_relative_to(model.resolve()):
                 expected[path.relative_to(model.resolve()).as_posix()] = checksum
     advice = (
@@ -136,7 +136,7 @@ def _settings(folder: Path) -> list[str]:
 
 
 def _workspace(folder: Path) -> list[str]:
-    with Workspace(folder, write=False) as workspace:
+    with Workspace(folder, write=False, older=True) as workspace:
         return find_workspace_damage(workspace)
 
 

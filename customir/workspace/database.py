@@ -56,13 +56,14 @@ class Workspace:
     Args:
         folder: DIR. If it does not exist, it is created, readable by its owner alone.
         write: Take the lock that keeps a second writer out. Readers need none (WAL).
+        older: Also open a file with an older schema for reading, to look at it as a whole.
 
     Raises:
         UserError: another process is writing, the file is not a workspace of this version, or (for
             a reader) `folder` has no workspace.
     """
 
-    def __init__(self, folder: Path, *, write: bool = True) -> None:
+    def __init__(self, folder: Path, *, write: bool = True, older: bool = False) -> None:
         self.folder = folder
         path = folder / DATABASE_NAME
         self._lock: int | None = None
@@ -85,7 +86,7 @@ class Workspace:
             _check_schema(self.database)
             if write:
                 migrate(self.database)
-            elif version_of(self.database) < len(MIGRATIONS):
+            elif version_of(self.database) < len(MIGRATIONS) and not older:
                 # Reading must not write: another process may be at work there.
                 raise ValueError("its schema is older than this CustomIR's")
         except UserError:
