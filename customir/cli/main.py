@@ -30,6 +30,7 @@ from customir.cli.stages import (
 )
 from customir.cli.upkeep import backup, restore, verify
 from customir.errors import UserError
+from customir.files import is_disk_full
 from customir.interrupt import note_interrupts
 from customir.terminal import echo
 
@@ -108,3 +109,12 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        echo(
+            f"Error: no room on the disk ({error}). Make room and run the same command again: it "
+            "continues where it stopped.",
+            err=True,
+        )
+        sys.exit(EXIT_USER_ERROR)

@@ -24,7 +24,7 @@ SHOWN_DOCUMENTS = 10
     cls=Examples,
     examples="""
     customir privacy mail
-    customir privacy mail --json | jq -r '.[] | select(.content | startswith("text")) | .path'
+    customir privacy mail --json | jq '.[] | {path, content}'
     """,
 )
 @folder_argument

@@ -8,6 +8,7 @@ from datetime import datetime
 from email.utils import getaddresses
 from pathlib import Path
 
+from customir.corpus.cleaning import clean_line
 from customir.errors import UserError
 from customir.files import sha256_of
 from customir.runtime import generations
@@ -62,7 +63,8 @@ class Selection:
             raise UserError(
                 "Nothing is selected. Give --message, --sender or --before, or --all-but-model."
             )
-        names = {name for each in self.messages for name in (each, f"<{each}>")}
+        messages = [clean_line(each) for each in self.messages]  # as identifiers are stored
+        names = {name for each in messages for name in (each, f"<{each}>")}
         senders = {sender.casefold() for sender in self.senders}
         start = period(self.before)[0] if self.before else None
         return sorted(

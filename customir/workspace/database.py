@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from customir.errors import UserError
-from customir.files import create_database_file, make_private_folder
+from customir.files import create_database_file, is_disk_full, make_private_folder
 from customir.workspace.migrations import MIGRATIONS, migrate, version_of
 
 DATABASE_NAME = "workspace.db"
@@ -94,6 +94,10 @@ class Workspace:
             raise
         except (OSError, sqlite3.DatabaseError, ValueError) as error:
             self.close()
+            if is_disk_full(error):
+                raise UserError(
+                    f"{path}: no room on the disk ({error}). Make room and run the same command again."
+                ) from error
             raise UserError(
                 f"{path}: not a usable workspace ({error}). Run adapt again; if the error remains, "
                 "move the file away first."
