@@ -338,7 +338,7 @@ REMOVED = {
 
 # Their defaults in version 0.2.0, which wrote all settings to the file. A removed setting that was
 # never changed is left out, so that DIR can be used as it is.
-REMOVED_DEFAULTS = {
+REMOVED_DEFAULTS: dict[str, dict[str, object]] = {
     "queries": {"personas": False},
     "training": {
         "distillation_weight": 0.0,

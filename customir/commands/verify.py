@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
@@ -114,9 +115,7 @@ def _model(model: Path, shown: str) -> Iterator[Finding]:
     if not expected:
         yield Finding(str(model), "it has no checksums", advice)
     for name, checksum in sorted(expected.items()):
-        yield _checked(
-            model / name, lambda path=model / name, checksum=checksum: _file(path, checksum), advice
-        )  # type: ignore[misc]
+        yield _checked(model / name, partial(_file, model / name, checksum), advice)
 
 
 def _checked(path: Path, problems: Callable[[], list[str]], advice: str) -> Finding:
