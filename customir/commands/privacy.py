@@ -74,6 +74,7 @@ FILES = (
     Kind(rf"{_PLACE}(?:passage-)?model/.*", _NONE, "model: files of the base, and checksums"),
     Kind(r"training/.*", _DERIVED, "adapter and checkpoint: weights that learned from the corpus"),
     Kind(r"candidates-[^/]*/.*", _DERIVED, "models that a stopped evaluation left"),
+    Kind(r"(?:check/)?etilqs_\w+", _TEXT, "temporary file of SQLite"),
     Kind(r"(?:.*/)?[^/]*\.part(?:/.*)?", _TEXT, "unfinished file, which a stopped command left"),
 )
 WORKSPACE_TABLES = (

@@ -25,7 +25,16 @@ from customir.workspace.purge import (
 )
 
 # What the next `customir adapt` writes anew. It quotes documents or learned from them.
-DERIVED = ("report.md", "report.html", "check", "training", "candidates-*", "*.part", ".*.part")
+DERIVED = (
+    "report.md",
+    "report.html",
+    "check",
+    "training",
+    "candidates-*",
+    "*.part",
+    ".*.part",
+    "etilqs_*",
+)
 # What else has to go so that only the model is left.
 ALL_BUT_MODEL = (*DERIVED, f"{DATABASE_NAME}*", "customir.toml")
 CHECKSUMS = "onnx/SHA256SUMS"

@@ -85,6 +85,10 @@ class Workspace:
             self.database.execute("PRAGMA trusted_schema = OFF")
             _check_schema(self.database)
             if write:
+                # SQLite rewrites a file and sorts with temporary files, which hold the corpus, too.
+                # By default they lie in /var/tmp, on a disk that may not be encrypted.
+                beside = str(folder.resolve()).replace("'", "''")
+                self.database.execute(f"PRAGMA temp_store_directory = '{beside}'")
                 migrate(self.database)
             elif version_of(self.database) < len(MIGRATIONS) and not older:
                 # Reading must not write: another process may be at work there.
