@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from customir import models
 from customir.commands.privacy import Content, list_contents
 from customir.files import sha256_of
-from customir.runtime import Searcher
+from customir.runtime import Searcher, generations
+from customir.runtime.index import connect
 from customir.workspace.queries import SELF_SUPERVISED_STYLES
 
 STAGES = ("ingest", "generate", "mine", "train", "evaluate", "export", "index")
@@ -386,18 +387,47 @@ def test_a_reader_runs_on_while_mail_is_removed_and_no_byte_of_it_is_left(
     out = shutil.copytree(done[0], tmp_path / "out", symlinks=True)
     fewer = write_mailbox(tmp_path / "fewer.mbox", threads=24)
 
+    # What was made of it: the originals as they are stored, and the vectors.
+    made = [
+        bytes(text)  # type: ignore[call-overload]
+        for (text,) in rows(
+            out,
+            "SELECT original.text FROM original JOIN document ON document = key "
+            "WHERE identifier LIKE '<24.%'",
+        )
+    ]
+    with closing(connect(generations.current(out) / "index.db")) as index:
+        (number,) = index.execute("SELECT max(number) FROM generation").fetchone()
+        made += [
+            bytes(vector)
+            for (vector,) in index.execute(
+                f"SELECT embedding FROM vector_{number} JOIN passage_{number} ON id = rowid "
+                "WHERE identifier LIKE '<24.%'"
+            )
+        ]
+    assert len(made) == 6
+
     def traces() -> set[str]:
-        wanted = b"invoice template", b"24.0@example.org", b"24.1@example.org"
+        words = b"invoice template", b"24.0@example.org", b"24.1@example.org"
         files = (path for path in out.rglob("*") if path.is_file() and not path.is_symlink())
+        contents = ((path.name, path.read_bytes()) for path in files)
         return {
-            path.name for path in files if any(part in path.read_bytes().lower() for part in wanted)
+            name
+            for name, content in contents
+            if any(word in content.lower() for word in words)
+            or any(part in content for part in made)
         }
 
     # Whether a report quotes this mail depends on its samples; these do in any case.
     for name in ("report.html", "report.md"):
         with (out / name).open("a") as file:
             file.write("<!-- invoice template -->")
-    assert traces() >= {"index.db", "workspace.db", "report.html", "report.md"}
+    for name in ("check/workspace.db", "candidates-killed/weights"):  # left by other commands
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_bytes(made[0])
+    assert traces() >= {
+        "index.db", "index.vectors", "workspace.db", "report.html", "report.md", "weights",
+    }  # fmt: skip
     process = subprocess.Popen(
         command(fewer, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

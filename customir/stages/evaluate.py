@@ -1,6 +1,7 @@
 """Evaluating on held-out queries: the table, the verdict, gains by style, single queries."""
 
 import dataclasses
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ def run(job: Job) -> StageSummary:
 
     trained = job.summary("train")["adapter"]
     data = held_out_data_of(job)
+    for leftover in job.folder.glob("candidates-*"):  # of an evaluation that was killed
+        shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(dir=job.folder, prefix="candidates-") as folder:
 
         def merged(weight: float) -> Path:
