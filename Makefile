@@ -2,6 +2,7 @@
 # make demo    adapt a model to public mail, or to yours: make demo MAIL=path/to.mbox
 # make test    all tests; make test-fast: those that need no model, in two minutes
 # make docs    the site in site/, from docs/ and the code
+# make sbom    what is installed, as CycloneDX; make audit: its known vulnerabilities (needs a network)
 # make lint    make bench    make clean
 #
 # PYTHON=python3.12 chooses the interpreter. CUSTOMIR_MODELS is the models' folder, outside the
@@ -45,7 +46,7 @@ model = .venv/stamp-model-$(1)
 TEST_MODELS = $(call model,minilm) $(call model,smollm2-135m)
 DEMO_MODELS = $(call model,minilm) $(call model,qwen2.5-coder-0.5b)
 
-.PHONY: setup demo test test-fast lint docs bench clean
+.PHONY: setup demo test test-fast lint docs sbom audit bench clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -99,6 +100,17 @@ lint: $(DEVELOPING)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy customir kernels exporters
+
+# The tools have an environment of their own, so that they are not among what is listed.
+sbom: $(INSTALLED)
+	@mkdir -p build
+	test -x build/release/bin/pip || $(BIN)/python -m venv build/release
+	build/release/bin/pip install --disable-pip-version-check -q cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	build/release/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+		--mc-type application -o build/sbom.json $(BIN)/python
+
+audit: sbom
+	build/release/bin/pip-audit --disable-pip --no-deps -r constraints.txt
 
 bench: $(DEVELOPING) $(TEST_MODELS) $(DEMO_MODELS)
 	$(PIP_INSTALL) -q -e ".[bench]"

@@ -1,7 +1,9 @@
 """Private files: folders 0700, files 0600, and writes that are whole or absent."""
 
+import errno
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,26 @@ from typing import IO
 from customir.errors import UserError
 
 READ_BYTES = 1 << 20
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What SQLite reports instead where it is a write, or room for its shared memory, that failed.
+SQLITE_NO_ROOM = (
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.SQLITE_IOERR_SHMSIZE,
+)  # fmt: skip
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that a file system has no room."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return True
+        if getattr(error, "sqlite_errorcode", None) in SQLITE_NO_ROOM:
+            return True
+        # Libraries in Rust and C++ (safetensors, ONNX Runtime) have the system's words alone.
+        if os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def make_private_folder(folder: Path) -> Path:

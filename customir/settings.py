@@ -342,6 +342,19 @@ REMOVED = {
 }
 
 
+# Their defaults in version 0.2.0, which wrote all settings to the file. A removed setting that was
+# never changed is left out, so that DIR can be used as it is.
+REMOVED_DEFAULTS: dict[str, dict[str, object]] = {
+    "queries": {"personas": False},
+    "training": {
+        "distillation_weight": 0.0,
+        "teacher": "hybrid",
+        "teacher_temperature": 1.0,
+        "embedding_regularization": 0.0,
+    },
+}
+
+
 def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
     """Read DIR/customir.toml, or use the defaults if it does not exist, and apply `overrides`.
 
@@ -359,6 +372,13 @@ def read_settings(folder: Path, overrides: dict[str, Any]) -> Settings:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: {error}. Correct the line or delete the file.") from error
+    for name, defaults in REMOVED_DEFAULTS.items():
+        if isinstance(section_values := values.get(name), dict):
+            values[name] = {
+                field: value
+                for field, value in section_values.items()
+                if field not in defaults or value != defaults[field]
+            }
     for name, value in overrides.items():
         if value is not None:
             section, _, field = name.rpartition(".")

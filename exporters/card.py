@@ -22,6 +22,7 @@ class Facts:
         licence: Licence of the base, and so of this model; None if it is unknown.
         weight: Interpolation weight of the adapter; if it is 0, the weights are the base's.
         verdict: The reason, in a sentence.
+        trained_on: What the adapter learned from, in sentences.
         corpus: Figures of the corpus by name: messages, threads, passages, queries.
         compared: Base and adapted model on held-out queries, a table with its header.
         chain: Each file compared with the one that it was made from, a table with its header.
@@ -33,6 +34,7 @@ class Facts:
     licence: str | None
     weight: float
     verdict: str
+    trained_on: str
     corpus: Mapping[str, int]
     compared: Sequence[Sequence[str]]
     chain: Sequence[Sequence[str]]
@@ -66,9 +68,8 @@ def _text(model: Path, facts: Facts) -> str:
         license=facts.licence.lower() if facts.licence else "unknown",
     )
     how = (
-        f"{facts.weight:g} of a LoRA adapter (arXiv 2106.09685), added to the base's weights. The "
-        "adapter was trained with InfoNCE on search queries that a local LLM wrote for passages of "
-        "the corpus, with hard negatives that the LLM judged (CustomIR, arXiv 2510.21729)."
+        f"{facts.weight:g} of {_change(facts)}, added to the base's weights. {facts.trained_on} It was "
+        "trained with InfoNCE (CustomIR, arXiv 2510.21729)."
         if facts.weight
         else "The weights are those of the base: no adapted model was significantly better."
     )
@@ -107,8 +108,7 @@ def _text(model: Path, facts: Facts) -> str:
         "## Settings",
         _list(facts.settings),
         "## Limits",
-        "- Most queries that it was tuned on, and those of the first table, were written by an LLM, "
-        "not by people.\n"
+        "- The queries of the first table were written by an LLM, not by people.\n"
         "- It knows one corpus. Outside it, expect the base's quality or less; nothing here was "
         "measured there.\n"
         "- Longer texts are cut at the base's limit.\n"
@@ -122,6 +122,12 @@ def _text(model: Path, facts: Facts) -> str:
         else "That of the base; its folder does not say which.",
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _change(facts: Facts) -> str:
+    """What training changed."""
+    full = facts.settings.get("full_fine_tuning")
+    return "the change by full fine-tuning" if full else "a LoRA adapter (arXiv 2106.09685)"
 
 
 def _list(figures: Mapping[str, object]) -> str:

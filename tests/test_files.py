@@ -1,13 +1,22 @@
 """Private files, written whole."""
 
+import errno
 import hashlib
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from customir.errors import UserError
-from customir.files import READ_BYTES, make_private_folder, sha256_of, write_atomically
+from customir.files import (
+    READ_BYTES,
+    is_disk_full,
+    make_private_folder,
+    sha256_of,
+    write_atomically,
+)
 from customir.settings import Settings, write_settings
 from customir.workspace import Workspace
 
@@ -70,3 +79,31 @@ def test_sha256_of_any_size(tmp_path: Path) -> None:
         content = bytes(size)
         (tmp_path / "f").write_bytes(content)
         assert sha256_of(tmp_path / "f") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (ValueError("full"), False),
+    ],
+)
+def test_a_full_disk_is_recognised(error: Exception, full: bool) -> None:
+    assert is_disk_full(error) is full
+    later = UserError("the export failed")
+    later.__cause__ = error
+    assert is_disk_full(later) is full
+
+
+def test_sqlite_s_full_disk_is_recognised() -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("PRAGMA max_page_count = 2")
+        with pytest.raises(sqlite3.OperationalError) as found:
+            database.execute("CREATE TABLE t AS SELECT zeroblob(100000) AS b")
+        assert is_disk_full(found.value)
+        with pytest.raises(sqlite3.OperationalError) as other:
+            database.execute("SELECT * FROM missing")
+        assert not is_disk_full(other.value)

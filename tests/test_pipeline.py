@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mail import write_mailbox
+from mail import PEOPLE, THINGS, write_mailbox
 from safetensors.torch import load_file, save_file
 
+from customir import models
+from customir.commands.privacy import Content, list_contents
 from customir.files import sha256_of
-from customir.runtime import Searcher
+from customir.runtime import Searcher, generations
+from customir.runtime.index import connect
 from customir.workspace.queries import SELF_SUPERVISED_STYLES
 
 STAGES = ("ingest", "generate", "mine", "train", "evaluate", "export", "index")
@@ -181,6 +184,49 @@ def test_all_is_private(done: tuple[Path, str]) -> None:
             assert path.stat().st_mode & 0o077 == 0, path
 
 
+def test_privacy_knows_every_file_and_table_of_a_run(done: tuple[Path, str]) -> None:
+    out, _ = done
+    entries = list_contents(out)
+    assert [e for e in entries if e.content is Content.UNKNOWN] == []
+    assert {e.path for e in entries if not e.path.endswith(("-wal", "-shm"))} == {
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if path.is_file() and not path.is_symlink() and not path.name.endswith(("-wal", "-shm"))
+    }
+    named = [name.encode() for name in (*PEOPLE, *(f"{thing} " for thing in THINGS))]
+    for entry in entries:
+        if entry.table is None and entry.content is not Content.TEXT:
+            content = (out / entry.path).read_bytes()
+            assert not [name for name in named if name in content], entry.path
+
+
+def test_what_ships_quotes_nothing_and_names_nobody(
+    mail: Path, done: tuple[Path, str], tmp_path: Path
+) -> None:
+    out, _ = done
+    reports = [tmp_path / "report.html", tmp_path / "report.md"]
+    for file in reports:
+        subprocess.run(
+            [sys.executable, "-m", "customir.cli", "report", str(out), str(file)], check=True
+        )
+    subjects = [f"{thing} {number}" for number, thing in enumerate(THINGS)]
+    places = [out, mail, models.locate("minilm").parent, Path.home(), Path(sys.prefix)]
+    wanted = [*PEOPLE, *subjects, "@example.org", *map(str, places)]
+    shipped = [path for path in (out / "model").rglob("*") if path.is_file()]
+    assert {"README.md", "SHA256SUMS", "model.onnx", "config.json"} <= {p.name for p in shipped}
+    for path in [*shipped, *reports]:
+        content = path.read_bytes()
+        assert [each for each in wanted if each.encode() in content] == [], path
+    # The same words are found where they are.
+    whole = tmp_path / "whole.md"
+    subprocess.run(
+        [sys.executable, "-m", "customir.cli", "report", str(out), str(whole), "--with-examples"],
+        check=True,
+    )
+    assert any(subject in whole.read_text() for subject in subjects)
+    assert str(mail) in whole.read_text()
+
+
 def test_search_answers_without_torch(done: tuple[Path, str]) -> None:
     out, _ = done
     code = (
@@ -341,18 +387,47 @@ def test_a_reader_runs_on_while_mail_is_removed_and_no_byte_of_it_is_left(
     out = shutil.copytree(done[0], tmp_path / "out", symlinks=True)
     fewer = write_mailbox(tmp_path / "fewer.mbox", threads=24)
 
+    # What was made of it: the originals as they are stored, and the vectors.
+    made = [
+        bytes(text)  # type: ignore[call-overload]
+        for (text,) in rows(
+            out,
+            "SELECT original.text FROM original JOIN document ON document = key "
+            "WHERE identifier LIKE '<24.%'",
+        )
+    ]
+    with closing(connect(generations.current(out) / "index.db")) as index:
+        (number,) = index.execute("SELECT max(number) FROM generation").fetchone()
+        made += [
+            bytes(vector)
+            for (vector,) in index.execute(
+                f"SELECT embedding FROM vector_{number} JOIN passage_{number} ON id = rowid "
+                "WHERE identifier LIKE '<24.%'"
+            )
+        ]
+    assert len(made) == 6
+
     def traces() -> set[str]:
-        wanted = b"invoice template", b"24.0@example.org", b"24.1@example.org"
+        words = b"invoice template", b"24.0@example.org", b"24.1@example.org"
         files = (path for path in out.rglob("*") if path.is_file() and not path.is_symlink())
+        contents = ((path.name, path.read_bytes()) for path in files)
         return {
-            path.name for path in files if any(part in path.read_bytes().lower() for part in wanted)
+            name
+            for name, content in contents
+            if any(word in content.lower() for word in words)
+            or any(part in content for part in made)
         }
 
     # Whether a report quotes this mail depends on its samples; these do in any case.
     for name in ("report.html", "report.md"):
         with (out / name).open("a") as file:
             file.write("<!-- invoice template -->")
-    assert traces() >= {"index.db", "workspace.db", "report.html", "report.md"}
+    for name in ("check/workspace.db", "candidates-killed/weights"):  # left by other commands
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_bytes(made[0])
+    assert traces() >= {
+        "index.db", "index.vectors", "workspace.db", "report.html", "report.md", "weights",
+    }  # fmt: skip
     process = subprocess.Popen(
         command(fewer, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

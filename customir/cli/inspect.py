@@ -1,4 +1,4 @@
-"""The commands that inspect DIR: show, analyze, check, status."""
+"""The commands that inspect DIR: show, analyze, check, status, report."""
 
 import json
 from dataclasses import asdict
@@ -9,6 +9,8 @@ import click
 from customir.cli.jobs import open_job, require_folder
 from customir.cli.options import Examples, folder_argument, json_option
 from customir.cli.output import print_table
+from customir.errors import UserError
+from customir.files import write_atomically
 from customir.settings import read_settings
 from customir.terminal import echo
 
@@ -134,3 +136,38 @@ def status(folder: Path, as_json: bool) -> None:
     table = [["stage", "state", "seconds", "work", "left"]]
     table += [[row.name, row.state, row.seconds_text, row.work_text, row.left_text] for row in rows]
     print_table(table)
+
+
+@click.command(
+    cls=Examples,
+    examples="""
+    customir report mail for-the-auditors.html
+    customir report mail with-searches.md --with-examples
+    """,
+)
+@folder_argument
+@click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--with-examples",
+    is_flag=True,
+    help="Also searches, samples of queries, topics, sources, and what was skipped.",
+)
+def report(folder: Path, file: Path, with_examples: bool) -> None:
+    """Write the report to FILE (.html or .md) for others: figures without text of the corpus.
+
+    DIR/report.html and DIR/report.md quote the corpus and name its files. FILE does so only with
+    --with-examples.
+    """
+    if file.suffix not in (".html", ".md"):
+        raise UserError(f"{file}: end the name with .html or .md.")
+    from customir.report.markdown import report_text
+    from customir.report.page import page_text
+    from customir.report.run import read_run
+    from customir.workspace import Workspace
+
+    with Workspace(folder, write=False) as workspace:
+        run = read_run(workspace, read_settings(folder, {}))
+    run = run if with_examples else run.without_texts()
+    text = page_text(run) if file.suffix == ".html" else report_text(run)
+    write_atomically(file, text.encode())
+    echo(f"{file}: written.")

@@ -11,10 +11,11 @@ import click
 from customir import __version__
 from customir.cli.access import access
 from customir.cli.doctor import doctor
-from customir.cli.inspect import analyze, check, show, status
+from customir.cli.inspect import analyze, check, report, show, status
 from customir.cli.models import models
 from customir.cli.network import block
 from customir.cli.options import InOrder
+from customir.cli.privacy import privacy, purge
 from customir.cli.search import search
 from customir.cli.serve import serve
 from customir.cli.stages import (
@@ -28,7 +29,9 @@ from customir.cli.stages import (
     rollback,
     train,
 )
+from customir.cli.upkeep import backup, restore, verify
 from customir.errors import UserError
+from customir.files import is_disk_full
 from customir.interrupt import note_interrupts
 from customir.terminal import echo
 
@@ -73,7 +76,8 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     *(adapt, ingest, show, analyze, generate, mine, train, evaluate, check, export, index),
-    *(rollback, status, search, serve, access, models, doctor),
+    *(rollback, status, report, search, serve, access),
+    *(privacy, purge, backup, restore, verify, models, doctor),
 ):
     cli.add_command(_command)
 
@@ -94,3 +98,12 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        echo(
+            f"Error: no room on the disk ({error}). Make room and run the same command again: it "
+            "continues where it stopped.",
+            err=True,
+        )
+        sys.exit(EXIT_USER_ERROR)

@@ -16,6 +16,7 @@ from customir.pipeline import STAGE, is_done
 from customir.stages.export import model_folder
 from customir.workspace import Workspace, content_key
 from customir.workspace.passages import Passage, read_passages
+from customir.workspace.purge import add_purged, read_purged
 from customir.workspace.queries import Query
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def check_drift(job: Job, sources: Sequence[Path], count: int) -> "Drift":
 def _read_new(job: Job, sources: Sequence[Path]) -> list[Passage]:
     """The passages of `sources` that DIR does not have, read into a workspace of their own."""
     with Workspace(job.folder / CHECK_NAME) as workspace:
+        with workspace.transaction():
+            add_purged(workspace, read_purged(job.workspace))
         ingest(workspace, sources, job.settings.corpus, base_tokenizer_file(job), job.reporter)
         known = {passage.key for passage in job.passages}
         new = [passage for passage in read_passages(workspace) if passage.key not in known]

@@ -23,6 +23,7 @@ from customir.progress import Reporter
 from customir.settings import CorpusSettings
 from customir.workspace import Workspace
 from customir.workspace.documents import (
+    DocumentHead,
     SkippedRow,
     clear_skipped,
     count_documents,
@@ -39,6 +40,7 @@ from customir.workspace.passages import (
     read_texts,
     update_duplicates,
 )
+from customir.workspace.purge import read_purged
 
 STAGE = "ingest"
 WORK = "reading"
@@ -50,6 +52,7 @@ KILOBYTE = 1000
 # on which only an enormous difference is significant.
 MINIMUM_PASSAGES = 40
 SAME_MESSAGE = "same message as"
+PURGED = "purged"
 
 
 @dataclass(frozen=True)
@@ -159,9 +162,14 @@ def require_enough(workspace: Workspace) -> None:
 
 
 class _Reading:
-    """The state of reading over all sources, for threading and for detecting repeated messages."""
+    """The state of reading over all sources, for threading and for detecting repeated messages.
 
-    def __init__(self) -> None:
+    Args:
+        purged: The identities of documents that are not to be kept.
+    """
+
+    def __init__(self, purged: frozenset[str] = frozenset()) -> None:
+        self._purged = purged
         self.read = self.attachments = self.characters = 0
         self.posts: dict[str, Post] = {}
         self.reasons: Counter[str] = Counter()
@@ -177,6 +185,9 @@ class _Reading:
         for each in results:
             self.read += 1
             self.attachments += each.is_attachment
+            if isinstance(each, Prepared) and (identity := self._is_purged(each)):
+                # Listed by a hash: its identifier is not to be stored again.
+                each = Skipped(each.document.source, identity, PURGED, each.is_attachment)
             if isinstance(each, Prepared):
                 earlier = self.posts.setdefault(each.post.key, each.post)
                 if earlier is each.post:
@@ -196,6 +207,16 @@ class _Reading:
         self.lines.add(each.document.text for each in kept if each.is_mail)
         return kept, skipped
 
+    def _is_purged(self, prepared: Prepared) -> str | None:
+        """The identity of a document that was purged; None if it was not."""
+        if not self._purged:
+            return None
+        read = prepared.document
+        identity = DocumentHead(
+            read.key, read.source, read.identifier, read.title, read.sender, read.date
+        ).identity
+        return identity if identity in self._purged else None
+
 
 def _read(
     workspace: Workspace,
@@ -204,7 +225,7 @@ def _read(
     reporter: Reporter,
     processes: int,
 ) -> _Reading:
-    reading = _Reading()
+    reading = _Reading(read_purged(workspace))
     with workspace.transaction() as database:
         clear_skipped(database)
     total = sum(path.stat().st_size for source in sources for path, _ in regular_files(source))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from customir.corpus.cleaning import Cut, clean, missing_lines
+from customir.corpus.cleaning import Cut, clean, clean_line, missing_lines
 from customir.corpus.document import RawDocument
 from customir.corpus.passages import REPEATED
 from customir.errors import UserError
@@ -70,6 +70,7 @@ def show(workspace: Workspace, name: str) -> list[Shown]:
         UserError: there is no such document. The message says why it was skipped, or names similar
             ones.
     """
+    name = clean_line(name)  # as identifiers are stored; bytes that are not UTF-8 are replaced
     found = find_documents(workspace, name)
     if not found:
         raise UserError(_why_not(workspace, name))

@@ -44,6 +44,13 @@ def sources_fingerprint(sources: Sequence[Path]) -> str:
 
 
 def _check(source: Path) -> None:
+    try:
+        str(source).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{str(source)!r}: its name is not UTF-8, so it cannot be written to the settings. Rename "
+            "it, or give the folder that it is in."
+        ) from error
     if not source.exists():
         raise UserError(f"{source}: no such file or folder. A source is {FORMATS_HELP}.")
     if source.is_dir():

@@ -1,5 +1,6 @@
 """Parses and cleans documents, in parallel if there is enough work."""
 
+import logging
 import os
 import threading
 from collections import deque
@@ -16,6 +17,7 @@ from customir.corpus.prepare import Prepared, Skipped, prepare
 from customir.corpus.readers import ReadOptions, parsed, regular_files
 from customir.processors import usable_processors
 
+log = logging.getLogger("customir")
 Batch = Sequence[tuple[str, RawDocument | RawMail | Unreadable]]
 Results = list[Prepared | Skipped]
 # Batches queued per process, so that no process waits for the reader.
@@ -56,7 +58,13 @@ def prepared(
     if processes < 2:
         yield from map(work, batches)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), _begin) as pool:
+    try:
+        executor = ProcessPoolExecutor(processes, get_context("spawn"), _begin)
+    except OSError as error:
+        log.warning("Reading in one process: others cannot be started (%s).", error)
+        yield from map(work, batches)
+        return
+    with executor as pool:
         waiting: deque[Future[Results]] = deque()
         try:
             for batch in batches:

@@ -17,6 +17,7 @@ from customir.report.wording import (
     difference_text,
     headline,
     learned_from,
+    membership_line,
     movement_line,
     pairs_line,
     query_figures,
@@ -54,6 +55,7 @@ def report_text(run: Run) -> str:
         _queries(run.generate),
         _judge(run.mine),
         _training(run.train),
+        _membership(run.evaluate),
         _export(run.export, run.index),
         _times(run.seconds),
         _skipped(run.skipped),
@@ -143,16 +145,16 @@ def _corpus(run: Run) -> list[str]:
     if not run.ingest:
         return []
     sources = ", ".join(f"`{source}`" for source in run.settings.sources)
-    return ["## Corpus", "", f"Sources: {sources}", "", *_figures(corpus_figures(run.ingest)), ""]
+    named = [f"Sources: {sources}", ""] if sources else []
+    return ["## Corpus", "", *named, *_figures(corpus_figures(run.ingest)), ""]
 
 
 def _queries(generated: StageSummary) -> list[str]:
     if not generated:
         return []
-    samples = _table(
-        [["style", "query"]] + [[row["style"], _cell(row["text"])] for row in generated["samples"]]
-    )
-    return ["## Queries", "", *_figures(query_figures(generated)), "", *samples, ""]
+    samples = [[row["style"], _cell(row["text"])] for row in generated["samples"]]
+    shown = [*_table([["style", "query"], *samples]), ""] if samples else []
+    return ["## Queries", "", *_figures(query_figures(generated)), "", *shown]
 
 
 def _judge(detail: StageSummary) -> list[str]:
@@ -200,6 +202,11 @@ def _training(trained: StageSummary) -> list[str]:
         return ["## Training", "", f"Not trained: only {trained['examples']} pairs.", ""]
     curve = f"Loss, first step to last: {losses[0]:.3f} `{sparkline(losses)}` {losses[-1]:.3f}"
     return ["## Training", "", *_figures(training_figures(trained)), "", curve, ""]
+
+
+def _membership(evaluated: StageSummary) -> list[str]:
+    line = membership_line(evaluated)
+    return ["## What the model gives away", "", line, ""] if line else []
 
 
 def _export(exported: StageSummary, indexed: StageSummary) -> list[str]:

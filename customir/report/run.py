@@ -1,7 +1,7 @@
 """A run as the report sees it: the summary of each stage and the counts of training queries."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,21 @@ class Run:
     training_queries: Mapping[str, int]
     seconds: Sequence[tuple[str, float]]
     skipped: Sequence[SkippedRow]
+
+    def without_texts(self) -> "Run":
+        """The run without text of the corpus, names of documents and paths, to be given away."""
+        evaluated, generated = dict(self.evaluate), dict(self.generate)
+        if moved := evaluated.get("movement"):
+            evaluated["movement"] = {**moved, "won": [], "lost": [], "unmoved": []}
+        if generated:
+            generated |= {"samples": [], "map": None}
+        return replace(
+            self,
+            settings=self.settings.model_copy(update={"sources": ()}),
+            evaluate=evaluated,
+            generate=generated,
+            skipped=(),
+        )
 
 
 def read_run(workspace: Workspace, settings: Settings) -> Run:

@@ -69,6 +69,16 @@ def learned_from(run: Run) -> str:
     return f"The adapter learned from {queries}."
 
 
+def negatives_line(run: Run) -> str:
+    """A sentence about the hard negatives that the adapter was trained with."""
+    count = run.train.get("negatives", 0)
+    if not count:
+        return "No hard negatives were used, only the other passages of each batch."
+    calibration = run.mine.get("calibration")
+    judged = ", which the LLM had judged" if calibration and calibration["used"] else ", not judged"
+    return f"It was contrasted with {count} hard negatives{judged}."
+
+
 def _counted(styles: Mapping[str, int]) -> str:
     """The counts of queries by style, as part of a sentence."""
     counts = [
@@ -115,6 +125,20 @@ def among(evaluated: StageSummary) -> str:
     return (
         f", among {pool['test']:,} of {pool['passages']:,} passages (answers, those that "
         "base, adapted model and BM25 rank highest, and a random draw)"
+    )
+
+
+def membership_line(evaluated: StageSummary) -> str:
+    """A sentence about the membership test; empty if it was not made, because the base ships."""
+    found = evaluated.get("membership")
+    if not found:
+        return ""
+    return (
+        "Whoever has a query and its passage, the base and this model can guess whether the model was "
+        f"trained on them: the area under the ROC curve is {found['auc']:.2f} ({found['low']:.2f} to "
+        f"{found['high']:.2f}) on {found['trained']} trained and {found['held_out']} held-out pairs. "
+        f"0.5 is chance, and the base by itself gives {found['base_auc']:.2f}. The threat model in the "
+        "documentation says what to do about it."
     )
 
 

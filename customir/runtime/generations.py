@@ -143,6 +143,19 @@ def drop_previous(folder: Path) -> None:
         _point(folder, Pointer(pointer.current, None))
 
 
+def drop_all_but_current(folder: Path) -> None:
+    """Delete the generation before the current one and those that were never published.
+
+    Raises:
+        UserError: another process is changing the index.
+    """
+    with writer_lock(folder):
+        drop_previous(folder)
+        if leftover := unfinished(folder):
+            shutil.rmtree(leftover)
+        tidy(folder)
+
+
 def roll_back(folder: Path) -> Pointer:
     """Make the previous generation the current one, and the current one the previous.
 

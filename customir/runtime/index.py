@@ -186,7 +186,7 @@ def holds(folder: Path, passages: Sequence[IndexedPassage], embedder: Embedder) 
     found = _usable(path)
     if found is None or (found.fingerprint, found.dimensions) != _stamp_of(embedder):
         return False
-    with closing(connect(path)) as database:
+    with closing(connect(path, older=True)) as database:
         rows = database.execute(f"SELECT * FROM passage_{found.number}")
         held = {row[1]: IndexedPassage(*row[1:]) for row in rows}
     return not found.updating and held == {passage.key: passage for passage in passages}
@@ -202,7 +202,7 @@ def copy_index(source: Path, target: Path) -> None:
     flags = apsw.SQLITE_OPEN_READWRITE
     with (
         explained(source),
-        closing(connect(source)) as original,
+        closing(connect(source, older=True)) as original,
         closing(apsw.Connection(str(target), flags=flags, vfs=CHECKSUMS)) as copy,
         copy.backup("main", original, "main") as backup,
     ):
@@ -239,7 +239,7 @@ def _plan(
 def _usable(path: Path) -> Generation | None:
     """What the index in `path` holds; None where it is missing, unfinished or damaged."""
     try:
-        with explained(path), closing(connect(path)) as database:
+        with explained(path), closing(connect(path, older=True)) as database:
             if database.execute("PRAGMA quick_check").fetchone() == ("ok",):
                 return live_generation(database)
     except UserError as error:
@@ -259,7 +259,7 @@ def _stamp_of(embedder: Embedder) -> tuple[str, int]:
 
 def _documents(path: Path, found: Generation) -> set[str]:
     """Keys of the documents in an index."""
-    with closing(connect(path)) as database:
+    with closing(connect(path, older=True)) as database:
         statement = f"SELECT DISTINCT document FROM passage_{found.number}"
         return {document for (document,) in database.execute(statement)}
 
@@ -316,6 +316,46 @@ def delete_documents(path: Path, documents: Collection[Document]) -> IndexSummar
                 _delete_rows(database, number, rows)
                 _renew_revision(database, number)
         return IndexSummary(0, len(rows), 0, _count(database, number), rebuilt=False)
+
+
+def purge_documents(path: Path, documents: Collection[str]) -> int:
+    """Delete documents by key from every generation in the file, also from an unfinished one.
+
+    The file is rewritten as by `delete_documents`, also if no document matches, in case a process
+    was stopped before it had done so.
+
+    Returns:
+        How many passages were deleted.
+
+    Raises:
+        UserError: the index is missing or damaged, or another process is writing it.
+    """
+    path = generations.index_file(path)
+    keys = json.dumps(sorted(documents))
+    deleted = 0
+    with (
+        writer_lock(owner(path.parent)),
+        explained(path),
+        closing(connect(path, write=True)) as database,
+    ):
+        for generation in generations_of(database):
+            number = generation.number
+            with database:
+                _delete_words_securely(database, number)
+                rows = [
+                    identifier
+                    for (identifier,) in database.execute(
+                        f"SELECT id FROM passage_{number} WHERE document IN "
+                        "(SELECT value FROM json_each(?))",
+                        (keys,),
+                    )
+                ]
+                if rows:
+                    _delete_rows(database, number, rows)
+                    _renew_revision(database, number)
+                deleted += len(rows)
+        _settle(database, path)
+    return deleted
 
 
 def _generation_for(database: apsw.Connection, embedder: Embedder) -> Generation:

@@ -18,6 +18,7 @@ from customir.kernels.scan import best_kernel
 from customir.runtime import cache, fts_tokenizer
 from customir.runtime.cache import VectorCache
 from customir.runtime.generations import owner
+from customir.runtime.index_migrations import OLDEST, migrate
 
 APPLICATION = 0x43495231  # "CIR1", so that no other program's file is taken for an index
 
@@ -116,8 +117,12 @@ class Generation:
         return f"{self.number} {self.revision}"
 
 
-def connect(path: Path, *, write: bool = False) -> apsw.Connection:
+def connect(path: Path, *, write: bool = False, older: bool = False) -> apsw.Connection:
     """Open an index, with sqlite-vec loaded. Call it, and use it, within `explained`.
+
+    Args:
+        write: Create the file if it is missing, and migrate it if it has an older format.
+        older: Also read older formats that can be migrated; their passages lack the last columns.
 
     Raises:
         UserError: the file is missing (unless `write`) or no index of this version.
@@ -147,7 +152,10 @@ def connect(path: Path, *, write: bool = False) -> apsw.Connection:
                 database.execute(SCHEMA)
         if database.pragma("application_id") != APPLICATION:
             raise UserError(f"{path}: not an index of CustomIR. Move it away.")
-        if (version := database.pragma("user_version")) != FORMAT:
+        version = database.pragma("user_version")
+        if write and OLDEST <= version < FORMAT:
+            migrate(database, version, FORMAT)
+        elif version != FORMAT and not (older and OLDEST <= version < FORMAT):
             raise UserError(_of_another_version(path, version))
         if not int(database.pragma("checksum_verification")):
             raise UserError(f"{path}: damaged (its pages have no checksums). {_rebuild(path)}")
@@ -224,9 +232,10 @@ def _of_another_version(path: Path, version: int) -> str:
             f"{path}: written by a later version of CustomIR (format {version}; this version reads "
             f"{FORMAT}). Install that version."
         )
+    vectors = "; its vectors are kept" if version >= OLDEST else ""
     return (
         f"{path}: written by an earlier version of CustomIR (format {version}; this version reads "
-        f"{FORMAT}). Build it again from the sources: customir index --out {owner(path.parent)}"
+        f"{FORMAT}). Update it from the sources{vectors}: customir index --out {owner(path.parent)}"
     )
 
 

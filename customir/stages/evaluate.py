@@ -1,6 +1,7 @@
 """Evaluating on held-out queries: the table, the verdict, gains by style, single queries."""
 
 import dataclasses
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from customir.job import Job, StageSummary
 from customir.job.held_out import held_out_data_of
+from customir.job.membership import membership_of
 from customir.workspace.queries import read_queries
 
 if TYPE_CHECKING:
@@ -29,21 +31,28 @@ def run(job: Job) -> StageSummary:
 
     trained = job.summary("train")["adapter"]
     data = held_out_data_of(job)
+    for leftover in job.folder.glob("candidates-*"):  # of an evaluation that was killed
+        shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(dir=job.folder, prefix="candidates-") as folder:
 
+        def merged(weight: float) -> Path:
+            return Path(folder) / f"weight-{weight:g}"
+
         def merge(weight: float) -> Path:
-            merged: Path = merge_adapter(
-                job.embedder, job.folder / trained, weight, Path(folder) / f"weight-{weight:g}"
-            )
-            return merged
+            made: Path = merge_adapter(job.embedder, job.folder / trained, weight, merged(weight))
+            return made
+
+        embed = stored_embeddings(job.workspace, "evaluate", job.reporter)
 
         comparison = compare(
             data,
             job.embedder,
             merge if trained else None,
             job.settings,
-            stored_embeddings(job.workspace, "evaluate", job.reporter),
+            embed,
         )
+        weight = comparison.verdict.weight
+        membership = membership_of(job, data.of("test"), merged(weight), embed) if weight else None
     return {
         **_broken_down(job, comparison),
         "table": [result.as_row() for result in comparison.test],
@@ -60,7 +69,8 @@ def run(job: Job) -> StageSummary:
             "test": len(comparison.pool),
             "passages": len(job.passages),
         },
-        "weight": comparison.verdict.weight,
+        "membership": dataclasses.asdict(membership) if membership else None,
+        "weight": weight,
         "reason": comparison.verdict.reason,
         "missing": list(comparison.verdict.missing),
     }

@@ -11,7 +11,8 @@ from customir.files import sha256_of
 from customir.job import Job, StageSummary
 from customir.job.held_out import held_out_data_of
 from customir.job.parity_queries import parity_queries_of
-from customir.report.wording import comparison_rows
+from customir.report.run import read_run
+from customir.report.wording import comparison_rows, learned_from, negatives_line
 
 if TYPE_CHECKING:
     from customir.exporters.card import Facts
@@ -159,6 +160,7 @@ def _facts(
     """The contents of the model card."""
     from customir.exporters.card import Facts, base_licence
 
+    run = read_run(job.workspace, job.settings)
     ingested, trained, evaluated = (job.summary(stage) for stage in ("ingest", "train", "evaluate"))
     named = models.find(job.settings.embedder)
     return Facts(
@@ -166,6 +168,7 @@ def _facts(
         licence=(named.licence or None) if named else base_licence(job.embedder),
         weight=evaluated["weight"],
         verdict=evaluated["reason"],
+        trained_on=f"{learned_from(run)} {negatives_line(run)}",
         corpus={
             "documents": ingested["kept"],
             "threads": ingested["threads"],
@@ -179,7 +182,7 @@ def _facts(
         settings={
             "customir": __version__,
             "seed": job.settings.seed,
-            "LLM": ", ".join(job.settings.llm_urls) or job.llm.name,
+            "LLM": "on a server" if job.settings.llm_urls else job.llm.name,
             **job.settings.training.model_dump(mode="json"),
         },
     )

@@ -129,13 +129,22 @@ class FrozenLayers(Texts):
         encoder = self.encoder
         # A crash may have left a file, or somebody may have planted a link.
         self._path.unlink(missing_ok=True)
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         # numpy has no bfloat16, so its bits are stored as int16.
         kind, bits = (
             (np.int16, torch.int16)
             if encoder.dtype == torch.bfloat16
             else (np.float32, torch.float32)
         )
+        try:
+            # A full disk is an error here; later it would kill the process (SIGBUS).
+            size = sum(lengths) * encoder.width * np.dtype(kind).itemsize
+            os.posix_fallocate(descriptor, 0, size)
+        except BaseException:
+            self._path.unlink()
+            raise
+        finally:
+            os.close(descriptor)
         states = np.memmap(self._path, dtype=kind, mode="r+", shape=(sum(lengths), encoder.width))
         with reporter.task("Frozen layers", total=len(lengths), unit="texts") as task:
             for members in encoder.cut(lengths, encoder.mini_batch_num_tokens):

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from customir.errors import UserError
-from customir.files import create_database_file, make_private_folder
+from customir.files import create_database_file, is_disk_full, make_private_folder
 from customir.workspace.migrations import MIGRATIONS, migrate, version_of
 
 DATABASE_NAME = "workspace.db"
@@ -56,13 +56,14 @@ class Workspace:
     Args:
         folder: DIR. If it does not exist, it is created, readable by its owner alone.
         write: Take the lock that keeps a second writer out. Readers need none (WAL).
+        older: Also open a file with an older schema for reading, to look at it as a whole.
 
     Raises:
         UserError: another process is writing, the file is not a workspace of this version, or (for
             a reader) `folder` has no workspace.
     """
 
-    def __init__(self, folder: Path, *, write: bool = True) -> None:
+    def __init__(self, folder: Path, *, write: bool = True, older: bool = False) -> None:
         self.folder = folder
         path = folder / DATABASE_NAME
         self._lock: int | None = None
@@ -84,8 +85,12 @@ class Workspace:
             self.database.execute("PRAGMA trusted_schema = OFF")
             _check_schema(self.database)
             if write:
+                # SQLite rewrites a file and sorts with temporary files, which hold the corpus, too.
+                # By default they lie in /var/tmp, on a disk that may not be encrypted.
+                beside = str(folder.resolve()).replace("'", "''")
+                self.database.execute(f"PRAGMA temp_store_directory = '{beside}'")
                 migrate(self.database)
-            elif version_of(self.database) < len(MIGRATIONS):
+            elif version_of(self.database) < len(MIGRATIONS) and not older:
                 # Reading must not write: another process may be at work there.
                 raise ValueError("its schema is older than this CustomIR's")
         except UserError:
@@ -93,6 +98,10 @@ class Workspace:
             raise
         except (OSError, sqlite3.DatabaseError, ValueError) as error:
             self.close()
+            if is_disk_full(error):
+                raise UserError(
+                    f"{path}: no room on the disk ({error}). Make room and run the same command again."
+                ) from error
             raise UserError(
                 f"{path}: not a usable workspace ({error}). Run adapt again; if the error remains, "
                 "move the file away first."
@@ -192,9 +201,13 @@ class Workspace:
                 TEXT_KINDS,
             )
         if self.rewrite():
-            with self.transaction() as database:
-                database.execute("DELETE FROM used")
-                database.execute("DELETE FROM removal")
+            self.end_removal()
+
+    def end_removal(self) -> None:
+        """Note that nothing of what was removed is left."""
+        with self.transaction() as database:
+            database.execute("DELETE FROM used")
+            database.execute("DELETE FROM removal")
 
     def add_result(self, key: str, kind: str, value: bytes) -> None:
         """Store the result of one unit of work."""
@@ -286,6 +299,20 @@ def _check_schema(database: sqlite3.Connection) -> None:
     ).fetchone()
     if foreign:
         raise ValueError(f"its {foreign[0]} {foreign[1]} is not of CustomIR")
+
+
+@contextmanager
+def workspace_lock(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing DIR's workspace, whether it has one or not.
+
+    Raises:
+        UserError: another process is writing it.
+    """
+    lock = _take_lock(folder / LOCK_NAME)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def _take_lock(path: Path) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 
 from customir.workspace.database import Workspace
+from customir.workspace.keys import content_key
 
 # The fastest level: an original is written for every message and read for the one that is shown.
 COMPRESSION = 1
@@ -40,6 +41,26 @@ class Document:
     recipients: str
     attachments: str = ""
     language: str = ""
+
+
+@dataclass(frozen=True)
+class DocumentHead:
+    """A document without its text: fields as in `Document`."""
+
+    key: str
+    source: str
+    identifier: str
+    title: str
+    sender: str
+    date: str | None
+
+    @property
+    def identity(self) -> str:
+        """A hash by which a purged document is recognised when a source is read again.
+
+        The text is not part of it, because a later version may clean it differently.
+        """
+        return content_key("purged", self.identifier, self.title, self.sender, self.date)
 
 
 DOCUMENT_COLUMNS = (
@@ -119,6 +140,14 @@ def find_similar_identifiers(workspace: Workspace, part: str, limit: int) -> lis
 def read_document_keys(workspace: Workspace) -> list[str]:
     """Read the keys of all documents, in order."""
     return [key for (key,) in workspace.database.execute("SELECT key FROM document ORDER BY key")]
+
+
+def read_document_heads(workspace: Workspace) -> list[DocumentHead]:
+    """Read every document without its text, ordered by key."""
+    rows = workspace.database.execute(
+        "SELECT key, source, identifier, title, sender, date FROM document ORDER BY key"
+    )
+    return [DocumentHead(*row) for row in rows]
 
 
 def read_document_names(workspace: Workspace) -> list[tuple[str, str, str]]:

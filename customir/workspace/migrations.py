@@ -122,6 +122,12 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE negative DROP COLUMN teacher;
     """,
+    # 9: what was purged is not read again
+    """
+    CREATE TABLE purged (
+        identity TEXT PRIMARY KEY       -- a hash; see DocumentHead.identity
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

@@ -115,6 +115,7 @@ def test_the_card_has_the_facts_and_the_hashes(copied: Path) -> None:
         licence="Apache-2.0",
         weight=0.5,
         verdict="Surely better than the base.",
+        trained_on="The adapter learned from 40 subjects.",
         corpus={"passages": 1234},
         compared=[["", "Recall@10"], ["base", "0.700"]],
         chain=[["file", "Recall@10"], ["model.safetensors", "0.7100"]],
@@ -123,7 +124,7 @@ def test_the_card_has_the_facts_and_the_hashes(copied: Path) -> None:
     )
     card = write_card(copied, facts).read_text()
     for expected in (
-        "Base: minilm. 0.5 of a LoRA adapter", "- passages: 1234", "| base | 0.700 |",
+        "Base: minilm. 0.5 of a LoRA adapter", "learned from 40 subjects", "- passages: 1234", "| base | 0.700 |",
         "Apache-2.0, as the base", "- seed: 3", "Given up: all of it",
         "Set `ORT_DISABLE_TELEMETRY=1`",
         sha256_of(copied / "model.safetensors"), sha256_of(copied / "onnx" / "model_qint8.onnx"),

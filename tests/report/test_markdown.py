@@ -227,3 +227,41 @@ def test_sparkline() -> None:
         curve = sparkline([float(-n) for n in range(length)])
         assert CURVE_POINTS / 2 < len(curve) <= CURVE_POINTS
         assert curve == "".join(sorted(curve, reverse=True))
+
+
+def test_without_texts_nothing_of_the_corpus_is_in_it(tmp_path: Path) -> None:
+    from customir.report.page import page_text
+
+    word = "quokkaword"
+    run = run_of(word, tmp_path / "zelda")
+    # These are the gate's words and the names of styles; the sample has the text there, too.
+    run.evaluate.update(reason="It is better.", by_style=[])
+    for render in (report_text, page_text):
+        assert word in render(run)
+        text = render(run.without_texts())
+        assert word not in text
+        assert "zelda" not in text
+        assert "/mail/" not in text
+        for kept in ("Recall@10", "threads", "hard negatives"):
+            assert kept in text
+
+
+def test_the_membership_test_is_in_both_reports(tmp_path: Path) -> None:
+    from customir.report.page import page_text
+
+    run = run_of("text", tmp_path)
+    found = {
+        "trained": 400,
+        "held_out": 300,
+        "auc": 0.561,
+        "low": 0.52,
+        "high": 0.6,
+        "base_auc": 0.5,
+    }
+    run.evaluate["membership"] = found
+    for render in (report_text, page_text):
+        text = " ".join(render(run).split())
+        assert "0.56 (0.52 to 0.60) on 400 trained and 300 held-out pairs" in text
+        run.evaluate["membership"] = None
+        assert "0.5 is chance" not in render(run)
+        run.evaluate["membership"] = found

@@ -1,5 +1,6 @@
 """Frozen lower layers: run once, kept on disk, and the same vectors and gradients as without."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_same_vectors_and_gradients(
     minilm: Path, tmp_path: Path, precision: str, cosine: float
 ) -> None:
     compare(minilm, tmp_path, precision, cosine)
+
+
+def test_a_full_disk_is_an_error_and_leaves_no_file(minilm: Path, tmp_path: Path) -> None:
+    encoder = Encoder.load(minilm)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            FrozenLayers(encoder, EXAMPLES, 2, tmp_path, Silent())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_mpnet(tmp_path: Path) -> None:

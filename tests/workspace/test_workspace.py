@@ -92,6 +92,14 @@ with Workspace(Path(sys.argv[1])):
 """
 
 
+def test_temporary_files_of_sqlite_lie_in_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "Ada's mail"
+    with Workspace(folder) as workspace:
+        (found,) = workspace.database.execute("PRAGMA temp_store_directory").fetchone()
+        assert found == str(folder)
+        assert workspace.rewrite()
+
+
 def test_one_writer_at_a_time_and_readers_meanwhile(tmp_path: Path) -> None:
     with Workspace(tmp_path) as workspace:
         put(workspace, "old")
