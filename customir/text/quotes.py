@@ -56,6 +56,8 @@ DATE = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 TIME = re.compile(r"(?<![\d.])\d{1,2}\s?[:.h時时点點시]\s?\d{2}(?!\.?\d)")
 ADDRESS = re.compile(r"\S@\S|mailto:|[<(]\S+ (?:at|en|à|chez|\[at\]) [\w.-]+[>)]")
 LONGEST_ATTRIBUTION = 300
+# A program that wraps quoted lines leaves a few words without a mark on a line of their own.
+WRAPPED_WIDTH, TAIL_WORDS = 55, 3
 ATTRIBUTION_LINES = 3
 # "Ada Lovelace wrote:" has no date. A sentence with that ending is longer.
 FEW_WORDS = 8
@@ -121,6 +123,9 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
         elif mark is None and (found := RARE_MARK.match(line)) and _is_dated_above(lines, at, cut):
             mark = rare = found[1]
         if mark is None:
+            if inside and _is_wrapped_tail(lines, at, initials):
+                cut[at] = QUOTE
+                continue
             inside = inside and not line.strip()
             continue
         if not inside:
@@ -159,6 +164,21 @@ def _mark(line: str, initials: set[str]) -> str | None:
     if initials and (found := INITIALS.match(line)) and found[1] in initials:
         return ">"
     return None
+
+
+def _is_wrapped_tail(lines: Sequence[str], at: int, initials: set[str]) -> bool:
+    """Whether a line is the end of the long quoted line above, which a mail program wrapped anew.
+
+    The quote goes on directly below. A short answer between quoted lines follows a whole sentence.
+    """
+    above = lines[at - 1].rstrip()
+    return (
+        0 < len(lines[at].split()) <= TAIL_WORDS
+        and len(above) >= WRAPPED_WIDTH
+        and (above[-1].isalnum() or above[-1] in ",'-")
+        and at + 1 < len(lines)
+        and _mark(lines[at + 1], initials) is not None
+    )
 
 
 def _is_console(lines: Sequence[str], at: int) -> bool:

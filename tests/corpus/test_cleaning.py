@@ -22,6 +22,16 @@ def test_an_interleaved_answer_keeps_every_answer_and_no_quote() -> None:
     assert cleaned(text) == "Hello,\n\nThe first.\n\nThe second."
 
 
+def test_the_ends_of_quoted_lines_that_were_wrapped_anew_are_cut() -> None:
+    text = (
+        "Bob <b@x> wrote:\n> For an alternative, and rather more factually based, rundown on\n"
+        "Byron's\n> career, including the belief that all engines of the mill should\n"
+        "be stopped\n> at once: who oils the pump that stands in the second hall?\n"
+        "The plumber.\n> And when?\nMondays.\n"
+    )
+    assert cleaned(text) == "The plumber.\n\nMondays."
+
+
 @pytest.mark.parametrize(
     "separator",
     [
