@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from customir.queries.common_words import says_something
 from customir.queries.own_words import (
+    IMAGE,
     LINK,
     is_prose,
     sentence_end,
@@ -47,7 +48,7 @@ def inverse_cloze_queries(
     for passage in passages:
         if passage.ordinal == 0:
             for query, _ in itertools.islice(_beginnings(passage.text), BEGINNINGS):
-                if says_something(query, common):
+                if says_something(LINK.sub(" ", query), common):
                     pairs.setdefault(passage.duplicates, (passage, query))
                     break
     count = Counter(NUMBER.sub("#", query) for _, query in pairs.values())
@@ -71,8 +72,8 @@ def parts(text: str) -> tuple[str, str] | None:
     """The beginning of a text, without a speaker's name, and the rest.
 
     The beginning of a chat is its first turn, and that of any other text is its first sentence that
-    is more than a greeting, without the salutation before it. Links and mentions of people are left
-    out. The result is None if either part is too short, or if the beginning is not prose.
+    is more than a greeting, without the salutation before it. Images and mentions of people are left
+    out, and links do not count as words. The result is None if either part is too short, or if the beginning is not prose.
     """
     text = without_opening_lines(text)
     names = speakers(text)
@@ -96,7 +97,8 @@ def parts(text: str) -> tuple[str, str] | None:
             if length_of(words_of(flowing[: found.start()])) >= MINIMUM_WORDS:
                 break
         beginning, rest = flowing[: found.start()], text[end:]
-    beginning, rest = without_names(LINK.sub(" ", beginning), names), rest.strip()
-    if length_of(words_of(beginning)) < MINIMUM_WORDS or length_of(words_of(rest)) < MINIMUM_REST:
+    beginning, rest = without_names(IMAGE.sub(" ", beginning), names), rest.strip()
+    words = words_of(LINK.sub(" ", beginning))
+    if length_of(words) < MINIMUM_WORDS or length_of(words_of(rest)) < MINIMUM_REST:
         return None
     return (beginning, rest) if is_prose(beginning) else None

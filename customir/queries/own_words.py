@@ -9,15 +9,14 @@ import re
 
 from customir.text.mail_labels import header_field
 from customir.text.quotes import ADDRESS, DATE, is_attribution
-from customir.text.tokenize import words_of
 
 # Mail programs wrap lines at this width or below; a longer line was not wrapped at all.
 MAXIMUM_WIDTH = 100
 FIRST_WORD = re.compile(r"[\w\"'(]\S*")  # no list or quote mark
 # The source and date of a text in a feed: "URL: http://... Date: 2002-10-02".
 LINK_OR_DATE = re.compile(r"\b(?:https?://|www\.)\S+|\b\d{4}-\d\d-\d\d(?:T\S+)?")
-# "See <https://...>", "[IMG: https://...]".
-LINK = re.compile(r"[\[(<]*(?:\w+:\s*)?https?://\S+")
+LINK = re.compile(r"https?://\S+")
+IMAGE = re.compile(r"\[(?:\w+:\s*)?(?:https?|cid):[^\]\s]*\]")  # "[IMG: https://...]"
 SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]]*\s+|\n")
 # Abbreviations, initials and numbers of a list, whose full stop does not end a sentence.
 ABBREVIATION = re.compile(
@@ -25,8 +24,9 @@ ABBREVIATION = re.compile(
     r"|\b[^\W\d_]|(?:^|\s)\(?\d{1,2})\.$",
     re.IGNORECASE,
 )
-# Other abbreviations have a capital initial, and no sentence begins below them: "Enron Corp. owns".
-CAPITALISED = re.compile(r"\b[^\W\d_a-z]\w{1,4}[.!]$")
+# Other abbreviations have a capital initial. Like "...", they end no sentence where the next word has
+# none: "Enron Corp. owns", "since Oct. 16".
+CAPITALISED = re.compile(r"(?:\b[^\W\d_a-z]\w{1,4}[.!]|\.\.)$")
 # A salutation is a line above the text with at most this many words: "Hi Ada", "Dear all,", "Ada:".
 SALUTATION_WORDS = 4
 # Console prompts, quotes, file listings, rules, CVS messages, and fields of forms or programs.
@@ -36,10 +36,13 @@ MACHINE_START = re.compile(
     re.IGNORECASE,
 )
 LETTERS_SHARE = 0.6
+# "Mark and Paul: ", "Dear Ms. Beck, ", "All - "
 SALUTATION = re.compile(r"([^\W\d_][\w .,'&/-]{0,60}?)\s*(?:[,:;!]|--?(?=\s))\s+")
+WORD = re.compile(r"\w+")
+# Words of salutations without a capital initial.
 SMALL_WORDS = frozenset(
-    ("and", "all", "there", "everybody", "everyone", "team", "&", "/", "et", "und")
-)
+    ("and", "all", "there", "everybody", "everyone", "team", "guys", "folks", "ladies", "friends", "et", "und", "&")
+)  # fmt: skip
 
 
 def is_prose(text: str) -> bool:
@@ -84,7 +87,7 @@ def without_salutation(text: str) -> str:
     sentence = text[found.end() :]
     names = [word for word in words if word not in SMALL_WORDS]
     named = sentence[:1].isupper() and all(word[0].isupper() for word in names)
-    repeated = named and not set(words_of(" ".join(names))).isdisjoint(words_of(sentence))
+    repeated = named and not set(WORD.findall(" ".join(names))).isdisjoint(WORD.findall(sentence))
     return sentence if named and not repeated else text
 
 
@@ -127,7 +130,7 @@ def sentence_end(text: str, at: int) -> re.Match[str] | None:
     for found in SENTENCE_END.finditer(text, at):
         before = text[: found.start()]
         following = text[found.end() : found.end() + 1]
-        open_line = before[-1:].isalnum() or before.endswith(",")
+        open_line = before[-1:].isalnum() or before.endswith((",", ")", "'", '"', "-"))
         broken = found[0] == "\n" and open_line and following.islower()
         goes_on = following.islower() or following.isdigit()
         abbreviated = ABBREVIATION.search(before[-12:]) or (

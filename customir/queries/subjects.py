@@ -27,7 +27,7 @@ TEMPLATE_THREADS = 3
 def subject_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
     """One passage per thread, with its title as the query, without prefixes and mailing-list tags.
 
-    The passage is the first one of its document and has at least MINIMUM_TEXT words. One whose
+    Of near-duplicates in several threads, one is returned. The passage is the first one of its document and has at least MINIMUM_TEXT words. One whose
     title is no reply is preferred: its author wrote the subject, and replies leave it. In training,
     its title must be removed from it; otherwise there would be nothing to learn. Titles that only
     differ in their numbers between threads were written by a program and are left out, and so are
@@ -45,9 +45,10 @@ def subject_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
         if passage.thread not in pairs and _is_about(passage.text, query):
             pairs[passage.thread] = (passage, query)
     threads = Counter(templates.values())
+    groups = {passage.duplicates: (passage, query) for passage, query in pairs.values()}
     return [
         (passage, query)
-        for passage, query in pairs.values()
+        for passage, query in groups.values()
         if "#" not in templates[passage.thread]
         or threads[templates[passage.thread]] < TEMPLATE_THREADS
     ]
