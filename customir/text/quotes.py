@@ -25,8 +25,10 @@ BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
 RARE_MARK = re.compile(r"\s{0,2}(--\]|[#:%}])(?:\s|(?<=\]))")
 # A placeholder for an omitted part of a quote.
 OMISSION = re.compile(r"\s*(?:[\[(<]?\s*(?:\.{3,}|…|snip|cut|lost)\s*[\])>]?)\s*$", re.IGNORECASE)
-# Supercite and The Bat quote with the author's initials or first name.
-INITIALS = re.compile(r"\s{0,4}([A-Za-z]{1,4})>+(?:\s|$)")
+# Supercite and The Bat quote with the author's initials or first name. A longer name needs a second
+# line, because "Router> " may be a prompt.
+INITIALS = re.compile(r"\s{0,4}([A-Za-z]{1,12})>+(?:\s|$)")
+LONGEST_INITIALS = 4
 # Prompts of interpreters and shells look the same.
 PROMPTS = frozenset(("R", "SQL", "PS", "C", "In", "Out"))
 SUPERCITE = re.compile(r"\s*>+\s*\"?([A-Za-z]{1,4})\"? == ")
@@ -114,7 +116,11 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
     for at, line in enumerate(lines):
         mark = _mark(line, initials)
         if mark is None and (found := INITIALS.match(line)) and found[1] not in PROMPTS:
-            named = answers and found[1][0].isupper()
+            short = len(found[1]) <= LONGEST_INITIALS
+            again = INITIALS.match(lines[at + 1]) if at + 1 < len(lines) else None
+            named = (
+                answers and found[1][0].isupper() and (short or (again and again[1] == found[1]))
+            )
             if named or _attribution_above(lines, at, cut) is not None:
                 initials.add(found[1])
                 mark = ">"
@@ -474,4 +480,7 @@ def _names_author(text: str, *, alone: bool) -> bool:
     if wrote and begins and any(map(str.isdigit, text)):
         return True
     few = len(text.split()) <= (FEW_WORDS if colon else FEW_WORDS // 2)
-    return wrote is not None and alone and few and not text[:1].islower()
+    # "Ada's [ada@x.org] 22 lines of wisdom included:" has no verb of writing.
+    return (
+        alone and few and ((colon and addressed) or (wrote is not None and not text[:1].islower()))
+    )
