@@ -38,7 +38,7 @@ def inverse_cloze_queries(
     """The first passage of each document, with its beginning as the query.
 
     Only one passage per near-duplicate group is returned, and none whose beginning differs from
-    those of others in its numbers alone, because a program wrote it. In training, the passage is
+    those of two others in its numbers alone, because a program wrote it. In training, the passage is
     only what follows the query (`rest_after`); otherwise there would be nothing to learn.
 
     Args:
@@ -73,7 +73,8 @@ def parts(text: str) -> tuple[str, str] | None:
 
     The beginning of a chat is its first turn, and that of any other text is its first sentence that
     is more than a greeting, without the salutation before it. Images and mentions of people are left
-    out, and links do not count as words. The result is None if either part is too short, or if the beginning is not prose.
+    out, and links do not count as words. The result is None if either part is too short, or if the
+    beginning is not prose.
     """
     text = without_opening_lines(text)
     names = speakers(text)

@@ -27,11 +27,12 @@ TEMPLATE_THREADS = 3
 def subject_queries(passages: Sequence[Passage]) -> list[tuple[Passage, str]]:
     """One passage per thread, with its title as the query, without prefixes and mailing-list tags.
 
-    Of near-duplicates in several threads, one is returned. The passage is the first one of its document and has at least MINIMUM_TEXT words. One whose
-    title is no reply is preferred: its author wrote the subject, and replies leave it. In training,
-    its title must be removed from it; otherwise there would be nothing to learn. Titles that only
-    differ in their numbers between threads were written by a program and are left out, and so are
-    titles that the text already contains, or to which it adds next to nothing.
+    Of near-duplicates in several threads, one is returned. The passage is the first one of its
+    document and has at least MINIMUM_TEXT words. One whose title is no reply is preferred: its
+    author wrote the subject, and replies leave it. In training, its title must be removed from it;
+    otherwise there would be nothing to learn. Titles that only differ in their numbers between
+    threads were written by a program and are left out, and so are titles that the text already
+    contains, or to which it adds next to nothing.
     """
     pairs: dict[str, tuple[Passage, str]] = {}
     templates: dict[str, str] = {}
