@@ -191,14 +191,17 @@ def read_set(folder: Path, documents: int, pairs: int) -> JudgedSet:
             )
             for row, passage in zip(rows, passages, strict=True)
         ],
-        passages, passages, SETTINGS.queries.replies_per_thread,
+        passages, SETTINGS.queries.replies_per_thread,
     )  # fmt: skip
     splits = split_passages(passages, SETTINGS.evaluation.held_out_fraction, SETTINGS.seed)
     examples = [
         Example(
             text,
             TrainingPassage(
-                passage.key, without_query_text(passage, style), passage.thread, passage.duplicates
+                passage.key,
+                without_query_text(passage, style, text),
+                passage.thread,
+                passage.duplicates,
             ),
         )
         for style, each in found.items()

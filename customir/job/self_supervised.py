@@ -18,9 +18,7 @@ def pairs_of(job: Job) -> "Pairs":
 
     by_people = [passage for passage in job.passages if not automatic(passage)]
     documents = read_documents(job.workspace)
-    return self_supervised_pairs(
-        documents, job.passages, by_people, job.settings.queries.replies_per_thread
-    )
+    return self_supervised_pairs(documents, by_people, job.settings.queries.replies_per_thread)
 
 
 def held_out_pairs_of(job: Job) -> list[SelfSupervisedQuery]:

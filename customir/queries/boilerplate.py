@@ -10,7 +10,9 @@ from customir.workspace.passages import Passage
 AUTOMATIC = re.compile(
     r"(?i)\b(out of (the )?office|automatic reply|auto[- ]?reply|autoreply|auto[- ]response|"
     r"abwesenheitsnotiz|vacation (reply|message)|delivery (status notification|has failed)|"
-    r"undeliverable|undelivered mail|mailer-daemon|returned mail|mail delivery failed)\b"
+    r"undeliverable|undelivered mail|mailer-daemon|returned mail|mail delivery failed|"
+    r"this (is|(e-?mail|mail|message|warning|notice|notification) (is|was|has been))"
+    r" (an? )?(\w+ )?automat(ed|ic|ically))\b"
 )
 # If the title does not show that a mail is automatic, its first characters usually do.
 BEGINNING = 200

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from customir.queries import inverse_cloze, replies, subjects
+from customir.queries.common_words import common_words
 from customir.workspace import content_key
 from customir.workspace.documents import Document
 from customir.workspace.passages import Passage
@@ -23,32 +24,30 @@ Pairs = Mapping[str, Sequence[tuple[Passage, str]]]
 
 
 def self_supervised_pairs(
-    documents: Sequence[Document],
-    passages: Sequence[Passage],
-    by_people: Sequence[Passage],
-    replies_per_thread: int,
+    documents: Sequence[Document], passages: Sequence[Passage], replies_per_thread: int
 ) -> Pairs:
     """All pairs of a corpus, by style: subject, reply and ict.
 
     Args:
-        by_people: The passages that were not written by a program.
+        passages: Those that were not written by a program.
         replies_per_thread: Maximum number of reply pairs per thread.
     """
+    common = common_words(passages)
     return {
         subjects.STYLE: subjects.subject_queries(passages),
-        replies.STYLE: replies.reply_queries(documents, by_people, replies_per_thread),
-        inverse_cloze.STYLE: inverse_cloze.inverse_cloze_queries(by_people),
+        replies.STYLE: replies.reply_queries(documents, passages, replies_per_thread, common),
+        inverse_cloze.STYLE: inverse_cloze.inverse_cloze_queries(passages, common),
     }
 
 
-def without_query_text(passage: Passage, style: str) -> str:
-    """The passage's text without the part that a query of this style was taken from.
+def without_query_text(passage: Passage, style: str, query: str) -> str:
+    """The passage's text without the part that this query of this style was taken from.
 
     The title is left out too, because it is the query or is also the title of the message that is
     the query. If it were kept, there would be nothing to learn.
     """
-    if style == inverse_cloze.STYLE and (found := inverse_cloze.parts(passage.text)):
-        return found[1]
+    if style == inverse_cloze.STYLE:
+        return inverse_cloze.rest_after(query, passage.text)
     return passage.text
 
 
@@ -85,7 +84,7 @@ def held_out_pairs(
                 [
                     SelfSupervisedQuery(
                         content_key("free", style, passage.key, text), style, text,
-                        rows[passage.key], without_query_text(passage, style), split,
+                        rows[passage.key], without_query_text(passage, style, text), split,
                     )
                     for passage, text in pairs[style]
                     if splits[passage.key] == split

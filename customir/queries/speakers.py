@@ -15,6 +15,8 @@ SPEAKER = re.compile(r"([^\s:][^:\n]{0,40}?)(?:\s(?:\d{4}-\d\d-\d\d )?\d\d:\d\d)
 
 TIMED_SPEAKER = re.compile(r"[^\s:][^:\n]{0,40}?\s(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\s+")
 
+MENTION = re.compile(r"(?<!\S)@[^\W\d][\w-]*[:,]?(?=[\s.!?]|$)")
+
 
 def speakers(text: str) -> frozenset[str]:
     """The names of the speakers of a chat; empty if the text is not a chat.
@@ -35,7 +37,8 @@ def names_a_speaker(query: str, passage: str) -> bool:
 
 
 def without_names(text: str, names: frozenset[str]) -> str:
-    """`text` without these names and without the colon or comma of an address ("Ada:", "Ada,")."""
+    """`text` without these names and mentions ("@Ada"), and without the mark of an address ("Ada:")."""
+    text = MENTION.sub(" ", text)
     for name in sorted(names, key=len, reverse=True):
         text = _pattern(name).sub(" ", text)
     return " ".join(text.split())

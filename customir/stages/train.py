@@ -35,7 +35,7 @@ def run(job: Job) -> StageSummary:
         """The passage; as the positive of a self-supervised pair without the text of its query."""
         passage = by_key[key]
         text = (
-            without_query_text(passage, query.style)
+            without_query_text(passage, query.style, query.text)
             if query and query.is_self_supervised
             else passage.content
         )

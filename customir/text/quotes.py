@@ -27,8 +27,10 @@ RARE_MARK = re.compile(r"\s{0,2}(--\]|[#:%}])(?:\s|(?<=\]))")
 MAY_BE_MARKED = re.compile(r"\s{0,4}(?:[>＞|¦#:%}-]|[A-Za-z]{1,4}>)")
 # A placeholder for an omitted part of a quote.
 OMISSION = re.compile(r"\s*(?:[\[(<]?\s*(?:\.{3,}|…|snip|cut|lost)\s*[\])>]?)\s*$", re.IGNORECASE)
-# Supercite and The Bat quote with the author's initials or first name.
-INITIALS = re.compile(r"\s{0,4}([A-Za-z]{1,4})>+(?:\s|$)")
+# Supercite and The Bat quote with the author's initials or first name. A longer name needs a second
+# line, because "Router> " may be a prompt.
+INITIALS = re.compile(r"\s{0,4}([A-Za-z]{1,12})>+(?:\s|$)")
+LONGEST_INITIALS = 4
 # Prompts of interpreters and shells look the same.
 PROMPTS = frozenset(("R", "SQL", "PS", "C", "In", "Out"))
 SUPERCITE = re.compile(r"\s*>+\s*\"?([A-Za-z]{1,4})\"? == ")
@@ -61,6 +63,8 @@ DATE = re.compile(
 TIME = re.compile(r"(?<![\d.])\d{1,2}\s?[:.h時时点點시]\s?\d{2}(?!\.?\d)")
 ADDRESS = re.compile(r"\S@\S|mailto:|[<(]\S+ (?:at|en|à|chez|\[at\]) [\w.-]+[>)]")
 LONGEST_ATTRIBUTION = 300
+# A program that wraps quoted lines leaves a few words without a mark on a line of their own.
+WRAPPED_WIDTH, TAIL_WORDS = 55, 3
 ATTRIBUTION_LINES = 3
 # The address at the end of an attribution without a verb: "2021-05-03 9:12 Ada <ada@example.org>:"
 ENDS_WITH_ADDRESS = re.compile(r"[>)\]]\W*\Z")
@@ -131,7 +135,11 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
             continue
         mark = _mark(line, initials)
         if mark is None and (found := INITIALS.match(line)) and found[1] not in PROMPTS:
-            named = answers and found[1][0].isupper()
+            short = len(found[1]) <= LONGEST_INITIALS
+            again = INITIALS.match(lines[at + 1]) if at + 1 < len(lines) else None
+            named = (
+                answers and found[1][0].isupper() and (short or (again and again[1] == found[1]))
+            )
             if named or _attribution_above(lines, at, cut) is not None:
                 initials.add(found[1])
                 mark = ">"
@@ -140,6 +148,9 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
         elif mark is None and (found := RARE_MARK.match(line)) and _is_dated_above(lines, at, cut):
             mark = rare = found[1]
         if mark is None:
+            if inside and _is_wrapped_tail(lines, at, initials):
+                cut[at] = QUOTE
+                continue
             inside = inside and not line.strip()
             continue
         if not inside:
@@ -178,6 +189,21 @@ def _mark(line: str, initials: set[str]) -> str | None:
     if initials and (found := INITIALS.match(line)) and found[1] in initials:
         return ">"
     return None
+
+
+def _is_wrapped_tail(lines: Sequence[str], at: int, initials: set[str]) -> bool:
+    """Whether a line is the end of the long quoted line above, which a mail program wrapped anew.
+
+    The quote goes on directly below. A short answer between quoted lines follows a whole sentence.
+    """
+    above = lines[at - 1].rstrip()
+    return (
+        0 < len(lines[at].split()) <= TAIL_WORDS
+        and len(above) >= WRAPPED_WIDTH
+        and (above[-1].isalnum() or above[-1] in ",'-")
+        and at + 1 < len(lines)
+        and _mark(lines[at + 1], initials) is not None
+    )
 
 
 def _is_console(lines: Sequence[str], at: int) -> bool:
@@ -478,4 +504,7 @@ def _names_author(text: str, *, alone: bool) -> bool:
     if wrote and begins and any(map(str.isdigit, text)):
         return True
     few = len(text.split()) <= (FEW_WORDS if colon else FEW_WORDS // 2)
-    return wrote is not None and alone and few and not text[:1].islower()
+    # "Ada's [ada@x.org] 22 lines of wisdom included:" has no verb of writing.
+    return (
+        alone and few and ((colon and addressed) or (wrote is not None and not text[:1].islower()))
+    )

@@ -23,6 +23,28 @@ def test_an_interleaved_answer_keeps_every_answer_and_no_quote() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Bob's [b@x.org] 22 lines of wisdom included:\n> Who oils it?\nThe plumber.", "The plumber."),
+        ("Byron> Who oils it,\nByron> and when?\n\nThe plumber.", "The plumber."),
+        ("Router> show the pumps\ntwo pumps", "Router> show the pumps\ntwo pumps"),
+    ],
+)  # fmt: skip
+def test_rare_attributions_and_marks_are_cut(text: str, left: str) -> None:
+    assert cleaned(text) == left
+
+
+def test_the_ends_of_quoted_lines_that_were_wrapped_anew_are_cut() -> None:
+    text = (
+        "Bob <b@x> wrote:\n> For an alternative, and rather more factually based, rundown on\n"
+        "Byron's\n> career, including the belief that all engines of the mill should\n"
+        "be stopped\n> at once: who oils the pump that stands in the second hall?\n"
+        "The plumber.\n> And when?\nMondays.\n"
+    )
+    assert cleaned(text) == "The plumber.\n\nMondays."
+
+
+@pytest.mark.parametrize(
     "separator",
     [
         "-----Original Message-----\nFrom: Bob\nSent: Monday\nTo: Ada\nSubject: Engines",

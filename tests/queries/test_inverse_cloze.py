@@ -2,7 +2,7 @@
 
 import pytest
 
-from customir.queries.inverse_cloze import inverse_cloze_queries, parts
+from customir.queries.inverse_cloze import inverse_cloze_queries, parts, rest_after
 from customir.workspace.passages import Passage
 
 REST = (
@@ -28,6 +28,14 @@ REST = (
         (f"Ada 2004-12-25 09:14: who oils the pump now?\n\nBob 09:15: {REST}", "who oils the pump now?", f"Bob 09:15: {REST}"),
         # A name would lead from one to the other whatever they are about.
         (f"Ada: bob, who oils the pump now? @Bob?\nBob: Ada: {REST}", "who oils the pump now? ?", f"Bob: Ada: {REST}"),
+        # Whom somebody speaks to is not what this is about, nor where it was said.
+        (f"Mark and Paul: The pump in hall two squeaks. {REST}", "The pump in hall two squeaks.", REST),
+        (f"Ada: @Cleo who oils the pump now?\nBob: {REST}", "who oils the pump now?", f"Bob: {REST}"),
+        (f"[IMG: http://example.org/pump.jpg] The pump of hall two squeaks. {REST}", "The pump of hall two squeaks.", REST),
+        # Nobody begins a sentence with a small letter or a number below an abbreviation.
+        (f"The pumps of Mill Corp. and Co. squeak since Oct. 16 or so. {REST}", "The pumps of Mill Corp. and Co. squeak since Oct. 16 or so.", REST),
+        (f"The pumps that squeak are these: 1. The one of hall two. {REST}", "The pumps that squeak are these: 1. The one of hall two.", REST),
+        (f"As the pump of hall two squeaks,\nwe need oil. {REST}", "As the pump of hall two squeaks, we need oil.", REST),
         # One turn makes no chat.
         (f"Note: the pump in hall two squeaks. {REST}", "Note: the pump in hall two squeaks.", REST),
         (f"Ada: who oils the pump?\nis it you, perhaps?\nBob: {REST}", "who oils the pump? is it you, perhaps?", f"Bob: {REST}"),
@@ -79,6 +87,7 @@ def test_sentences_end_in_every_script(text: str, opening: str, rest: str) -> No
         "Who oils the pump in hall two? The plumber.",
         REST.replace(".", ","),
         f"Ada: pump?\nBob: {REST}",
+        f"Ada: see <https://example.org/who-oils-the-pump-in-hall-two>\nBob: {REST}",
         # No language of a person.
         f"=> 508284 17 2.40 508 113 :: 12-12 =>. {REST}",
     ],
@@ -94,3 +103,28 @@ def test_only_a_documents_first_passage_has_an_opening() -> None:
     assert [(p.key, query) for p, query in inverse_cloze_queries(passages)] == [
         ("p0", "Who oils the pump in hall two?")
     ]
+
+
+COMMON = frozenset(["thanks", "for", "the", "quick", "answer", "i", "will", "try", "it", "soon"])
+
+
+def test_the_first_sentence_that_says_anything_is_the_query() -> None:
+    text = f"Thanks for the quick answer. I will try it soon. Who oils the pump in hall two? {REST}"
+    passage = Passage("p", "d", 0, text, "p", "Oil", "t")
+    assert inverse_cloze_queries([passage], COMMON) == [(passage, "Who oils the pump in hall two?")]
+    assert rest_after("Who oils the pump in hall two?", text) == REST
+    assert rest_after("Who oils the pumps?", text) == text
+    longer = f"Thanks for the quick answer. {text}"  # its fourth sentence is too late
+    passage = Passage("p", "d", 0, longer, "p", "Oil", "t")
+    assert inverse_cloze_queries([passage], COMMON) == []
+
+
+def test_beginnings_that_differ_in_numbers_alone_are_a_programs() -> None:
+    passages = [
+        Passage(
+            f"p{n}", f"d{n}", 0, f"Daily news of the mill, number {n}\n{REST}", f"p{n}", "", f"t{n}"
+        )
+        for n in range(3)
+    ]
+    assert inverse_cloze_queries(passages) == []
+    assert len(inverse_cloze_queries(passages[:2])) == 2

@@ -6,6 +6,7 @@ from customir.queries.own_words import (
     is_prose,
     without_closing_name,
     without_opening_lines,
+    without_salutation,
     without_wraps,
 )
 
@@ -42,6 +43,8 @@ def test_line_breaks_of_mail_programs_are_spaces(text: str, flowing: str) -> Non
         "> quoted\nJames> quoted\n",
         "[root@mill ~]$ ls\n",
         "(See attached file: pump.ppt)\n\n",
+        "Ada's [ada@example.org] 22 lines of wisdom included:\n",
+        "&> > quoted twice\n) > and once\n",
     ],
 )
 def test_what_says_nothing_is_left_out_above(above: str) -> None:
@@ -67,3 +70,26 @@ def test_prose_is_letters_after_no_prompt() -> None:
     assert not is_prose("R> library(pumps)")
     assert not is_prose("edd at max:~$ ls pumps and other things")
     assert not is_prose("12.5 17.2 44.1 oil 13 (2) [3] 0x77")
+
+
+@pytest.mark.parametrize(
+    "salutation",
+    ["Ada, ", "Mark and Paul: ", "Dear Mr. Lay, ", "Hi all, ", "Hello Ada - ", "Good Morning! "],
+)
+def test_a_salutation_before_the_first_sentence_is_left_out(salutation: str) -> None:
+    assert without_salutation(f"{salutation}The pump squeaks. Why?") == "The pump squeaks. Why?"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The pump squeaks. Why?",
+        "Ada, who has the key, oils the pump.",
+        "As of Monday, June oils the pump.",
+        "Squeaking pumps: Who oils them? The squeaking of pumps is no news.",
+        "Ada",
+        "",
+    ],
+)
+def test_a_sentence_or_a_heading_is_no_salutation(text: str) -> None:
+    assert without_salutation(text) == text

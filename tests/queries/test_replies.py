@@ -95,7 +95,7 @@ def test_a_copy_of_the_question_is_no_answer() -> None:
 
 
 def test_a_long_question_is_cut() -> None:
-    long = document("a", "why? " * 500, "Ann", 1)
+    long = document("a", "who oils the pump? " * 200, "Ann", 1)
     ((_, query),) = reply_queries(
         [long, document("c", ANSWER, "Bob", 2)],
         passages([long, document("c", ANSWER, "Bob", 2)]),
@@ -112,3 +112,25 @@ def test_names_salutations_and_consoles_are_in_no_pair() -> None:
     documents = [asked, console, document("c", f"Hi Ann,\n\n{ANSWER}", "Cleo", 3)]
     made = reply_queries(documents, passages(documents), 1)
     assert [(p.key, q) for p, q in made] == [("pc", "Oil Who oils the pump, and when?")]
+
+
+def test_a_message_of_common_words_alone_neither_asks_nor_answers() -> None:
+    thanks = document(
+        "b", f"Thanks, I have tried it, and I hope that it works {'now ' * 9}", "Bob", 2
+    )
+    documents = [QUESTION, thanks, document("c", ANSWER, "Cleo", 3)]
+    common = frozenset(["thanks", "i", "have", "tried", "it", "and", "hope", "works", "now"])
+    made = reply_queries(documents, passages(documents), 3, common)
+    assert [(p.key, q) for p, q in made] == [("pc", "Oil Who oils the pump, and when?")]
+
+
+def test_the_message_that_began_the_thread_answers_no_reply() -> None:
+    late = document(
+        "a", "Who oils the pump in hall two, and when, and who has the key?", "Ann", 3, "Oil"
+    )
+    reply = document("b", "It is oiled every second Monday.", "Bob", 1)
+    documents = [late, reply]
+    assert reply_queries(documents, passages(documents), 3) == []
+    documents.append(document("c", ANSWER, "Cleo", 4))
+    made = reply_queries(documents, passages(documents), 3)
+    assert {p.key for p, _ in made} == {"pc"}

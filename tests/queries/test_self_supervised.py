@@ -38,7 +38,10 @@ def splits_of(members: list[Passage]) -> dict[str, Split]:
 def pairs(members: list[Passage], **count: int) -> dict[str, Any]:
     styles = ("subject", "reply", "ict")
     return {
-        style: [(passage, f"{style} {passage.key}") for passage in members[: count.get(style, 0)]]
+        style: [
+            (passage, OPENING if style == "ict" else f"{style} {passage.key}")
+            for passage in members[: count.get(style, 0)]
+        ]
         for style in styles
     }
 
@@ -46,11 +49,11 @@ def pairs(members: list[Passage], **count: int) -> dict[str, Any]:
 def test_what_the_query_was_taken_from_is_hidden() -> None:
     (passage,) = passages(1)
     assert (
-        without_query_text(passage, "subject")
-        == without_query_text(passage, "reply")
+        without_query_text(passage, "subject", "Oil")
+        == without_query_text(passage, "reply", OPENING)
         == passage.text
     )
-    assert without_query_text(passage, "ict") == REST
+    assert without_query_text(passage, "ict", OPENING) == REST
     assert "Oil" in passage.content
 
 

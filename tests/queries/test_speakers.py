@@ -50,3 +50,10 @@ def test_names_go_with_the_mark_behind_them() -> None:
     names = frozenset({"Bob", "Bob_"})
     assert without_names("Bob_: the key, bob, please; ask @Bob", names) == "the key, please; ask"
     assert without_names("a bobsleigh: red", names) == "a bobsleigh: red"
+
+
+def test_mentions_name_people_who_do_not_speak() -> None:
+    nobody: frozenset[str] = frozenset()
+    assert without_names("@Ada: who has the key, @Bob?", nobody) == "who has the key, ?"
+    for text in ("write to ada@example.org", "the `@defthing` form", "an @ sign, @2 euro"):
+        assert without_names(text, nobody) == text

@@ -32,7 +32,9 @@ def test_marks_of_answers_and_lists_are_taken_off(title: str, query: str) -> Non
     assert subject_queries([own]) == [(own, query)]
 
 
-@pytest.mark.parametrize("title", ["", "Re:", "Re: pump", "[list] Re: ", "?? !!"])
+@pytest.mark.parametrize(
+    "title", ["", "Re:", "Re: pump", "[list] Re: ", "?? !!", "(no subject)", "Re: (kein Betreff)"]
+)
 def test_what_says_nothing_is_left_out(title: str) -> None:
     assert subject_queries([passage("a", title)]) == []
 
@@ -45,7 +47,7 @@ def test_one_a_thread_and_only_a_document_s_first_passage() -> None:
         passage("a", "x", "t1"),
         passage("e", "Lunch at noon", "t2"),
     ]
-    expected = [(passages[1], "Oil pump"), (passages[4], "Lunch at noon")]
+    expected = [(passages[0], "Oil pump"), (passages[4], "Lunch at noon")]
     assert subject_queries(passages) == expected
     assert subject_queries(passages[::-1]) == expected
 
@@ -55,6 +57,24 @@ def test_texts_that_say_little_or_repeat_the_subject_are_left_out() -> None:
     copied = passage("b", "Oil pump leaks", "t2", text=f"Oil pump leaks\nagain. {TEXT}")
     other = passage("c", "Re: Oil pump")
     assert subject_queries([thin, copied, other]) == [(other, "Oil pump")]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        # A feed's item without a summary, and one whose text is its title with the mark of a footnote.
+        ("URL: http://example.org/1/oil-pump-leaks-in-hall-two\nDate: 2002-09-30T20:19:09+01:00\n\n(The Mill)", False),
+        ("URL: http://example.org/1/hall\nDate: Mon, 30 Sep 2002 20:19:09 GMT\n\nOil[1] pump leaks[2]\n\n[1] http://example.org/2", False),
+        ("URL: http://example.org/1/hall\nDate: 2002-09-30T20:19:09+01:00\n\nThe plumber has no key to the second hall.", True),
+    ],
+)  # fmt: skip
+def test_a_text_that_adds_nothing_to_its_subject_is_left_out(text: str, kept: bool) -> None:
+    assert bool(subject_queries([passage("a", "Oil pump leaks", text=text)])) is kept
+
+
+def test_the_message_whose_author_wrote_the_subject_is_preferred() -> None:
+    reply, first = passage("a", "Re: Oil pump"), passage("b", "Oil pump")
+    assert subject_queries([reply, first]) == [(first, "Oil pump")]
 
 
 def test_subjects_that_differ_in_numbers_alone_are_a_programs() -> None:
