@@ -139,7 +139,7 @@ def fetch(names: tuple[str, ...], sha256: str | None) -> None:
     cls=Examples,
     examples="""
     customir models add downloads/bge-small-en-v1.5 --name bge-small-en-v1.5
-    customir models add downloads/qwen2.5-7b-instruct-q4_k_m.gguf --name qwen2.5-7b
+    customir models add downloads/qwen2.5-7b-q4_k_m.gguf --name qwen2.5-7b
     """,
 )
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))

@@ -75,7 +75,7 @@ def _trained_pairs(job: Job) -> list[_Pair]:
     for query in read_queries(job.workspace, splits=("train",)):
         passage = by_key[query.passage]
         text = (
-            without_query_text(passage, query.style)
+            without_query_text(passage, query.style, query.text)
             if query.is_self_supervised
             else passage.content
         )
