@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +117,7 @@ def _graph(table: npt.NDArray[np.float32], truncate_dim: int | None) -> onnx.Mod
     """Mean of the tokens' vectors, cut to `truncate_dim`, scaled to length 1."""
     width = table.shape[1]
     kept = truncate_dim or width
-    constants: dict[str, np.ndarray] = {
+    constants: dict[str, npt.NDArray[Any]] = {
         "table": table,
         "last": np.array([-1], np.int64),
         "tokens": np.array([1], np.int64),
