@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from customir.encoder.readability import is_readable, read_with
@@ -50,6 +51,7 @@ def test_kana_and_words_beside_latin_ones_are_not_read(text: str, tokenizer: Tok
 def test_a_vocabulary_of_ideographs_reads_chinese() -> None:
     tokens = {"[UNK]": 0, **{character: n for n, character in enumerate("油泵漏了吗", 1)}}
     chinese = Tokenizer(WordPiece(tokens, unk_token="[UNK]"))
+    chinese.normalizer = BertNormalizer()
     chinese.pre_tokenizer = BertPreTokenizer()
     assert is_readable(chinese, "油泵漏了吗")
     assert not is_readable(chinese, "油泵坏了吗")
