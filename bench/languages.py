@@ -21,7 +21,6 @@ import json
 import re
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +37,7 @@ from customir.encoder.readability import is_readable, read_with
 from customir.llm import Engine, Sampling
 from customir.processors import usable_processors
 from customir.progress import Silent
-from customir.queries.generate import PASSAGE_TOKENS, Request, Written
+from customir.queries.generate import Request, Written
 from customir.queries.languages import prompt_languages
 from customir.queries.rejected import rejected_by_text
 from customir.queries.styles import ENGLISH, STYLES
@@ -64,7 +63,8 @@ NUMBER = re.compile(r"^[\dA-Z]+(?:\.\d+)*\.\s+")
 FEWEST_WORDS, MOST_CHARACTERS = 25, 1200
 WEIGHTS = (WORD_WEIGHT, 7.0, 14.0, 28.0, 56.0)
 DEPTH = 100
-TEMPERATURE, MAX_TOKENS = 0.7, 32
+AS_SEARCH = "as search"
+TEMPERATURE, MAX_TOKENS, PASSAGE_TOKENS = 0.7, 32, 128
 PASSAGES, QUERIES = 8, 2
 # The English prompt; that of the passage's language; the same in the LLM's chat template.
 ARMS = ("english", "own", "chat")
@@ -111,7 +111,7 @@ def search(options: argparse.Namespace) -> None:
         "readable queries",
         "words",
     ]
-    print(*header, "vectors", *(f"hybrid {weight:g}" for weight in WEIGHTS), sep="\t")
+    print(*header, "vectors", *(f"hybrid {weight:g}" for weight in WEIGHTS), "as search", sep="\t")
     claims = []
     with tempfile.TemporaryDirectory() as temporary:
         embedder = _exported(Path(temporary), options)
@@ -125,8 +125,7 @@ def search(options: argparse.Namespace) -> None:
             figures = [reading.unknown_share, reading.characters_per_token, readable]
             cells = [f"{figure:.3f}" for figure in (*figures, *recalls.values())]
             print(language, len(found), *cells, sep="\t", flush=True)
-            weight = WORD_WEIGHT if readable > 0.5 else UNREADABLE_WORD_WEIGHT
-            ours, peer = recalls[f"{weight:g}"], recalls[f"{WORD_WEIGHT:g}"]
+            ours, peer = recalls[AS_SEARCH], recalls[f"{WORD_WEIGHT:g}"]
             claims.append(
                 {"claim": f"Recall@10 of the hybrid, {language}", "ours": round(ours, 3),
                  "peer": "the weight of readable queries", "peer_figure": round(peer, 3),
@@ -162,15 +161,16 @@ def recalls_of(found: Sequence[Section], embedder: Embedder, folder: Path) -> di
     generation = live_generation(database)
     assert generation is not None
     ranker = Ranker(reader := IndexReader(database, generation), vectors(database, path), None)
-    hits: Counter[str] = Counter(
-        dict.fromkeys(("words", "vectors", *map("{:g}".format, WEIGHTS)), 0)
-    )
+    hits = dict.fromkeys(("words", "vectors", *map("{:g}".format, WEIGHTS), AS_SEARCH), 0)
     queries = embedder.encode([section.heading for section in found], "query")
     for row, section in enumerate(found):
         weights = word_weights(reader, section.heading)
+        readable = embedder.reads(section.heading)
+        word_weight = WORD_WEIGHT if readable else UNREADABLE_WORD_WEIGHT
         rankings = {
             "words": ranker.by_words(weights, DEPTH),
             "vectors": ranker.by_vector(queries[row], DEPTH),
+            AS_SEARCH: ranker.by_both(queries[row], weights, DEPTH, word_weight),
             **{f"{w:g}": ranker.by_both(queries[row], weights, DEPTH, w) for w in WEIGHTS},
         }
         for name, ranking in rankings.items():
@@ -218,35 +218,28 @@ def _spread(folder: Path, language: str) -> list[Section]:
 
 
 def write(engine: Engine, passages: Sequence[Passage], arm: str) -> list[Written]:
-    """Two queries for each passage, the styles in turn.
+    """Two queries for each passage, the styles in turn, all with the same examples.
 
     Args:
         arm: One of ARMS.
     """
     languages = [ENGLISH] * len(passages) if arm == "english" else prompt_languages(passages)
     requests = [
-        Request(passage, language, STYLES[(QUERIES * number + turn) % len(STYLES)],
-                number % len(language.rotations), turn, QUERIES * number + turn)
-        for number, (passage, language) in enumerate(zip(passages, languages, strict=True))
-        for turn in range(QUERIES)
-    ]  # fmt: skip
-    requests.sort(key=lambda request: request.rotation)
-    texts: list[str] = []
-    for rotation in sorted({request.rotation for request in requests}):
-        asked = [request for request in requests if request.rotation == rotation]
-        prompts = [
-            replace(
-                request.language.prompt(
-                    engine.truncate(request.passage.content, PASSAGE_TOKENS),
-                    request.style,
-                    rotation,
-                ),
-                chat=arm == "chat",
-            )
-            for request in asked
-        ]
-        seeds = [request.seed for request in asked]
-        texts += engine.generate(prompts, seeds, Sampling(TEMPERATURE, MAX_TOKENS))
+        Request(passage, language, STYLES[number % len(STYLES)], 0, turn, number)
+        for row, (passage, language) in enumerate(zip(passages, languages, strict=True))
+        for turn, number in enumerate(range(QUERIES * row, QUERIES * (row + 1)))
+    ]
+    prompts = [
+        replace(
+            request.language.prompt(
+                engine.truncate(request.passage.content, PASSAGE_TOKENS), request.style, 0
+            ),
+            chat=arm == "chat",
+        )
+        for request in requests
+    ]
+    seeds = [request.seed for request in requests]
+    texts = engine.generate(prompts, seeds, Sampling(TEMPERATURE, MAX_TOKENS))
     return [Written("", request, text) for request, text in zip(requests, texts, strict=True)]
 
 

@@ -5,19 +5,19 @@ says so before any embedding, without a list of languages. Latin script always c
 because every vocabulary has pieces of it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
-from customir.text.tokenize import LONE
-
 UNKNOWN_TOKENS = ("[UNK]", "<unk>")
-# docs/results/languages.md: all-MiniLM-L6-v2 has 0.4 to 1.1 characters per token in scripts that it
-# cannot read, and more than 1.7 in languages of Latin script. A multilingual vocabulary has more
-# than one character per token in scripts without spaces, and more than 1.5 in others.
+# A tenth of unknown tokens is more than names and symbols make. all-MiniLM-L6-v2 has about one
+# character per token in scripts that it cannot read (docs/results/languages.md). So have vocabularies
+# that were made for Chinese, where an ideograph is a word or a part of one.
 MOST_UNKNOWN = 0.1
-FEWEST_CHARACTERS, FEWEST_CHARACTERS_UNSPACED = 1.3, 0.8
+FEWEST_CHARACTERS, FEWEST_IDEOGRAPHS = 1.3, 0.8
+IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 # Latin letters come before the first and between the other two.
 LATIN_END, MORE_LATIN, MORE_LATIN_END = "\u0250", "\u1e00", "\u1f00"
 
@@ -62,14 +62,16 @@ def read_with(tokenizer: Tokenizer, texts: Sequence[str]) -> Reading:
 
 
 def is_readable(tokenizer: Tokenizer, text: str) -> bool:
-    """Whether a tokenizer reads most of a text in more than single characters."""
+    """Whether most letters of a text are Latin, or the tokenizer reads its others in longer pieces."""
     letters = [character for character in text if character.isalpha()]
-    foreign = sum(not _is_latin(letter) for letter in letters)
-    if 2 * foreign <= len(letters):
+    others = [letter for letter in letters if not _is_latin(letter)]
+    if 2 * len(others) <= len(letters):
         return True
-    found = read_with(tokenizer, [text])
-    unspaced = 2 * len(LONE.findall(text)) > len(letters)
-    fewest = FEWEST_CHARACTERS_UNSPACED if unspaced else FEWEST_CHARACTERS
+    # Words in Latin script beside the others would hide how these are read.
+    rest = "".join(" " if _is_latin(character) else character for character in text)
+    found = read_with(tokenizer, [rest])
+    ideographs = sum(map(bool, map(IDEOGRAPH.match, others))) / len(others)
+    fewest = ideographs * FEWEST_IDEOGRAPHS + (1 - ideographs) * FEWEST_CHARACTERS
     return found.unknown_share < MOST_UNKNOWN and found.characters_per_token >= fewest
 
 

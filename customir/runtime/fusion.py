@@ -20,7 +20,7 @@ import numpy.typing as npt
 WORD_WEIGHT = 3.5
 # For a query that the embedder cannot read (docs/results/languages.md): the words decide, and the
 # vectors rank what has no or the same words.
-UNREADABLE_WORD_WEIGHT = 14.0
+UNREADABLE_WORD_WEIGHT = 28.0
 SAMPLE = 500
 
 Name = TypeVar("Name", str, int)

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from customir.encoder.readability import is_readable, read_with
 from customir.queries.styles import PROMPTS
@@ -36,6 +39,22 @@ def test_other_scripts_are_not_read(code: str, tokenizer: Tokenizer) -> None:
 )
 def test_latin_script_numbers_and_marks_are_read(text: str, tokenizer: Tokenizer) -> None:
     assert is_readable(tokenizer, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["ファイアウォール", "Debian のインストールについて", "загрузка с CD"]
+)
+def test_kana_and_words_beside_latin_ones_are_not_read(text: str, tokenizer: Tokenizer) -> None:
+    assert not is_readable(tokenizer, text)
+
+
+def test_a_vocabulary_of_ideographs_reads_chinese() -> None:
+    tokens = {"[UNK]": 0, **{character: n for n, character in enumerate("油泵漏了吗", 1)}}
+    chinese = Tokenizer(WordPiece(tokens, unk_token="[UNK]"))
+    chinese.normalizer = BertNormalizer()
+    chinese.pre_tokenizer = BertPreTokenizer()
+    assert is_readable(chinese, "油泵漏了吗")
+    assert not is_readable(chinese, "油泵坏了吗")
 
 
 def test_tokens_are_counted(tokenizer: Tokenizer) -> None:

@@ -30,7 +30,7 @@ def test_a_script_that_the_base_cannot_read_is_said(
     assert "of the tokens are unknown to it" in said
     assert "--embedder" in said
     report = (tmp_path / "out/report.md").read_text()
-    assert "passages that the base cannot read: 100%" in report
+    assert "| passages that the base cannot read | 100% |" in report
 
 
 def test_another_language_is_said_and_english_is_not(minilm: Path, tmp_path: Path) -> None:
