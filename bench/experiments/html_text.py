@@ -4,7 +4,7 @@ The reference is document.body.innerText in headless Chromium without a network.
 longest common subsequence of its words and the reference's: as a share of the reference (what is kept, in order),
 and of its own words (the rest is hidden in a browser, or out of order). Needs chromedriver and the packages of PEERS.
 
-    python bench/experiments/html.py MAILBOX...
+    python bench/experiments/html_text.py MAILBOX...
 """
 
 import argparse
