@@ -101,6 +101,7 @@ class SourceFile:
         self.name = name
         self.path = path
         self.options = options or ReadOptions()
+        self.stream: io.BufferedReader[Any]
         self.stream = io.BufferedReader(unpacked(content), BUFFER_BYTES)  # type: ignore[type-var]
         self.head = self._peek()
         if convert := _conversion(self.head):
