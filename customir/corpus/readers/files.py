@@ -101,7 +101,8 @@ class SourceFile:
         self.name = name
         self.path = path
         self.options = options or ReadOptions()
-        self.stream: io.BufferedReader[Any] = io.BufferedReader(unpacked(content), BUFFER_BYTES)  # type: ignore[type-var]
+        self.stream: io.BufferedReader[Any]
+        self.stream = io.BufferedReader(unpacked(content), BUFFER_BYTES)  # type: ignore[type-var]
         self.head = self._peek()
         if convert := _conversion(self.head):
             self.stream = io.BufferedReader(_Converted(self.stream, convert), BUFFER_BYTES)
