@@ -36,7 +36,7 @@ DERIVED = (
     "etilqs_*",
 )
 # What else has to go so that only the model is left.
-ALL_BUT_MODEL = (*DERIVED, f"{DATABASE_NAME}*", "customir.toml")
+ALL_BUT_MODEL = (*DERIVED, f"{DATABASE_NAME}*", "customir.toml", "base", "engines")
 CHECKSUMS = "onnx/SHA256SUMS"
 LIMITS = (
     "Solid-state disks, snapshots and backups may keep old blocks, which no program can reach.",
