@@ -53,6 +53,7 @@ def details(text: str) -> dict[str, dict[str, Any]]:
             "kept_by_style": {"need": 900, "question": 800}, "kept_by_split": {"train": 1700},
             "tokens": {"submitted": 1, "computed": 1},
             "samples": [{"style": "need", "text": text, "passage": "p"}] * 5,
+            "senders": [[text, 400], ["Ann <ann@example.org>", 30]],
             "map": {
                 "points": [
                     [float(x) + topic % 4, float(y) + topic // 4, topic]

@@ -184,6 +184,20 @@ def test_all_is_private(done: tuple[Path, str]) -> None:
             assert path.stat().st_mode & 0o077 == 0, path
 
 
+def test_the_report_names_the_senders_of_most_training_pairs(done: tuple[Path, str]) -> None:
+    out, _ = done
+    counted = rows(
+        out,
+        "SELECT sender, count(*) AS pairs FROM query JOIN passage ON passage.key = passage "
+        "JOIN document ON document.key = document WHERE split = 'train' AND rejected IS NULL "
+        "GROUP BY sender ORDER BY pairs DESC",
+    )
+    ((detail,),) = rows(out, "SELECT detail FROM stage WHERE name = 'generate'")
+    named = json.loads(str(detail))["senders"]
+    assert [count for _, count in named] == [count for _, count in counted[:3]]
+    assert {tuple(each) for each in named} <= set(counted)
+
+
 def test_privacy_knows_every_file_and_table_of_a_run(done: tuple[Path, str]) -> None:
     out, _ = done
     entries = list_contents(out)

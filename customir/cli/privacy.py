@@ -32,8 +32,8 @@ SHOWN_DOCUMENTS = 10
 def privacy(folder: Path, as_json: bool) -> None:
     """List what DIR holds: every file and table, and whether it has text of the corpus.
 
-    Outside DIR, CustomIR writes the models that `customir models fetch` gets, and nothing of the
-    corpus.
+    Outside DIR, CustomIR writes nothing of the corpus, except to files that you name: a backup, a
+    report with examples, and the audit log of `customir serve`, which has identifiers of documents.
     """
     from customir.commands.privacy import list_contents
 

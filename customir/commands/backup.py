@@ -55,8 +55,8 @@ def backup(folder: Path, file: Path) -> int:
 def restore(file: Path, folder: Path, *, replace: bool = False) -> None:
     """Make DIR what it was when `file` was written. A server that is running goes over to it.
 
-    The model and index that DIR has now are kept for `customir rollback`. Killed and run again, it
-    ends the same.
+    The model and index that DIR has now are kept for `customir rollback`. Killed and run again
+    with `replace`, it ends the same.
 
     Args:
         replace: Whether DIR may have content.

@@ -36,11 +36,12 @@ DERIVED = (
     "etilqs_*",
 )
 # What else has to go so that only the model is left.
-ALL_BUT_MODEL = (*DERIVED, f"{DATABASE_NAME}*", "customir.toml")
+ALL_BUT_MODEL = (*DERIVED, f"{DATABASE_NAME}*", "customir.toml", "base", "engines")
 CHECKSUMS = "onnx/SHA256SUMS"
 LIMITS = (
     "Solid-state disks, snapshots and backups may keep old blocks, which no program can reach.",
     "Replies that quote a purged document keep the quote, because it is part of their own text.",
+    "Backups of DIR, and the audit log of `customir serve`, are not changed.",
     "The sources are not changed. A purged document that is still in them is left out when they are "
     "read again.",
 )

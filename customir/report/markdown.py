@@ -23,6 +23,7 @@ from customir.report.wording import (
     query_figures,
     rank_text,
     reasons,
+    senders_line,
     shown_examples,
     three_digits,
     training_figures,
@@ -154,7 +155,9 @@ def _queries(generated: StageSummary) -> list[str]:
         return []
     samples = [[row["style"], _cell(row["text"])] for row in generated["samples"]]
     shown = [*_table([["style", "query"], *samples]), ""] if samples else []
-    return ["## Queries", "", *_figures(query_figures(generated)), "", *shown]
+    senders = _cell(senders_line(generated))
+    named = [senders, ""] if senders else []
+    return ["## Queries", "", *_figures(query_figures(generated)), "", *named, *shown]
 
 
 def _judge(detail: StageSummary) -> list[str]:

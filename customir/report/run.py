@@ -42,7 +42,7 @@ class Run:
         if moved := evaluated.get("movement"):
             evaluated["movement"] = {**moved, "won": [], "lost": [], "unmoved": []}
         if generated:
-            generated |= {"samples": [], "map": None}
+            generated |= {"samples": [], "map": None, "senders": []}
         return replace(
             self,
             settings=self.settings.model_copy(update={"sources": ()}),

@@ -275,6 +275,16 @@ def query_figures(generated: StageSummary) -> Figures:
     }
 
 
+def senders_line(generated: StageSummary) -> str:
+    """A sentence about the senders that the adapter learns most from; empty if none is known."""
+    senders = generated.get("senders")
+    if not senders:
+        return ""
+    pairs = generated["kept_by_split"].get("train", 0)
+    named = _listed([f"{sender} ({count})" for sender, count in senders])
+    return f"Of {pairs} training pairs, most are from {named}."
+
+
 def training_figures(trained: StageSummary) -> Figures:
     """The figures of training: pairs, hard negatives, steps and padding."""
     return {

@@ -15,6 +15,7 @@ from customir.job.llm import llm_fingerprint, open_llm
 from customir.job.self_supervised import pairs_of
 from customir.queries.splits import split_passages
 from customir.workspace import content_key
+from customir.workspace.documents import read_document_heads
 from customir.workspace.passages import Passage
 from customir.workspace.queries import Query, Split, write_queries
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # A hit counts as close as the query's own passage from this share of its score on.
 CLOSE_BY_COSINE, CLOSE_BY_BM25 = 0.97, 0.97
 SAMPLES_SHOWN = 12
+SENDERS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def run(job: Job) -> StageSummary:
             {"style": query.style, "text": query.text, "passage": query.passage}
             for query in kept[:SAMPLES_SHOWN]
         ],
+        "senders": _largest_senders(job, kept),
         "tokens": tokens,
     }
 
@@ -114,6 +117,15 @@ def _count_languages(
         row["kept"] += reason is None
         row["wrong_language"] += reason == "wrong language"
     return [{**row, "passages": len(passages[code])} for code, row in sorted(rows.items())]
+
+
+def _largest_senders(job: Job, kept: Sequence[Query]) -> list[tuple[str, int]]:
+    """The senders of the most training pairs, with their number of pairs."""
+    sender_of = {head.key: head.sender for head in read_document_heads(job.workspace)}
+    document_of = {passage.key: passage.document for passage in job.passages}
+    trained = (query for query in kept if query.split == "train")
+    counts = Counter(sender_of[document_of[query.passage]] for query in trained)
+    return [(sender, count) for sender, count in counts.most_common() if sender][:SENDERS_SHOWN]
 
 
 def _embed_corpus(job: Job) -> _Corpus:

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -85,6 +86,30 @@ def test_a_reader_goes_over_to_what_is_restored_and_one_can_go_back(
         assert not list(out.glob("*.part"))
         generations.roll_back(out)
         assert searcher.search(WORD, 1)[0].identifier != IDENTIFIER
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from customir.commands import backup
+
+backup.generations.publish = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+backup.restore(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_restore_that_was_killed_is_done_by_the_next(
+    whole: Path, archive: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = [sys.executable, "-c", KILLED, str(archive), str(out)]
+    assert subprocess.run(arguments, capture_output=True).returncode == -signal.SIGKILL
+    assert (out / "restore.part").exists()
+    restore(archive, out, replace=True)
+    assert contents(out) == contents(whole)
+    assert not list(out.glob("*.part"))
+    assert len(list((out / "generations").glob("0*"))) == 1
+    assert all(not finding.problem for finding in verify(out))
 
 
 def cut(content: bytes) -> bytes:

@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from full_folder import WORD
 
 from customir.commands.privacy import Content, list_contents
@@ -18,6 +19,29 @@ def test_what_it_does_not_know_it_calls_unknown(out: Path) -> None:
         database.execute("CREATE TABLE foreign_rows (text TEXT)")
     unknown = [(e.path, e.table) for e in list_contents(out) if e.content is Content.UNKNOWN]
     assert unknown == [("notes.txt", None), ("workspace.db", "foreign_rows")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("generations/000001/model/onnx/model.onnx.data", Content.DERIVED),
+        ("generations/000001/passage-model/model.safetensors", Content.DERIVED),
+        ("generations/000001/model/tokenizer.json", Content.NONE),
+        ("model/model.gguf", Content.DERIVED),
+        ("engines/tei/model.safetensors", Content.DERIVED),
+        ("base/minilm/config_sentence_transformers.json", Content.NONE),
+        ("candidates-x1/weight-1/model.safetensors", Content.DERIVED),
+        ("training/frozen-0.bin", Content.DERIVED),
+        ("restore.part/workspace.db", Content.TEXT),
+        ("etilqs_58da871e44e8c3d3", Content.TEXT),
+        ("notes/workspace.db.txt", Content.UNKNOWN),
+    ],
+)
+def test_files_that_a_small_run_does_not_leave(tmp_path: Path, name: str, content: Content) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    (entry,) = list_contents(tmp_path)
+    assert (entry.path, entry.content) == (name, content)
 
 
 def test_text_is_nowhere_else(out: Path) -> None:

@@ -265,3 +265,11 @@ def test_the_membership_test_is_in_both_reports(tmp_path: Path) -> None:
         run.evaluate["membership"] = None
         assert "0.5 is chance" not in render(run)
         run.evaluate["membership"] = found
+
+
+def test_the_senders_that_the_model_learns_most_from_are_named(tmp_path: Path) -> None:
+    from customir.report.page import page_text
+
+    run = run_of("Bert", tmp_path)
+    assert "Of 1700 training pairs, most are from Bert (400) and Ann" in report_text(run)
+    assert "most are from Bert (400) and Ann &lt;ann@example.org&gt; (30)." in page_text(run)
