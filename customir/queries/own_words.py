@@ -6,6 +6,7 @@ a message is about. Pairs that contain them teach an embedder to match names and
 
 import itertools
 import re
+from collections.abc import Iterable
 
 from customir.text.mail_labels import header_field
 from customir.text.quotes import ADDRESS, DATE, is_attribution
@@ -13,6 +14,7 @@ from customir.text.tokenize import LONE, length_of
 
 # Mail programs wrap lines at this width or below; a longer line was not wrapped at all.
 MAXIMUM_WIDTH = 100
+LONG_LINE = 45
 FIRST_WORD = re.compile(r"[\w\"'(]\S*")  # no list or quote mark
 # The source and date of a text in a feed: "URL: http://... Date: 2002-10-02".
 LINK_OR_DATE = re.compile(r"\b(?:https?://|www\.)\S+|\b\d{4}-\d\d-\d\d(?:T\S+)?")
@@ -32,7 +34,7 @@ ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 # Other abbreviations have a capital initial. Like "...", they end no sentence where the next word has
-# none: "Enron Corp. owns", "since Oct. 16".
+# none: "Mill Corp. owns", "since Oct. 16".
 CAPITALISED = re.compile(r"(?:\b[^\W\d_a-z]\w{1,4}[.!]|\.\.)$")
 # A salutation is a line above the text with at most this many words: "Hi Ada", "Dear all,", "Ada:".
 SALUTATION_WORDS = 4
@@ -110,12 +112,16 @@ def without_wraps(text: str) -> str:
     """The text with a space in place of each line break that a mail program inserted.
 
     Such a break is one where the first word of the next line would have made the line wider than
-    all others. The length of the text stays the same.
+    all others of the text. Links and listings below may be wider, so a long line is compared with
+    its paragraph alone. The length of the text stays the same.
     """
     lines = text.split("\n")
-    width = max((len(line) for line in lines if len(line) <= MAXIMUM_WIDTH), default=0)
+    widest, paragraph = _width(lines), _width(itertools.takewhile(str.strip, lines))
     flowing = lines[:1]
-    for before, line in itertools.pairwise(lines):
+    for at, (before, line) in enumerate(itertools.pairwise(lines), start=1):
+        if not line.strip():
+            paragraph = _width(itertools.takewhile(str.strip, lines[at + 1 :]))
+        width = paragraph if len(before) >= LONG_LINE else widest
         word = FIRST_WORD.match(line)
         broken = (
             word
@@ -125,6 +131,11 @@ def without_wraps(text: str) -> str:
         )
         flowing.append((" " if broken else "\n") + line)
     return "".join(flowing)
+
+
+def _width(lines: Iterable[str]) -> int:
+    """The length of the longest line that a mail program may have wrapped."""
+    return max((len(line) for line in lines if len(line) <= MAXIMUM_WIDTH), default=0)
 
 
 def sentence_end(text: str, at: int) -> re.Match[str] | None:

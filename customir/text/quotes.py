@@ -21,10 +21,12 @@ QUOTE, ATTRIBUTION, HEADER, EARLIER = "quote", "attribution", "copied header", "
 QUOTED = re.compile(r"\s{0,4}[>＞]")
 # Some programs quote with bars. Tables have bars, too, so bars quote only below an attribution.
 BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
-# These marks count as quote marks only directly below a dated attribution.
-RARE_MARK = re.compile(r"\s{0,2}(--\]|[#:%}])(?:\s|(?<=\]))")
+# Some people quote with marks of their own ("=>", "--]", ")"). They count only directly below a dated
+# attribution, and on two lines. Hyphens and the like alone make lists and rules.
+RARE_MARK = re.compile(r"\s{0,2}(?![-*.=_~]+(?:[\s\w]|$))([^\w\s\"'(\[<|]{1,3})")
+LONE_MARK = re.compile(r"\s{0,2}(?:--\]|[#:%}]\s)")  # one line is enough
 # Nothing else can be the begin of a quoted line.
-MAY_BE_MARKED = re.compile(r"\s{0,4}(?:[>＞|¦#:%}-]|[A-Za-z]{1,4}>)")
+MAY_BE_MARKED = re.compile(r"\s{0,4}(?:[^\w\s\"'(\[<]|[A-Za-z]{1,12}>)")
 # A placeholder for an omitted part of a quote.
 OMISSION = re.compile(r"\s*(?:[\[(<]?\s*(?:\.{3,}|…|snip|cut|lost)\s*[\])>]?)\s*$", re.IGNORECASE)
 # Supercite and The Bat quote with the author's initials or first name. A longer name needs a second
@@ -130,8 +132,7 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
     inside = bars = consoles = begun = False
     rare = ""
     for at, line in enumerate(lines):
-        if not MAY_BE_MARKED.match(line):
-            inside = inside and not line.strip()
+        if not inside and not MAY_BE_MARKED.match(line):
             continue
         mark = _mark(line, initials)
         if mark is None and (found := INITIALS.match(line)) and found[1] not in PROMPTS:
@@ -143,10 +144,10 @@ def quotes(lines: Sequence[str], *, answers: bool) -> dict[int, str]:
             if named or _attribution_above(lines, at, cut) is not None:
                 initials.add(found[1])
                 mark = ">"
-        if mark is None and rare and (found := RARE_MARK.match(line)) and found[1] == rare:
+        if mark is None and rare and line.lstrip().startswith(rare):
             mark = rare
-        elif mark is None and (found := RARE_MARK.match(line)) and _is_dated_above(lines, at, cut):
-            mark = rare = found[1]
+        elif mark is None and (other := _rare_mark(lines, at)) and _is_dated_above(lines, at, cut):
+            mark = rare = other
         if mark is None:
             if inside and _is_wrapped_tail(lines, at, initials):
                 cut[at] = QUOTE
@@ -189,6 +190,15 @@ def _mark(line: str, initials: set[str]) -> str | None:
     if initials and (found := INITIALS.match(line)) and found[1] in initials:
         return ">"
     return None
+
+
+def _rare_mark(lines: Sequence[str], at: int) -> str | None:
+    """The punctuation that may be a quote mark, because the next line begins with it, too."""
+    found = RARE_MARK.match(lines[at])
+    if found is None:
+        return None
+    again = at + 1 < len(lines) and lines[at + 1].lstrip().startswith(found[1])
+    return found[1] if again or LONE_MARK.match(lines[at]) else None
 
 
 def _is_wrapped_tail(lines: Sequence[str], at: int, initials: set[str]) -> bool:
@@ -394,7 +404,7 @@ def _unmarked_attribution(lines: Sequence[str], at: int) -> int | None:
         return None
     # If the earlier message begins with an attribution, marks further down are its own quotes.
     marked = [QUOTED.match(line) or BAR.match(line) or INITIALS.match(line) for line in below]
-    if marked[0] or (any(marked) and not is_attribution(below[0])):
+    if marked[0] or _rare_mark(below, 0) or (any(marked) and not is_attribution(below[0])):
         return None
     start = at
     text = lines[at].translate(DIRECTION_MARKS).strip() if not lines[at].isascii() else lines[at]
@@ -476,7 +486,10 @@ def _name_at_top(lines: Sequence[str], at: int) -> tuple[int, int] | None:
         return None
     text = lines[filled[0]].strip()
     bare = text.strip("[]")
-    if not text.endswith((":", "]")) or not all(word[0].isupper() for word in bare.split()):
+    if not text.endswith((":", "]")):
+        return None
+    # "ada lovelace wrote:" is an attribution at the top alone; below, it may be the author's prose.
+    if not WROTE.search(text) and not all(word[0].isupper() for word in bare.split()):
         return None
     return (filled[0], filled[0] + 1) if len(bare.split()) <= NAME_WORDS else None
 

@@ -27,6 +27,10 @@ def test_an_interleaved_answer_keeps_every_answer_and_no_quote() -> None:
     [
         ("Bob's [b@x.org] 22 lines of wisdom included:\n> Who oils it?\nThe plumber.", "The plumber."),
         ("Byron> Who oils it,\nByron> and when?\n\nThe plumber.", "The plumber."),
+        ("On 2 May 2025 Bob wrote:\n\n=>Who oils it,\n=>\n=> and when?\nThe plumber.", "The plumber."),
+        ("On 2 May 2025 Bob wrote:\n--]Who oils it?\nThe plumber.", "The plumber."),
+        ("bob lovelace wrote:\n> Who oils it?\nThe plumber.", "The plumber."),
+        ("The plumber.\n=> first\n=> second", "The plumber.\n=> first\n=> second"),
         ("Router> show the pumps\ntwo pumps", "Router> show the pumps\ntwo pumps"),
     ],
 )  # fmt: skip

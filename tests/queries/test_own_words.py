@@ -19,6 +19,9 @@ from customir.queries.own_words import (
         ("for a year I wonder who\nelse oils it", "for a year I wonder who else oils it"),
         # "as" would have: whoever broke the line meant it.
         ("the widest line of this mail\nshort\nas before", "the widest line of this mail short\nas before"),
+        # A listing below is wider than the author's lines.
+        (f"has anyone tried to use the tracing libraries with\nR and Rmpi?\n\n{'-' * 70}", f"has anyone tried to use the tracing libraries with R and Rmpi?\n\n{'-' * 70}"),
+        (f"tried to use the libraries with\nR and Rmpi?\n\n{'-' * 70}", f"tried to use the libraries with\nR and Rmpi?\n\n{'-' * 70}"),
         # A list and a quote begin lines of their own, a paragraph after an empty one.
         ("the widest line of all\n- a pump\n> oil\n\nKeys", "the widest line of all\n- a pump\n> oil\n\nKeys"),
         # What announces something ends its line.
