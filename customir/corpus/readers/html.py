@@ -1,6 +1,6 @@
 """Converts HTML to the visible text, in order, with the Lexbor parser and rules of our own.
 
-bench/experiments/html_text.py compares it with html2text, inscriptis, resiliparse and BeautifulSoup.
+bench/experiments/html_converters.py compares it with html2text, inscriptis, resiliparse and BeautifulSoup.
 """
 
 import re
