@@ -5,6 +5,7 @@ peer, it also measures reading with cleaning on all cores, and the whole of `cus
 process of its own, and the best of three counts.
 
     python bench/ingest.py FILE.mbox      # without a file: a generated mailbox
+    python bench/ingest.py --plain        # a generated one of 10,000 mails of plain text
     python bench/ingest.py --quick
 """
 
@@ -85,8 +86,8 @@ def standard_library(path: Path) -> tuple[int, int]:
     return read, texts
 
 
-def generate(path: Path, messages: int) -> None:
-    """Write plain, base64, quoted-printable and HTML mail with quotes and the usual headers."""
+def generate(path: Path, messages: int, *, plain: bool) -> None:
+    """Write mail with quotes and the usual headers: plain, or also base64, quoted-printable, HTML."""
     chance = random.Random(0)
     words = ["".join(chance.choices("aeioustrnlm", k=chance.randint(2, 9))) for _ in range(5000)]
     with path.open("wb") as file:
@@ -104,9 +105,12 @@ def generate(path: Path, messages: int) -> None:
             message["Date"] = "Thu, 22 Aug 2002 18:26:25 +0700"
             message["Message-ID"] = f"<{number}@example.org>"
             message.set_content(
-                text, cte=chance.choice(["8bit", "8bit", "base64", "quoted-printable"])
+                text,
+                cte="8bit"
+                if plain
+                else chance.choice(["8bit", "8bit", "base64", "quoted-printable"]),
             )
-            if number % 5 == 0:
+            if number % 5 == 0 and not plain:
                 message.add_alternative(f"<p>{text}</p>", subtype="html")
             file.write(b"From ada@example.org Thu Aug 22 18:26:25 2002\n")
             file.write(message.as_bytes().replace(b"\nFrom ", b"\n>From ") + b"\n\n")
@@ -131,12 +135,14 @@ def main() -> None:
     """Measure both, alternating, and print a table and one line of JSON."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("mbox", nargs="?", type=Path, help="a mailbox; default: generated")
+    arguments.add_argument("--plain", action="store_true", help="generate mails of plain text")
     arguments.add_argument("--quick", action="store_true", help="about half a minute")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = options.mbox or Path(folder) / "generated.mbox"
         if options.mbox is None:
-            generate(path, 4_000 if options.quick else 40_000)
+            messages = 4_000 if options.quick else 10_000 if options.plain else 40_000
+            generate(path, messages, plain=options.plain)
         best: dict[str, Result] = {}
         for _ in range(RUNS):
             for read in (ours, standard_library, cleaned, ingested):
