@@ -116,3 +116,15 @@ def test_columns_are_named_on_the_command_line(tmp_path: Path, minilm: Path) -> 
     columns = ["--columns", "text=Freitext", "--columns", "sender=wer"]
     found = customir("ingest", str(table), "--out", out, *columns)
     assert "1 kept, 0 skipped" in found
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        (".&BCEEPwQwBDw-", "spam"), (".INBOX.Gel&APY-schte Elemente", "trash"), ("Entw&APw-rfe", "a draft"),
+        ("&AMk-l&AOk-ments supprim&AOk-s", "trash"), ("\u0045\u0301le\u0301ments supprime\u0301s", "trash"),
+        ("R&-D", ""), ("A&B-C", ""), ("Q&A", ""), ("&2D0-", ""),
+    ],
+)  # fmt: skip
+def test_folder_names_as_imap_encodes_them(folder: str, kind: str) -> None:
+    assert cause_by_path(f"Mail/{folder}/cur/1.a:2,S").partition(":")[0] == kind

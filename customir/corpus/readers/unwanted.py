@@ -1,6 +1,8 @@
 """Recognises unwanted mail: spam, trash, drafts and deleted messages."""
 
+import base64
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
@@ -48,6 +50,9 @@ FOLDERS: Mapping[str, str] = {
     }.items()
     for name in names
 }  # fmt: skip
+# IMAP's encoding of folder names (RFC 3501, 5.1.3), which servers and mbsync keep in a Maildir:
+# UTF-16 in base64, with "," for "/". "&-" stands for "&".
+ENCODED_NAME = re.compile(r"&([A-Za-z0-9+,]*)-")
 MAILDIR_FLAGS = re.compile(r"[:;!_]2,([A-Za-z]*)$")
 # MH's rmm renames a removed message: a comma (or "#", depending on its settings) before its number.
 MH_REMOVED = re.compile(r"[,#]\d+$")
@@ -66,6 +71,7 @@ def cause_by_path(name: str) -> str:
         return f"{DELETED}: removed in its MH folder"
     for part in path.parts:
         # Maildir++ names a folder ".Trash" or ".INBOX.Trash", and mbox files may have a suffix.
+        part = _decoded(part)
         folder = part.lower().removesuffix(".mbox").removesuffix(".mbx").removesuffix(".sbd")
         for each in (folder, folder.rpartition(".")[2] if folder.startswith(".") else folder):
             if kind := FOLDERS.get(each):
@@ -88,3 +94,16 @@ def cause_by_headers(labels: str, mozilla_status: str) -> str:
     except ValueError:
         return ""
     return f"{DELETED}: marked so in Thunderbird" if flags & MOZILLA_EXPUNGED else ""
+
+
+def _decoded(name: str) -> str:
+    """A folder's name without IMAP's encoding, in NFC: file systems of Macs decompose letters."""
+    decoded = ENCODED_NAME.sub(_characters, name) if "&" in name else name
+    return unicodedata.normalize("NFC", decoded)
+
+
+def _characters(encoded: re.Match[str]) -> str:
+    text = encoded[1].replace(",", "/")
+    if not text or len(text) % 4 == 1:
+        return "&" if not text else encoded[0]
+    return base64.b64decode(text + "=" * (-len(text) % 4)).decode("utf-16-be", "replace")
