@@ -4,11 +4,7 @@ The reference is document.body.innerText in headless Chromium without a network.
 longest common subsequence of its words and the reference's: as a share of the reference (what is kept, in order),
 and of its own words (the rest is hidden in a browser, or out of order). Needs chromedriver and the packages of PEERS.
 
-<<<<<<<< HEAD:bench/experiments/html_converters.py
     python bench/experiments/html_converters.py MAILBOX...
-========
-    python bench/experiments/html_text.py MAILBOX...
->>>>>>>> 0745c62 (Docs: what other inputs showed; cleaning measured; bench/ingest.py --plain):bench/experiments/html_text.py
 """
 
 import argparse

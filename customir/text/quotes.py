@@ -24,7 +24,7 @@ BAR = re.compile(r"\s{0,2}[|¦](?:\s|$)")
 # These marks count as quote marks only directly below a dated attribution.
 RARE_MARK = re.compile(r"\s{0,2}(--\]|[#:%}])(?:\s|(?<=\]))")
 # Nothing else can be the begin of a quoted line.
-MAY_BE_MARKED = re.compile(r"\s{0,4}(?:[>＞|¦#:%}-]|[A-Za-z]{1,4}>)")
+MAY_BE_MARKED = re.compile(r"\s{0,4}(?:[>＞|¦#:%}-]|[A-Za-z]{1,12}>)")
 # A placeholder for an omitted part of a quote.
 OMISSION = re.compile(r"\s*(?:[\[(<]?\s*(?:\.{3,}|…|snip|cut|lost)\s*[\])>]?)\s*$", re.IGNORECASE)
 # Supercite and The Bat quote with the author's initials or first name. A longer name needs a second

@@ -295,6 +295,10 @@ def test_a_broken_header_line_does_not_end_the_header() -> None:
     assert isinstance(found, RawDocument)
     assert found.text == "Mühle"
     assert found.title.startswith("Mill")
+    many = b"Subject : Mill\n" + b"lost\n" * 5000 + b"Content-Type: text/html\n\n<p>ready"
+    (found,) = read(many)
+    assert isinstance(found, RawDocument)
+    assert (found.title[:4], found.text) == ("Mill", "ready\n")
     # Without a field of MIME below it, such a line is the text.
     (found,) = read(b"Subject: Mill\nThe mill is ready\nnote: at once\n\nBye\n")
     assert isinstance(found, RawDocument)

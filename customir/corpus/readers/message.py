@@ -47,7 +47,10 @@ SHORT_PLAIN = 600
 # this many times as many words.
 SHARED_WORDS, MUCH_LONGER = 0.5, 3
 WORD = re.compile(r"\w{2,}")
-BROKEN_LINE = re.compile(rb"\n(?!>?From )([^\s:][^:\n]*(?:\n|[ \t][^\n]*\n))")
+# The beginning of a line in a header that is neither a field nor the continuation of one, and a
+# space between the name of a field and its colon.
+BROKEN_LINE = re.compile(rb"(?<=\n)(?=(?!>?From )(?:[^\s:][^:\n]*\n|[^\s:]+[ \t]+[^\s:][^\n]*\n))")
+SPACE_BEFORE_COLON = re.compile(rb"^([!-9;-~]{1,76})[ \t]+:", re.MULTILINE)
 MIME_FIELD = re.compile(rb"^(?:content-[a-z-]+|mime-version)[ \t]*:", re.I | re.M)
 ENVELOPE_DATE = re.compile(r"From (\S+) +(.+)", re.DOTALL)
 # compat32 keeps what it cannot parse. The newer policies raise on some malformed headers.
@@ -213,7 +216,7 @@ def _parse(content: bytes) -> Message:
     if end is None:
         return PARSER.parsebytes(content)
     header = _without_broken_lines(content[: end.end()])
-    if len(header) != end.end():
+    if header != content[: end.end()]:
         return _parse(header + content[end.end() :])
     message: Message = PARSER.parsebytes(header)
     if message.get_content_maintype() in ("multipart", "message"):
@@ -230,10 +233,11 @@ def _without_broken_lines(header: bytes) -> bytes:
     A line without a colon ends a header, even if Content-Type is below it. If no field of MIME is
     below it, it may be the first line of a body without a blank line above it.
     """
-    broken = BROKEN_LINE.search(header)
-    if broken is None or not MIME_FIELD.search(header, broken.end()):
+    header = SPACE_BEFORE_COLON.sub(rb"\1:", header)
+    if not BROKEN_LINE.search(header):
         return header
-    return _without_broken_lines(header[: broken.start(1)] + b" " + header[broken.start(1) :])
+    *_, last = (0, *(field.start() for field in MIME_FIELD.finditer(header)))
+    return BROKEN_LINE.sub(b" ", header[:last]) + header[last:]
 
 
 def _date(headers: dict[str, str], envelope: bytes) -> str | None:

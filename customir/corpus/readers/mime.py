@@ -37,8 +37,8 @@ def body_of(part: Message) -> bytes:
     if encoding == "base64":
         appended = APPENDED.search(raw)
         end = appended.end() if appended else len(raw)
-        content = decode_base64(raw[:end]) if _is_base64(raw[:end]) else raw[:end]
-        return content + b"\n" + raw[end:] if appended else content
+        decoded = decode_base64(raw[:end]) if _is_base64(raw[:end]) else raw[:end]
+        return decoded + b"\n" + raw[end:] if appended else decoded
     if encoding == "quoted-printable":
         return binascii.a2b_qp(SOFT_BREAK.sub(b"=", raw))
     if encoding not in UUENCODED:
