@@ -43,8 +43,8 @@ def body_of(part: Message) -> bytes:
         return binascii.a2b_qp(SOFT_BREAK.sub(b"=", raw))
     if encoding not in UUENCODED:
         return raw
-    decoded = part.get_payload(decode=True)
-    return decoded if isinstance(decoded, bytes) else raw
+    payload = part.get_payload(decode=True)
+    return payload if isinstance(payload, bytes) else raw
 
 
 def decode_base64(content: bytes) -> bytes:
