@@ -114,7 +114,7 @@ def purge(
                 echo(f"  {document.identifier}  {document.title}", err=True)
             if len(found) > SHOWN_DOCUMENTS:
                 echo(f"  and {len(found) - SHOWN_DOCUMENTS} more", err=True)
-        _confirm(f"Delete these {len(found)} documents from {folder}?", yes)
+        _confirm(f"Delete from {folder} (documents: {len(found)})?", yes)
         result = work.purge(folder, selection)
     if as_json:
         retrain = f"customir adapt --out {_shown(folder)}"
@@ -139,14 +139,18 @@ def _confirm(question: str, yes: bool) -> None:
 def _print(folder: Path, result: "Purged", all_but_model: bool) -> None:
     from customir.commands.purge import LIMITS
 
-    echo(f"{folder}: " + ("everything except the model is deleted." if all_but_model
-         else f"{result.documents} documents are deleted."))  # fmt: skip
+    if all_but_model:
+        echo(f"{folder}: everything except the model is deleted.")
+    else:
+        echo(f"{folder}: documents deleted: {result.documents}.")
     for model in result.learned:
-        count = "some" if model.documents is None else str(model.documents)
+        if model.documents is None:
+            learned = "may have learned from what was deleted"
+        else:
+            learned = f"had learned from {model.documents} of them"
         echo(
-            f"{model.folder} {'may have' if model.documents is None else 'had'} learned from {count} "
-            f"of them and keeps that until it is trained again. Copies of it have the SHA-256 "
-            f"{model.sha256} (of onnx/SHA256SUMS)."
+            f"{model.folder} {learned} and keeps that until it is trained again. Copies of it have the "
+            f"SHA-256 {model.sha256} (of onnx/SHA256SUMS)."
         )
     if not all_but_model:
         echo(f"Train and report anew:  customir adapt --out {_shown(folder)}")

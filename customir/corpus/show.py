@@ -70,7 +70,7 @@ def show(workspace: Workspace, name: str) -> list[Shown]:
         UserError: there is no such document. The message says why it was skipped, or names similar
             ones.
     """
-    name = clean_line(name)  # as identifiers are stored; bytes that are not UTF-8 are replaced
+    name = clean_line(name)  # as identifiers are stored; bytes that are not UTF-8 are left out
     found = find_documents(workspace, name)
     if not found:
         raise UserError(_why_not(workspace, name))
