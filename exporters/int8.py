@@ -37,6 +37,7 @@ INT8_FILE = f"{ONNX_FOLDER}/{INT8_NAME}"
 # The same file, run by our kernel instead of ONNX Runtime, as `Embedder` does if it can.
 INT8_BY_KERNEL = f"{INT8_FILE} by CustomIR's kernel"
 CALIBRATING_PASSAGES = 64
+TEXTS_PER_PRODUCT = 4  # more need more memory, fewer more time for adding up large matrices
 LARGEST_WEIGHT = 64  # in 7 bits, as with onnxruntime's `reduce_range`
 # A channel is an outlier if it is above this multiple of the median channel.
 OUTLIER = 2.0
@@ -312,24 +313,33 @@ def _seen(
     )
     del graph
 
-    def look(text: Sequence[int]) -> list[Seen]:
-        ids = np.array([text], dtype=np.int64)
-        values = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-        tokens = [value.reshape(-1, value.shape[-1]) for value in values]
+    def look(part: Sequence[Sequence[int]]) -> list[Seen]:
+        values = []
+        for text in part:
+            ids = np.array([text], dtype=np.int64)
+            values.append(
+                session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+            )
+        tokens = [
+            np.concatenate([value.reshape(-1, value.shape[-1]) for value in of_name])
+            for of_name in zip(*values, strict=True)
+        ]
         return [Seen(np.abs(each).max(axis=0), each.T @ each) for each in tokens]
 
     seen: dict[str, Seen] = {}
-    at_once = usable_processors()
+    parts = [
+        texts[start : start + TEXTS_PER_PRODUCT]
+        for start in range(0, len(texts), TEXTS_PER_PRODUCT)
+    ]
     with (
         reporter.task("looking at what its weights multiply", len(texts), "passages") as task,
-        ThreadPoolExecutor(at_once) as pool,
+        ThreadPoolExecutor(usable_processors()) as pool,
     ):
-        for start in range(0, len(texts), at_once):
-            for of_text in pool.map(look, texts[start : start + at_once]):
-                for name, one in zip(names, of_text, strict=True):
-                    before = seen.get(name)
-                    seen[name] = before.and_also(one) if before else one
-                task.advance()
+        for part, of_part in zip(parts, pool.map(look, parts), strict=True):
+            for name, one in zip(names, of_part, strict=True):
+                before = seen.get(name)
+                seen[name] = before.and_also(one) if before else one
+            task.advance(len(part))
     return seen
 
 
@@ -370,20 +380,27 @@ def _round(
     products = {name: nodes for name, nodes in _products(floats).items() if name in moments}
     made = onnx.load(quantized)
     tensors = {tensor.name: tensor for tensor in made.graph.initializer}
-    with reporter.task("rounding weights", len(products), "inputs") as task:
-        for name, nodes in products.items():
-            names = [node.input[1] for node in nodes]
-            scales = [numpy_helper.to_array(tensors[f"{each}_scale"]) for each in names]
-            rounded = gptq_round(
-                np.concatenate([weights[each] for each in names], axis=1),
-                np.concatenate(scales),
-                moments[name],
-                LARGEST_WEIGHT,
+
+    def rounded(name: str) -> None:
+        names = [node.input[1] for node in products[name]]
+        scales = [numpy_helper.to_array(tensors[f"{each}_scale"]) for each in names]
+        whole = gptq_round(
+            np.concatenate([weights[each] for each in names], axis=1),
+            np.concatenate(scales),
+            moments[name],
+            LARGEST_WEIGHT,
+        )
+        ends = np.cumsum([len(scale) for scale in scales])[:-1]
+        for each, part in zip(names, np.split(whole, ends, axis=1), strict=True):
+            tensors[f"{each}_quantized"].CopyFrom(
+                numpy_helper.from_array(part, f"{each}_quantized")
             )
-            ends = np.cumsum([len(scale) for scale in scales])[:-1]
-            for each, part in zip(names, np.split(rounded, ends, axis=1), strict=True):
-                whole = f"{each}_quantized"
-                tensors[whole].CopyFrom(numpy_helper.from_array(part, whole))
+
+    with (
+        reporter.task("rounding weights", len(products), "inputs") as task,
+        ThreadPoolExecutor(usable_processors()) as pool,
+    ):
+        for _ in pool.map(rounded, products):
             task.advance()
     save(made, quantized, max_bytes)
 

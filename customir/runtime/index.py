@@ -7,7 +7,8 @@ is an error where it would change an answer.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import apsw.sqlite_extra
 from customir.errors import UserError
 from customir.files import create_database_file, make_private_folder, write_atomically
 from customir.runtime import cache, fts_tokenizer, generations
-from customir.runtime.embedder import Embedder
+from customir.runtime.embedder import Embedder, Vectors
 from customir.runtime.generations import INDEX_NAME, MODEL_NAME, owner, writer_lock
 from customir.runtime.index_file import (
     CHECKSUMS,
@@ -36,7 +37,7 @@ from customir.runtime.index_file import (
 from customir.text.header import with_header
 
 if TYPE_CHECKING:
-    from customir.progress import Reporter
+    from customir.progress import Reporter, Task
 
 # Passages a transaction: some seconds of work on two cores, and all that a kill can cost.
 PASSAGES_PER_COMMIT = 256
@@ -425,15 +426,16 @@ def _update(
             _renew_revision(database, number)
         if reworded:
             _note_removal(database)
-    with reporter.task("Indexing", total=len(missing), unit="passages") as task:
-        for documents in _batches(fresh):
-            batch = [passage for document in documents for passage in fresh[document]]
-            vectors = embedder.encode([passage.content for passage in batch], "passage", task)
+    with (
+        reporter.task("Indexing", total=len(missing), unit="passages") as task,
+        closing(_embedded(_batches(fresh), embedder, task)) as batches,
+    ):
+        for batch, made in batches:
             with database:
                 # What a document was is there until what it is now can be found.
-                for document in documents:
+                for document in dict.fromkeys(passage.of for passage in batch):
                     _delete_rows(database, number, gone.get(document, []))
-                for passage, vector in zip(batch, vectors, strict=True):
+                for passage, vector in zip(batch, made, strict=True):
                     _insert_row(database, number, None, passage)
                     database.execute(
                         f"INSERT INTO vector_{number} (rowid, embedding) VALUES (?, ?)",
@@ -457,24 +459,40 @@ def _words_of(passage: IndexedPassage) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _batches(fresh: dict[Document, list[IndexedPassage]]) -> Iterator[list[Document]]:
-    """Whole documents, some `PASSAGES_PER_COMMIT` passages at a time.
+def _batches(fresh: dict[Document, list[IndexedPassage]]) -> Iterator[list[IndexedPassage]]:
+    """The passages of whole documents, some `PASSAGES_PER_COMMIT` at a time.
 
     Those with short passages first, so that a batch wastes little padding; the rest of a killed run
     is cut the same way.
     """
-    batch: list[Document] = []
-    passages = 0
+    batch: list[IndexedPassage] = []
     for document in sorted(
         fresh, key=lambda one: (len(fresh[one][-1].content), fresh[one][-1].key)
     ):
-        batch.append(document)
-        passages += len(fresh[document])
-        if passages >= PASSAGES_PER_COMMIT:
+        batch += fresh[document]
+        if len(batch) >= PASSAGES_PER_COMMIT:
             yield batch
-            batch, passages = [], 0
+            batch = []
     if batch:
         yield batch
+
+
+def _embedded(
+    batches: Iterable[list[IndexedPassage]], embedder: Embedder, task: "Task"
+) -> Generator[tuple[list[IndexedPassage], Vectors]]:
+    """Each batch with its vectors. While the caller writes one, the next is embedded."""
+
+    def embed(batch: list[IndexedPassage]) -> tuple[list[IndexedPassage], Vectors]:
+        return batch, embedder.encode([passage.content for passage in batch], "passage", task)
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming: Future[tuple[list[IndexedPassage], Vectors]] | None = None
+        for batch in batches:
+            current, coming = coming, ahead.submit(embed, batch)
+            if current is not None:
+                yield current.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def _finish(database: apsw.Connection, generation: Generation) -> None:
