@@ -159,8 +159,7 @@ def quantize(
     given_up: list[str] = []
     with scratch_folder(model / ".int8.part") as scratch, quiet():
         plain = _part_sums(exported, scratch / "plain.onnx", max_bytes)
-        watched = scratch / "watched.onnx"
-        seen = _seen(plain, watched, _tokens(model, held_out), say, max_bytes)
+        seen = _seen(plain, _tokens(model, held_out), say, max_bytes)
         candidate = scratch / INT8_NAME
         for setting in SETTINGS:
             calibrated, moments = _calibrate(
@@ -226,7 +225,7 @@ def _encode(
         return encode_onnx(model, file, held_out, task, backend)
 
 
-def _part_sums(exported: Path, out: Path, max_bytes: int) -> Path:
+def _part_sums(exported: Path, out: Path, max_bytes: int = MAX_BYTES) -> Path:
     """Write a copy of `exported` in which Sum replaces the Add before each normalisation.
 
     ONNX Runtime would fuse Add and LayerNormalization into one node when it loads the file, and
@@ -243,7 +242,11 @@ def _part_sums(exported: Path, out: Path, max_bytes: int) -> Path:
 
 
 def _calibrate(
-    exported: Path, seen: Mapping[str, Seen], setting: Setting, out: Path, max_bytes: int
+    exported: Path,
+    seen: Mapping[str, Seen],
+    setting: Setting,
+    out: Path,
+    max_bytes: int = MAX_BYTES,
 ) -> tuple[Path, Mapping[str, Vectors]]:
     """Write a copy of `exported` in which outlier channels are scaled down before quantisation.
 
@@ -290,15 +293,13 @@ def _tokens(model: Path, held_out: HeldOut) -> list[list[int]]:
 
 def _seen(
     exported: Path,
-    watched: Path,
     texts: Sequence[Sequence[int]],
     reporter: Reporter,
-    max_bytes: int,
+    max_bytes: int = MAX_BYTES,
 ) -> dict[str, Seen]:
     """The statistics of each tensor that a weight matrix multiplies, by its name.
 
-    Args:
-        watched: Where a graph is written that gives these tensors as well.
+    A graph that gives these tensors as well is written beside `exported`.
     """
     graph = onnx.load(exported)
     names = list(_products(graph.graph))
@@ -309,7 +310,9 @@ def _seen(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # one core per text, so that no core waits for another
     session = onnxruntime.InferenceSession(
-        save(graph, watched, max_bytes), options, providers=["CPUExecutionProvider"]
+        save(graph, exported.with_name("watched.onnx"), max_bytes),
+        options,
+        providers=["CPUExecutionProvider"],
     )
     del graph
 
@@ -343,7 +346,7 @@ def _seen(
     return seen
 
 
-def _quantize(graph: Path, setting: Setting, out: Path, max_bytes: int) -> None:
+def _quantize(graph: Path, setting: Setting, out: Path, max_bytes: int = MAX_BYTES) -> None:
     data_file(out).unlink(missing_ok=True)
     if not setting.tables:
         save(onnx.load(graph), out, max_bytes)
@@ -372,7 +375,7 @@ def _round(
     moments: Mapping[str, Vectors],
     quantized: Path,
     reporter: Reporter,
-    max_bytes: int,
+    max_bytes: int = MAX_BYTES,
 ) -> None:
     """Round the weights in `quantized` again by GPTQ, from those in `graph` and its moments."""
     floats = onnx.load(graph).graph
