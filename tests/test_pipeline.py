@@ -96,7 +96,7 @@ def test_it_closes_with_what_came_out_and_how_to_go_on(done: tuple[Path, str]) -
         "nDCG@10",
         "BM25",
         "base INT8",
-        "Searches (* is the passage that the query was written for)",
+        "(* is the passage that the query was written for)",
         "customir search",
         "customir serve",
         "report.html",

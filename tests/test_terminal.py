@@ -67,9 +67,9 @@ def test_analyze_and_status_print_no_escape_sequence_of_a_mail(
         assert not any(sequence in output for sequence in SEQUENCES)
 
 
-def test_an_error_prints_none(hostile: Path) -> None:
+def test_an_error_prints_none() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "customir", "show", str(hostile), "nobody\x1b[31m"],
+        [sys.executable, "-m", "customir", "status", "nowhere\x1b[31m"],
         capture_output=True,
         text=True,
     )

@@ -18,7 +18,7 @@ from customir.corpus.ingest import ingest
 from customir.errors import UserError
 from customir.progress import Silent
 from customir.runtime import generations
-from customir.runtime.index import build_successor, connect
+from customir.runtime.index import IndexedPassage, build_successor, connect, holds
 from customir.settings import CorpusSettings, Settings, read_settings
 from customir.stages.index import passages_to_index
 from customir.workspace import Workspace
@@ -63,6 +63,15 @@ def test_the_workspace_keeps_what_was_computed(out: Path) -> None:
         ingested = workspace.stage("ingest")
         assert ingested
         assert ingested.fingerprint == "", "the sources are read again for new columns"
+
+
+def test_an_index_of_an_older_format_is_not_what_is_wanted(out: Path) -> None:
+    """Even if it holds the same passages: it cannot be searched before it is migrated."""
+    with closing(connect(generations.current(out) / "index.db", older=True)) as database:
+        rows = database.execute("SELECT * FROM passage_1").fetchall()
+    passages = [IndexedPassage(*row[1:]) for row in rows]
+    assert len(passages) == 18
+    assert not holds(out, passages, StandIn())  # type: ignore[arg-type]
 
 
 def test_the_index_keeps_its_vectors(

@@ -182,14 +182,17 @@ def build_successor(
 
 
 def holds(folder: Path, passages: Sequence[IndexedPassage], embedder: Embedder) -> bool:
-    """Whether DIR's current index is whole, made by this model, and holds exactly `passages`."""
+    """Whether DIR's current index can be searched, was made by this model, and holds `passages` alone."""
     path = generations.current(folder) / INDEX_NAME
     found = _usable(path)
     if found is None or (found.fingerprint, found.dimensions) != _stamp_of(embedder):
         return False
-    with closing(connect(path, older=True)) as database:
-        rows = database.execute(f"SELECT * FROM passage_{found.number}")
-        held = {row[1]: IndexedPassage(*row[1:]) for row in rows}
+    try:
+        with explained(path), closing(connect(path)) as database:
+            rows = database.execute(f"SELECT * FROM passage_{found.number}")
+            held = {row[1]: IndexedPassage(*row[1:]) for row in rows}
+    except UserError:  # of an older format, which a copy of it is migrated from
+        return False
     return not found.updating and held == {passage.key: passage for passage in passages}
 
 

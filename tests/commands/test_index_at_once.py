@@ -50,10 +50,10 @@ def test_sources_are_searchable_by_the_base_and_new_mail_joins_them(
 
     index = generations.current(out) / generations.INDEX_NAME
     with closing(apsw.Connection(str(index), vfs=CHECKSUMS)) as database:
-        database.pragma("user_version", 5)
+        database.pragma("user_version", 4)
     old = customir("search", out, "turbine")
     assert old.returncode == 2
-    assert f"Build it again from the sources: customir index --out {out}" in old.stderr
+    assert f"Update it from the sources: customir index --out {out}" in old.stderr
     assert customir("index", "--out", out).returncode == 0
     (hit,) = search(out, "who replaced the turbine", 1)
     assert (hit.language, hit.attachments) == ("en", ())

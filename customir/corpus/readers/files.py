@@ -182,13 +182,12 @@ def _conversion(head: bytes) -> Callable[[bytes, bool], bytes] | None:
 
     The function takes a block, and whether it is the last one.
     """
-    if head.startswith(UTF32_MARK):
+    if head.startswith((UTF32_MARK, *BINARY_MAGICS)):
         return None
     if order := UTF16_MARKS.get(head[:2]) or is_utf16(head):
         decoder = codecs.getincrementaldecoder(order)("replace")
         return lambda block, last: decoder.decode(block, last).encode("utf-8", "replace")
-    is_text = b"\0" not in head and not head.startswith(BINARY_MAGICS)
-    if is_text and b"\n" not in head and head.count(b"\r") >= LEAST_LINE_ENDS:
+    if b"\0" not in head and b"\n" not in head and head.count(b"\r") >= LEAST_LINE_ENDS:
         return lambda block, last: block.replace(b"\r", b"\n")
     return None
 

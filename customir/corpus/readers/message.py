@@ -167,7 +167,11 @@ class _Reading:
                 inner = _parse(attachment.data)
                 yield from self.read(inner, True, name, attached=True, depth=depth + 1)
             else:
-                yield from read_attachment(attachment, message, own, self._options)
+                for found in read_attachment(attachment, message, own, self._options):
+                    # The reason why the mail has no text names what has no name.
+                    told = isinstance(own, Unreadable) and not clean_name(part)
+                    if not (told and isinstance(found, Unreadable)):
+                        yield found
 
 
 def _name(attachment: Message, number: int) -> str:
