@@ -100,8 +100,8 @@ def serve(
     """Serve DIR: a search page, /search (JSON), OpenAI's /v1/embeddings, /health and /metrics.
 
     It prints a link that contains the token, which every request for DIR's content needs. On a Unix
-    socket no token is needed unless one is given. With --access, each user has a token of his own,
-    and finds only what he may read.
+    socket no token is needed unless one is given. With --access, each user has a token of their own,
+    and finds only what they may read.
     """
     if unix_socket is not None:
         for name in ("host", "port"):

@@ -35,9 +35,9 @@ class User:
     """Somebody who asks.
 
     Attributes:
-        name: As the audit log calls him.
-        rights: What he may read; None: everything.
-        metrics: Whether he may read /metrics.
+        name: As the audit log calls them.
+        rights: What they may read; None: everything.
+        metrics: Whether they may read /metrics.
     """
 
     name: str
