@@ -119,6 +119,7 @@ MESSY = {
 }
 
 
+@pytest.mark.slow
 def test_mail_in_any_state_is_kept_or_listed(tmp_path: Path) -> None:
     mail = write_mailbox(tmp_path / "mail.mbox", threads=20)
     with mail.open("ab") as file:
@@ -157,6 +158,7 @@ def test_a_bad_line_of_jsonl_is_listed_by_its_number(tmp_path: Path) -> None:
     assert "line 4" in (out / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_too_few_messages_says_how_many_it_needs(tmp_path: Path) -> None:
     mail = write_mailbox(tmp_path / "few.mbox", threads=1)
     result = run("adapt", mail, "--out", tmp_path / "out", "--llm", "smollm2-135m")
@@ -184,6 +186,7 @@ def test_an_unknown_setting_names_the_field(tmp_path: Path) -> None:
     assert "training.learning_rat" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_stage_whose_forerunner_is_missing_names_it(tmp_path: Path) -> None:
     out = tmp_path / "out"
     mail = write_mailbox(tmp_path / "mail.mbox")
@@ -205,6 +208,7 @@ def test_search_without_an_index(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_the_gap_is_closed_in_every_command_but_models_fetch(tmp_path: Path) -> None:
     code = (
         "import sys, socket\n"

@@ -461,6 +461,7 @@ def test_a_reader_runs_on_while_mail_is_removed_and_no_byte_of_it_is_left(
 
 
 @pytest.mark.usefixtures("heeded_interrupts")
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(mail: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command(mail, tmp_path / "out", passages=40),  # in several batches: it is still writing

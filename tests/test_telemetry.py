@@ -36,6 +36,7 @@ def run_python(code: str, home: Path) -> str:
         f"subprocess.run([sys.executable, '-c', {USES_ONNX_RUNTIME!r}], check=True)",
     ],
 )
+@pytest.mark.slow
 def test_onnx_runtime_keeps_no_events(tmp_path: Path, imports: str) -> None:
     run_python(f"{imports}\n{USES_ONNX_RUNTIME}", tmp_path)
     assert not (tmp_path / ".cache" / "Microsoft").exists()

@@ -177,6 +177,7 @@ def test_bytes_after_a_broken_header_line_are_survived(tmp_path: Path) -> None:
     assert text_of(one(tmp_path, message)).endswith("Grüße")
 
 
+@pytest.mark.slow
 def test_an_attachment_of_30_mb(tmp_path: Path) -> None:
     data = base64.encodebytes(os.urandom(1 << 20)) * 30
     big = b"Content-Type: application/zip\nContent-Transfer-Encoding: base64\n\n" + data

@@ -52,6 +52,7 @@ def test_more_dimensions_than_there_are(tmp_path: Path) -> None:
         Encoder.load(out)
 
 
+@pytest.mark.slow
 def test_a_corpus_is_indexed_with_fewer_dimensions(tmp_path: Path) -> None:
     base = tiny_folder(tmp_path / "base")
     for number, text in enumerate(TEXTS):

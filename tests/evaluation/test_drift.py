@@ -32,6 +32,7 @@ def test_the_distance_is_that_of_its_definition() -> None:
     )
 
 
+@pytest.mark.slow
 def test_threads_are_dealt_out_whole() -> None:
     """Each thread's passages are alike: one by one they would look like a shift, and often do."""
     alone = whole = 0

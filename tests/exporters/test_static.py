@@ -113,6 +113,7 @@ def test_it_cannot_be_adapted_and_the_error_says_what_can_be_done(tmp_path: Path
         Encoder.load(folder)
 
 
+@pytest.mark.slow
 def test_a_corpus_is_indexed_and_searched_with_it(tmp_path: Path) -> None:
     folder = of_model2vec(tmp_path / "base")
     mail = tmp_path / "mail"

@@ -51,6 +51,7 @@ def test_weights_that_are_missing_are_said(tmp_path: Path) -> None:
         rehearse(base)
 
 
+@pytest.mark.slow
 def test_it_runs_before_the_corpus_is_read_and_the_path_is_kept_in_full(tmp_path: Path) -> None:
     base = tiny_folder(tmp_path / "base", head=("Dense",))
     change_json(base / "2_Dense/config.json", in_features=31)

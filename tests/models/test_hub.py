@@ -288,6 +288,7 @@ def test_prompts_that_the_repository_does_not_state_are_written(
     assert read_model_folder(folder).prompts == Prompts("query: ", "passage: ")
 
 
+@pytest.mark.slow
 def test_the_commands(hub: Hub, files: dict[str, bytes], tmp_path: Path) -> None:
     hub.publish("maker/tiny", files)
 

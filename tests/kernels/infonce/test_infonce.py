@@ -69,6 +69,7 @@ def test_a_query_without_negatives_costs_nothing() -> None:
     assert left.grad.abs().max() < 1e-9
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_vectors() -> None:
     """A batch whose logits would take 1 GB; in a process of its own, to see its peak."""
     script = """

@@ -195,6 +195,7 @@ def cache_of(vectors: np.ndarray, folder: Path) -> VectorCache:
     return build(folder / "vectors", "stamp", vectors.shape[1], lambda: rows)
 
 
+@pytest.mark.slow
 def test_the_ten_best_of_float_search_are_found(tmp_path: Path) -> None:
     chance = np.random.default_rng(1)
     centres = chance.normal(size=(200, 384))  # neighbours, as real vectors have them
