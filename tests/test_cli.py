@@ -143,6 +143,7 @@ def test_mail_in_any_state_is_kept_or_listed(tmp_path: Path) -> None:
         assert identifier in report
 
 
+@pytest.mark.slow
 def test_a_bad_line_of_jsonl_is_listed_by_its_number(tmp_path: Path) -> None:
     source = tmp_path / "corpus.jsonl"
     lines = [

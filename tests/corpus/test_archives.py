@@ -186,6 +186,7 @@ def test_a_bomb_is_not_opened(tmp_path: Path, name: str) -> None:
     assert "200 times its size" in reasons[name]
 
 
+@pytest.mark.slow
 def test_memory_is_flat_for_a_mailbox_in_an_archive(tmp_path: Path) -> None:
     noise = random.Random(0).randbytes(1 << 20).hex().encode()
     message = mbox(mail(noise[:10_000]))

@@ -220,6 +220,7 @@ def test_irc_and_xml(tmp_path: Path) -> None:
     assert not is_readable(xml)
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_is_not_opened(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as packed:

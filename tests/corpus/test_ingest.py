@@ -319,6 +319,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     path = mailbox(tmp_path / "in.mbox", range(1100))
     script = tmp_path / "run.py"

@@ -168,6 +168,7 @@ def test_a_separator_at_the_edge_of_a_block_is_seen() -> None:
     assert len(list(mbox.read(SourceFile("a.mbox.gz", io.BytesIO(packed))))) == 2
 
 
+@pytest.mark.slow
 def test_false_separators_by_the_hundred_thousand_take_no_time() -> None:
     body = b"\nFrom x 12:34\nSubject: a\n" * 100_000
     start = time.process_time()

@@ -252,6 +252,7 @@ def test_text_before_the_first_message_is_named(tmp_path: Path) -> None:
     assert text_of(second) == "One."
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path: Path) -> None:
     path = tmp_path / "large.mbox"
     message = mbox(mail(b"The mill turns in the wind all day.\n" * 280))

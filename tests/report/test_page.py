@@ -145,6 +145,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.mark.skipif(DRIVER is None, reason="no chromedriver on this machine")
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+@pytest.mark.slow
 def test_a_browser_shows_it_and_it_is_accessible(
     tmp_path: Path, browser: Browser, width: int, scheme: Literal["light", "dark"]
 ) -> None:

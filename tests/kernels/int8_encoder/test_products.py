@@ -74,6 +74,7 @@ int main() {
 
 
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+@pytest.mark.slow
 def test_products_are_exact(tmp_path: Path) -> None:
     source, program = tmp_path / "compare.cpp", tmp_path / "compare"
     source.write_text(f'#include "{KERNELS / "int8_encoder" / "int8_encoder.cpp"}"\n{COMPARE}')
