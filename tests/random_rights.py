@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from customir.runtime.embedder import Embedder
 from customir.runtime.index import IndexedPassage
@@ -146,3 +147,12 @@ def thread_names(corpus: Sequence[IndexedPassage], own: Sequence[IndexedPassage]
     """Names by which threads may be asked for: their own, the index's, and keys that are forbidden."""
     keys = {one.key for one in corpus} - {one.key for one in own}
     return sorted({one.thread for one in (*corpus, *own)} | keys)
+
+
+def near(expected: Any) -> Any:
+    """The same, with scores that are the same but for rounding."""
+    if isinstance(expected, list):
+        return [near(one) for one in expected]
+    if isinstance(expected, dict):
+        return {name: near(one) for name, one in expected.items()}
+    return pytest.approx(expected, abs=1e-5) if isinstance(expected, float) else expected

@@ -46,7 +46,7 @@ def backup(folder: Path, file: Path) -> int:
         if (folder / DATABASE_NAME).exists():
             with Workspace(folder, write=False, older=True) as workspace:
                 copy_workspace(workspace, scratch / DATABASE_NAME)
-        _write(folder, file, scratch)
+        generations.on_current(folder, lambda source: _write(folder, file, scratch, source))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return file.stat().st_size
@@ -78,34 +78,23 @@ def restore(file: Path, folder: Path, *, replace: bool = False) -> None:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _write(folder: Path, file: Path, scratch: Path) -> None:
-    """Write the archive, and again if another generation becomes current meanwhile."""
+def _write(folder: Path, file: Path, scratch: Path, source: Path) -> None:
+    """Write the archive, with the model and the index of the generation in `source`."""
     index = scratch / GENERATION / generations.INDEX_NAME
-    while True:
-        stamp = generations.stamp(folder)
-        source = generations.current(folder)
-        shutil.rmtree(index.parent, ignore_errors=True)
-        make_private_folder(index.parent)
-        try:
-            if (source / generations.INDEX_NAME).exists():
-                copy_index(source / generations.INDEX_NAME, index)
-            models = [
-                (f"{GENERATION}/{name}", path)
-                for model in MODELS
-                for name, path in _files(source / model, source)
-            ]
-            members = [*_files(scratch, scratch), *models, *_own_files(folder)]
-            if not members:
-                raise UserError(
-                    f"{folder}: it has no workspace and no model, so there is nothing to keep."
-                )
-            with written_atomically(file) as target:
-                _write_tar(target, members)
-        except (OSError, UserError):
-            if generations.stamp(folder) == stamp:
-                raise
-        else:
-            return
+    shutil.rmtree(index.parent, ignore_errors=True)
+    make_private_folder(index.parent)
+    if (source / generations.INDEX_NAME).exists():
+        copy_index(source / generations.INDEX_NAME, index)
+    models = [
+        (f"{GENERATION}/{name}", path)
+        for model in MODELS
+        for name, path in _files(source / model, source)
+    ]
+    members = [*_files(scratch, scratch), *models, *_own_files(folder)]
+    if not members:
+        raise UserError(f"{folder}: it has no workspace and no model, so there is nothing to keep.")
+    with written_atomically(file) as target:
+        _write_tar(target, members)
 
 
 def _own_files(folder: Path) -> list[tuple[str, Path]]:

@@ -76,9 +76,7 @@ def _read_new(job: Job, sources: Sequence[Path]) -> list[Passage]:
         ingest(workspace, sources, job.settings.corpus, base_tokenizer_file(job), job.reporter)
         known = {passage.key for passage in job.passages}
         new = [passage for passage in read_passages(workspace) if passage.key not in known]
-    reading = base_reading(job, [passage.text for passage in new[:LOOKED_AT]])
-    if reading["advice"]:
-        job.reporter.say(f"  {reading['advice']}")
+    base_reading(job, [passage.text for passage in new[:LOOKED_AT]])
     return new
 
 

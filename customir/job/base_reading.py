@@ -23,7 +23,7 @@ ADVICE = (
 
 
 def base_reading(job: Job, texts: Sequence[str]) -> StageSummary:
-    """How the base's tokenizer reads a sample of the passages, and what to do if it does not.
+    """How the base's tokenizer reads a sample of the passages; says what to do if it does not.
 
     Returns:
         `languages`: the share of the sample in each; empty code: unknown. `unknown`: the share of
@@ -43,7 +43,10 @@ def base_reading(job: Job, texts: Sequence[str]) -> StageSummary:
         "characters": found.characters_per_token,
         "unreadable": len(unreadable) / count,
     }
-    return {**summary, "advice": _advice(job.settings.embedder, summary, unreadable)}
+    advice = _advice(job.settings.embedder, summary, unreadable)
+    if advice:
+        job.reporter.say(f"  {advice}")
+    return {**summary, "advice": advice}
 
 
 def _advice(base: str, summary: StageSummary, unreadable: Sequence[str]) -> str:

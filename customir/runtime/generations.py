@@ -17,10 +17,11 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from customir.errors import UserError
 from customir.files import fsync, make_private_folder, write_atomically
@@ -33,6 +34,7 @@ LINKED = (MODEL_NAME, INDEX_NAME)
 # Beside a plain folder's index; each generation has its own.
 BESIDE_INDEX = ("index.db-wal", "index.db-shm", "index.vectors")
 
+Made = TypeVar("Made")
 Stamp = tuple[int, int, int]  # a file's identity, time and size: another one, another content
 
 log = logging.getLogger("customir")
@@ -83,6 +85,20 @@ def current(folder: Path) -> Path:
     """The folder that holds DIR's current model and index: a generation, or DIR itself."""
     pointer = read_pointer(folder)
     return folder / FOLDER_NAME / pointer.current if pointer else folder
+
+
+def on_current(folder: Path, work: Callable[[Path], Made]) -> tuple[Made, Stamp | None]:
+    """What `work` makes of DIR's current generation, and `stamp` as it was before.
+
+    If it fails because another generation replaces that one meanwhile, it works on the new one.
+    """
+    while True:
+        found = stamp(folder)
+        try:
+            return work(current(folder)), found
+        except Exception:
+            if stamp(folder) == found:
+                raise
 
 
 def previous(folder: Path) -> Path | None:

@@ -40,7 +40,7 @@ def _folded(*values: Any) -> str:
     return str(text).casefold()
 
 
-def _weight(passages: int, having: int) -> float:
+def word_weight(passages: int, having: int) -> float:
     """FTS5's weight of a word that some passages have (https://sqlite.org/fts5.html#the_bm25_function)."""
     return max(math.log((passages - having + 0.5) / (having + 0.5)), LEAST_WEIGHT)
 
@@ -289,7 +289,9 @@ class IndexReader:
             _, places, matched = np.intersect1d(among, ids, assume_unique=True, return_indices=True)
             having = int(np.isin(ids, permitted).sum())
             scores[places] += (
-                own[matched] * _weight(len(permitted), having) / _weight(everything, len(ids))
+                own[matched]
+                * word_weight(len(permitted), having)
+                / word_weight(everything, len(ids))
             )
             is_found[places] = True
         (found,) = np.nonzero(is_found)

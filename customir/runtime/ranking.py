@@ -10,7 +10,7 @@ import numpy as np
 from customir.runtime.cache import VectorCache
 from customir.runtime.fts_tokenizer import any_of, is_compound, words_in
 from customir.runtime.fusion import WORD_WEIGHT, cosine_std, fuse, sample
-from customir.runtime.index_reader import Ids, IndexReader, Ranking, Vector
+from customir.runtime.index_reader import Ids, IndexReader, Ranking, Vector, word_weight
 
 Mode = Literal["hybrid", "vector", "text"]
 
@@ -100,8 +100,7 @@ def word_weights(reader: IndexReader, query: str) -> dict[str, float]:
     for word in words_in(query):
         having = reader.count_matching(any_of([word]))
         if having < passages / 2 and (having or not is_compound(word)):
-            weight = math.log((passages - having + 0.5) / (having + 0.5))
-            weights[word] = weight * (FTS5_K1 + 1)
+            weights[word] = word_weight(passages, having) * (FTS5_K1 + 1)
     return weights
 
 

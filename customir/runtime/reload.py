@@ -101,13 +101,7 @@ class SharedEmbedder:
 
     def _follow(self) -> Batcher:
         """Load the current model, and again if another one replaces it meanwhile."""
-        while True:
-            stamp = generations.stamp(self._folder)
-            try:
-                found = self.of(generations.current(self._folder) / MODEL_NAME)
-            except Exception:
-                if generations.stamp(self._folder) == stamp:
-                    raise
-            else:
-                self._stamp = stamp
-                return found
+        found, self._stamp = generations.on_current(
+            self._folder, lambda generation: self.of(generation / MODEL_NAME)
+        )
+        return found

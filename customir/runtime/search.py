@@ -99,16 +99,7 @@ class Searcher:
 
     def _open(self) -> None:
         """Open DIR's current generation. Where another one replaces it meanwhile, open that."""
-        while True:
-            stamp = generations.stamp(self._folder)
-            try:
-                self._open_generation(generations.current(self._folder))
-            except (UserError, OSError):
-                if generations.stamp(self._folder) == stamp:
-                    raise
-            else:
-                self._stamp = stamp
-                return
+        _, self._stamp = generations.on_current(self._folder, self._open_generation)
 
     def _open_generation(self, generation: Path) -> None:
         path, model = generation / INDEX_NAME, generation / MODEL_NAME

@@ -40,10 +40,7 @@ def run(job: Job) -> StageSummary:
         shutil.rmtree(job.folder / CHECK_NAME, ignore_errors=True)
     # Keys are hashes of content, so the first texts are a random sample.
     sample = [text for _, text in islice(read_texts(job.workspace), LOOKED_AT)]
-    reading = base_reading(job, sample)
-    if reading["advice"]:
-        job.reporter.say(f"  {reading['advice']}")
-    return {**summary.as_detail(), "base_reading": reading}
+    return {**summary.as_detail(), "base_reading": base_reading(job, sample)}
 
 
 def _rehearse(job: Job) -> None:

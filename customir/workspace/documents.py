@@ -15,37 +15,15 @@ COMPRESSION = 1
 
 
 @dataclass(frozen=True)
-class Document:
-    """A cleaned document. `key` is a hash of its content.
+class DocumentHead:
+    """What is known of a cleaned document without its text. `key` is a hash of its content.
 
     Attributes:
         source: The path that was given to `ingest`.
         identifier: Message-ID, `_id`, or path below the source.
-        sender, recipients: Decoded headers; empty if there are none.
+        sender: A decoded header; empty if there is none.
         date: ISO 8601 in UTC, or None.
-        thread: The key that all documents of a thread share.
-        text: The cleaned text.
-        attachments: Names of the files that came with it, one on each line; of a document that
-            itself came with a message, its own name.
-        language: ISO 639-1 code; empty where it is not known.
     """
-
-    key: str
-    source: str
-    identifier: str
-    title: str
-    sender: str
-    date: str | None
-    thread: str
-    text: str
-    recipients: str
-    attachments: str = ""
-    language: str = ""
-
-
-@dataclass(frozen=True)
-class DocumentHead:
-    """A document without its text: fields as in `Document`."""
 
     key: str
     source: str
@@ -61,6 +39,26 @@ class DocumentHead:
         The text is not part of it, because a later version may clean it differently.
         """
         return content_key("purged", self.identifier, self.title, self.sender, self.date)
+
+
+@dataclass(frozen=True)
+class Document(DocumentHead):
+    """A cleaned document.
+
+    Attributes:
+        recipients: Decoded headers; empty if there are none.
+        thread: The key that all documents of a thread share.
+        text: The cleaned text.
+        attachments: Names of the files that came with it, one on each line; of a document that
+            itself came with a message, its own name.
+        language: ISO 639-1 code; empty where it is not known.
+    """
+
+    thread: str
+    text: str
+    recipients: str
+    attachments: str = ""
+    language: str = ""
 
 
 DOCUMENT_COLUMNS = (

@@ -14,6 +14,7 @@ import pytest
 from random_rights import (
     QUERIES,
     Remembering,
+    near,
     permitted,
     random_corpus,
     random_rights,
@@ -93,15 +94,6 @@ def test_answers_are_those_of_an_index_of_what_may_be_read(
                     expected = answers(reference, corpus, own)
                 assert answers(searcher, corpus, own) == near(expected), (seed, rights)
     assert readers > CORPORA  # who may read something, and not everything
-
-
-def near(expected: Any) -> Any:
-    """The same, with scores that are the same but for rounding."""
-    if isinstance(expected, list):
-        return [near(one) for one in expected]
-    if isinstance(expected, dict):
-        return {name: near(one) for name, one in expected.items()}
-    return pytest.approx(expected, abs=1e-5) if isinstance(expected, float) else expected
 
 
 def test_whoever_sends_chooses_a_name_and_not_an_address() -> None:

@@ -18,6 +18,7 @@ import pytest
 from random_rights import (
     QUERIES,
     Remembering,
+    near,
     permitted,
     random_corpus,
     random_rights,
@@ -139,14 +140,6 @@ def json_of(content: bytes) -> Any:
     """Parsed, without error messages, which name DIR, and without metrics."""
     answer = json.loads(content) if content.startswith(b"{") else None
     return "error" if answer and "error" in answer else answer
-
-
-def near(value: Any) -> Any:
-    if isinstance(value, list):
-        return [near(one) for one in value]
-    if isinstance(value, dict):
-        return {name: near(one) for name, one in value.items()}
-    return pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
 
 
 def test_a_changed_file_counts_at_once_and_a_wrong_one_lets_nobody_in(
